@@ -1,0 +1,41 @@
+# Works on a machine with Python 3.11 or newer (with pip) and make; everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test format clean
+
+help:  ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+quickstart: $(VENV)/.installed  ## Run the smallest suite and show its leaderboard
+	$(VENV)/bin/unlearnbench run suites/quickstart.yaml
+	$(VENV)/bin/unlearnbench report results/quickstart
+
+# One thread a process: the models are small, and threads that wait for each other cost more than they do.
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed-test  ## Check format, style and types, and run the tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest -n $(WORKERS) -rs
+
+format: $(VENV)/.installed-test  ## Format the code and mend what ruff can mend
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean:  ## Remove the virtual environment, caches and build output; results stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp that is missing or older than these files means: make the environment, or bring it up to date.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test]'
+	touch $(VENV)/.installed $@

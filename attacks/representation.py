@@ -1,0 +1,76 @@
+"""The paper's Table 2 attacks, on the representation of single images."""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing import Literal
+
+from unlearnbench.metrics.membership import auc
+from unlearnbench.optimisers import Adam
+from unlearnbench.plugin import Access, Attack, Evidence
+from unlearnbench.settings import Params
+from unlearnbench.view import AttackView
+
+
+class Representation(Attack):
+    """A decoder Z -> X (MSE) and a classifier Z -> member or not (AUC), CRFU section 6.2.
+
+    The paper trains and scores both on the same images; `auc_on_attack_training_data` is that number. The others are
+    measured on held-out images. No erased image is involved: the members are remaining training images, and with
+    `model: before` not even an unlearned model, which is what the released code runs.
+    """
+
+    paper = "Wang et al.: CRFU, 2024, Table 2"
+
+    class Params(Params):
+        model: Literal["after", "before"] = Field("after", description="the model whose representation is attacked")
+        epochs: int = Field(40, ge=1, description="of training the decoder and the classifier")
+        batch: int = Field(20, ge=1, description="minibatch size")
+        lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
+        hidden: int = Field(96, ge=1, description="hidden units of both networks")
+
+    @property
+    def access(self) -> Access:
+        return Access(level="representation", members=True)
+
+    def run(self, view: AttackView) -> Evidence:
+        images, membership = view.known()
+        hidden = view.challenge()
+        observe = view.after if self.params.model == "after" else view.before
+        z, asked = observe(images), observe(hidden)
+        centre, scale = z.mean(0), z.std(0).clamp_min(1e-6)
+        z, asked = (z - centre) / scale, (asked - centre) / scale
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(view.torch_seed("networks"))
+            rebuilt, _ = self._fit(z, images.scaled.cpu().flatten(1), asked, F.mse_loss, final=nn.Sigmoid())
+            target = membership.float()[:, None]
+            scores, seen = self._fit(z, target, asked, F.binary_cross_entropy_with_logits, final=nn.Identity())
+        return Evidence(
+            images=rebuilt.view(-1, *view.shape),
+            membership=torch.sigmoid(scores[:, 0]),
+            subject="challenge",
+            metrics={"auc_on_attack_training_data": _accumulated_auc(seen)},
+        )
+
+    def _fit(self, x: Tensor, y: Tensor, asked: Tensor, loss: object, final: nn.Module) -> tuple[Tensor, Tensor]:
+        """Answers for `asked`, and the (score, target) pairs of the last epoch's training batches, f32[n, 2]."""
+        network = nn.Sequential(
+            nn.Linear(x.shape[1], self.params.hidden), nn.ReLU(), nn.Linear(self.params.hidden, y.shape[1]), final
+        )
+        adam, params, seen = Adam(self.params.lr), dict(network.named_parameters()), []
+        for epoch in range(self.params.epochs):
+            for rows in torch.randperm(len(x)).split(self.params.batch):
+                answer = network(x[rows])
+                value = loss(answer, y[rows])  # type: ignore[operator]
+                adam.step(params, torch.autograd.grad(value, list(params.values())))
+                if epoch == self.params.epochs - 1:
+                    seen.append(torch.stack([answer.detach()[:, 0], y[rows][:, 0]], 1))
+        with torch.no_grad():
+            return network(asked), torch.cat(seen)
+
+
+def _accumulated_auc(pairs: Tensor) -> float:
+    """AUC over the attack's own training batches, as the released code reports it."""
+    return auc(pairs[:, 0].double().numpy(), np.asarray(pairs[:, 1] > 0.5))

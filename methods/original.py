@@ -1,0 +1,16 @@
+"""The untouched model: what no unlearning at all scores."""
+
+from unlearnbench.context import Context
+from unlearnbench.plugin import Method
+from unlearnbench.sets import ErasureSets
+from unlearnbench.stack import Stack
+
+
+class Original(Method):
+    """No unlearning: the floor of forgetting and, before equal to after, the null of every update attack."""
+
+    paper = "reference"
+    reference = True
+
+    def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
+        return before.expand(sets.replicas)

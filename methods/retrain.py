@@ -1,0 +1,20 @@
+"""Retraining from scratch: the reference of every gap."""
+
+from unlearnbench.context import Context
+from unlearnbench.plugin import Method
+from unlearnbench.sets import ErasureSets
+from unlearnbench.stack import Stack
+
+
+class Retrain(Method):
+    """The shared training code on the remaining data, from a fresh seed, as a server would do it.
+
+    Its difference to the original is mostly seed noise (PROTOCOL section 11, rule 5), which is what makes it the
+    reference: an unlearning method leaks what it betrays beyond this.
+    """
+
+    paper = "reference"
+    reference = True
+
+    def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
+        return context.train(sets)

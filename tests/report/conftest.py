@@ -1,0 +1,50 @@
+import pandas as pd
+import pytest
+from sample_records import row, rows, write_cells
+
+from unlearnbench import leaderboard
+
+ATTACKED = {"attack": "ridge"}
+MSE = [0.030, 0.034, 0.029, 0.033, 0.031]
+
+
+def shifted(by: float) -> list[float]:
+    return [value + by for value in MSE]
+
+
+@pytest.fixture(scope="session")
+def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """A leaderboard with an attacked table (tied, unranked, failed contenders) and a utility table."""
+    made = [
+        *rows("retrain", "mse", shifted(0.01), **ATTACKED),
+        *rows("crfu", "mse", MSE, **ATTACKED),
+        *rows("vbu", "mse", MSE, **ATTACKED),
+        *rows("hbfu", "mse", shifted(-0.01), **ATTACKED),
+        *rows("lazy", "mse", shifted(-0.02), **ATTACKED),
+        *rows("lazy", "forgot", [0.0] * 5),
+        row("broken", 0, "cell", None, status="failed", error="ValueError: no", **ATTACKED),
+    ]
+    for method in ("retrain", "crfu", "vbu", "hbfu"):
+        made += rows(method, "mse_mean_image", [0.067] * 5, **ATTACKED)
+        made += rows(method, "erased_accuracy", [0.97, 0.96, 0.98, 0.97, 0.97])
+        made += rows(method, "forgot", [1.0] * 5)
+        made += rows(method, "accuracy", shifted(0.9), experiment="utility")
+        made += rows(method, "gradient_steps", [1200.0] * 5, experiment="utility")
+        made += rows(method, "unlearn_seconds", shifted(3), experiment="utility")
+        for metric in ("target_class_accuracy", "backdoor_accuracy", "backdoor_success"):
+            made += rows(method, metric, MSE, experiment="utility")
+    folder = write_cells(tmp_path_factory.mktemp("records"), made)
+    return leaderboard.build(folder, folder.parent / "board")
+
+
+EVIL = "[red]x[/red]|`y`<script>alert(1)</script>\n| a | \x1b[31m & $e^{1}$ _b_ \\end{table} =1 \u202e http://x.example"
+
+
+@pytest.fixture(scope="session")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """A leaderboard whose every name and error tries to be something else."""
+    names = dict.fromkeys(("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier"), EVIL)
+    ok = [{**each, **names, "cell_key": str(n)} for n, each in enumerate(rows("m", "mse", MSE, **ATTACKED))]
+    failed = {**row("n", 0, "cell", None, status="failed", error=EVIL, **ATTACKED), **names, "method_id": f"={EVIL}"}
+    folder = write_cells(tmp_path_factory.mktemp("evil"), [*ok, failed])
+    return leaderboard.build(folder, folder.parent / "evil_board")

@@ -1,0 +1,86 @@
+import math
+import unicodedata
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unlearnbench.errors import InputError
+from unlearnbench.report.tables import NOTHING, format_interval, format_value, plain, tables
+
+
+def test_one_table_for_each_setting_with_its_contenders(frame):
+    attacked, utility = tables(frame)
+    assert attacked.title == "leak / mnist / single / ridge / tier same / observation log_probabilities / 512 shadows"
+    assert utility.title == "utility / mnist / single"
+    assert [row[1] for row in attacked.rows] == ["crfu", "vbu", "hbfu", "retrain", "lazy", "broken"]
+
+
+def test_ties_and_the_unranked_are_shown_as_such(frame):
+    assert [row[0] for row in tables(frame)[0].rows] == ["1=", "1=", "3", NOTHING, NOTHING, NOTHING]
+
+
+def test_attacked_tables_show_leak_gap_trivial_attacker_and_forgetting(frame):
+    table = tables(frame)[0]
+    assert table.headers == ("#", "method", "MSE", "ΔMSE", "trivial", "erased", "forgot")
+    assert table.rows[0][2:] == ("0.0314 ± 0.0026", "-0.0100 ± 0.0000", "0.067", "0.9700 ± 0.0088", "1 ± 0")
+    assert table.rows[-1][2:] == (NOTHING,) * 5
+    assert "MSE: mean squared error of reconstructions (privacy: higher is better)" in table.legend
+
+
+def test_utility_tables_show_accuracy_backdoor_and_cost(frame):
+    table = tables(frame)[1]
+    assert table.headers == ("#", "method", "acc.", "target", "bd.acc.", "bd.succ.", "steps", "seconds")
+    assert table.rows[0][6] == "1200 ± 0"
+
+
+def test_what_failed_is_noted(frame):
+    assert tables(frame)[0].notes == ("broken: failed; ValueError: no",)
+
+
+def test_metrics_and_order_can_be_chosen(frame):
+    table = tables(frame, metrics=["mse_mean_image", "mse"], sort="mse")[0]
+    assert table.headers[:4] == ("#", "method", "mse_mean_image", "MSE")
+    assert [row[1] for row in table.rows][:2] == ["retrain", "crfu"]
+    names = [row[1] for row in tables(frame, sort="method_id")[0].rows]
+    assert names == sorted(names)
+
+
+def test_unknown_choices_are_errors_with_a_suggestion(frame):
+    with pytest.raises(InputError, match="metrics: no 'mze' here; did you mean 'mse'"):
+        tables(frame, metrics=["mze"])
+    with pytest.raises(InputError, match="metrics: no 'ssim' here"):
+        tables(frame, metrics=["ssim"])
+    with pytest.raises(InputError, match="sort: no column 'ranks' here; did you mean 'rank'"):
+        tables(frame, sort="ranks")
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((0.03124, 0.0291, 0.03338), "0.0312 ± 0.0021"),
+        ((0.031, 0.029, 0.036), "0.0310 [0.0290, 0.0360]"),
+        ((1234.0, 1200.0, 1268.0), "1234 ± 34"),
+        ((0.5, 0.5, 0.5), "0.5 ± 0"),
+        ((0.12345, None, None), "0.1235"),
+        ((None, None, None), NOTHING),
+        ((pd.NA, pd.NA, pd.NA), NOTHING),
+        ((math.nan, math.nan, math.nan), NOTHING),
+    ],
+)
+def test_intervals_have_two_digits(interval, text):
+    assert format_interval(*interval) == text
+
+
+def test_values_have_four_digits_and_counts_are_whole():
+    assert format_value(0.0123456) == "0.01235"
+    assert format_value(123456.0, "steps") == "123456"
+    assert format_value(2.5, "steps") == "2.5"
+
+
+@given(st.text())
+def test_plain_text_is_one_line_without_control_characters(text):
+    cleaned = plain(text)
+    assert len(cleaned.splitlines()) <= 1
+    assert not any(unicodedata.category(character).startswith("C") for character in cleaned)

@@ -1,0 +1,88 @@
+"""Rows of records for tests: one call is one row, what is not said has a default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import records
+from unlearnbench.metrics.catalog import METRICS
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+_DEFAULTS: dict[str, Any] = {
+    "suite": "paper",
+    "experiment": "leak",
+    "dataset": "mnist",
+    "dataset_params": "{}",
+    "scenario": '{"kind":"leak"}',
+    "scenario_id": "single",
+    "method_params": "{}",
+    "attack_params": None,
+    "attack_id": None,
+    "tier": None,
+    "observation": None,
+    "n_shadows": None,
+    "step": None,
+    "low": None,
+    "high": None,
+    "n_samples": 100,
+    "status": "ok",
+    "error": None,
+    "train_seconds": 1.5,
+    "unlearn_seconds": 0.5,
+    "attack_seconds": None,
+    "peak_bytes": None,
+    "device": "cpu",
+    "sizes": '{"target":25000}',
+    "git_sha": None,
+    "git_dirty": None,
+    "plugin_sha256": "0" * 64,
+    "data_sha256": "1" * 64,
+    "versions": '{"torch":"2.11"}',
+    "started_at": START,
+    "protocol_version": 1,
+    "schema_version": 1,
+}
+
+
+def row(method: str, seed: int, metric: str, value: float | None, **other: Any) -> dict[str, Any]:
+    """A record; ``attack="ridge"`` sets what goes with an attack."""
+    attack = other.get("attack")
+    attacked = {"attack_params": "{}", "attack_id": attack, "tier": "same", "observation": "log_probabilities"}
+    made = {
+        **_DEFAULTS,
+        **({**attacked, "n_shadows": 512} if attack else {}),
+        "method": method,
+        "method_id": method,
+        "attack": attack,
+        "seed": seed,
+        "metric": metric,
+        "value": value,
+        "direction": METRICS[metric].direction if metric in METRICS else "info",
+        **other,
+    }
+    made.setdefault("cell_key", f"{made['method_id']}-{made['experiment']}-{made['dataset']}-{attack}-{seed}")
+    return made
+
+
+def rows(method: str, metric: str, values: Iterable[float | None], **other: Any) -> list[dict[str, Any]]:
+    """One record for each of the seeds 0, 1, ..."""
+    return [row(method, seed, metric, value, **other) for seed, value in enumerate(values)]
+
+
+def write_cells(folder: Path, made: Iterable[Mapping[str, Any]]) -> Path:
+    """The rows as record files, one for each cell_key."""
+    cells: dict[str, list[Mapping[str, Any]]] = {}
+    for each in made:
+        cells.setdefault(each["cell_key"], []).append(each)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, cell in enumerate(cells.values()):
+        records.write(cell, folder / f"{number:06d}.parquet")
+    return folder
+
+
+def later(hours: float) -> datetime:
+    return START + timedelta(hours=hours)

@@ -1,0 +1,378 @@
+import json
+import math
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sample_records import later, row, rows, write_cells
+
+from unlearnbench import leaderboard, records
+from unlearnbench.errors import InputError
+from unlearnbench.metrics.intervals import student_t
+from unlearnbench.records import RecordError
+
+MSE = [0.030, 0.034, 0.029, 0.033, 0.031]
+RETRAINED = [0.040, 0.043, 0.041, 0.042, 0.039]
+
+
+def build(tmp_path, *made):
+    folder = write_cells(tmp_path / "records", [each for group in made for each in group])
+    return leaderboard.build(folder, tmp_path)
+
+
+def one(frame, method, **where):
+    """The only row of a method (in a setting)."""
+    found = frame[frame["method_id"] == method]
+    for key, value in where.items():
+        found = found[found[key].isna()] if value is None else found[found[key] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def attacked(method, values, metric="mse", **other):
+    return rows(method, metric, values, **{"attack": "ridge", **other})
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_values_are_students_mean_and_interval_over_seeds(tmp_path):
+    crfu = one(build(tmp_path, attacked("crfu", MSE)), "crfu")
+    assert (crfu["mse"], crfu["mse_low"], crfu["mse_high"]) == pytest.approx(student_t(MSE))
+    assert (crfu["mse_n"], crfu["n_seeds"], crfu["failed_seeds"], crfu["status"]) == (5, 5, 0, "ok")
+
+
+def test_two_seeds_have_a_mean_and_no_interval(tmp_path):
+    crfu = one(build(tmp_path, attacked("crfu", MSE[:2])), "crfu")
+    assert crfu["mse"] == pytest.approx(0.032)
+    assert crfu["mse_low"] is pd.NA
+    assert crfu["mse_n"] == 2
+    assert crfu["rank"] is pd.NA
+
+
+def test_null_values_and_trajectories_do_not_count(tmp_path):
+    trajectory = [row("crfu", seed, "accuracy", 0.1, step=20) for seed in range(5)]
+    final = rows("crfu", "accuracy", [0.9, 0.8, None])
+    crfu = one(build(tmp_path, trajectory, final), "crfu")
+    assert crfu["accuracy"] == pytest.approx(0.85)
+    assert crfu["accuracy_n"] == 2
+
+
+def test_the_newest_of_repeated_measurements_counts(tmp_path):
+    new = [row("crfu", 0, "mse", 0.5, attack="ridge", cell_key="a", started_at=later(1))]
+    old = [row("crfu", 0, "mse", 0.1, attack="ridge", cell_key="b")]
+    assert one(build(tmp_path, new, old), "crfu")["mse"] == 0.5
+
+
+def test_inapplicable_is_null_in_the_file_and_never_nan(tmp_path):
+    frame = build(tmp_path, attacked("crfu", MSE), attacked("crfu", [0.7] * 5, "auc", attack="lira"))
+    table = pq.read_table(tmp_path / "leaderboard.parquet")
+    assert table.schema.equals(leaderboard.schema(["forgot", "mse", "auc"]))
+    row_of_lira = next(each for each in table.to_pylist() if each["attack"] == "lira")
+    assert row_of_lira["mse"] is None
+    assert row_of_lira["auc_gap_retrain"] is None
+    assert row_of_lira["forgot"] is None
+    assert not any(isinstance(v, float) and math.isnan(v) for each in table.to_pylist() for v in each.values())
+    pd.testing.assert_frame_equal(leaderboard.read(tmp_path / "leaderboard.parquet"), frame)
+
+
+def test_the_file_says_which_protocol_it_is_from(tmp_path):
+    build(tmp_path, attacked("crfu", MSE))
+    metadata = pq.read_metadata(tmp_path / "leaderboard.parquet").metadata
+    about = json.loads(metadata[b"unlearnbench"])
+    assert about == {"protocol_version": 1, "schema_version": 1, "record_rows": 5}
+    assert "crfu" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_order_of_files_does_not_matter(tmp_path):
+    made = [*attacked("crfu", MSE), *attacked("retrain", RETRAINED), *rows("crfu", "accuracy", [0.9] * 5)]
+    forwards = build(tmp_path / "a", made)
+    backwards = build(tmp_path / "b", reversed(made))
+    pd.testing.assert_frame_equal(forwards, backwards)
+
+
+def test_times_of_several_kinds_of_machines_are_not_averaged(tmp_path):
+    mixed = [row("crfu", seed, "unlearn_seconds", 1.0, device=device) for seed, device in enumerate(["cpu", "gpu"])]
+    same = rows("vbu", "unlearn_seconds", [1.0, 3.0])
+    frame = build(tmp_path, mixed, same, rows("crfu", "accuracy", [0.9, 0.9]))
+    assert one(frame, "crfu")["unlearn_seconds"] is pd.NA
+    assert "2 kinds of machines" in one(frame, "crfu")["note"]
+    assert one(frame, "vbu")["unlearn_seconds"] == 2
+
+
+def test_seeds_from_several_versions_of_code_are_noted(tmp_path):
+    newer = [row("crfu", 2, "mse", 0.1, attack="ridge", plugin_sha256="f" * 64)]
+    crfu = one(build(tmp_path, attacked("crfu", MSE[:2]), newer), "crfu")
+    assert "2 versions of the method's or attack's code" in crfu["note"]
+
+
+# --- gaps ------------------------------------------------------------------------------------------------------------
+
+
+def test_gap_to_retraining_is_paired_by_seed(tmp_path):
+    frame = build(tmp_path, attacked("crfu", MSE), attacked("retrain", RETRAINED))
+    crfu = one(frame, "crfu")
+    expected = student_t([a - b for a, b in zip(MSE, RETRAINED, strict=True)])
+    gap = (crfu["mse_gap_retrain"], crfu["mse_gap_retrain_low"], crfu["mse_gap_retrain_high"])
+    assert gap == pytest.approx(expected)
+    assert one(frame, "retrain")["mse_gap_retrain"] is pd.NA
+
+
+def test_gap_uses_common_seeds_only(tmp_path):
+    frame = build(tmp_path, attacked("crfu", MSE), attacked("retrain", RETRAINED[:2]))
+    crfu = one(frame, "crfu")
+    assert crfu["mse_gap_retrain"] == pytest.approx(((0.030 - 0.040) + (0.034 - 0.043)) / 2)
+    assert crfu["mse_gap_retrain_low"] is pd.NA
+
+
+def test_gap_is_null_unless_retraining_was_measured_alike(tmp_path):
+    differences = [
+        {"n_shadows": 256},
+        {"n_shadows": None},
+        {"tier": "disjoint"},
+        {"observation": "label"},
+        {"attack_params": '{"a":1}', "attack_id": "ridge[a=1]"},
+        {"experiment": "other"},
+        {"dataset": "digits"},
+        {"scenario_id": "group"},
+        {"method_params": '{"epochs":9}', "method_id": "retrain[epochs=9]"},
+        {"method_id": "retrain_paired"},
+        {},
+    ]
+    made = []
+    for number, difference in enumerate(differences):
+        place = {"dataset": f"data{number}"}
+        made += [{**each, **place, "cell_key": f"crfu{number}{each['seed']}"} for each in attacked("crfu", MSE)]
+        retrained = [{**each, **place, **difference} for each in attacked("retrain", RETRAINED)]
+        made += [{**each, "cell_key": f"retrain{number}{each['seed']}"} for each in retrained]
+    gaps = build(tmp_path, made).query("method_id == 'crfu'").set_index("dataset")["mse_gap_retrain"]
+    assert gaps.pop(f"data{len(differences) - 1}") == pytest.approx(-0.0096)
+    assert len(gaps) == len(differences) - 1
+    assert gaps.isna().all()
+
+
+def test_gap_is_null_without_retraining(tmp_path):
+    assert one(build(tmp_path, attacked("crfu", MSE)), "crfu")["mse_gap_retrain"] is pd.NA
+
+
+def test_attacks_without_shadows_have_a_gap(tmp_path):
+    no_shadows = {"n_shadows": None}
+    frame = build(tmp_path, attacked("crfu", MSE, **no_shadows), attacked("retrain", RETRAINED, **no_shadows))
+    assert one(frame, "crfu")["mse_gap_retrain"] == pytest.approx(-0.0096)
+
+
+def test_gap_to_the_trivial_attacker_is_paired_or_to_its_constant(tmp_path):
+    frame = build(
+        tmp_path,
+        attacked("crfu", MSE),
+        attacked("crfu", [0.06, 0.07, 0.06], "mse_mean_image"),
+        attacked("crfu", [0.7, 0.8], "auc"),
+        attacked("crfu", [0.5], "ssim"),
+    )
+    crfu = one(frame, "crfu")
+    assert crfu["mse_gap_trivial"] == pytest.approx((0.030 - 0.06 + 0.034 - 0.07 + 0.029 - 0.06) / 3)
+    assert crfu["auc_gap_trivial"] == pytest.approx(0.25)
+    assert crfu["ssim_gap_trivial"] is pd.NA
+    assert "mse_mean_image_gap_trivial" not in frame
+
+
+# --- utility over attack rows ------------------------------------------------------------------------------------------
+
+
+def test_utility_repeats_over_attack_rows_and_has_none_of_its_own(tmp_path):
+    frame = build(
+        tmp_path,
+        rows("crfu", "accuracy", [0.9, 0.92, 0.94]),
+        attacked("crfu", MSE[:3]),
+        attacked("crfu", [0.6] * 3, "auc", attack="lira"),
+        rows("vbu", "accuracy", [0.8] * 3, experiment="utility"),
+    )
+    assert len(frame) == 3
+    for attack in ("ridge", "lira"):
+        crfu = one(frame, "crfu", attack=attack)
+        assert (crfu["accuracy"], crfu["accuracy_low"], crfu["accuracy_high"]) == pytest.approx(
+            student_t([0.9, 0.92, 0.94])
+        )
+        assert crfu["accuracy_n"] == 3
+    assert one(frame, "vbu", attack=None)["accuracy"] == pytest.approx(0.8)
+
+
+def test_what_an_attack_measured_itself_is_not_mixed_with_utility(tmp_path):
+    frame = build(tmp_path, rows("crfu", "erased_accuracy", [0.5] * 5), attacked("crfu", [0.9, 0.8], "erased_accuracy"))
+    crfu = one(frame, "crfu")
+    assert crfu["erased_accuracy"] == pytest.approx(0.85)
+    assert crfu["erased_accuracy_n"] == 2
+
+
+def test_utility_of_other_parameters_stays_apart(tmp_path):
+    other = {"method_params": '{"lr":1}', "method_id": "crfu[lr=1]"}
+    frame = build(tmp_path, rows("crfu", "accuracy", [0.9] * 3, **other), attacked("crfu", MSE))
+    assert one(frame, "crfu")["accuracy"] is pd.NA
+    assert one(frame, "crfu[lr=1]")["accuracy"] == pytest.approx(0.9)
+
+
+# --- ranks -----------------------------------------------------------------------------------------------------------
+
+
+def test_reconstruction_is_ranked_by_mse_where_higher_is_private(tmp_path):
+    high = [value + 0.02 for value in MSE]
+    low = [value - 0.01 for value in MSE]
+    frame = build(tmp_path, attacked("crfu", MSE), attacked("vbu", high), attacked("hbfu", low))
+    assert [one(frame, name)["rank"] for name in ("vbu", "crfu", "hbfu")] == [1, 2, 3]
+    assert set(frame["rank_metric"]) == {"mse"}
+    assert list(frame["method_id"]) == ["vbu", "crfu", "hbfu"]
+
+
+def test_membership_is_ranked_by_auc_where_lower_is_private(tmp_path):
+    frame = build(tmp_path, attacked("crfu", [0.9, 0.91, 0.92], "auc"), attacked("vbu", [0.6, 0.6, 0.6], "auc"))
+    assert [one(frame, name)["rank"] for name in ("vbu", "crfu")] == [1, 2]
+    assert set(frame["rank_metric"]) == {"auc"}
+
+
+def test_unattacked_tables_are_ranked_by_accuracy(tmp_path):
+    frame = build(tmp_path, rows("crfu", "accuracy", [0.97, 0.98, 0.975]), rows("vbu", "accuracy", [0.87, 0.88, 0.875]))
+    assert [one(frame, name)["rank"] for name in ("crfu", "vbu")] == [1, 2]
+    assert set(frame["rank_metric"]) == {"accuracy"}
+
+
+def test_references_are_unranked_and_no_part_of_the_tests(tmp_path):
+    best = [value + 1 for value in MSE]
+    references = [attacked(name, best) for name in ("original", "retrain", "retrain_paired", "seed_noise")]
+    frame = build(tmp_path, attacked("crfu", MSE), *references)
+    assert one(frame, "crfu")["rank"] == 1
+    assert frame["rank"].notna().sum() == 1
+
+
+@pytest.mark.parametrize("where", ["utility cell", "attack cell"])
+def test_a_method_that_did_not_forget_is_unranked(tmp_path, where):
+    def forgot(method, values):
+        return rows(method, "forgot", values, **({"attack": "ridge"} if where == "attack cell" else {}))
+
+    frame = build(
+        tmp_path,
+        attacked("lazy", [value + 1 for value in MSE]),
+        forgot("lazy", [1, 1, 0.9, 1, 1]),
+        attacked("crfu", MSE),
+        forgot("crfu", [1] * 5),
+    )
+    assert one(frame, "lazy")["rank"] is pd.NA
+    assert one(frame, "lazy")["forgot"] == pytest.approx(0.98)
+    assert one(frame, "crfu")["rank"] == 1
+
+
+def test_tables_are_ranked_apart(tmp_path):
+    frame = build(
+        tmp_path,
+        attacked("crfu", MSE),
+        attacked("vbu", [value + 1 for value in MSE], tier="disjoint"),
+        attacked("hbfu", [value + 2 for value in MSE], n_shadows=64),
+    )
+    assert list(frame["rank"]) == [1, 1, 1]
+
+
+# --- cells that did not finish -----------------------------------------------------------------------------------------
+
+
+def failed(method, seeds, status="failed", error="OutOfMemoryError: 2 GiB", **other):
+    return [
+        row(method, seed, "cell", None, **{"attack": "ridge", "status": status, "error": error, **other})
+        for seed in seeds
+    ]
+
+
+def test_failed_seeds_are_counted_and_the_others_used(tmp_path):
+    crfu = one(build(tmp_path, attacked("crfu", MSE[:3]), failed("crfu", [3, 4])), "crfu")
+    assert (crfu["n_seeds"], crfu["failed_seeds"], crfu["status"]) == (3, 2, "partial")
+    assert crfu["mse"] == pytest.approx(0.031)
+    assert crfu["rank"] == 1
+    assert crfu["note"] == "OutOfMemoryError: 2 GiB"
+
+
+def test_a_cell_that_failed_before_it_had_shadows_belongs_to_its_contender(tmp_path):
+    frame = build(
+        tmp_path,
+        attacked("crfu", MSE[:3]),
+        failed("crfu", [3], n_shadows=None),
+        failed("vbu", [0, 1], n_shadows=None),
+    )
+    assert one(frame, "crfu")["failed_seeds"] == 1
+    assert one(frame, "vbu")["n_shadows"] == 512
+
+
+def test_a_method_that_only_failed_keeps_a_row(tmp_path):
+    frame = build(tmp_path, attacked("crfu", MSE), failed("broken", [0, 1, 2]))
+    broken = one(frame, "broken")
+    assert (broken["status"], broken["n_seeds"], broken["failed_seeds"]) == ("failed", 0, 3)
+    assert broken["mse"] is pd.NA
+    assert broken["rank"] is pd.NA
+    assert broken["note"] == "OutOfMemoryError: 2 GiB"
+
+
+def test_a_skipped_method_keeps_a_row_with_the_reason(tmp_path):
+    reason = "needs an information bottleneck"
+    skipped = one(build(tmp_path, failed("vbu", [0, 1], status="skipped", error=reason)), "vbu")
+    assert (skipped["status"], skipped["note"], skipped["failed_seeds"]) == ("skipped", reason, 0)
+
+
+def test_a_seed_that_later_succeeded_is_not_failed(tmp_path):
+    early = failed("crfu", [0], cell_key="older")
+    late = [row("crfu", 0, "mse", 0.1, attack="ridge", cell_key="newer", started_at=later(1))]
+    crfu = one(build(tmp_path, early, late), "crfu")
+    assert (crfu["status"], crfu["failed_seeds"]) == ("ok", 0)
+    assert crfu["note"] is pd.NA
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_protocol_versions_do_not_mix(tmp_path):
+    with pytest.raises(InputError, match=r"protocol_version 1 \(5 rows\) and 2 \(1 rows\)"):
+        build(tmp_path, attacked("crfu", MSE), [row("vbu", 0, "mse", 0.1, attack="ridge", protocol_version=2)])
+    assert not (tmp_path / "leaderboard.parquet").exists()
+
+
+def test_a_damaged_record_is_an_error_and_no_missing_row(tmp_path):
+    folder = write_cells(tmp_path / "records", attacked("crfu", MSE))
+    for name in ("000001", "000002"):
+        (folder / f"{name}.parquet").write_bytes(b"half a file")
+    with pytest.raises(RecordError, match=r"000001\.parquet: .*and 1 more such files"):
+        leaderboard.build(folder, tmp_path)
+
+
+def test_no_records_make_an_empty_leaderboard(tmp_path):
+    frame = build(tmp_path)
+    assert len(frame) == 0
+    assert len(leaderboard.read(tmp_path / "leaderboard.parquet")) == 0
+    assert (tmp_path / "leaderboard.md").read_text() == "No results.\n"
+
+
+def test_reading_refuses_what_is_no_leaderboard(tmp_path):
+    with pytest.raises(InputError, match="no such leaderboard"):
+        leaderboard.read(tmp_path / "leaderboard.parquet")
+    records.write([row("crfu", 0, "mse", 0.1)], tmp_path / "k.parquet")
+    with pytest.raises(InputError, match="not a leaderboard"):
+        leaderboard.read(tmp_path / "k.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    with pytest.raises(InputError, match="not a readable leaderboard"):
+        leaderboard.read(tmp_path / "text.parquet")
+
+
+def test_a_hundred_thousand_rows_are_built_in_one_go(tmp_path):
+    import pyarrow as pa
+
+    cells = [
+        row(f"m{m}", seed, "mse", 0.01 * m + 0.001 * seed, attack=f"a{a}", experiment=f"e{e}")
+        for m in range(20) for a in range(5) for e in range(10) for seed in range(5)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(cells, schema=records.SCHEMA)
+    index = table.schema.get_field_index("metric")
+    names = ["mse", "auc", "accuracy", "erased_accuracy", "ssim", "nearest_sse", "sse", "mse_mean_image", "skill_mean"]
+    parts = [table.set_column(index, table.schema.field(index), pa.array([n] * len(cells))) for n in names]
+    trajectory = pa.concat_tables(parts[2:4] * 6)
+    steps = table.schema.get_field_index("step")
+    trajectory = trajectory.set_column(steps, table.schema.field(steps), pa.array(range(len(trajectory))))
+    long = pa.concat_tables([*parts, trajectory])
+    assert len(long) > 100_000
+    board = leaderboard.assemble(long, "records").to_pandas()
+    assert len(board) == 20 * 5 * 10
+    assert set(board["rank"]) == set(range(1, 21))

@@ -1,0 +1,122 @@
+"""The command line's arguments and options, each declared once, and what they resolve to."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unlearnbench.errors import InputError
+
+
+class Format(StrEnum):
+    """How results are written to stdout."""
+
+    text = "text"
+    json = "json"
+
+
+class ReportFormat(StrEnum):
+    """How a leaderboard is written to stdout."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+class Engine(StrEnum):
+    """What runs the cells: this process, or several on this machine."""
+
+    serial = "serial"
+    loky = "loky"
+
+
+FILTER = "NAME[param=value,...]"
+
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/quickstart.yaml.")]
+Experiments = Annotated[
+    list[str] | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment. Repeats.")
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", metavar=FILTER, help="Only this method, original and retrain. Repeats."),
+]
+Attacks = Annotated[list[str] | None, typer.Option("--attack", "-a", metavar=FILTER, help="Only this attack. Repeats.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--dataset", "-d", metavar=FILTER, help="Only this dataset. Repeats.")
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1 instead of the suite's."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a scenario key, e.g. beta=0 or stop.steps=5. Repeats."),
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data folder [UNLEARNBENCH_DATA, else the user cache].")
+]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugins", metavar="DIR", help="A folder of your own plugins. Repeats.")
+]
+Output = Annotated[Format, typer.Option("--format", help="How results are written to stdout.")]
+ReportOutput = Annotated[ReportFormat, typer.Option("--format", help="How the leaderboard is written to stdout.")]
+Results = Annotated[Path | None, typer.Option("--results", metavar="DIR", help="Result folder [results/<suite name>].")]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="DIR", help="Store of trained models [UNLEARNBENCH_CACHE, else the user cache]."),
+]
+EngineName = Annotated[
+    Engine | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1, else serial].")
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Worker processes.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, or GPUs as cuda:0,cuda:1.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute again what is already there.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
+
+
+def data_root(option: Path | None) -> Path:
+    """--data, else UNLEARNBENCH_DATA, else the user cache directory."""
+    return _folder(option, "UNLEARNBENCH_DATA", "data")
+
+
+def cache_root(option: Path | None) -> Path:
+    """--cache, else UNLEARNBENCH_CACHE, else the user cache directory."""
+    return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
+
+
+def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[str, int]:
+    """The engine's name and its number of workers: either of the two options implies the other."""
+    if engine is Engine.serial and jobs is not None and jobs > 1:
+        raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
+    if engine is Engine.loky or (engine is None and jobs is not None and jobs > 1):
+        return Engine.loky.value, jobs or len(os.sched_getaffinity(0))
+    return Engine.serial.value, 1
+
+
+def usage_line(error: Any) -> str:
+    """A usage error of the option parser in this program's form."""
+    place = error.ctx.command_path if getattr(error, "ctx", None) else "unlearnbench"
+    if getattr(error, "possibilities", None):
+        return f"{place}: no such option {error.option_name}; did you mean '{error.possibilities[0]}'?"
+    what = error.format_message().rstrip(".")
+    for theirs, ours in {". Did you mean": "; did you mean", "Value error, ": "", "Input should": "must"}.items():
+        what = what.replace(theirs, ours)
+    return f"{place}: {what[:1].lower()}{what[1:]}"
+
+
+def _folder(option: Path | None, variable: str, name: str) -> Path:
+    if option is not None:
+        return option
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    import platformdirs
+
+    return platformdirs.user_cache_path("unlearnbench") / name

@@ -1,0 +1,156 @@
+"""Records to contenders: per-seed values, what they are compared with, and their means and intervals.
+
+A contender is one method with its parameters in one setting, attacked or not; its values are one number per seed and
+metric. All frames here are long: one row per contender, seed and metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.intervals import half_width
+
+METHOD_COLUMNS = ("method", "method_params", "method_id")
+SCENE_COLUMNS = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "scenario")
+ATTACK_COLUMNS = ("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows")
+TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
+"""Contenders that agree on these stand in one table and are ranked together."""
+
+KEYS = (*SCENE_COLUMNS, *METHOD_COLUMNS, *ATTACK_COLUMNS)
+"""What tells one contender from another."""
+
+REFERENCE_ID = "retrain"
+"""`method_id` of retraining with default parameters, which gaps are measured from."""
+
+_MEASURED = ("seed", "metric", "step", "value", "status", "error", "device", "plugin_sha256", "data_sha256")
+
+_NO_BASE = -1
+
+
+def rows_of(table: pa.Table) -> pd.DataFrame:
+    """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
+    frame: pd.DataFrame = table.select([*KEYS, *_MEASURED, "started_at"]).to_pandas()
+    frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
+    frame["n_shadows"] = _known_shadows(frame)
+    frame["contender"] = group_codes(frame, KEYS)
+    return frame
+
+
+def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64]:
+    """Numbers 0, 1, ... of the rows' groups in order of appearance; null is a value like any other."""
+    codes = np.zeros(len(frame), dtype=np.int64)
+    for column in columns:
+        series = frame[column]
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            part = series.cat.codes.to_numpy().astype(np.int64)
+        else:
+            part = pd.factorize(series)[0].astype(np.int64)
+        codes = pd.factorize(codes * (part.max(initial=-1) + 2) + part + 1)[0].astype(np.int64)
+    return codes
+
+
+def _known_shadows(rows: pd.DataFrame) -> pd.Series:
+    """n_shadows; for a cell that ended before it had any, what finished cells of its contender or its table had."""
+    shadows = rows["n_shadows"].copy()
+    finished = (rows["status"] == "ok") & shadows.notna()
+    for columns in (KEYS, TABLE_COLUMNS):
+        setting = pd.Series(group_codes(rows, [key for key in columns if key != "n_shadows"]), index=rows.index)
+        counts = shadows[finished].groupby(setting[finished]).agg(["first", "nunique"])
+        unambiguous = counts.loc[counts["nunique"] == 1, "first"]
+        unknown = (rows["status"] != "ok") & shadows.isna()
+        shadows = shadows.where(~unknown, setting.map(unambiguous))
+    return shadows
+
+
+def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a contender (the index is its number): its keys, and the numbers of what it is compared with.
+
+    `base` is the same method without an attack, `reference` is retraining under the same attack with the same number
+    of shadows; -1 where there is none, or where it would be the contender itself.
+    """
+    frame = rows.drop_duplicates("contender").set_index("contender")[list(KEYS)].sort_index()
+    for key in KEYS:
+        if key != "n_shadows":
+            frame[key] = frame[key].astype(object)
+    number = pd.Series(frame.index, index=frame.index)
+    attacked = frame["attack"].notna()
+    method = group_codes(frame, [*SCENE_COLUMNS, *METHOD_COLUMNS])
+    bases = dict(zip(method[~attacked], number[~attacked], strict=True))
+    frame["table"] = group_codes(frame, TABLE_COLUMNS)
+    is_reference = frame["method_id"] == REFERENCE_ID
+    references = dict(zip(frame.loc[is_reference, "table"], number[is_reference], strict=True))
+    base = pd.Series(method, index=frame.index).map(bases).fillna(_NO_BASE).astype(np.int64)
+    reference = frame["table"].map(references).fillna(_NO_BASE).astype(np.int64)
+    frame["base"] = base.where(attacked, _NO_BASE)
+    frame["reference"] = reference.where(~is_reference & attacked, _NO_BASE)
+    return frame
+
+
+def final_values(rows: pd.DataFrame) -> pd.DataFrame:
+    """Columns contender, seed, metric, value: of repeated measurements the newest, none that is null.
+
+    Times from several kinds of machines are not one quantity, so a contender that mixes them has none.
+    """
+    values = rows.loc[rows["status"] == "ok", ["contender", "seed", "metric", "value", "device"]]
+    values = values.drop_duplicates(["contender", "seed", "metric"], keep="last").dropna(subset=["value"])
+    values = values.astype({"metric": object, "device": object})
+    timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
+    devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")
+    mixed = devices.index[devices > 1]
+    return values.drop(index=mixed).drop(columns="device").reset_index(drop=True)
+
+
+def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
+    """The values, and for attacked contenders those that were measured without the attack and not with it."""
+    pairs = contenders.loc[contenders["base"] != _NO_BASE, "base"]
+    links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
+    lent = links.merge(values, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
+    own = values[["contender", "metric"]].drop_duplicates()
+    lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
+    lent = lent[lent["found"] == "left_only"].drop(columns="found")
+    return pd.concat([values, lent[values.columns]], ignore_index=True)
+
+
+def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
+    """Per-seed differences of privacy metrics to retraining (method - retrain), in the column `value`."""
+    private = values[values["metric"].isin(_private_names())].copy()
+    private["reference"] = private["contender"].map(contenders["reference"])
+    theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
+    paired = private.merge(theirs, on=["reference", "seed", "metric"], suffixes=("", "_reference"))
+    paired["value"] -= paired["value_reference"]
+    return paired[["contender", "seed", "metric", "value"]]
+
+
+def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
+    """Per-seed differences of privacy metrics to the trivial attacker (method - trivial), in the column `value`."""
+    trivial = {metric.name: metric.trivial for metric in METRICS.values() if metric.good == "privacy"}
+    private = values[values["metric"].isin(_private_names())].copy()
+    other = private["metric"].map(trivial)
+    constant = pd.to_numeric(other, errors="coerce")
+    measured = private.assign(trivial=other)[["contender", "seed", "trivial"]].merge(
+        values.rename(columns={"metric": "trivial", "value": "measured"}),
+        on=["contender", "seed", "trivial"],
+        how="left",
+    )
+    private["value"] -= constant.fillna(pd.Series(measured["measured"].to_numpy(), index=private.index))
+    return private.dropna(subset=["value"])
+
+
+def _private_names() -> list[str]:
+    return [metric.name for metric in METRICS.values() if metric.good == "privacy"]
+
+
+def summarise(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Per metric a frame indexed by contender: mean over seeds, low and high of Student's interval, n."""
+    groups = values.groupby(["metric", "contender"])["value"].agg(["mean", "std", "count"])
+    half = half_width(groups["std"].fillna(0.0), groups["count"])
+    summary = pd.DataFrame(
+        {"mean": groups["mean"], "low": groups["mean"] - half, "high": groups["mean"] + half, "n": groups["count"]}
+    )
+    return {str(metric): part.droplevel("metric") for metric, part in summary.groupby(level="metric")}

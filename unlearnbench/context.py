@@ -1,0 +1,129 @@
+"""What a method is handed: the means to train and unlearn K replicas, chunk by chunk, with everything counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.models import information_bottleneck
+from unlearnbench.plugin import Batch, LossMethod, Method, Models, Noise, Phase, TransformMethod, UnlearnParams
+from unlearnbench.replicas import Outcome, ReplicaRun, Watch
+from unlearnbench.seeding import derive
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Scenario
+from unlearnbench.stack import Stack, concatenate
+from unlearnbench.training import InformationBottleneckLoss, training_phase
+
+if TYPE_CHECKING:
+    from unlearnbench.stack import Functional
+
+
+@dataclass
+class Context:
+    """The harness as a method sees it.
+
+    Attributes:
+        scenario: all settings; the stop rule is applied by the harness.
+        seeds: one per replica.
+        shape: C, H, W of the images.
+        classes: Y.
+        watch: called at the end of each epoch of unlearning, for trajectories.
+        steps, samples: i64[K], gradient steps and images processed so far, per replica.
+    """
+
+    scenario: Scenario
+    seeds: Sequence[int]
+    shape: tuple[int, int, int]
+    classes: int
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    watch: Watch | None = None
+    steps: Tensor = field(init=False)
+    samples: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.steps = torch.zeros(len(self.seeds), dtype=torch.int64)
+        self.samples = torch.zeros(len(self.seeds), dtype=torch.int64)
+
+    # --- for methods ------------------------------------------------------------------------------------------------
+
+    def build(self, seed: int) -> nn.Module:
+        """A freshly initialised model of the scenario's architecture, on the CPU."""
+        return information_bottleneck.build(self.scenario.network, self.shape, self.classes, seed)
+
+    def default_phase(self, params: UnlearnParams) -> Phase:
+        """Minibatches of the erased set until the stop rule ends it, with the scenario's training settings."""
+        training = self.scenario.training
+        return Phase(lr=params.lr or training.lr, batch=params.batch or training.batch, clip=training.clip)
+
+    def minimise(self, method: LossMethod, before: Stack, sets: ErasureSets) -> Stack:
+        """Run the phases of a loss method on every replica."""
+        phases = method.phases(self)
+        return self._chunks(before, sets, lambda run: run.minimise(method, phases))
+
+    def transform(self, method: TransformMethod, before: Stack, sets: ErasureSets) -> Stack:
+        """Run the phases of a transform method on every replica."""
+        phases = method.phases(self)
+        return self._chunks(before, sets, lambda run: run.transform(method, phases))
+
+    def looped(self, method: Method, before: Stack, sets: ErasureSets) -> Stack:
+        """`method.unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
+        after = []
+        for k in range(sets.replicas):
+            model = before.module(0 if before.replicas == 1 else k)
+            after.append(Stack.of([method.unlearn(model, sets.splits(k), self._single(k))]))
+        return concatenate(after)
+
+    def train(self, sets: ErasureSets) -> Stack:
+        """The shared trainer: fresh models from the seeds, trained on each replica's remaining set (Eq. 2)."""
+        training = self.scenario.training
+        method = InformationBottleneckLoss(self.scenario.beta, training.kl_reduction)
+        phases = [training_phase(training)]
+
+        def fresh(first: int, last: int) -> Stack:
+            return Stack.of([self.build(derive(seed, "init")) for seed in self.seeds[first:last]])
+
+        return self._chunks(fresh, sets, lambda run: run.minimise(method, phases), training=True)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _chunks(
+        self,
+        before: Stack | Callable[[int, int], Stack],
+        sets: ErasureSets,
+        work: Callable[[ReplicaRun], Outcome],
+        training: bool = False,
+    ) -> Stack:
+        """At most `scenario.replicas` at a time. Their number is part of the key, so that the chunks never depend on
+        anything but the cell."""
+        if sets.replicas != len(self.seeds):
+            raise ValueError(f"{sets.replicas} erasures but {len(self.seeds)} seeds")
+        after = []
+        for first in range(0, sets.replicas, self.scenario.replicas):
+            last = min(first + self.scenario.replicas, sets.replicas)
+            start = before.take(first, last) if isinstance(before, Stack) else before(first, last)
+            run = ReplicaRun(
+                start.to(self.device, self.dtype),
+                sets.take(first, last),
+                self.seeds[first:last],
+                self.scenario,
+                training,
+                None if training else self.watch,
+            )
+            outcome = work(run)
+            self.steps[first:last] += outcome.steps
+            self.samples[first:last] += outcome.samples
+            after.append(outcome.stack)
+        return concatenate(after)
+
+    def _single(self, replica: int) -> Context:
+        """The context of one replica; what it counts is counted here too (the tensors are views)."""
+        single = replace(self, seeds=[self.seeds[replica]])
+        single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
+        return single
+
+

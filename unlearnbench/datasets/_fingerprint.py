@@ -1,0 +1,38 @@
+"""A dataset's fingerprint: what the keys of everything computed from it begin with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from unlearnbench.datasets._locate import name_of
+from unlearnbench.plugin import Dataset
+
+
+def fingerprint(dataset: Dataset, root: Path) -> str:
+    """SHA-256 over the dataset's name, version and parameters and the names and contents of its files.
+
+    Names count from the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a
+    finished suite costs one pass over the files.
+
+    Raises:
+        InputError: files are missing.
+    """
+    files = dataset.files(root)
+    parent = os.path.commonpath([file.absolute().parent for file in files])
+    contents = sorted((file.absolute().relative_to(parent).as_posix(), _sha256(file)) for file in files)
+    identity = {
+        "name": name_of(dataset),
+        "version": dataset.version,
+        "params": dataset.params.model_dump(mode="json"),
+        "files": contents,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

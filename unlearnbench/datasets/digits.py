@@ -1,0 +1,51 @@
+"""scikit-learn's digits: 1,797 handwritten digits, 8x8 grey, part of the installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from unlearnbench.datasets._assemble import Part, as_pixels, fixed_order, image_data
+from unlearnbench.errors import InputError
+from unlearnbench.plugin import Dataset, ImageData
+
+_TRAIN = 1_437
+
+
+class Digits(Dataset):
+    """The digits with grey values 0..16 spread over 0..255, in a fixed random split of 1,437 and 360 images.
+
+    The data comes without a split, and in the writers' order: the first 1,437 rows are other hands than the rest. So
+    the split is random, without regard to classes, and the same for everybody.
+    """
+
+    paper = "Alpaydin, Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "network": {"hidden": 96, "latent": 49},
+        "leak": {"target": 600, "known": 440, "pool": 600, "validation": 80, "probe": 40, "spare": 117},
+    }
+
+    def files(self, root: Path) -> list[Path]:
+        # Not sklearn.datasets: importing it takes longer than all else that resuming a finished suite does.
+        spec = importlib.util.find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            raise InputError("scikit-learn", "dataset digits: not installed; it brings the data")
+        file = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if not file.is_file():
+            raise InputError(str(file), "dataset digits: not found; reinstall scikit-learn, which brings it")
+        return [file]
+
+    def load(self, root: Path) -> ImageData:
+        self.files(root)
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        order = fixed_order(len(digits.target))
+        pixels = as_pixels(np.round(digits.images[order] * (255 / 16))).unsqueeze(1)
+        labels = torch.from_numpy(digits.target[order]).long()
+        return image_data(Part(pixels[:_TRAIN], labels[:_TRAIN]), Part(pixels[_TRAIN:], labels[_TRAIN:]), classes=10)

@@ -1,0 +1,31 @@
+"""Kullback-Leibler divergences, per sample. J latent dimensions, Y classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["mean", "sum"]
+
+
+def kl_to_prior(mean: Tensor, scale: Tensor, reduction: Reduction) -> Tensor:
+    """KL[N(mean, scale^2) || N(0, I)], f32[B] (Eq. 15); `mean` divides by J, as Table 2 prints it."""
+    terms = 0.5 * (mean.square() + scale.square() - 1) - torch.log(scale)
+    return _reduce(terms, reduction)
+
+
+def kl_gaussians(mean: Tensor, scale: Tensor, mean2: Tensor, scale2: Tensor, reduction: Reduction) -> Tensor:
+    """KL[N(mean, scale^2) || N(mean2, scale2^2)] of diagonal Gaussians f32[B, J], f32[B]."""
+    ratio = (scale.square() + (mean - mean2).square()) / scale2.square()
+    return _reduce(torch.log(scale2) - torch.log(scale) + 0.5 * (ratio - 1), reduction)
+
+
+def kl_categorical(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL[p || q] of log-probabilities f32[B, Y], f32[B]."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def _reduce(terms: Tensor, reduction: Reduction) -> Tensor:
+    return terms.mean(-1) if reduction == "mean" else terms.sum(-1)

@@ -1,0 +1,37 @@
+"""Errors that a user can act on. The command line prints them as one line and exits with code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Bad input: says where it is, what is wrong with it and, if there is one, the nearest valid name.
+
+    Args:
+        where: the file, key path or option at fault, e.g. ``suites/a.yaml:experiments.leak.methods[0]``.
+        what: what is wrong and what to do about it, as one line.
+    """
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.where = where
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+        # The default would rebuild from the one joined message and fail in another process.
+        return type(self), (self.where, self.what)
+
+
+class AccessError(Exception):
+    """An attack asked for something that it did not declare in its ``access``."""
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the nearest valid one, else all valid ones."""
+    choices = sorted(valid)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; valid: {', '.join(choices)}" if choices else "; there are none"

@@ -1,0 +1,155 @@
+"""Utility of models after unlearning: accuracies, backdoor, divergence from the prior, and whether they forgot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlearnbench.divergences import kl_to_prior
+from unlearnbench.plugin import Images
+from unlearnbench.scenario import World, slice_rows
+from unlearnbench.seeding import stream
+from unlearnbench.settings import Scenario
+from unlearnbench.stack import Functional, Stack
+
+# Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
+LEAK_IMAGES = 2_000
+REMAINING_IMAGES = 10_000
+MODELS = 32  # evaluated at a time
+# One-sided 5 %: erased images count as remembered only if their loss is significantly below never-seen ones'.
+Z_95 = 1.645
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value and the number of images (or erasures) behind it."""
+
+    value: float | None
+    n: int
+
+
+def evaluate(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
+    """Metrics of K models, one per target, averaged over them."""
+    leak = scenario.kind == "leak"
+    test = world.test.take(slice_rows(0, LEAK_IMAGES)) if leak else world.test
+    remaining = remaining_images(world, LEAK_IMAGES if leak else REMAINING_IMAGES)
+    measures = {
+        "accuracy": _accuracy(after, test),
+        "remaining_accuracy": _accuracy(after, remaining),
+        "kld_to_prior": _divergence(after, test),
+    }
+    erased_loss, erased_correct = _own_losses(after, world, world.targets.erased)
+    measures["erased_accuracy"] = Measure(float(erased_correct.float().mean()), erased_correct.numel())
+    measures["forgot"] = _forgot(erased_correct, erased_loss, after, world, scenario)
+    if scenario.backdoor is not None:
+        measures |= _backdoor(after, world, scenario)
+        measures["backdoor_accuracy"] = measures["erased_accuracy"]
+    return measures
+
+
+def trajectory_point(model: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
+    """One evaluation while unlearning: accuracy on a fixed choice of remaining images, on the erased, on the test."""
+    assert scenario.trajectory is not None
+    _, correct = _own_losses(model, world, world.targets.erased)
+    erased = Measure(float(correct.float().mean()), correct.numel())
+    points = {
+        "remaining_accuracy": _accuracy(model, remaining_images(world, scenario.trajectory.images)),
+        "erased_accuracy": erased,
+        "accuracy": _accuracy(model, world.test),
+    }
+    return points | ({"backdoor_accuracy": erased} if scenario.backdoor is not None else {})
+
+
+def remaining_images(world: World, most: int) -> Images:
+    """A fixed random choice of images that no target erases."""
+    if "remaining" in world.parts:
+        rows = world.parts["remaining"]
+    else:  # leak: what no target may erase
+        rows = world.parts["known"]
+    order = torch.from_numpy(stream(world.seed, "remaining images").permutation(len(rows))[:most])
+    return world.pool.take(rows[order.to(rows.device)])
+
+
+def _accuracy(after: Stack, images: Images) -> Measure:
+    return _mean_over_models(after, images, images.labels)
+
+
+def _divergence(after: Stack, images: Images) -> Measure:
+    """KL[p(Z|X) || N(0, I)] per dimension, the unit of Table 2, of the first model."""
+    first = after.slice(0, 1)
+    router = first.router(training=False)
+    model = Functional(router, {n: v[0] for n, v in first.params.items()}, {n: v[0] for n, v in first.buffers.items()})
+    values = []
+    with torch.no_grad():
+        for part in images.pixels.split(2_000):
+            values.append(kl_to_prior(*model.encode(part.to(first.dtype) / 255), "mean"))
+    return Measure(float(torch.cat(values).mean()), len(images))
+
+
+def _own_losses(after: Stack, world: World, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and correctness, [K, n] each, of K models on their own images, rows i64[K, n]."""
+    labels = world.pool.labels[rows]
+    losses, correct = torch.empty(rows.shape), torch.empty(rows.shape, dtype=torch.bool)
+    for first in range(0, after.replicas, MODELS):
+        models = slice(first, first + MODELS)
+        for left in range(0, rows.shape[1], 1_000):
+            images = slice(left, left + 1_000)
+            targets = labels[models, images]
+            _, logits = after.slice(first, first + MODELS).own_outputs(world.pool.pixels[rows[models, images]])
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+            losses[models, images] = loss.view(targets.shape).float().cpu()
+            correct[models, images] = (logits.argmax(-1) == targets).cpu()
+    return losses, correct
+
+
+def _forgot(correct: Tensor, erased_loss: Tensor, after: Stack, world: World, scenario: Scenario) -> Measure:
+    """1 if the models forgot (PROTOCOL section 11, rule 3).
+
+    Stamped sets: accuracy on them under the stop rule's threshold. Clean erasures, where forgetting is not
+    misclassifying: over all targets, the loss on erased images is not significantly below that on never-seen images
+    of the same classes (Welch's test, one-sided, 5 %).
+    """
+    if scenario.backdoor is not None:
+        return Measure(float(correct.float().mean() < scenario.stop.threshold), correct.numel())
+    if world.targets.holdout is None:
+        return Measure(None, 0)
+    unseen_loss, _ = _own_losses(after, world, world.targets.holdout)
+    erased, unseen = erased_loss.flatten().double(), unseen_loss.flatten().double()
+    if len(erased) < 2:
+        return Measure(None, 0)
+    error = math.sqrt(float(erased.var() / len(erased) + unseen.var() / len(unseen)))
+    return Measure(float(erased.mean() >= unseen.mean() - Z_95 * error), len(erased))
+
+
+def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
+    """Attack success on stamped test images of the base class, and on those of every class but the target."""
+    assert scenario.backdoor is not None
+    assert world.stamped_test is not None
+    target = scenario.backdoor.target
+    of_target = world.test.take((world.test.labels == target).nonzero().flatten())
+    others = world.stamped_test.take((world.stamped_test.labels != target).nonzero().flatten())
+    base = others.take((others.labels == scenario.backdoor.base).nonzero().flatten())
+    return {
+        "target_class_accuracy": _accuracy(after, of_target),
+        "backdoor_success": _share(after, base, target),
+        "backdoor_success_any": _share(after, others, target),
+    }
+
+
+def _share(after: Stack, images: Images, label: int) -> Measure:
+    return _mean_over_models(after, images, torch.full_like(images.labels, label))
+
+
+def _mean_over_models(after: Stack, images: Images, labels: Tensor) -> Measure:
+    """Share predicted as `labels`, averaged over models; a few models at a time."""
+    if len(images) == 0:
+        return Measure(None, 0)
+    right = 0
+    for first in range(0, after.replicas, MODELS):
+        _, logits = after.slice(first, first + MODELS).outputs(images.pixels)
+        right += int((logits.argmax(-1) == labels).sum())
+    return Measure(right / (after.replicas * len(images)), len(images))

@@ -1,0 +1,202 @@
+"""One experiment of a suite: its grids expanded, every value checked, every contender named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import Field
+
+from unlearnbench.errors import InputError
+from unlearnbench.grids import expand, merge
+from unlearnbench.naming import choice_id, scenario_id
+from unlearnbench.printing import one_line
+from unlearnbench.registry import Kind, PluginInfo, Registry
+from unlearnbench.selection import Filter
+from unlearnbench.settings import Params, Scenario, Strict
+from unlearnbench.validation import Keys, check, key_path, within
+
+REFERENCES = ("original", "retrain")  # leaks are reported relative to them
+Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and the place of a key in them
+
+
+class DatasetFile(Strict):
+    """What a suite may say about a dataset."""
+
+    params: dict[str, Any] = Field(default={})
+    scenario: dict[str, Any] = Field(default={})
+
+
+class ExperimentFile(Strict):
+    """An experiment as written in a suite file, before grids are expanded."""
+
+    description: str = ""
+    references: bool = Field(default=True, description="whether original and retrain are added where not listed")
+    datasets: list[Any] = Field(min_length=1)
+    scenario: dict[str, Any]
+    methods: list[Any] = Field(default=[])
+    attacks: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plugin with its parameters; `id` shows those that differ from the defaults: ``crfu[beta_u=1]``."""
+
+    info: PluginInfo
+    params: Params
+    id: str
+
+
+@dataclass(frozen=True)
+class World:
+    """A dataset in one of an experiment's scenarios."""
+
+    dataset: Choice
+    scenario: Scenario
+    scenario_id: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment pairs: every world with every method, and with every attack and none."""
+
+    name: str
+    worlds: list[World]
+    methods: list[Choice]
+    attacks: list[Choice]
+
+    @property
+    def size(self) -> int:
+        """Cells of one repetition."""
+        return len(self.worlds) * len(self.methods) * (1 + len(self.attacks))
+
+    def choices(self, kind: Kind) -> list[Choice]:
+        """The distinct contenders of one kind."""
+        datasets = list({world.dataset.id: world.dataset for world in self.worlds}.values())
+        return {"method": self.methods, "attack": self.attacks, "dataset": datasets}[kind]
+
+    def pick(self, filters: Mapping[Kind, list[Filter]]) -> Experiment | None:
+        """What the filters leave, or None where one of them leaves nothing. Methods keep their references."""
+
+        def kept(kind: Kind, choice: Choice) -> bool:
+            some = filters[kind]
+            return not some or any(one.matches(choice.info.name, choice.params) for one in some)
+
+        worlds = [world for world in self.worlds if kept("dataset", world.dataset)]
+        attacks = [choice for choice in self.attacks if kept("attack", choice)]
+        if not (worlds and any(kept("method", choice) for choice in self.methods)):
+            return None
+        if filters["attack"] and not attacks:
+            return None
+        methods = [choice for choice in self.methods if kept("method", choice) or choice.info.name in REFERENCES]
+        return replace(self, worlds=worlds, methods=methods, attacks=attacks)
+
+
+def resolve(name: str, file: ExperimentFile, place: str, registry: Registry, layer: Mapping[str, Any]) -> Experiment:
+    """Expand and check an experiment.
+
+    Args:
+        place: the experiment's key path, for errors.
+        layer: scenario values laid over all others (``--set``).
+
+    Raises:
+        InputError: with the key path of what is wrong, and the nearest valid name.
+    """
+    worlds = [
+        world
+        for i, entry in enumerate(file.datasets)
+        for world in _worlds(
+            entry, f"{place}.datasets[{i}]", registry, [(file.scenario, within(place, "scenario"))], layer
+        )
+    ]
+    _refuse_twice((f"{world.dataset.id} with scenario {world.scenario_id}" for world in worlds), f"{place}.datasets")
+    methods = _contenders("method", file.methods, f"{place}.methods", registry)
+    if file.references:
+        listed = {choice.info.name for choice in methods}
+        missing = [reference for reference in REFERENCES if reference not in listed]
+        methods = [
+            *(choice for name in missing for choice in _choices(registry.method(name, place), {}, place)),
+            *methods,
+        ]
+    if not methods:
+        raise InputError(f"{place}.methods", "no methods")
+    return Experiment(name, worlds, methods, _contenders("attack", file.attacks or [], f"{place}.attacks", registry))
+
+
+def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[Choice]:
+    choices: list[Choice] = []
+    for i, entry in enumerate(entries):
+        name, params = _entry(entry, f"{place}[{i}]")
+        choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
+    _refuse_twice((choice.id for choice in choices), place)
+    return choices
+
+
+def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """A list entry's name and body: ``crfu`` or ``crfu: {beta_u: 1}``."""
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, body),) = entry.items()
+        if body is None or isinstance(body, dict):
+            return name, body or {}
+    hint = " (indent the parameters under the name)" if isinstance(entry, dict) and len(entry) > 1 else ""
+    raise InputError(where, f"must be a name, or one name with a mapping of its parameters{hint}")
+
+
+def _choices(info: PluginInfo, values: Mapping[str, Any], place: str) -> list[Choice]:
+    choices = []
+    for combination in expand(info.cls.Params, values, place):
+        params = check(info.cls.Params, combination, within(place))
+        choices.append(Choice(info, params, choice_id(info.name, params)))
+    return choices
+
+
+def _worlds(
+    entry: Any, at: str, registry: Registry, layers: list[Layer], overrides: Mapping[str, Any]
+) -> Iterator[World]:
+    name, body = _entry(entry, at)
+    info = registry.dataset(name, at)
+    own = check(DatasetFile, body, within(at, name))
+    # The strongest first.
+    layers = [
+        (overrides, lambda keys: f"--set {key_path(*keys)}"),
+        (own.scenario, within(at, name, "scenario")),
+        *layers,
+    ]
+    scenarios = list(_scenarios(info, layers))
+    for choice in _choices(info, own.params, key_path(at, name, "params")):
+        yield from (World(choice, scenario, scenario_name) for scenario, scenario_name in scenarios)
+
+
+def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str]]:
+    defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {})
+    values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key != "leak"}
+    for layer, _ in reversed(layers):
+        values = merge(values, layer)
+    base = layers[-1][1]
+
+    def where(keys: Keys) -> str:
+        return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
+
+    for combination in expand(Scenario, values, base(())):
+        # A dataset's sizes of a leak experiment's parts would be an error in a utility experiment.
+        if combination.get("kind") == "leak" and "leak" in defaults:
+            combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
+        scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
+        yield scenario, scenario_id(scenario, defaults)
+
+
+def _has(layer: Any, keys: Keys) -> bool:
+    if isinstance(layer, list):  # a grid: any alternative may be the one
+        return any(_has(item, keys) for item in layer)
+    return not keys or (isinstance(layer, Mapping) and keys[0] in layer and _has(layer[str(keys[0])], keys[1:]))
+
+
+def _refuse_twice(names: Iterable[str], where: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(where, f"{one_line(name)} is listed twice")
+        seen.add(name)

@@ -1,0 +1,80 @@
+"""Merges layers of settings and expands grids: a list where the field takes one value is a list of alternatives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+from pydantic import BaseModel
+
+from unlearnbench.errors import InputError
+from unlearnbench.validation import key_path, members, submodel
+
+LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` laid over `base`: mappings key by key, everything else replaces; the keys of `over` come first.
+
+    A grid of mappings (a list) is laid over a mapping alternative by alternative.
+    """
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        merged = {key: merge(base[key], value) if key in base else value for key, value in over.items()}
+        return {**merged, **{key: value for key, value in base.items() if key not in over}}
+    if isinstance(base, Mapping) and isinstance(over, list):
+        return [merge(base, item) if isinstance(item, Mapping) else item for item in over]
+    return over
+
+
+def expand(model: type[BaseModel], values: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Every combination of the grid values in `values`, at any depth; the first key varies slowest.
+
+    Args:
+        model: says which fields take a list themselves: those are no grid.
+        where: the place of `values`, for errors.
+
+    Raises:
+        InputError: an empty list of alternatives, or more than LARGEST_GRID combinations.
+    """
+    axes = [[(key, option) for option in _options(model, key, value, where)] for key, value in values.items()]
+    count = 1
+    for axis in axes:
+        count *= len(axis)
+    _limit(count, where)
+    return [dict(combination) for combination in itertools.product(*axes)]
+
+
+def _options(model: type[BaseModel], key: str, value: Any, where: str) -> list[Any]:
+    field = model.model_fields.get(key)
+    if field is None:
+        return [value]  # unknown: validation says so
+    place = f"{where}.{key_path(key)}"
+    inner = submodel(field.annotation)
+    if isinstance(value, Mapping):
+        return list(expand(inner, value, place)) if inner else [value]
+    if not isinstance(value, list) or _takes_list(field.annotation):
+        return [value]
+    if not value:
+        raise InputError(place, "an empty list of alternatives")
+    options: list[Any] = []
+    for item in value:
+        options += _options(model, key, item, where)
+        _limit(len(options), place)
+    return options
+
+
+def _limit(count: int, where: str) -> None:
+    if count > LARGEST_GRID:
+        raise InputError(where, f"a grid of over {LARGEST_GRID:,} combinations")
+
+
+def _takes_list(annotation: Any) -> bool:
+    for member in members(annotation):
+        origin = get_origin(member) or member
+        if origin is Any or (isinstance(origin, type) and issubclass(origin, list | tuple | set | frozenset)):
+            return True
+        # Sequence, Collection, Iterable and the like from collections.abc; text is a Sequence that is no list.
+        if getattr(origin, "__module__", "") == "collections.abc" and issubclass(list, origin):
+            return True
+    return False

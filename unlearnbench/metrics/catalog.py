@@ -1,0 +1,114 @@
+"""What each metric means, which way is good and what a trivial attacker would get.
+
+Every name that may stand in a record's `metric` column is here; PROTOCOL.md section 11 has the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from unlearnbench.errors import suggest
+
+Good = Literal["privacy", "utility", "cost", "info"]
+Better = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that a cell may report.
+
+    Attributes:
+        name: as in the records.
+        unit: of the value; "share" is a proportion from 0 to 1.
+        good: what a better value is good for. Privacy metrics are the attacker's success or error.
+        better: which way is good for that; "none" where neither is.
+        description: one line for tables and documentation.
+        trivial: what the best attacker who looks at no model output and knows no label gets: a constant, or the
+            name of the metric that measured it on the same erasures; None where there is no such attacker.
+    """
+
+    name: str
+    unit: str
+    good: Good
+    better: Better
+    description: str
+    trivial: str | float | None = None
+
+    @property
+    def direction(self) -> str:
+        """The text of a record's `direction` column, e.g. ``privacy: higher is better``."""
+        return self.good if self.better == "none" else f"{self.good}: {self.better} is better"
+
+
+def _utility(name: str, description: str, better: Better = "higher", unit: str = "share") -> Metric:
+    return Metric(name, unit, "utility", better, description)
+
+
+def _privacy(name: str, unit: str, better: Better, description: str, trivial: str | float | None = None) -> Metric:
+    return Metric(name, unit, "privacy", better, description, trivial)
+
+
+def _cost(name: str, unit: str, description: str) -> Metric:
+    return Metric(name, unit, "cost", "lower", description)
+
+
+def _info(name: str, unit: str, description: str) -> Metric:
+    return Metric(name, unit, "info", "none", description)
+
+
+_ALL = (
+    # What the model still can do, and whether it forgot.
+    _utility("accuracy", "accuracy on the test images"),
+    _utility("remaining_accuracy", "accuracy on the remaining training images"),
+    _info("erased_accuracy", "share", "accuracy on the erased images; retraining keeps that of never-seen images"),
+    _utility("target_class_accuracy", "accuracy on test images of the backdoor's target class"),
+    _utility("backdoor_accuracy", "stamped training images classified as the backdoor's target", "lower"),
+    _utility("backdoor_success", "stamped test images of the base class classified as the target", "lower"),
+    _utility("backdoor_success_any", "stamped test images of all classes but the target classified as it", "lower"),
+    _utility("forgot", "share of erasures that reached the scenario's forgetting criterion"),
+    _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
+    # What it cost.
+    _cost("unlearn_seconds", "s", "time of one erasure: one replica, nothing else running, median of 5"),
+    _cost("train_seconds", "s", "time of training the original"),
+    _cost("gradient_steps", "steps", "optimiser steps of one erasure"),
+    _cost("samples_processed", "images", "images whose gradient one erasure computed, repetitions counted"),
+    # Reconstruction of the erased images.
+    _privacy("mse", "per pixel", "higher", "mean squared error of reconstructions", "mse_mean_image"),
+    _privacy("sse", "per image", "higher", "summed squared error of reconstructions", "sse_mean_image"),
+    _privacy("mse_batch20", "per batch", "higher", "reconstruction error on the paper's scale: 20 images summed"),
+    _privacy("skill_mean", "share", "lower", "1 - SSE / SSE of the adversary's mean image", 0.0),
+    _privacy("skill_class_true", "share", "lower", "1 - SSE / SSE of the mean image of the true class", 0.0),
+    _privacy("skill_class_inferred", "share", "lower", "1 - SSE / SSE of the mean image of the inferred class", 0.0),
+    _privacy("ssim", "-1 to 1", "lower", "structural similarity of reconstructions"),
+    _privacy("retrieval_top1", "share", "lower", "erased image found among 100 by its reconstruction", 0.01),
+    _privacy("label_accuracy", "share", "lower", "labels of erased images inferred", "label_accuracy_majority"),
+    _info("nearest_sse", "per image", "SSE of the nearest adversary's image: an oracle that sees the erased image"),
+    # Membership in the erased set.
+    _privacy("auc", "share", "lower", "area under the ROC curve of telling erased from never-seen images", 0.5),
+    _privacy("balanced_accuracy", "share", "lower", "mean of true positive and true negative rate", 0.5),
+    _privacy("tpr_at_1pct_fpr", "share", "lower", "erased images found at 1 % false alarms", 0.01),
+    _privacy("tpr_at_0_1pct_fpr", "share", "lower", "erased images found at 0.1 % false alarms", 0.001),
+    _privacy(
+        "auc_on_attack_training_data", "share", "lower", "AUC on the data the attack was fitted to (Table 2)", 0.5
+    ),
+    # Trivial attackers: they look at no model output.
+    _info("mse_mean_image", "per pixel", "mse of answering with the adversary's mean image"),
+    _info("mse_class_mean", "per pixel", "mse of answering with the mean image of the true class"),
+    _info("sse_mean_image", "per image", "sse of answering with the adversary's mean image"),
+    _info("sse_class_mean", "per image", "sse of answering with the mean image of the true class"),
+    _info("label_accuracy_majority", "share", "label_accuracy of always answering with the adversary's largest class"),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
+"""All metrics by name, in the order that tables show them."""
+
+
+def describe(name: str) -> Metric:
+    """The metric called `name`. Raises KeyError naming the nearest valid name."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise KeyError(f"unknown metric '{name}'{suggest(name, METRICS)}") from None

@@ -1,0 +1,83 @@
+"""How well scores tell members (erased images) from non-members: exact, no threshold chosen in hindsight."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_FALSE_ALARMS = 10
+"""Fewest false alarms that a rate is read from (PROTOCOL.md section 11, rule 10)."""
+
+_ROUNDING = 1e-9  # 3000 * 0.01 must count as 30
+
+
+def auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """P(score of a member > score of a non-member) + P(equal) / 2: the Mann-Whitney statistic, exact with ties.
+
+    Args:
+        scores: f64[n], higher means more likely a member; infinities are allowed.
+        labels: bool[n], True for members.
+
+    Raises:
+        ValueError: NaN scores, unequal lengths, or only members or only non-members.
+    """
+    from scipy.stats import rankdata
+
+    positives, negatives = _split(scores, labels)
+    ranks = rankdata(np.concatenate([positives, negatives]))
+    wins = ranks[: len(positives)].sum() - len(positives) * (len(positives) + 1) / 2
+    return float(wins / (len(positives) * len(negatives)))
+
+
+def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float | None:
+    """Share of members above a threshold that at most `fpr` of the non-members exceed.
+
+    Ties are treated conservatively: a score counts only if it is strictly above the threshold, and the threshold is a
+    non-member's score, so members tied with it are not found. A constant score finds nobody.
+
+    Args:
+        scores: f64[n], higher means more likely a member.
+        labels: bool[n], True for members.
+        fpr: tolerated share of false alarms, in (0, 1).
+
+    Returns:
+        The true positive rate, or None unless non-members * fpr >= 10: fewer false alarms make no rate.
+
+    Raises:
+        ValueError: as for `auc`, or fpr outside (0, 1).
+    """
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr must lie in (0, 1), got {fpr}")
+    positives, negatives = _split(scores, labels)
+    tolerated = len(negatives) * fpr + _ROUNDING
+    if tolerated < _FALSE_ALARMS:
+        return None
+    descending = np.sort(negatives)[::-1]
+    threshold = descending[math.floor(tolerated)]
+    return float((positives > threshold).mean())
+
+
+def balanced_accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
+    """Mean of true positive and true negative rate when scores above `threshold` are called members.
+
+    The threshold must come from elsewhere (shadows, a fixed rule): chosen on these scores it would be optimistic.
+
+    Raises:
+        ValueError: as for `auc`.
+    """
+    positives, negatives = _split(scores, labels)
+    return float(((positives > threshold).mean() + (negatives <= threshold).mean()) / 2)
+
+
+def _split(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores of members and of non-members."""
+    s, members = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    if s.ndim != 1 or s.shape != members.shape:
+        raise ValueError(f"scores and labels must be two lists of one length, got shapes {s.shape} and {members.shape}")
+    if np.isnan(s).any():
+        raise ValueError("scores must not be NaN")
+    if members.all() or not members.any():
+        raise ValueError("both members and non-members are needed")
+    return s[members], s[~members]

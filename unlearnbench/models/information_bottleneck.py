@@ -1,0 +1,87 @@
+"""The information-bottleneck (IB) model: representer theta^r, X -> p(Z|X), and approximator theta^a, Z -> Y.
+
+CRFU paper, section 3; layer sizes as in the released code (PROTOCOL section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlearnbench.plugin import Noise
+from unlearnbench.settings import Network
+
+# softplus underflows for very negative inputs, and the gradient of its logarithm is then -inf or NaN.
+SMALLEST_SCALE = 1e-6
+
+
+class InformationBottleneck(nn.Module):
+    """Representer and approximator.
+
+    Args:
+        representer: images f32[B, C, H, W] -> f32[B, 2 J], J means and J raw scales.
+        latent: J.
+        hidden: hidden units of the approximator.
+        classes: Y.
+    """
+
+    def __init__(self, representer: nn.Module, latent: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.representer = representer
+        self.approximator = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of p(Z|X), each f32[B, J]; Eqs. 16 and 17 with sigma = softplus(raw)."""
+        mean, raw = self.representer(images).chunk(2, dim=1)
+        return mean, F.softplus(raw) + SMALLEST_SCALE
+
+    def classify(self, z: Tensor) -> Tensor:
+        """Logits f32[B, Y] of p(Y|Z)."""
+        return cast(Tensor, self.approximator(z))
+
+    def forward(self, images: Tensor, noise: Noise | None = None) -> Tensor:
+        """Logits f32[B, Y] at the mean of p(Z|X), or at a sample of it where noise is given."""
+        mean, scale = self.encode(images)
+        return self.classify(mean if noise is None else mean + scale * noise.normal(*mean.shape))
+
+
+def build(network: Network, shape: tuple[int, int, int], classes: int, seed: int) -> InformationBottleneck:
+    """A freshly initialised model on the CPU.
+
+    Args:
+        shape: C, H, W of the images.
+        seed: of the initialisation; the global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        representer = _REPRESENTERS[network.name](network, shape)
+        return InformationBottleneck(representer, network.latent, network.hidden, classes)
+
+
+def _mlp(network: Network, shape: tuple[int, int, int]) -> nn.Module:
+    pixels = shape[0] * shape[1] * shape[2]
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(pixels, network.hidden), nn.ReLU(), nn.Linear(network.hidden, 2 * network.latent)
+    )
+
+
+def _resnet18(network: Network, shape: tuple[int, int, int]) -> nn.Module:
+    from unlearnbench.torchvision_import import import_torchvision  # only this representer needs it
+
+    import_torchvision()
+    from torchvision.models import resnet18
+
+    body = resnet18(weights=None, num_classes=2 * network.latent)
+    if network.stem == "small":
+        body.conv1 = nn.Conv2d(shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
+        body.maxpool = nn.Identity()
+    elif shape[0] != 3:
+        body.conv1 = nn.Conv2d(shape[0], 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return cast(nn.Module, body)
+
+
+_REPRESENTERS: dict[str, Callable[[Network, tuple[int, int, int]], nn.Module]] = {"mlp": _mlp, "resnet18": _resnet18}

@@ -1,0 +1,66 @@
+"""Readable, stable names of contenders and scenarios: what differs from the defaults, in alphabetical order.
+
+A name depends on the settings and the defaults only, never on the rest of the suite: a grid that grows keeps the
+names it had, so rows of an earlier run still match.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from unlearnbench.settings import Scenario
+from unlearnbench.validation import submodel
+
+PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:+-]*")
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # YAML reads these as other values
+
+
+def choice_id(name: str, params: BaseModel) -> str:
+    """``crfu`` with default parameters, else e.g. ``crfu[beta_u=1,lr=0.01]``."""
+    differing = differences(params, {})
+    return f"{name}[{','.join(differing)}]" if differing else name
+
+
+def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:
+    """What differs from the defaults of Scenario and dataset, e.g. ``backdoor,erased_ratio=0.06,stop.rule=backdoor``.
+
+    A part that is absent by default and present with its own defaults is named without a value (``backdoor``). The
+    kind is left out where it can be inferred: `utility` is not shown, ``leak`` is.
+    """
+    leak = scenario.kind == "leak"
+    # The sizes of a leak experiment's parts are its default, not a difference.
+    baseline = {**dataset_defaults, "kind": scenario.kind, "leak": dataset_defaults.get("leak", {}) if leak else None}
+    parts = [*(["leak"] if leak else []), *differences(scenario, baseline)]
+    return ",".join(parts) or "default"
+
+
+def differences(value: BaseModel, baseline: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``key=value`` for each field that differs from `baseline`, else from the model's default."""
+    parts: list[str] = []
+    for key in sorted(type(value).model_fields):
+        field, actual, path = type(value).model_fields[key], getattr(value, key), f"{prefix}{key}"
+        default = baseline[key] if key in baseline else field.get_default(call_default_factory=True)
+        if isinstance(actual, BaseModel) and submodel(field.annotation) is not None:
+            if isinstance(default, BaseModel):
+                default = default.model_dump(mode="json")
+            if default is None or default is PydanticUndefined:
+                parts.append(path)
+            parts += differences(actual, default if isinstance(default, Mapping) else {}, f"{path}.")
+        elif default is PydanticUndefined or to_jsonable_python(actual) != to_jsonable_python(default):
+            parts.append(f"{path}={short(to_jsonable_python(actual))}")
+    return parts
+
+
+def short(value: Any) -> str:
+    """A JSON value as it is shown in names and typed in filters: 1.0 is ``1``, plain text is not quoted."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT:
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

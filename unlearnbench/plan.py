@@ -1,0 +1,225 @@
+"""Settings -> cells and stage tasks, with their keys. Pure and fast: reads no images, imports no torch.
+
+A stage is a pure function of its inputs, stored under the hash of those inputs: the protocol version, the plugin and
+its version (outside plugins: their file's hash), resolved parameters, the data's fingerprint, the seed, and the key of
+the stage before. Never the engine, the number of workers or the order of anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.experiments import Choice
+from unlearnbench.registry import Registry
+from unlearnbench.settings import Scenario, canonical
+from unlearnbench.suite import Setting
+
+Stage = Literal["train", "unlearn", "shadows", "attack"]
+
+# Raise one whenever the stage's results change.
+STAGE_VERSIONS: Mapping[Stage, int] = {"train": 1, "unlearn": 1, "shadows": 1, "attack": 1}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage's work: plain JSON values, so that any worker on any machine can do it.
+
+    Attributes:
+        needs: keys of the stages before, by stage.
+        work: dataset, scenario, method, attack, suite_seed, seed, shadows.
+    """
+
+    stage: Stage
+    key: str
+    needs: Mapping[str, str]
+    work: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the cross-product: a contender in a setting for one seed, with the stages it is made of."""
+
+    key: str
+    setting: Setting
+    data_sha256: str
+    stages: Mapping[str, str]  # stage -> key
+    shadows: int | None
+    observation: str | None
+    skip: str | None
+
+    @property
+    def experiment(self) -> str:
+        return self.setting.experiment
+
+    @property
+    def dataset_id(self) -> str:
+        return self.setting.dataset.id
+
+    @property
+    def scenario_id(self) -> str:
+        return self.setting.scenario_id
+
+    @property
+    def method_id(self) -> str:
+        return self.setting.method.id
+
+    @property
+    def attack_id(self) -> str | None:
+        return self.setting.attack.id if self.setting.attack else None
+
+    @property
+    def seed(self) -> int:
+        return self.setting.seed
+
+    @property
+    def last(self) -> str:
+        """The key of the stage whose result the cell records."""
+        return self.stages["attack" if self.setting.attack else "unlearn"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells, and the stage tasks they share, each before those that need it."""
+
+    suite: str
+    cells: list[Cell]
+    tasks: list[Task]
+    task_by_key: Mapping[str, Task] = field(repr=False)
+
+
+def build(settings: Sequence[Setting], registry: Registry, data_root: Path) -> Plan:
+    """Plan the cells of a suite.
+
+    Raises:
+        InputError: where a dataset's files are missing, before any work starts.
+    """
+    planner = _Planner(data_root)
+    cells = [planner.cell(setting) for setting in settings]
+    suite = settings[0].suite if settings else ""
+    return Plan(suite, cells, list(planner.tasks.values()), planner.tasks)
+
+
+class _Planner:
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self.tasks: dict[str, Task] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._described: dict[int, dict[str, Any]] = {}
+        self._kept: list[Any] = []
+
+    def cell(self, setting: Setting) -> Cell:
+        data = self._fingerprint(setting.dataset)
+        method, attack = self._plugin(setting.method), setting.attack and self._plugin(setting.attack)
+        skip, access = _skip(setting), _access(setting)
+        scenario = self._once(setting.scenario, lambda: canonical(setting.scenario))
+        base = {"data": data, "suite_seed": setting.suite_seed, "dataset": setting.dataset.id, "seed": setting.seed}
+        work = {
+            "dataset": {"name": setting.dataset.info.name, "params": canonical(setting.dataset.params),
+                        "id": setting.dataset.id},
+            "scenario": scenario, "suite_seed": setting.suite_seed, "seed": setting.seed,
+        }  # fmt: skip
+        named = {"method": {"name": setting.method.info.name, "params": canonical(setting.method.params)}}
+        stages: dict[str, str] = {}
+        own_training = _trains(setting.method)
+        training = {**base, "scenario": _training_fields(setting.scenario, scenario)}
+        if own_training:
+            training["method"] = method
+        stages["train"] = self._task("train", training, {}, {**work, **(named if own_training else {})}, skip)
+        unlearning = {"scenario": _unlearning_fields(scenario), "method": method}
+        needs = {"train": stages["train"]}
+        stages["unlearn"] = self._task("unlearn", {**base, **unlearning, **needs}, needs, {**work, **named}, skip)
+        if setting.attack is not None:
+            assert access is not None
+            needs = {**needs, "unlearn": stages["unlearn"]}
+            if access.shadows and not skip:
+                count = {"shadows": access.shadows}
+                shadow = {"train": stages["train"]}
+                # Shadows do not depend on how many targets there are.
+                fields = {k: v for k, v in scenario.items() if k != "targets"}
+                inputs = {**base, "scenario": fields, "method": method, **count, **shadow}
+                stages["shadows"] = self._task("shadows", inputs, shadow, {**work, **named, **count}, skip)
+                needs["shadows"] = stages["shadows"]
+            attacking = {"attack": {"name": setting.attack.info.name, "params": canonical(setting.attack.params)}}
+            inputs = {**base, "scenario": scenario, "attack": attack, **needs}
+            stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
+        key = _hash({"cell": stages, "suite": setting.suite, "experiment": setting.experiment})
+        observation = access.level if access else None
+        return Cell(key, setting, data, stages, (access.shadows or None) if access else None, observation, skip)
+
+    def _task(self, stage: Stage, inputs: Mapping[str, Any], needs: Mapping[str, str], work: Mapping[str, Any],
+              skip: str | None) -> str:  # fmt: skip
+        key = _hash({"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs})
+        if not skip and key not in self.tasks:
+            self.tasks[key] = Task(stage, key, dict(needs), dict(work))
+        return key
+
+    def _fingerprint(self, choice: Choice) -> str:
+        if choice.id not in self._fingerprints:
+            from unlearnbench.datasets._fingerprint import fingerprint
+
+            self._fingerprints[choice.id] = fingerprint(choice.info.cls(choice.params), self.data_root)  # type: ignore[arg-type]
+        return self._fingerprints[choice.id]
+
+    def _plugin(self, choice: Choice) -> dict[str, Any]:
+        return self._once(choice, lambda: describe_plugin(choice))
+
+    def _once(self, source: Any, make: Any) -> dict[str, Any]:
+        """Settings of a suite share their choices and scenarios: describe each object once."""
+        if id(source) not in self._described:
+            self._described[id(source)] = make()
+            self._kept.append(source)  # an id is only unique while its object lives
+        return self._described[id(source)]
+
+
+def describe_plugin(choice: Choice) -> dict[str, Any]:
+    """What of a plugin goes into keys."""
+    info = choice.info
+    version: dict[str, Any] = {"version": info.version} if info.builtin else {"sha256": info.sha256}
+    return {"name": info.name, **version, "params": canonical(choice.params)}
+
+
+def _training_fields(scenario: Scenario, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What training depends on. Without a backdoor the erased set makes no difference to it."""
+    names = ["kind", "beta", "network", "training", "train_size", "leak", "backdoor"]
+    if scenario.backdoor is not None:
+        names += ["erased_ratio", "erased_count"]
+    return {name: fields[name] for name in names}
+
+
+def _unlearning_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "attack_images"}
+
+
+def _trains(choice: Choice) -> bool:
+    """Whether a method trains its own original."""
+    from unlearnbench.plugin import Method
+
+    return choice.info.cls.train is not Method.train  # type: ignore[attr-defined]
+
+
+def _access(setting: Setting) -> Any:
+    if setting.attack is None:
+        return None
+    return setting.attack.info.cls(setting.attack.params).access  # type: ignore[attr-defined]
+
+
+def _skip(setting: Setting) -> str | None:
+    for choice in (setting.method, setting.attack):
+        if choice is not None:
+            reason = choice.info.cls(choice.params).skip(setting.scenario)
+            if reason is not None:
+                return reason
+    return None
+
+
+def _hash(inputs: Any) -> str:
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+

@@ -1,0 +1,266 @@
+"""Finds the plugins there are: built-in files, installed entry points, and the files of --plugins folders.
+
+A plugin is one class in one file and its name is the file's name. A file that can't be loaded is listed as broken and
+harms nobody else; two plugins of one kind and name are an error, because a result must say which of them made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, get_args
+
+from unlearnbench.errors import InputError, suggest
+from unlearnbench.printing import error_line
+
+if TYPE_CHECKING:
+    from unlearnbench.plugin import Plugin
+
+Kind = Literal["method", "attack", "dataset"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """A plugin that can be used.
+
+    Attributes:
+        origin: the path of its file, or its entry point as ``distribution: module:Class``.
+        builtin: whether it comes with unlearnbench; others are keyed by `sha256`.
+        sha256: hash of its file; empty if an entry point's class has no file.
+    """
+
+    name: str
+    kind: Kind
+    cls: type[Plugin]
+    origin: str
+    builtin: bool
+    sha256: str
+    version: int
+
+    @property
+    def documentation(self) -> str:
+        """The docstrings of the plugin's module and of its class (not an inherited one); may be empty."""
+        module = getattr(sys.modules.get(self.cls.__module__), "__doc__", None)
+        texts = [inspect.cleandoc(text) for text in (module, self.cls.__dict__.get("__doc__")) if text]
+        return "\n\n".join(texts)
+
+    @property
+    def description(self) -> str:
+        """The first line of the documentation."""
+        return next((line.strip() for line in self.documentation.splitlines() if line.strip()), "")
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin file that can't be used, and why, in one line."""
+
+    kind: Kind | None
+    name: str
+    origin: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All plugins by name, and the broken ones."""
+
+    methods: dict[str, PluginInfo]
+    attacks: dict[str, PluginInfo]
+    datasets: dict[str, PluginInfo]
+    broken: list[BrokenPlugin]
+
+    def of(self, kind: Kind) -> dict[str, PluginInfo]:
+        """The plugins of one kind."""
+        return {"method": self.methods, "attack": self.attacks, "dataset": self.datasets}[kind]
+
+    def method(self, name: str, where: str) -> PluginInfo:
+        """The method `name`; raises InputError at `where` with the nearest name there is."""
+        return self.find("method", name, where)
+
+    def attack(self, name: str, where: str) -> PluginInfo:
+        """The attack `name`; raises InputError at `where` with the nearest name there is."""
+        return self.find("attack", name, where)
+
+    def dataset(self, name: str, where: str) -> PluginInfo:
+        """The dataset `name`; raises InputError at `where` with the nearest name there is."""
+        return self.find("dataset", name, where)
+
+    def find(self, kind: Kind, name: str, where: str) -> PluginInfo:
+        """The plugin `name` of a kind; raises InputError at `where` with the nearest name there is."""
+        found = self.of(kind).get(name)
+        if found is not None:
+            return found
+        for broken in self.broken:
+            if broken.name == name and broken.kind in (kind, None):
+                raise InputError(where, f"{kind} '{name}' is broken: {broken.error} ({broken.origin})")
+        for other in KINDS:
+            if name in self.of(other):
+                raise InputError(where, f"no {kind} is named '{name}'; that is the name of an existing {other}")
+        raise InputError(where, f"unknown {kind} '{name}'{suggest(name, self.of(kind))}")
+
+
+def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
+    """Load every plugin there is. Imports torch.
+
+    Args:
+        plugin_dirs: folders whose ``*.py``, ``methods/*.py``, ``attacks/*.py`` and ``datasets/*.py`` are plugins too;
+            files starting with ``_`` are not.
+
+    Raises:
+        InputError: a folder is missing, or two plugins have one kind and name.
+    """
+    registry = Registry({}, {}, {}, [])
+    for candidate in (*_builtin(), *_entry_points(), *_outside(plugin_dirs)):
+        # What a plugin prints while it is loaded must not end up among the results on stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            loaded = candidate.load()
+        if isinstance(loaded, BrokenPlugin):
+            registry.broken.append(loaded)
+            continue
+        same = registry.of(loaded.kind)
+        if loaded.name in same:
+            raise InputError(
+                loaded.origin, f"a second {loaded.kind} named '{loaded.name}'; the first is {same[loaded.name].origin}"
+            )
+        same[loaded.name] = loaded
+    return registry
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """Something that should hold a plugin: a file, or an entry point."""
+
+    kind: Kind | None  # None: a file at the top of a --plugins folder may hold any kind
+    name: str
+    origin: str
+    source: Path | importlib.metadata.EntryPoint
+    module: str = ""
+    builtin: bool = False
+
+    def load(self) -> PluginInfo | BrokenPlugin:
+        try:
+            cls = self._class()
+            info = _check(self, cls)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
+            text = str(error) if isinstance(error, _NotAPluginError) else error_line(error)
+            return BrokenPlugin(self.kind, self.name, self.origin, text)
+        cls.name = self.name
+        return info
+
+    def _class(self) -> type[Plugin]:
+        if isinstance(self.source, Path):
+            module = importlib.import_module(self.module) if self.builtin else _import_file(self.source, self.module)
+            return _only_plugin(module)
+        loaded = self.source.load()
+        return _only_plugin(loaded) if isinstance(loaded, ModuleType) else loaded
+
+
+class _NotAPluginError(Exception):
+    """A file that loads but does not hold one well-formed plugin class."""
+
+
+def _builtin() -> Iterator[_Candidate]:
+    for kind in KINDS:
+        package = f"unlearnbench.{kind}s"
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for file in _files(Path(folder)):
+                yield _Candidate(kind, file.stem, str(file), file, f"{package}.{file.stem}", builtin=True)
+
+
+def _entry_points() -> Iterator[_Candidate]:
+    for kind in KINDS:
+        for point in sorted(importlib.metadata.entry_points(group=f"unlearnbench.{kind}s"), key=lambda p: p.name):
+            distribution = point.dist.name if point.dist else "entry point"
+            yield _Candidate(kind, point.name, f"{distribution}: {point.value}", point)
+
+
+def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
+    for folder in dict.fromkeys(Path(folder).resolve() for folder in plugin_dirs):
+        if not folder.is_dir():
+            raise InputError(f"--plugins {folder}", "not a folder" if folder.exists() else "no such folder")
+        places: list[tuple[Kind | None, Path]] = [(None, folder), *((kind, folder / f"{kind}s") for kind in KINDS)]
+        for kind, place in places:
+            for file in _files(place):
+                digest = hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:16]
+                yield _Candidate(kind, file.stem, str(file), file, f"_unlearnbench_plugin_{digest}_{file.stem}")
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+    except OSError as error:
+        raise InputError(str(folder), f"can't be read: {error.strerror}") from error
+
+
+def _import_file(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # pydantic and dataclasses look their module up by name to understand annotations.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _only_plugin(module: ModuleType) -> type[Plugin]:
+    """The one concrete plugin class that a module defines (not merely imports)."""
+    from unlearnbench.plugin import Plugin
+
+    own = {
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Plugin) and value.__module__ == module.__name__
+    }
+    concrete = sorted((cls for cls in own if not inspect.isabstract(cls)), key=lambda cls: cls.__name__)
+    if len(concrete) == 1:
+        return concrete[0]
+    if concrete:
+        names = ", ".join(cls.__name__ for cls in concrete)
+        raise _NotAPluginError(f"{len(concrete)} plugin classes ({names}): keep one in a file")
+    for cls in own:
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise _NotAPluginError(f"class {cls.__name__} does not implement {missing}")
+    raise _NotAPluginError("no plugin class: define a subclass of Method, Attack or Dataset")
+
+
+def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
+    """The plugin's entry in the registry; raises _NotAPluginError where the class breaks a rule."""
+    from unlearnbench.plugin import Attack, Dataset, Method, Plugin
+    from unlearnbench.settings import Params
+
+    if not (inspect.isclass(cls) and issubclass(cls, Plugin)) or inspect.isabstract(cls):
+        raise _NotAPluginError("not a concrete subclass of Method, Attack or Dataset")
+    bases: dict[Kind, type[Plugin]] = {"method": Method, "attack": Attack, "dataset": Dataset}
+    kind = next((kind for kind, base in bases.items() if issubclass(cls, base)), None)
+    if kind is None or candidate.kind not in (kind, None):
+        raise _NotAPluginError(f"class {cls.__name__} is no {candidate.kind or 'method, attack or dataset'}")
+    if not NAME.fullmatch(candidate.name):
+        raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
+    if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
+        raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.settings.Params")
+    cls.Params.model_rebuild()  # an annotation that can't be resolved shows now, not in the middle of a run
+    if type(cls.version) is not int:
+        raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
+    file = candidate.source if isinstance(candidate.source, Path) else Path(inspect.getfile(cls))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return PluginInfo(candidate.name, kind, cls, candidate.origin, candidate.builtin, sha256, cls.version)

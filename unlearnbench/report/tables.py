@@ -1,0 +1,262 @@
+"""A leaderboard as plain tables of text: which columns, how numbers look, what the legend says.
+
+The formats only draw these. Names and errors come from records that others wrote, so all text is made harmless for
+a terminal here (`plain`); each format then escapes what is special to it.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.errors import InputError, suggest
+from unlearnbench.metrics.catalog import METRICS, Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTHING = "\u2013"  # an en dash: no value, no rank
+
+PRIVACY_HEADLINES = ("mse", "skill_mean", "label_accuracy", "auc", "tpr_at_1pct_fpr")
+PRIVACY_CONDITIONS = ("erased_accuracy", "forgot")
+UTILITY_HEADLINES = (
+    "accuracy",
+    "target_class_accuracy",
+    "backdoor_accuracy",
+    "backdoor_success",
+    "erased_accuracy",
+    "gradient_steps",
+    "unlearn_seconds",
+    "forgot",
+)
+
+_HEADERS = {
+    "accuracy": "acc.",
+    "remaining_accuracy": "remain.",
+    "erased_accuracy": "erased",
+    "target_class_accuracy": "target",
+    "backdoor_accuracy": "bd.acc.",
+    "backdoor_success": "bd.succ.",
+    "backdoor_success_any": "bd.any",
+    "gradient_steps": "steps",
+    "samples_processed": "samples",
+    "unlearn_seconds": "seconds",
+    "train_seconds": "train s",
+    "mse": "MSE",
+    "sse": "SSE",
+    "skill_mean": "skill",
+    "skill_class_true": "skill c.",
+    "skill_class_inferred": "skill i.",
+    "ssim": "SSIM",
+    "retrieval_top1": "top-1",
+    "label_accuracy": "label",
+    "auc": "AUC",
+    "tpr_at_1pct_fpr": "TPR@1%",
+    "tpr_at_0_1pct_fpr": "TPR@.1%",
+    "balanced_accuracy": "bal.acc.",
+    "auc_on_attack_training_data": "AUC tr.",
+}
+_SETTING = (
+    "suite",
+    "experiment",
+    "dataset",
+    "dataset_params",
+    "scenario_id",
+    "scenario",
+    "attack",
+    "attack_params",
+    "attack_id",
+    "tier",
+    "observation",
+    "n_shadows",
+)
+_STATE = ("method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: contenders that are compared, as rows of text without control characters.
+
+    Attributes:
+        title: the setting they share.
+        headers: short column names; the first two columns are rank and method.
+        rows: as many texts each.
+        legend: what the headers mean, one metric a line.
+        notes: what failed and other warnings, one contender a line.
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    legend: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
+    """The tables of a leaderboard: one for each experiment, dataset, scenario and attack (with its tier and shadows).
+
+    Args:
+        frame: a leaderboard as `leaderboard.read` gives it.
+        metrics: what to show; None picks what matters for each table.
+        sort: the column to order contenders by, best first; None for the rank.
+
+    Raises:
+        InputError: a metric or column that the leaderboard does not have.
+    """
+    for name in metrics or ():
+        if name not in METRICS or name not in frame:
+            raise InputError("metrics", f"no '{name}' here{suggest(name, [m for m in METRICS if m in frame])}")
+    if sort is not None and sort not in frame:
+        raise InputError("sort", f"no column '{sort}' here{suggest(sort, map(str, frame.columns))}")
+    several_suites = frame["suite"].nunique() > 1
+    wanted = {*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS, *UTILITY_HEADLINES, *(metrics or ())}
+    ends = ("", "_low", "_high", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
+    needed = {*_SETTING, *_STATE, sort, *(f"{name}{end}" for name in wanted for end in ends)}
+    # Few columns of one dtype: a hundred columns of nullable dtypes make each small table slow.
+    narrow = frame[[column for column in frame.columns if column in needed]].astype(object)
+    parts = narrow.groupby(list(_SETTING), sort=False, dropna=False)
+    return [_table(part, metrics, sort, several_suites) for _, part in parts]
+
+
+def plain(text: object) -> str:
+    """Text on one line without characters that steer a terminal or reorder what is read (Unicode category C)."""
+    characters = (" " if c in "\t\n\r\u2028\u2029" else c for c in str(text))
+    return "".join("\ufffd" if unicodedata.category(c).startswith("C") else c for c in characters)
+
+
+def format_value(value: Any, unit: str = "") -> str:
+    """A number with four significant digits (counts whole), an en dash for null."""
+    if _missing(value):
+        return NOTHING
+    if unit in ("steps", "images") and float(value).is_integer():
+        return f"{float(value):.0f}"
+    return f"{float(value):.4g}"
+
+
+def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
+    """``0.0312 ± 0.0021``, or ``0.0312 [0.029, 0.034]`` if the interval is not symmetric: two digits of its width."""
+    if _missing(value) or _missing(low) or _missing(high):
+        return format_value(value, unit)
+    value, low, high = float(value), float(low), float(high)
+    below, above = value - low, high - value
+    widest = max(below, above)
+    if widest == 0:
+        return f"{format_value(value, unit)} ± 0"
+    digits = min(6, max(0, 1 - math.floor(math.log10(widest))))
+    if abs(above - below) < 0.01 * widest:
+        return f"{value:.{digits}f} ± {widest:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+# --- one table -------------------------------------------------------------------------------------------------------
+
+
+def _table(part: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None, with_suite: bool) -> Table:
+    part = _ordered(part, sort)
+    attacked = bool(part["attack"].notna().any())
+    shown = [METRICS[name] for name in _chosen(part, metrics, attacked)]
+    several = sum(isinstance(metric.trivial, str) for metric in shown) > 1
+    headers, columns = ["#", "method"], [_ranks(part), [plain(name) for name in part["method_id"]]]
+    for metric in shown:
+        for header, column in _metric_columns(part, metric, several):
+            headers.append(header)
+            columns.append(column)
+    rows = tuple(zip(*columns, strict=True))
+    return Table(_title(part, with_suite), tuple(headers), rows, _legend(part, shown, headers), _notes(part))
+
+
+def _ordered(part: pd.DataFrame, sort: str | None) -> pd.DataFrame:
+    if sort is not None:
+        metric = METRICS.get(sort)
+        ascending = metric is None or metric.better == "lower"
+        return part.sort_values([sort, "method_id"], ascending=[ascending, True], na_position="last")
+    ranked_by = part["rank_metric"].dropna()
+    by, ascending_by = ["rank"], [True]
+    if len(ranked_by):
+        metric = METRICS[ranked_by.iloc[0]]
+        by.append(metric.name)
+        ascending_by.append(metric.better == "lower")
+    return part.sort_values([*by, "method_id"], ascending=[*ascending_by, True], na_position="last")
+
+
+def _chosen(part: pd.DataFrame, metrics: Sequence[str] | None, attacked: bool) -> list[str]:
+    if metrics is not None:
+        wanted = list(metrics)
+    elif attacked:
+        wanted = [*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS]
+    else:
+        wanted = list(UTILITY_HEADLINES)
+    return [name for name in wanted if name in part and part[name].notna().any()]
+
+
+def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[tuple[str, list[str]]]:
+    name = metric.name
+    header = _HEADERS.get(name, name)
+    values = zip(part[name], part[f"{name}_low"], part[f"{name}_high"], strict=True)
+    columns = [(header, [format_interval(*value, metric.unit) for value in values])]
+    if metric.good != "privacy":
+        return columns
+    gap = f"{name}_gap_retrain"
+    if part[gap].notna().any():
+        gaps = zip(part[gap], part[f"{gap}_low"], part[f"{gap}_high"], strict=True)
+        columns.append((f"Δ{header}", [format_interval(*each) for each in gaps]))
+    if isinstance(metric.trivial, str) and part[f"{name}_gap_trivial"].notna().any():
+        trivial = part[name] - part[f"{name}_gap_trivial"]
+        columns.append((f"triv.{header}" if several else "trivial", [format_value(value) for value in trivial]))
+    return columns
+
+
+def _ranks(part: pd.DataFrame) -> list[str]:
+    shared = part["rank"].value_counts()
+    return [NOTHING if _missing(rank) else f"{int(rank)}{'=' if shared[rank] > 1 else ''}" for rank in part["rank"]]
+
+
+def _title(part: pd.DataFrame, with_suite: bool) -> str:
+    first = part.iloc[0]
+    names = [first[key] for key in ("experiment", "dataset", "scenario_id")]
+    parts = [first["suite"], *names] if with_suite else names
+    if not _missing(first["attack"]):
+        parts.append(first["attack"] if _missing(first["attack_id"]) else first["attack_id"])
+        parts += [f"{key} {first[key]}" for key in ("tier", "observation") if not _missing(first[key])]
+        if not _missing(first["n_shadows"]):
+            parts.append(f"{int(first['n_shadows'])} shadows")
+    return " / ".join(plain(part) for part in parts)
+
+
+def _legend(part: pd.DataFrame, shown: list[Metric], headers: list[str]) -> tuple[str, ...]:
+    seeds = sorted(set(part.loc[part["n_seeds"] > 0, "n_seeds"]))
+    counts = " to ".join(str(n) for n in (seeds if len(seeds) < 2 else (seeds[0], seeds[-1])))
+    lines = [f"mean ± 95 % interval over {counts} seed{'' if counts == '1' else 's'}"] if seeds else []
+    for metric in shown:
+        trivial = f"; trivial attacker {metric.trivial:g}" if isinstance(metric.trivial, float) else ""
+        lines.append(f"{_HEADERS.get(metric.name, metric.name)}: {metric.description} ({metric.direction}{trivial})")
+    if any(header.startswith("Δ") for header in headers):
+        lines.append("Δ: minus retrain, seed by seed")
+    if any(header.startswith("triv") for header in headers):
+        lines.append("trivial: what an attacker gets who sees no model output")
+    ranked_by = part["rank_metric"].dropna()
+    by = f" by {ranked_by.iloc[0]}" if len(ranked_by) else ""
+    lines.append(f"#: 1 + contenders significantly better{by}; = tied; {NOTHING} not ranked")
+    return tuple(lines)
+
+
+def _notes(part: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    for method, status, failed, note in zip(
+        part["method_id"], part["status"], part["failed_seeds"], part["note"], strict=True
+    ):
+        what = [] if status == "ok" else [f"{failed} seeds failed" if status == "partial" else str(status)]
+        if not _missing(note):
+            what.append(str(note))
+        if what:
+            notes.append(plain(f"{method}: {'; '.join(what)}"))
+    return tuple(notes)
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))

@@ -1,0 +1,270 @@
+"""What is trained on, what is erased and what the adversary holds: one World per dataset, scenario and seed.
+
+Everything is drawn from the seed, the parts are disjoint by image and that is checked, and their sizes are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import InputError
+from unlearnbench.plugin import ImageData, Images
+from unlearnbench.seeding import stream
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Backdoor, LeakSizes, Scenario
+from unlearnbench.trigger import place, stamp
+
+# A scenario that drops nearly all clean images of the base class would measure their absence, not unlearning.
+SMALLEST_BASE_CLASS_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge:
+    """Images whose membership an attack on single models infers."""
+
+    known: Images  # attack training: the adversary knows their membership
+    known_membership: Tensor  # bool[n]
+    hidden: Images  # held out for scoring
+    hidden_membership: Tensor  # bool[n]
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """All sets of one experiment, as rows of one pool.
+
+    Attributes:
+        pool: training images and, with a backdoor, their stamped copies behind them.
+        test: test images: utility only; in a leak experiment no attack touches them.
+        targets: T erasures, with class-matched never-seen images as `holdout` in leak experiments.
+        parts: leak: rows of target, known, candidates, pool, validation, probe, spare.
+        stamped_test: all test images, stamped, with their true labels.
+        sizes: the size of every set, for the records.
+    """
+
+    pool: Images
+    test: Images
+    targets: ErasureSets
+    parts: Mapping[str, Tensor]
+    stamped_test: Images | None
+    sizes: Mapping[str, int]
+    seed: int
+
+    def images(self, part: str) -> Images:
+        return self.pool.take(self.parts[part])
+
+
+def build_world(data: ImageData, scenario: Scenario, seed: int, device: torch.device) -> World:
+    """Draw all sets.
+
+    Args:
+        seed: of this dataset and repetition, the same for every method.
+
+    Raises:
+        InputError: where the scenario does not fit the data.
+    """
+    data = ImageData(data.train.to(device), data.test.to(device), data.classes)
+    return _leak(data, scenario, seed) if scenario.kind == "leak" else _utility(data, scenario, seed)
+
+
+# --- utility -------------------------------------------------------------------------------------------------------
+
+
+def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
+    train = data.train
+    rows = _permutation(len(train), seed, "train")
+    if scenario.train_size is not None:
+        if scenario.train_size > len(train):
+            raise InputError("scenario.train_size", f"{scenario.train_size} of {len(train)} training images")
+        rows = rows[: scenario.train_size]
+    count = scenario.erased_count or round(scenario.erased_ratio * len(rows))  # type: ignore[operator]
+    if not 1 <= count < len(rows):
+        raise InputError("scenario.erased_ratio", f"erases {count} of {len(rows)} training images")
+    pool, erased, remaining, stamped_test = train, rows[:count], rows[count:], None
+    if scenario.backdoor is not None:
+        pool, erased, remaining = _stamp_training(train, rows, count, scenario.backdoor, seed)
+        spot = place(train.pixels, scenario.backdoor)
+        stamped_test = Images(stamp(data.test.pixels, spot, scenario.backdoor.size), data.test.labels, data.test.ids)
+    erased, remaining = erased.to(train.labels.device), remaining.to(train.labels.device)
+    sizes = {"train": len(erased) + len(remaining), "erased": len(erased), "remaining": len(remaining)}
+    sizes["test"] = len(data.test)
+    targets = ErasureSets(pool, torch.cat([erased, remaining]), erased[None])
+    return World(pool, data.test, targets, {"remaining": remaining}, stamped_test, sizes, seed)
+
+
+def _stamp_training(
+    train: Images, rows: Tensor, count: int, backdoor: Backdoor, seed: int
+) -> tuple[Images, Tensor, Tensor]:
+    """The pool with stamped copies behind it, their rows, and the remaining rows (PROTOCOL section 4)."""
+    rows = rows.to(train.labels.device)
+    base = rows[train.labels[rows] == backdoor.base]
+    if count > len(base):
+        raise InputError(
+            "scenario.erased_ratio", f"stamps {count} images of class {backdoor.base}, which has {len(base)}; lower it"
+        )
+    twins = train.take(base[:count])
+    stamped = Images(
+        stamp(twins.pixels, place(train.pixels, backdoor), backdoor.size),
+        torch.full_like(twins.labels, backdoor.target),
+        twins.ids,
+    )
+    pool = Images(
+        torch.cat([train.pixels, stamped.pixels]),
+        torch.cat([train.labels, stamped.labels]),
+        torch.cat([train.ids, stamped.ids]),
+    )
+    erased = torch.arange(len(train), len(pool), device=rows.device)
+    if backdoor.clean_twins == "keep":
+        # As the released code: D_r is a random (1 - EDR) part of all clean images, most twins among them.
+        return pool, erased, _shuffled(rows, seed)[: len(rows) - count]
+    left = len(base) - count
+    if left < SMALLEST_BASE_CLASS_SHARE * len(base):
+        raise InputError(
+            "scenario.backdoor.clean_twins",
+            f"'drop' leaves {left} of {len(base)} images of class {backdoor.base}, under"
+            f" {SMALLEST_BASE_CLASS_SHARE:.0%}; lower erased_ratio or keep the twins",
+        )
+    dropped = torch.zeros(len(train), dtype=torch.bool, device=rows.device)
+    dropped[base[:count]] = True
+    return pool, erased, rows[~dropped[rows]]
+
+
+# --- leak ----------------------------------------------------------------------------------------------------------
+
+
+def _leak(data: ImageData, scenario: Scenario, seed: int) -> World:
+    sizes, train = scenario.leak, data.train
+    assert sizes is not None
+    assert scenario.erased_count is not None
+    parts = _leak_parts(sizes, len(train), seed, train.labels.device)
+    chosen = parts["candidates"][: scenario.targets * scenario.erased_count]
+    erased = chosen.view(scenario.targets, scenario.erased_count)
+    holdout = matched(train.labels, erased, parts["spare"], seed, "holdout")
+    targets = ErasureSets(train, parts["target"], erased, holdout)
+    recorded = {name: len(rows) for name, rows in parts.items()}
+    recorded |= {"test": len(data.test), "erased": scenario.erased_count, "targets": scenario.targets}
+    return World(train, data.test, targets, parts, None, recorded, seed)
+
+
+def _leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
+    if sizes.total > available:
+        raise InputError(
+            "scenario.leak", f"its parts need {sizes.total} training images, the dataset has {available}; lower them"
+        )
+    order = _permutation(available, seed, "leak").to(device)
+    names = ("target", "pool", "validation", "probe", "spare")
+    lengths = [getattr(sizes, name) for name in names]
+    parts = dict(zip(names, order[: sum(lengths)].split(lengths), strict=True))
+    check_disjoint(parts)
+    return {**parts, "known": parts["target"][: sizes.known], "candidates": parts["target"][sizes.known :]}
+
+
+def check_disjoint(parts: Mapping[str, Tensor]) -> None:
+    """Refuse parts that share an image: a programming error, never a user's."""
+    rows = torch.cat(list(parts.values()))
+    if len(rows.unique()) != len(rows):
+        raise AssertionError(f"the parts {', '.join(parts)} share images")
+
+
+def matched(labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int) -> Tensor:
+    """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
+
+    Args:
+        labels: i64[N] of the pool.
+        erased: i64[n, s] rows.
+        source: i64[m] rows to choose from.
+
+    Returns:
+        i64[n, s] rows of `source`; without repetition inside one erasure wherever a class has enough images.
+
+    Raises:
+        InputError: if `source` has no image of an erased class.
+    """
+    generator = stream(seed, "matched", *purpose)
+    classes = labels.cpu().numpy()
+    choices = {int(c): source.cpu().numpy()[classes[source.cpu().numpy()] == c] for c in np.unique(classes)}
+    rows = erased.cpu().numpy()
+    result = np.empty_like(rows)
+    for index, erasure in enumerate(rows):
+        wanted = classes[erasure]
+        for label in np.unique(wanted):
+            places = np.flatnonzero(wanted == label)
+            options = choices[int(label)]
+            if len(options) == 0:
+                raise InputError("scenario.leak.spare", f"no never-seen image of class {label} to compare with")
+            result[index, places] = generator.choice(options, len(places), replace=len(places) > len(options))
+    return torch.from_numpy(result).to(erased.device)
+
+
+def shadow_sets(world: World, count: int, size: int) -> tuple[ErasureSets, Tensor]:
+    """Erasures of the adversary's known members (tier `same`), and which of them are for validation, bool[count].
+
+    The last fifth validates; its images come from a part of the known members that no other shadow uses. Images are
+    used once before any is used again. `holdout` are class-matched images of the adversary's pool.
+    """
+    known = world.parts["known"]
+    validating = max(1, count // 5)
+    if count < 5 or len(known) < 5 * size:
+        raise InputError("attack.shadows", f"{count} shadows of {size} images need 5 shadows and {5 * size} known images")
+    cut = len(known) - max(size, len(known) // 5)
+    generator = stream(world.seed, "shadow images")
+    training = _draw_disjoint(known[:cut], count - validating, size, generator)
+    validation = _draw_disjoint(known[cut:], validating, size, generator)
+    erased = torch.cat([training, validation])
+    holdout = matched(world.pool.labels, erased, world.parts["pool"], world.seed, "shadow")
+    flags = torch.arange(count) >= count - validating
+    return ErasureSets(world.pool, world.parts["target"], erased, holdout), flags
+
+
+def _draw_disjoint(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
+    per_pass = len(rows) // size
+    passes = -(-count // per_pass)
+    order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
+    return rows[torch.from_numpy(order[: count * size]).to(rows.device)].view(count, size)
+
+
+# --- membership of single models -----------------------------------------------------------------------------------
+
+
+def challenge(world: World, scenario: Scenario) -> Challenge:
+    """Members and never-seen images for attacks on one model (the paper's Table 2), half of them held out.
+
+    utility: remaining training images against test images, as the paper does. leak: the adversary's known members
+    against her pool, held out: candidates that no target erases against the spare images.
+    """
+    if scenario.kind == "leak":
+        used = scenario.targets * (scenario.erased_count or 0)
+        known = _pair(world.images("known"), world.images("pool"), scenario.attack_images)
+        hidden = _pair(world.pool.take(world.parts["candidates"][used:]), world.images("spare"), scenario.attack_images)
+        return Challenge(*known, *hidden)
+    order = _permutation(len(world.test), world.seed, "challenge").to(world.test.labels.device)
+    half = min(scenario.attack_images, len(world.test) // 2, len(world.parts["remaining"]) // 2)
+    members = world.pool.take(world.parts["remaining"])
+    known = _pair(members.take(slice_rows(0, half)), world.test.take(order[:half]), half)
+    hidden = _pair(members.take(slice_rows(half, 2 * half)), world.test.take(order[half : 2 * half]), half)
+    return Challenge(*known, *hidden)
+
+
+def slice_rows(first: int, last: int) -> Tensor:
+    return torch.arange(first, last)
+
+
+def _pair(members: Images, others: Images, most: int) -> tuple[Images, Tensor]:
+    count = min(len(members), len(others), most)
+    if count < 2:
+        raise InputError("scenario", "too few images for an attack on membership: enlarge leak.spare or lower targets")
+    chosen = [part.take(slice_rows(0, count)) for part in (members, others)]
+    both = Images(*(torch.cat([getattr(p, name) for p in chosen]) for name in ("pixels", "labels", "ids")))
+    return both, torch.arange(2 * count) < count
+
+
+def _shuffled(rows: Tensor, seed: int) -> Tensor:
+    return rows[_permutation(len(rows), seed, "remaining").to(rows.device)]
+
+
+def _permutation(count: int, seed: int, *purpose: str) -> Tensor:
+    return torch.from_numpy(stream(seed, "split", *purpose).permutation(count))

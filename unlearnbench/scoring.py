@@ -1,0 +1,195 @@
+"""What an attack's evidence is worth: its metrics beside those of trivial attackers, with intervals over images.
+
+The harness scores, never the attack: truth stays here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnbench.metrics import membership, reconstruction
+from unlearnbench.metrics.intervals import bootstrap
+from unlearnbench.plugin import Evidence
+from unlearnbench.seeding import stream
+
+BOOTSTRAP_REPEATS = 1_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value, its 95 % bootstrap interval over images within this seed, and the images behind it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What evidence is compared with.
+
+    Attributes:
+        images: f32[T, s, C, H, W], erased (or challenge images, with s = 1).
+        labels: i64[T, s].
+        membership: bool[T, c]: which candidates were erased (or bool[n, 1]: which challenge images are members).
+        auxiliary, auxiliary_labels: the adversary's own images f32[m, C, H, W], which trivial attackers use.
+        classes: Y.
+        seed: of bootstrap resamples and retrieval decoys.
+    """
+
+    images: Tensor
+    labels: Tensor
+    membership: Tensor
+    auxiliary: Tensor
+    auxiliary_labels: Tensor
+    classes: int
+    seed: int
+
+
+class EvidenceError(Exception):
+    """Evidence of the wrong shape, or with values that are not finite: the plugin's fault."""
+
+
+def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
+    """All metrics that the evidence allows."""
+    if all(part is None for part in (evidence.images, evidence.label_scores, evidence.membership)):
+        raise EvidenceError("the attack returned no evidence")
+    scores: dict[str, Score] = {}
+    if evidence.images is not None:
+        scores |= _reconstruction(_checked("images", evidence.images, truth.images.shape), evidence, truth)
+    if evidence.label_scores is not None:
+        scores |= _labels(evidence.label_scores, truth)
+    if evidence.membership is not None:
+        scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), truth)
+    scores |= {name: Score(float(value), None, None, 0) for name, value in evidence.metrics.items()}
+    return scores
+
+
+def _checked(what: str, value: Tensor, shape: torch.Size) -> Tensor:
+    if value.numel() != shape.numel() or value.shape[0] != shape[0]:
+        raise EvidenceError(f"evidence.{what} has shape {tuple(value.shape)}, expected {tuple(shape)}")
+    value = value.detach().cpu()
+    if not bool(torch.isfinite(value).all()):
+        raise EvidenceError(f"evidence.{what} holds values that are not finite")
+    return value.float().view(shape)
+
+
+# --- reconstruction --------------------------------------------------------------------------------------------------
+
+
+def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[str, Score]:
+    matched = reconstruction.match_sets(images, truth.images).flatten(0, 1)
+    true, labels = truth.images.flatten(0, 1), truth.labels.flatten()
+    means = reconstruction.class_means(truth.auxiliary, truth.auxiliary_labels, truth.classes)
+    errors = {
+        "": reconstruction.squared_errors(matched, true),
+        "mean_image": reconstruction.squared_errors(reconstruction.mean_image(truth.auxiliary).expand_as(true), true),
+        "class_mean": reconstruction.squared_errors(means[labels], true),
+    }
+    pixels = true[0].numel()
+    own = errors[""]
+    scores = {
+        "mse": _mean(own / pixels, truth, "mse"),
+        "sse": _mean(own, truth, "sse"),
+        "mse_batch20": _mean(20 * own, truth, "mse_batch20"),
+        "nearest_sse": _mean(reconstruction.nearest_errors(true, truth.auxiliary), truth, "nearest_sse"),
+        "skill_mean": _skill(own, errors["mean_image"], truth, "skill_mean"),
+        "skill_class_true": _skill(own, errors["class_mean"], truth, "skill_class_true"),
+    }
+    for reference in ("mean_image", "class_mean"):
+        scores[f"mse_{reference}"] = _mean(errors[reference] / pixels, truth, f"mse_{reference}")
+        scores[f"sse_{reference}"] = _mean(errors[reference], truth, f"sse_{reference}")
+    if evidence.label_scores is not None:
+        inferred = evidence.label_scores.detach().cpu().argmax(-1).view(-1)
+        reference_errors = reconstruction.squared_errors(means[inferred], true)
+        scores["skill_class_inferred"] = _skill(own, reference_errors, truth, "skill_class_inferred")
+    if len(truth.auxiliary) >= reconstruction.RETRIEVAL_CANDIDATES:
+        generator = stream(truth.seed, "retrieval")
+        found = reconstruction.retrieved(
+            matched, true, truth.auxiliary, generator, reconstruction.RETRIEVAL_CANDIDATES
+        )
+        scores["retrieval_top1"] = _mean(found.double(), truth, "retrieval_top1")
+    return scores
+
+
+def _skill(own: Tensor, reference: Tensor, truth: Truth, name: str) -> Score:
+    """1 - sum SSE / sum SSE of a reference: a ratio of sums over erasures (PROTOCOL section 11, rule 8)."""
+    pairs = torch.stack([own, reference], 1).numpy()
+    return _bootstrap(pairs, lambda x: float(1 - x[:, 0].sum() / x[:, 1].sum()), truth, name)
+
+
+# --- labels ---------------------------------------------------------------------------------------------------------
+
+
+def _labels(label_scores: Tensor, truth: Truth) -> dict[str, Score]:
+    shape = torch.Size((*truth.labels.shape, truth.classes))
+    inferred = _checked("label_scores", label_scores, shape).argmax(-1)
+    majority = truth.auxiliary_labels.mode().values
+    return {
+        "label_accuracy": _mean((inferred == truth.labels).double().flatten(), truth, "label_accuracy"),
+        "label_accuracy_majority": _mean((truth.labels == majority).double().flatten(), truth, "majority"),
+    }
+
+
+# --- membership -----------------------------------------------------------------------------------------------------
+
+
+def _membership(scores: Tensor, truth: Truth) -> dict[str, Score]:
+    """Over all candidates of all targets; candidates of one target are resampled together."""
+    pairs = torch.stack([scores.flatten(), truth.membership.flatten().float()], 1).double().numpy()
+    clusters = np.repeat(np.arange(scores.shape[0]), scores.shape[1]) if scores.shape[1] > 1 else None
+
+    def measure(name: str, function: Callable[[np.ndarray, np.ndarray], float | None]) -> Score:
+        value = function(pairs[:, 0], pairs[:, 1] > 0)
+        if value is None:
+            return Score(None, None, None, len(pairs))
+
+        def resampled(x: np.ndarray) -> float:
+            members = x[:, 1] > 0
+            if members.all() or not members.any():
+                return float("nan")
+            result = function(x[:, 0], members)
+            return float("nan") if result is None else result
+
+        return _bootstrap(pairs, resampled, truth, name, clusters)
+
+    return {
+        "auc": measure("auc", membership.auc),
+        "balanced_accuracy": measure(
+            "balanced_accuracy", lambda s, m: membership.balanced_accuracy(s, m, threshold=0.5)
+        ),
+        "tpr_at_1pct_fpr": measure("tpr_at_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.01)),
+        "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),
+    }
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+
+def _mean(values: Tensor, truth: Truth, name: str) -> Score:
+    estimate, low, high = bootstrap(
+        values.numpy(), "mean", stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS
+    )
+    return Score(estimate, low, high, len(values))
+
+
+def _bootstrap(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float], truth: Truth, name: str,
+    clusters: np.ndarray | None = None,
+) -> Score:  # fmt: skip
+    # A callable is evaluated once per resample, so fewer of them than for means.
+    estimate, low, high = bootstrap(
+        values, statistic, stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS // 4, clusters=clusters
+    )
+    return Score(estimate, low, high, len(values))
+
+
+def as_json(scores: Mapping[str, Score]) -> dict[str, list[float | int | None]]:
+    """Scores as plain values for an artifact."""
+    return {name: [s.value, s.low, s.high, s.n] for name, s in scores.items()}

@@ -1,0 +1,108 @@
+"""Who forgets what: the erased and remaining sets of K replicas, as rows of one shared pool of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnbench.plugin import Batch, Images, Splits
+
+
+@dataclass(frozen=True, eq=False)
+class ErasureSets:
+    """K erasures from one training set.
+
+    Attributes:
+        pool: all images, on the device, moved there once.
+        members: i64[m], rows of the pool that the original was trained on.
+        erased: i64[K, s], the members that each replica forgets.
+        holdout: i64[K, h] rows never seen in training, of the erased images' classes (stop rule `match_holdout`).
+    """
+
+    pool: Images
+    members: Tensor
+    erased: Tensor
+    holdout: Tensor | None = None
+
+    @property
+    def replicas(self) -> int:
+        return self.erased.shape[0]
+
+    @property
+    def remaining_size(self) -> int:
+        return len(self.members) - self.erased.shape[1]
+
+    def take(self, first: int, last: int) -> ErasureSets:
+        """The erasures of replicas first..last-1."""
+        holdout = None if self.holdout is None else self.holdout[first:last]
+        return ErasureSets(self.pool, self.members, self.erased[first:last], holdout)
+
+    def remaining(self, replica: int) -> Tensor:
+        """i64[m - s], the members that a replica keeps."""
+        keep = torch.ones(len(self.pool), dtype=torch.bool, device=self.members.device)
+        keep[self.erased[replica]] = False
+        return self.members[keep[self.members]]
+
+    def splits(self, replica: int) -> Splits:
+        """One erasure as plain images."""
+        return Splits(self.pool.take(self.erased[replica]), self.pool.take(self.remaining(replica)))
+
+
+class BatchSource:
+    """Minibatches for K replicas, each in the order of its own stream; an epoch is one pass over a replica's rows.
+
+    Args:
+        pool: the shared images.
+        rows: i64[K, n], each replica's own set.
+        batch: minibatch size; None or anything from n up is the whole set, in its own order.
+        streams: one generator per replica.
+    """
+
+    def __init__(
+        self, pool: Images, rows: Tensor, batch: int | None, streams: list[np.random.Generator], dtype: torch.dtype
+    ) -> None:
+        self.pool, self.rows, self.streams, self.dtype = pool, rows, streams, dtype
+        self.size = rows.shape[1]
+        self.batch = min(batch or self.size, self.size)
+        self._flat = pool.pixels.flatten(1)
+        self._order = torch.arange(self.size, device=rows.device).expand(len(rows), -1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.size // self.batch)
+
+    def epoch(self) -> Iterator[Batch]:
+        """Batches with a leading replica dimension: images f32[K, B, C, H, W], labels i64[K, B] and so on."""
+        if self.batch < self.size:
+            order = np.stack([stream.permutation(self.size) for stream in self.streams])
+            self._order = torch.from_numpy(order).to(self.rows.device)
+        for start in range(0, self.size, self.batch):
+            yield self._gather(self._order[:, start : start + self.batch])
+
+    def forever(self) -> Iterator[Batch]:
+        """Epoch after epoch."""
+        while True:
+            yield from self.epoch()
+
+    def whole(self) -> Batch:
+        """Every row of every replica, in order."""
+        order = torch.arange(self.size, device=self.rows.device).expand(len(self.rows), -1)
+        return self._gather(order)
+
+    def keep(self, replicas: Tensor) -> None:
+        """Go on with some of the replicas only."""
+        self.rows = self.rows[replicas]
+        self._order = self._order[replicas]
+        self.streams = [self.streams[index] for index in replicas.tolist()]
+
+    def _gather(self, order: Tensor) -> Batch:
+        rows = torch.gather(self.rows, 1, order)
+        flat = rows.flatten()
+        images = self._flat.index_select(0, flat).to(self.dtype).div_(255)
+        labels = self.pool.labels.index_select(0, flat).view(rows.shape)
+        weight = torch.ones(rows.shape, dtype=self.dtype, device=rows.device)
+        return Batch(images.view(*rows.shape, *self.pool.pixels.shape[1:]), labels, weight, order)

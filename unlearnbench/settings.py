@@ -1,0 +1,161 @@
+"""The settings of a cell as frozen pydantic models: plain values, no tensors, no torch.
+
+Rules that hold between fields are checked here, so that a suite with an impossible scenario is refused
+before any work starts. PROTOCOL.md's numbers are the defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Level = Literal["representation", "log_probabilities", "probabilities", "top_k", "label"]
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys, no silent conversion of text to numbers beyond what YAML gives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Params(Strict):
+    """Base class of a plugin's parameters: say meaning and unit in each field's description."""
+
+
+class Backdoor(Strict):
+    """The first erased images of class ``base`` are stamped and labelled ``target``; they are the erased set."""
+
+    base: int = Field(1, ge=0, description="class whose images are stamped")
+    target: int = Field(2, ge=0, description="label that the stamped images are given")
+    size: int = Field(2, ge=1, le=8, description="side of the white square, pixels")
+    clean_twins: Literal["keep", "drop"] = Field(
+        "keep", description="whether the clean originals of stamped images stay in the remaining set"
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if self.base == self.target:
+            raise ValueError("base and target must be different classes")
+        return self
+
+
+class StopRule(Strict):
+    """When unlearning ends: a property of the scenario, the same for every method."""
+
+    rule: Literal["backdoor", "steps", "match_holdout", "none"] = Field(
+        "steps",
+        description="backdoor: erased accuracy under `threshold`; steps: after `steps`; match_holdout: mean loss on"
+        " the erased set reaches that on never-seen images of the same classes; none: after `epochs`",
+    )
+    steps: int = Field(20, ge=1, description="gradient (or Newton) steps under the rule `steps`")
+    threshold: float = Field(0.02, gt=0, lt=1, description="erased accuracy to fall under, rule `backdoor`")
+    batch_threshold: float = Field(
+        0.05, gt=0, lt=1, description="a minibatch below this accuracy triggers a check of the whole erased set"
+    )
+    epochs: int = Field(20, ge=1, description="most epochs over the erased set, for every rule but `steps`")
+
+
+class Network(Strict):
+    """An information-bottleneck model: representer to `latent` means and scales, approximator to the classes."""
+
+    name: Literal["mlp", "resnet18"] = Field("mlp", description="the representer")
+    hidden: int = Field(96, ge=1, description="hidden units of the MLP representer and of the approximator")
+    latent: int = Field(49, ge=1, description="J, dimensions of the representation Z")
+    stem: Literal["small", "imagenet"] = Field(
+        "small", description="resnet18: 3x3 without pooling (32x32 images) or 7x7 with pooling"
+    )
+
+
+class Training(Strict):
+    """Training of the original and of every retrained model: Adam on CE + beta * KL[p(Z|X) || N(0, I)], Eq. 2."""
+
+    epochs: int = Field(20, ge=1)
+    batch: int = Field(20, ge=1, description="minibatch size")
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    kl_reduction: Literal["mean", "sum"] = Field(
+        "mean", description="KL over the latent dimensions: `mean` reproduces Table 2, `sum` is Eq. 2 as written"
+    )
+
+
+class LeakSizes(Strict):
+    """Disjoint parts of the training images in a `leak` experiment (PROTOCOL section 11, rule 1)."""
+
+    target: int = Field(25_000, ge=20, description="images that the target model is trained on")
+    known: int = Field(20_000, ge=10, description="those of `target` that the adversary holds (tier `same`)")
+    pool: int = Field(30_000, ge=10, description="the adversary's own images, never seen by the target model")
+    validation: int = Field(4_000, ge=0, description="for choosing between attacks, never for scoring")
+    probe: int = Field(100, ge=1, description="images whose outputs the adversary compares before and after")
+    spare: int = Field(900, ge=1, description="never-seen images that erased ones are compared with in scoring")
+
+    @model_validator(mode="after")
+    def _known_inside_target(self) -> Self:
+        if self.known >= self.target:
+            raise ValueError("known must be smaller than target: the rest are the erasure candidates")
+        return self
+
+    @property
+    def total(self) -> int:
+        return self.target + self.pool + self.validation + self.probe + self.spare
+
+
+class Trajectory(Strict):
+    """Evaluate while unlearning (Figures 5 to 7)."""
+
+    every_epochs: int = Field(5, ge=1, description="epochs over the erased set between evaluations")
+    images: int = Field(10_000, ge=1, description="remaining images evaluated, a fixed random choice")
+
+
+class Scenario(Strict):
+    """What is trained on, what is erased, when unlearning stops and what the adversary holds."""
+
+    kind: Literal["utility", "leak"]
+    erased_ratio: float | None = Field(None, gt=0, lt=1, description="EDR: erased images / training images")
+    erased_count: int | None = Field(None, ge=1, description="erased images, instead of a ratio")
+    backdoor: Backdoor | None = None
+    beta: float = Field(1e-3, ge=0, description="distortion rate, Eq. 2")
+    stop: StopRule = StopRule()
+    network: Network = Network()
+    training: Training = Training()
+    train_size: int | None = Field(None, ge=20, description="utility: use this many training images; null: all")
+    leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")
+    targets: int = Field(1, ge=1, description="leak: independent erasures from one original, each a target")
+    attack_images: int = Field(
+        5_000, ge=2, description="utility: members and never-seen images, each, that attacks on Z use"
+    )
+    trajectory: Trajectory | None = None
+    replicas: int = Field(32, ge=1, le=4096, description="models trained or unlearned at a time; part of the key")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.erased_ratio is None) == (self.erased_count is None):
+            raise ValueError("give exactly one of erased_ratio and erased_count")
+        if self.stop.rule == "backdoor" and self.backdoor is None:
+            raise ValueError("stop.rule 'backdoor' needs a backdoor")
+        if self.kind == "leak":
+            if self.backdoor is not None:
+                raise ValueError(
+                    "a leak experiment has no backdoor: membership would measure the trigger (PROTOCOL 11, rule 4)"
+                )
+            if self.erased_count is None or self.leak is None:
+                raise ValueError("a leak experiment needs erased_count and leak sizes")
+            if self.targets * self.erased_count > self.leak.target - self.leak.known:
+                raise ValueError(
+                    f"{self.targets} targets of {self.erased_count} images need {self.targets * self.erased_count}"
+                    f" erasure candidates; leak.target - leak.known is {self.leak.target - self.leak.known}"
+                )
+            if self.train_size is not None or self.trajectory is not None:
+                raise ValueError("train_size and trajectory belong to utility experiments; use leak.target")
+        elif self.targets != 1 or self.leak is not None:
+            raise ValueError("targets and leak belong to leak experiments")
+        elif self.stop.rule == "match_holdout":
+            raise ValueError("stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside")
+        if self.trajectory is not None and self.stop.rule != "none":
+            raise ValueError("a trajectory needs stop.rule 'none', else runs of one figure end at different steps")
+        return self
+
+
+def canonical(settings: BaseModel) -> dict[str, Any]:
+    """Plain JSON values of a settings object, every default written out."""
+    return settings.model_dump(mode="json")

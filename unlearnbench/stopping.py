@@ -1,0 +1,60 @@
+"""The scenario's stop rule, applied to K replicas alike, whatever the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlearnbench.plugin import Batch
+from unlearnbench.settings import StopRule
+
+# Logits f32[K, n, Y] of the models as they are now, for images f32[K, n, C, H, W].
+Predict = Callable[[Tensor], Tensor]
+
+
+def accuracy(predict: Predict, batch: Batch) -> Tensor:
+    """Share of a batch predicted as its labels, f32[K]."""
+    return (predict(batch.images).argmax(-1) == batch.labels).float().mean(1)
+
+
+def mean_loss(predict: Predict, batch: Batch) -> Tensor:
+    """Mean cross-entropy, f32[K]."""
+    logits = predict(batch.images)
+    return F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(logits.shape[:2]).mean(1)
+
+
+class Stopper:
+    """Says after each step which replicas are done.
+
+    `backdoor` is the paper's rule (section 6.3) as the released code checks it: the minibatch after each step, and
+    the whole erased set once a minibatch falls under `batch_threshold` and at the end of every epoch.
+    """
+
+    def __init__(self, rule: StopRule, erased: Batch, holdout: Batch | None) -> None:
+        self.rule, self.erased, self.holdout = rule, erased, holdout
+        if rule.rule == "match_holdout" and holdout is None:
+            raise ValueError("stop rule match_holdout needs never-seen images")
+
+    @property
+    def watches(self) -> bool:
+        """Whether the rule looks at the models at all."""
+        return self.rule.rule in ("backdoor", "match_holdout")
+
+    def done(self, predict: Predict, batch: Batch | None, epoch_ends: bool) -> Tensor:
+        """bool[K]: which replicas have forgotten. `batch` is the step's minibatch of erased images, if it had one."""
+        with torch.no_grad():
+            if self.rule.rule == "match_holdout":
+                assert self.holdout is not None
+                return mean_loss(predict, self.erased) >= mean_loss(predict, self.holdout)
+            if epoch_ends or batch is None or bool((accuracy(predict, batch) < self.rule.batch_threshold).any()):
+                return accuracy(predict, self.erased) < self.rule.threshold
+        return torch.zeros(len(self.erased.labels), dtype=torch.bool, device=self.erased.labels.device)
+
+    def keep(self, replicas: Tensor) -> None:
+        """Go on with some of the replicas only."""
+        self.erased = Batch(*(part[replicas] for part in self.erased))
+        if self.holdout is not None:
+            self.holdout = Batch(*(part[replicas] for part in self.holdout))

@@ -1,0 +1,93 @@
+"""The content-keyed store: what a stage computed, under the hash of everything it was computed from.
+
+One safetensors file per artifact, its JSON inside the file's metadata, with a checksum over both. Files are written
+under a temporary name, synced and renamed, so that a reader sees a whole artifact or none; two writers of one key write
+the same content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from unlearnbench.parquet_files import write_atomically
+
+
+class CorruptArtifact(Exception):
+    """An artifact whose content does not match its checksum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """Tensors and plain JSON values."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class Store:
+    """Artifacts below a directory.
+
+    Args:
+        root: created when something is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Where the artifact of a key lies or would lie."""
+        return self.root / key[:2] / f"{key}.safetensors"
+
+    def has(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def put(self, key: str, artifact: Artifact) -> None:
+        """Write atomically; what is there under the key is replaced."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
+        values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)
+        metadata = {"key": key, "values": values, "sha256": _checksum(tensors, values)}
+        write_atomically(self.path(key), save(tensors, metadata))
+
+    def get(self, key: str) -> Artifact | None:
+        """The artifact, or None where there is none.
+
+        Raises:
+            CorruptArtifact: if the file is damaged; delete it and compute it again.
+        """
+        path = self.path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CorruptArtifact(f"{path}: {error}") from error
+        values = metadata.get("values", "")
+        if metadata.get("key") != key or metadata.get("sha256") != _checksum(tensors, values):
+            raise CorruptArtifact(f"{path}: checksum does not match")
+        return Artifact(tensors, json.loads(values))
+
+    def discard(self, key: str) -> None:
+        """Delete an artifact, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
+
+def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
+        digest.update(memoryview(value.contiguous().view(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+

@@ -1,0 +1,163 @@
+"""The suite file: YAML -> Suite -> one Setting per cell.
+
+    name: quickstart
+    seed: 0                 # all randomness comes from it
+    seeds: 3                # repetitions 0, 1, 2
+    experiments:
+      leak:
+        datasets: [digits, {mnist: {scenario: {beta: 0.01}}}]     # a dataset may override the scenario
+        scenario: {kind: leak, erased_count: 1, beta: [0, 0.001]}  # a list where one value belongs is a grid
+        methods: [vbu, {crfu: {beta_u: [0.1, 1]}}]                 # original and retrain are added
+        attacks: [update_leak]
+
+Layers of a scenario, later over earlier: defaults of Scenario, of the dataset, the experiment's, the dataset
+override's, ``--set``. Every value is checked when the file is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from unlearnbench import yaml_reading
+from unlearnbench.errors import InputError, suggest
+from unlearnbench.experiments import Choice, Experiment, ExperimentFile, resolve
+from unlearnbench.printing import one_line
+from unlearnbench.registry import KINDS, Registry
+from unlearnbench.selection import Filter, Selection, parse_overrides
+from unlearnbench.settings import Scenario, Strict
+from unlearnbench.validation import check, key_path
+
+__all__ = ["Choice", "Selection", "Setting", "Suite", "load_suite"]
+
+LARGEST_SUITE = 1_000_000  # cells
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def _folder_name(name: str) -> str:
+    if not name or len(name) > 80 or not set(name) <= NAME_CHARACTERS:
+        raise ValueError("names are lower-case letters, digits, _ and -, at most 80")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_folder_name)]
+
+
+class SuiteFile(Strict):
+    """A suite file as written."""
+
+    name: Name
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    seeds: int = Field(default=3, ge=1, le=1_000)
+    experiments: dict[Name, ExperimentFile] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All there is to know about one cell. `attack` is None for the cell that measures utility only."""
+
+    suite: str
+    suite_seed: int
+    experiment: str
+    dataset: Choice
+    scenario: Scenario
+    scenario_id: str
+    method: Choice
+    attack: Choice | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file whose every value is valid."""
+
+    path: str
+    file: SuiteFile
+    registry: Registry
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def description(self) -> str:
+        return self.file.description
+
+    @property
+    def seed(self) -> int:
+        return self.file.seed
+
+    @property
+    def seeds(self) -> int:
+        return self.file.seeds
+
+    def settings(self, selection: Selection | None = None) -> list[Setting]:
+        """One Setting per cell: (experiment, dataset, scenario, seed, method) without an attack, then with each.
+
+        Where methods are selected, the experiment's references (original, retrain) stay. Experiments that have no
+        selected method, attack or dataset are left out.
+
+        Raises:
+            InputError: an unknown name or parameter, a filter that matches nothing, an override that is not valid.
+        """
+        selection = selection or Selection()
+        layer, seeds = parse_overrides(selection.overrides)
+        if seeds is not None and selection.seeds is not None:
+            raise InputError("--set seeds", "the number of seeds is also given by --seeds")
+        filters = {kind: selection.filters(kind, self.registry) for kind in KINDS}
+        experiments = [
+            resolve(name, self.file.experiments[name], f"{self.path}:experiments.{name}", self.registry, layer)
+            for name in self._names(selection.experiments)
+        ]
+        for kind, some in filters.items():
+            self._check_matches(some, [choice for each in experiments for choice in each.choices(kind)])
+        chosen = [picked for each in experiments if (picked := each.pick(filters)) is not None]
+        if not chosen:
+            raise InputError(self.path, "no experiment has all of what -e, -m, -a and -d select")
+        repetitions = selection.seeds or seeds or self.seeds
+        if repetitions * sum(each.size for each in chosen) > LARGEST_SUITE:
+            raise InputError(self.path, f"more than {LARGEST_SUITE:,} cells")
+        return [setting for each in chosen for setting in self._cells(each, repetitions)]
+
+    def _cells(self, each: Experiment, repetitions: int) -> Iterator[Setting]:
+        # Seeds outside methods: contenders of one repetition share their original and are compared with each other.
+        for world, seed, method in product(each.worlds, range(repetitions), each.methods):
+            for attack in (None, *each.attacks):
+                yield Setting(
+                    suite=self.name,
+                    suite_seed=self.seed,
+                    experiment=each.name,
+                    dataset=world.dataset,
+                    scenario=world.scenario,
+                    scenario_id=world.scenario_id,
+                    method=method,
+                    attack=attack,
+                    seed=seed,
+                )
+
+    def _names(self, selected: tuple[str, ...]) -> list[str]:
+        for name in selected:
+            if name not in self.file.experiments:
+                tail = suggest(name, self.file.experiments)
+                raise InputError(f"-e {name}", f"no experiment '{name}' in suite '{self.name}'{tail}")
+        return [name for name in self.file.experiments if not selected or name in selected]
+
+    def _check_matches(self, filters: list[Filter], choices: list[Choice]) -> None:
+        for one in filters:
+            if not any(one.matches(choice.info.name, choice.params) for choice in choices):
+                there = ", ".join(dict.fromkeys(choice.id for choice in choices)) or "none"
+                raise InputError(one.where, one_line(f"nothing like it in suite '{self.name}', which has: {there}"))
+
+
+def load_suite(path: Path, registry: Registry) -> Suite:
+    """Read and check a suite file; raises InputError with the file, the key path and the nearest valid name."""
+    file = check(SuiteFile, yaml_reading.read(path), lambda keys: f"{path}:{key_path(*keys)}" if keys else str(path))
+    suite = Suite(str(path), file, registry)
+    suite.settings()
+    return suite

@@ -1,0 +1,140 @@
+"""The adversary's whole world. An attack can't reach what its `access` did not declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from unlearnbench.erasures import Erasures
+from unlearnbench.errors import AccessError
+from unlearnbench.observation import observe
+from unlearnbench.plugin import Access, Images, ShadowUpdates, Updates
+from unlearnbench.seeding import derive, stream
+from unlearnbench.stack import Stack
+
+if TYPE_CHECKING:
+    from unlearnbench.scenario import Challenge, World
+
+T = TypeVar("T")
+
+
+class AttackView:
+    """What an attack may look at.
+
+    Args:
+        access: as the attack declared it; asking for more raises AccessError.
+        world: all sets; the attack sees parts of it only.
+        seed: of the attack's random numbers, the same for every method under attack.
+        before, after: the first target's models.
+        targets: outputs of all targets; None in a utility experiment.
+        shadows: outputs of shadow erasures and which are for validation; None where not declared.
+        challenge: members and never-seen images; None where not declared.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        world: World,
+        classes: int,
+        seed: int,
+        before: Stack,
+        after: Stack,
+        targets: Erasures | None = None,
+        shadows: tuple[Erasures, Tensor] | None = None,
+        challenge: Challenge | None = None,
+    ) -> None:
+        self.access = access
+        self.classes = classes
+        self.seed = seed
+        self._world, self._before, self._after = world, before, after
+        self._targets, self._shadows, self._challenge = targets, shadows, challenge
+
+    # --- random numbers -------------------------------------------------------------------------------------------
+
+    def generator(self, *purpose: str) -> np.random.Generator:
+        """A numpy generator of the attack's own, one per purpose."""
+        return stream(self.seed, *purpose)
+
+    def torch_seed(self, *purpose: str) -> int:
+        """A seed for torch.manual_seed, for libraries that use the global stream; the harness restores that."""
+        return derive(self.seed, *purpose)
+
+    # --- images the adversary holds -------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of the images."""
+        channels, height, width = self._world.pool.pixels.shape[1:]
+        return channels, height, width
+
+    @property
+    def auxiliary(self) -> Images:
+        """The adversary's own images, never seen by the target model."""
+        return self._own("auxiliary images", lambda: self._world.images("pool") if self._leak else None)
+
+    @property
+    def probe(self) -> Images:
+        """The images whose outputs updates are made of."""
+        return self._own("probe images", lambda: self._world.images("probe") if self._leak else None)
+
+    # --- outputs ----------------------------------------------------------------------------------------------------
+
+    def before(self, images: Images) -> Tensor:
+        """Outputs f32[n, D] of the first target's model before unlearning, at the declared level."""
+        return self._query(self._before, images)
+
+    def after(self, images: Images) -> Tensor:
+        """Outputs f32[n, D] of the first target's model after unlearning, at the declared level."""
+        return self._query(self._after, images)
+
+    def updates(self) -> Updates:
+        """The T targets' updates."""
+        targets = self._own("updates", lambda: self._targets)
+        return targets.updates(self.access.level, self._world)
+
+    def shadow_updates(self) -> ShadowUpdates:
+        """The declared number of erasures of the adversary's own images, by the method under attack."""
+        if self.access.shadows == 0:
+            raise AccessError("shadow_updates needs `shadows` in the attack's access, which declares none")
+        erasures, validation = self._own("shadow updates", lambda: self._shadows)
+        rows = erasures.erased_rows.to(self._world.pool.labels.device)
+        pixels, labels = self._world.pool.pixels[rows].cpu(), self._world.pool.labels[rows].cpu()
+        updates = erasures.updates(self.access.level, self._world)
+        return ShadowUpdates(updates, pixels, labels, erasures.candidate_erased, validation)
+
+    # --- membership of single models --------------------------------------------------------------------------------
+
+    def known(self) -> tuple[Images, Tensor]:
+        """Images whose membership the adversary knows, bool[n]."""
+        challenge = self._members()
+        return challenge.known, challenge.known_membership
+
+    def challenge(self) -> Images:
+        """Images whose membership is to be inferred."""
+        return self._members().hidden
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _leak(self) -> bool:
+        return "pool" in self._world.parts
+
+    def _members(self) -> Challenge:
+        if not self.access.members:
+            raise AccessError("known and challenge need `members=True` in the attack's access")
+        return self._own("known members", lambda: self._challenge)
+
+    def _query(self, stack: Stack, images: Images) -> Tensor:
+        mean, logits = stack.take(0, 1).outputs(images.pixels.to(self._world.pool.pixels.device))
+        return observe(self.access.level, mean, logits)[0].float().cpu()
+
+    def _own(self, what: str, get: Callable[[], T | None]) -> T:
+        value = get()
+        if value is None:
+            raise AccessError(f"{what}: there are none in this experiment")
+        return value
+
+

@@ -1,0 +1,81 @@
+"""What a worker has at hand: plugins, data, the store and a device; images are loaded once per process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from unlearnbench.plan import Task
+from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.registry import PluginInfo, Registry, discover
+from unlearnbench.scenario import World, build_world
+from unlearnbench.seeding import derive
+from unlearnbench.settings import Scenario
+from unlearnbench.store import Artifact, Store
+
+CACHED = 4  # worlds and artifacts kept in memory
+
+
+class MissingArtifact(Exception):
+    """A stage before has no result in the store."""
+
+
+@dataclass
+class Workplace:
+    """A worker's means. Everything cached is a pure function of its key."""
+
+    data_root: Path
+    store: Store
+    registry: Registry
+    device: torch.device
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, data_root: Path, cache: Path, plugin_dirs: Sequence[Path], device: str) -> Workplace:
+        return cls(data_root, Store(cache), discover(plugin_dirs), torch.device(device))
+
+    def scenario(self, task: Task) -> Scenario:
+        return Scenario.model_validate(task.work["scenario"])
+
+    def method(self, task: Task) -> Method:
+        return cast(Method, self._plugin(self.registry.methods, task.work["method"]))
+
+    def attack(self, task: Task) -> Attack:
+        return cast(Attack, self._plugin(self.registry.attacks, task.work["attack"]))
+
+    def data(self, task: Task) -> ImageData:
+        """The task's dataset, loaded once."""
+        dataset = cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"]))
+        return cast(ImageData, self._once(("data", task.work["dataset"]), lambda: dataset.load(self.data_root)))
+
+    def world(self, task: Task) -> World:
+        """The task's sets, drawn once."""
+        work = task.work
+        seed = derive(work["suite_seed"], work["dataset"]["id"], work["seed"])
+        key = ("world", work["dataset"], work["scenario"], seed, str(self.device))
+        make = lambda: build_world(self.data(task), self.scenario(task), seed, self.device)  # noqa: E731
+        return cast(World, self._once(key, make))
+
+    def artifact(self, key: str) -> Artifact:
+        """A stored result; raises MissingArtifact or CorruptArtifact."""
+        artifact = self.store.get(key)
+        if artifact is None:
+            raise MissingArtifact(f"no artifact {key} in {self.store.root}")
+        return artifact
+
+    def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
+        cls = plugins[chosen["name"]].cls
+        return cls(cls.Params.model_validate(chosen["params"]))
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        text = json.dumps(key, sort_keys=True)
+        if text not in self._cache:
+            while len(self._cache) >= CACHED:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[text] = make()
+        return self._cache[text]

@@ -1,0 +1,141 @@
+"""Reads YAML as plain JSON values, refusing what makes YAML dangerous or ambiguous, each with a key path.
+
+Refused: files over 1 MB, nesting over 20 deep, anchors and aliases (alias bombs), duplicate keys, keys that are not
+text, tags, dates, and values that could not be written back as JSON or printed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unlearnbench.errors import InputError
+from unlearnbench.printing import one_line
+
+LARGEST_FILE = 1_000_000  # bytes
+DEEPEST = 20
+LARGEST_INTEGER = 2**63
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises InputError naming the file and the key at fault."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise InputError(str(path), f"no such file{_neighbour(path)}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), f"can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > LARGEST_FILE:
+        raise InputError(str(path), f"over {LARGEST_FILE:,} bytes; a suite is a small file")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), f"not UTF-8 text (byte {error.start + 1})") from error
+    value = parse(text, str(path))
+    if not isinstance(value, dict):
+        found = "empty" if value is None else f"a {_kind(value)} at the top level"
+        raise InputError(str(path), f"{found}; expected a mapping of keys to values")
+    return value
+
+
+def parse(text: str, where: str) -> Any:
+    """The JSON value of a YAML text; `where` stands before the key path in errors."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return None if node is None else _value(node, loader, where, "")
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(where, one_line(f"{place}{error.problem or error.context}")) from error
+    except yaml.YAMLError as error:
+        raise InputError(where, one_line(f"not YAML: {error}")) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that stops at anchors, aliases and deep nesting before anything is built from them."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.composer.ComposerError(
+                None, None, "anchors and aliases (& and *) are not allowed", event.start_mark
+            )
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"nested more than {DEEPEST} deep", event.start_mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+# YAML 1.1 takes 1e-3 for text because it has no dot; everybody means the number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
+def _value(node: yaml.Node, loader: _Loader, where: str, path: str) -> Any:
+    if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = _value(key_node, loader, where, path)
+            if not isinstance(key, str):
+                raise InputError(_at(where, path), f"key {one_line(str(key), 40)} is not text: put it in quotes")
+            if key in values:
+                raise InputError(_at(where, path), f"key '{one_line(key, 40)}' is given twice")
+            values[key] = _value(value_node, loader, where, f"{path}.{key}" if path else key)
+        return values
+    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        return [_value(item, loader, where, f"{path}[{i}]") for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, loader, _at(where, path))
+    raise InputError(_at(where, path), f"tag {one_line(str(node.tag), 40)} is not allowed")
+
+
+def _scalar(node: yaml.ScalarNode, loader: _Loader, where: str) -> Any:
+    try:
+        value = loader.construct_object(node)
+    except (ValueError, OverflowError, KeyError) as error:
+        raise InputError(where, f"can't read '{one_line(node.value, 40)}': {one_line(str(error), 80)}") from error
+    if isinstance(value, str):
+        if any(c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs") for c in value):
+            raise InputError(where, "control characters are not allowed in text")
+    elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        raise InputError(where, "number too large")
+    elif value is not None and not isinstance(value, int | float):
+        raise InputError(
+            where, f"'{one_line(node.value, 40)}' is a {_kind(value)}, which is not allowed: put it in quotes"
+        )
+    return value
+
+
+def _at(where: str, path: str) -> str:
+    return f"{where}:{one_line(path)}" if path else where
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text", bool: "truth value", int: "number", float: "number"}.get(
+        type(value), type(value).__name__
+    )
+
+
+def _neighbour(path: Path) -> str:
+    try:
+        names = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
