@@ -13,6 +13,7 @@ from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
 from unlearnbench.settings import Params
 
 Vector = dict[str, Tensor]
+TINY = torch.finfo(torch.float32).tiny
 
 
 class Hbu(TransformMethod):
@@ -30,6 +31,7 @@ class Hbu(TransformMethod):
     class Params(Params):
         damping: float = Field(0.01, gt=0, description="added to the mean curvature's diagonal")
         step: float = Field(1.0, gt=0, description="length of a step; 1 is the Newton step")
+        radius: float = Field(0.3, gt=0, description="largest Euclidean length of a step, the trust region")
         solver_steps: int = Field(10, ge=1, description="conjugate-gradient iterations a step")
         curvature_images: int = Field(256, ge=1, description="remaining images that a step's curvature is measured on")
         batch: int | None = Field(None, ge=1, description="erased images a step; null: all")
@@ -55,7 +57,8 @@ class Hbu(TransformMethod):
         direction = conjugate_gradients(damped, grad(erased_loss)(params), self.params.solver_steps)
         # Means to sums: both sides of the equation are divided by the number of remaining images.
         length = self.params.step * models.erased_size / models.remaining_size
-        return axpy(length, direction, params)
+        size = length * dot(direction, direction).sqrt()
+        return axpy(length * (self.params.radius / size.clamp_min(TINY)).clamp(max=1.0), direction, params)
 
 
 def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batch) -> Callable[[Vector], Vector]:
@@ -81,11 +84,11 @@ def conjugate_gradients(product: Callable[[Vector], Vector], right: Vector, step
     for _ in range(steps):
         image = product(direction)
         # A residual of zero is a solution: nothing more is added.
-        length = square / dot(direction, image).clamp_min(torch.finfo(square.dtype).tiny)
+        length = square / dot(direction, image).clamp_min(TINY)
         solution = axpy(length, direction, solution)
         residual = axpy(-length, image, residual)
         following = dot(residual, residual)
-        direction = axpy(following / square.clamp_min(torch.finfo(square.dtype).tiny), direction, residual)
+        direction = axpy(following / square.clamp_min(TINY), direction, residual)
         square = following
     return solution
 

@@ -176,7 +176,7 @@ def test_gap_to_the_trivial_attacker_is_paired_or_to_its_constant(tmp_path):
     assert "mse_mean_image_gap_trivial" not in frame
 
 
-# --- utility over attack rows ------------------------------------------------------------------------------------------
+# --- utility over attack rows ----------------------------------------------------------------------------------------
 
 
 def test_utility_repeats_over_attack_rows_and_has_none_of_its_own(tmp_path):
@@ -270,7 +270,7 @@ def test_tables_are_ranked_apart(tmp_path):
     assert list(frame["rank"]) == [1, 1, 1]
 
 
-# --- cells that did not finish -----------------------------------------------------------------------------------------
+# --- cells that did not finish ---------------------------------------------------------------------------------------
 
 
 def failed(method, seeds, status="failed", error="OutOfMemoryError: 2 GiB", **other):
@@ -322,7 +322,7 @@ def test_a_seed_that_later_succeeded_is_not_failed(tmp_path):
     assert crfu["note"] is pd.NA
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused -------------------------------------------------------------------------------------------------
 
 
 def test_protocol_versions_do_not_mix(tmp_path):

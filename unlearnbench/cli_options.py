@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -92,13 +92,13 @@ def cache_root(option: Path | None) -> Path:
     return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
 
 
-def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[str, int]:
+def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[Literal["serial", "loky"], int]:
     """The engine's name and its number of workers: either of the two options implies the other."""
     if engine is Engine.serial and jobs is not None and jobs > 1:
         raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
     if engine is Engine.loky or (engine is None and jobs is not None and jobs > 1):
-        return Engine.loky.value, jobs or len(os.sched_getaffinity(0))
-    return Engine.serial.value, 1
+        return "loky", jobs or len(os.sched_getaffinity(0))
+    return "serial", 1
 
 
 def usage_line(error: Any) -> str:

@@ -35,7 +35,7 @@ class Measure:
 def evaluate(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
     """Metrics of K models, one per target, averaged over them."""
     leak = scenario.kind == "leak"
-    test = world.test.take(slice_rows(0, LEAK_IMAGES)) if leak else world.test
+    test = world.test.take(slice_rows(0, min(LEAK_IMAGES, len(world.test)))) if leak else world.test
     remaining = remaining_images(world, LEAK_IMAGES if leak else REMAINING_IMAGES)
     measures = {
         "accuracy": _accuracy(after, test),

@@ -25,6 +25,10 @@ from unlearnbench.parquet_files import write_atomically
 class CorruptArtifact(Exception):
     """An artifact whose content does not match its checksum."""
 
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(what)
+        self.key = key
+
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
@@ -72,11 +76,20 @@ class Store:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError) as error:
-            raise CorruptArtifact(f"{path}: {error}") from error
+            raise CorruptArtifact(key, f"{path}: {error}") from error
         values = metadata.get("values", "")
         if metadata.get("key") != key or metadata.get("sha256") != _checksum(tensors, values):
-            raise CorruptArtifact(f"{path}: checksum does not match")
+            raise CorruptArtifact(key, f"{path}: checksum does not match")
         return Artifact(tensors, json.loads(values))
+
+    def values(self, key: str) -> dict[str, Any]:
+        """An artifact's JSON values without its tensors; raises CorruptArtifact if they can't be read."""
+        try:
+            with safe_open(self.path(key), framework="pt") as file:
+                values: dict[str, Any] = json.loads((file.metadata() or {})["values"])
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CorruptArtifact(key, f"{self.path(key)}: {error}") from error
+        return values
 
     def discard(self, key: str) -> None:
         """Delete an artifact, if it is there."""

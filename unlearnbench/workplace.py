@@ -24,6 +24,10 @@ CACHED = 4  # worlds and artifacts kept in memory
 class MissingArtifact(Exception):
     """A stage before has no result in the store."""
 
+    def __init__(self, key: str, root: Path) -> None:
+        super().__init__(f"no artifact {key} in {root}")
+        self.key = key
+
 
 @dataclass
 class Workplace:
@@ -65,7 +69,7 @@ class Workplace:
         """A stored result; raises MissingArtifact or CorruptArtifact."""
         artifact = self.store.get(key)
         if artifact is None:
-            raise MissingArtifact(f"no artifact {key} in {self.store.root}")
+            raise MissingArtifact(key, self.store.root)
         return artifact
 
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:

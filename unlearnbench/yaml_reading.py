@@ -108,7 +108,9 @@ def _value(node: yaml.Node, loader: _Loader, where: str, path: str) -> Any:
 def _scalar(node: yaml.ScalarNode, loader: _Loader, where: str) -> Any:
     try:
         value = loader.construct_object(node)
-    except (ValueError, OverflowError, KeyError) as error:
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML fails in many ways on a tag that does not fit its value
         raise InputError(where, f"can't read '{one_line(node.value, 40)}': {one_line(str(error), 80)}") from error
     if isinstance(value, str):
         if any(c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs") for c in value):

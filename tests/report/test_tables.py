@@ -24,7 +24,7 @@ def test_ties_and_the_unranked_are_shown_as_such(frame):
 def test_attacked_tables_show_leak_gap_trivial_attacker_and_forgetting(frame):
     table = tables(frame)[0]
     assert table.headers == ("#", "method", "MSE", "ΔMSE", "trivial", "erased", "forgot")
-    assert table.rows[0][2:] == ("0.0314 ± 0.0026", "-0.0100 ± 0.0000", "0.067", "0.9700 ± 0.0088", "1 ± 0")
+    assert table.rows[0][2:] == ("0.0314 ± 0.0026", "-0.01 ± 0", "0.067", "0.9700 ± 0.0088", "1 ± 0")
     assert table.rows[-1][2:] == (NOTHING,) * 5
     assert "MSE: mean squared error of reconstructions (privacy: higher is better)" in table.legend
 
@@ -63,6 +63,9 @@ def test_unknown_choices_are_errors_with_a_suggestion(frame):
         ((0.031, 0.029, 0.036), "0.0310 [0.0290, 0.0360]"),
         ((1234.0, 1200.0, 1268.0), "1234 ± 34"),
         ((0.5, 0.5, 0.5), "0.5 ± 0"),
+        ((0.0, 0.0, 0.0), "0 ± 0"),
+        ((-0.01, -0.01 - 1e-17, -0.01 + 1e-17), "-0.01 ± 0"),
+        ((0.000010, 0.0000099, 0.0000101), "0.00001000 ± 0.00000010"),
         ((0.12345, None, None), "0.1235"),
         ((None, None, None), NOTHING),
         ((pd.NA, pd.NA, pd.NA), NOTHING),

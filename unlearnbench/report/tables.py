@@ -143,9 +143,9 @@ def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
     value, low, high = float(value), float(low), float(high)
     below, above = value - low, high - value
     widest = max(below, above)
-    if widest == 0:
+    if widest <= 1e-9 * abs(value):  # equal but for rounding
         return f"{format_value(value, unit)} ± 0"
-    digits = min(6, max(0, 1 - math.floor(math.log10(widest))))
+    digits = max(0, 1 - math.floor(math.log10(widest)))
     if abs(above - below) < 0.01 * widest:
         return f"{value:.{digits}f} ± {widest:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,334 @@
+"""The command line: streams, exit codes, one-line errors, and how little --help imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_plugins import fake_registry
+
+from unlearnbench import cli
+from unlearnbench.errors import InputError
+
+SUITE = """
+name: tiny
+seeds: 1
+experiments:
+  one:
+    datasets: [small]
+    scenario: {kind: utility, erased_count: 3}
+    methods: [{fading: {rate: [0.5, 1]}}]
+    attacks: [guess]
+"""
+HEAVY = ("torch", "pandas", "pyarrow", "numpy", "sklearn")
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Calls the command line in an empty folder that holds suite.yaml, with fake plugins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unlearnbench.registry.discover", lambda plugin_dirs=(): fake_registry())
+    monkeypatch.setattr("unlearnbench.plan.build", fake_plan)
+    (tmp_path / "suite.yaml").write_text(SUITE)
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = cli.main(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+def fake_plan(settings: Any, registry: Any, data_root: Path) -> SimpleNamespace:
+    if data_root.name == "missing":
+        raise InputError("dataset small", "no data")
+    cells = [
+        SimpleNamespace(
+            experiment=setting.experiment,
+            dataset_id=setting.dataset.id,
+            scenario_id=setting.scenario_id,
+            method_id=setting.method.id,
+            attack_id=setting.attack.id if setting.attack else None,
+            seed=setting.seed,
+            key="abc" * 20,
+            skip="too hard" if setting.method.id == "retrain" else None,
+        )
+        for setting in settings
+    ]
+    return SimpleNamespace(
+        cells=cells, tasks=[SimpleNamespace(stage="train", key="x"), SimpleNamespace(stage="attack")]
+    )
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A runner that records the options it gets and returns `summary`."""
+    seen = SimpleNamespace(options=None, summary={}, error=None)
+
+    def run(plan: Any, options: Any) -> SimpleNamespace:
+        seen.options = options
+        if seen.error is not None:
+            raise seen.error
+        counts = {"planned": len(plan.cells), "done": 0, "cached": 0, "failed": 0, "skipped": 0, "interrupted": False}
+        return SimpleNamespace(**{**counts, **seen.summary})
+
+    module = ModuleType("unlearnbench.runner")
+    module.run = run  # type: ignore[attr-defined]
+    module.RunOptions = SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "unlearnbench.runner", module)
+    monkeypatch.setattr("unlearnbench.runner", module, raising=False)
+    return seen
+
+
+# --- run -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("summary", "code"), [({"done": 8}, 0), ({"failed": 1}, 1), ({"interrupted": True, "failed": 1}, 130)]
+)
+def test_run_ends_with_one_line_and_its_exit_code(call: Any, runner: Any, summary: dict[str, Any], code: int) -> None:
+    runner.summary = summary
+    ran = call("run", "suite.yaml")
+    counts = {"done": 0, "cached": 0, "failed": 0, "skipped": 0, **summary}
+    assert ran.code == code
+    assert ran.out == "cells: planned=8 done={done} cached={cached} failed={failed} skipped={skipped}\n".format(
+        **counts
+    )
+
+
+def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNLEARNBENCH_CACHE", "kept")
+    monkeypatch.setenv("UNLEARNBENCH_DATA", "images")
+    call("run", "suite.yaml", "--jobs", "3", "--force", "--fail-fast", "--retry-failed", "--plugins", ".")
+    assert vars(runner.options) == {
+        "data_root": Path("images"),
+        "results": Path("results/tiny"),
+        "cache": Path("kept"),
+        "engine": "loky",
+        "jobs": 3,
+        "device": "auto",
+        "plugin_dirs": (Path(),),
+        "force": True,
+        "retry_failed": True,
+        "fail_fast": True,
+    }
+    call("run", "suite.yaml", "--data", "d", "--results", "r", "--cache", "c", "--device", "cpu")
+    options = runner.options
+    assert (options.data_root, options.results, options.cache) == (Path("d"), Path("r"), Path("c"))
+    assert (options.engine, options.jobs, options.device) == ("serial", 1, "cpu")
+    assert call("run", "suite.yaml", "--engine", "serial", "--jobs", "2").code == 2
+
+
+def test_folders_default_to_the_user_cache(call: Any, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNLEARNBENCH_CACHE", raising=False)
+    monkeypatch.delenv("UNLEARNBENCH_DATA", raising=False)
+    call("run", "suite.yaml")
+    assert runner.options.data_root.parts[-2:] == ("unlearnbench", "data")
+    assert runner.options.cache.parts[-2:] == ("unlearnbench", "artifacts")
+
+
+def test_ctrl_c_is_130_and_a_bug_shows_its_traceback(call: Any, runner: Any) -> None:
+    runner.error = KeyboardInterrupt()
+    assert call("run", "suite.yaml").code == 130
+    runner.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        call("run", "suite.yaml")
+
+
+# --- plan, validate, prepare, report -------------------------------------------------------------------------------
+
+
+def test_plan_shows_cells_and_tasks(call: Any) -> None:
+    ran = call("plan", "suite.yaml", "-m", "fading[rate=1]")
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["experiment", "dataset", "scenario", "method", "attack", "seed", "key", "skip"]
+    assert lines[1].split() == ["one", "small", "erased_count=3", "original", "-", "0", "abcabcabcabc"]
+    assert lines[3].endswith("too hard")
+    assert lines[5].split()[3] == "fading[rate=1]"
+    assert lines[-2:] == ["cells: 6, of which 2 are skipped", "tasks: train=1 unlearn=0 shadows=0 attack=1"]
+    assert (ran.code, ran.err) == (0, "warning: method 'cracked' is broken: RuntimeError: no (cracked.py)\n")
+    found = json.loads(call("plan", "suite.yaml", "--format", "json", "-a", "guess").out)
+    assert (found["suite"], len(found["cells"]), found["tasks"]["train"]) == ("tiny", 8, 1)
+    assert found["cells"][1]["attack"] == "guess"
+
+
+def test_missing_data_ends_before_any_work(call: Any) -> None:
+    ran = call("plan", "suite.yaml", "--data", "missing")
+    assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (2, "", "error: dataset small: no data")
+
+
+def test_validate_says_so(call: Any, tmp_path: Path) -> None:
+    assert call("validate", "suite.yaml").out == "suite.yaml: valid; cells: 8 (one 8)\n"
+    assert json.loads(call("validate", "suite.yaml", "--format", "json").out)["cells"] == {"one": 8}
+    (tmp_path / "bad.yaml").write_text(SUITE.replace("fading", "fadin"))
+    ran = call("validate", "bad.yaml", "--format", "json")
+    assert ran.code == 2
+    assert json.loads(ran.out) == {
+        "valid": False,
+        "errors": [
+            {
+                "where": "bad.yaml:experiments.one.methods[0]",
+                "what": "unknown method 'fadin'; did you mean 'fading'?",
+            }
+        ],
+    }
+
+
+def test_prepare_fetches_and_loads(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = SimpleNamespace(train=LengthOf(60, (60, 1, 8, 8)), test=LengthOf(10, (10, 1, 8, 8)), classes=4)
+    seen: list[Path] = []
+    monkeypatch.setattr("fake_plugins.Small.prepare", lambda self, root: seen.append(root))
+    monkeypatch.setattr("fake_plugins.Small.load", lambda self, root: images)
+    ran = call("prepare", "suite.yaml", "--data", "here")
+    assert (ran.code, ran.out, seen) == (0, "small: train=60 test=10 classes=4 shape=1x8x8\n", [Path("here")])
+
+    def fail(self: Any, root: Path) -> None:
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr("fake_plugins.Small.prepare", fail)
+    ran = call("prepare", "suite.yaml", "--data", "here")
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == "error: small: can't be prepared in here: OSError: no network"
+
+
+class LengthOf:
+    def __init__(self, length: int, shape: tuple[int, ...]) -> None:
+        self.length, self.pixels = length, SimpleNamespace(shape=shape)
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def test_report_builds_the_leaderboard_and_prints_it(
+    call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from unlearnbench import leaderboard
+    from unlearnbench.report import export, terminal
+
+    (tmp_path / "done" / "records").mkdir(parents=True)
+    monkeypatch.setattr(leaderboard, "build", lambda records, folder: (records, folder))
+    monkeypatch.setattr(terminal, "render", lambda frame: f"table of {frame[0]} for {frame[1]}")
+    monkeypatch.setattr(export, "export", lambda frame, format: f"{format} of {frame[1]}\n")
+    assert call("report", "done").out == "table of done/records for done\n"
+    assert call("report", "done", "--format", "json").out == "json of done\n"
+    ran = call("report", "nowhere")
+    assert (ran.code, ran.err[:14]) == (2, "error: nowhere")
+
+
+# --- list, info ----------------------------------------------------------------------------------------------------
+
+
+def test_list_shows_plugins_and_broken_ones(call: Any) -> None:
+    lines = call("list").out.splitlines()
+    assert lines[0].split() == ["kind", "name", "version", "origin", "description"]
+    assert lines[1].split()[:4] == ["method", "fading", "1", "built-in"]
+    assert lines[-1].split(maxsplit=3) == ["method", "cracked", "cracked.py", "RuntimeError: no"]
+    found = json.loads(call("list", "--format", "json").out)
+    assert {plugin["name"] for plugin in found["plugins"]} >= {"fading", "guess", "small"}
+    assert found["broken"][0]["error"] == "RuntimeError: no"
+
+
+def test_info_shows_parameters(call: Any) -> None:
+    out = call("info", "fading").out
+    assert "A method with parameters of every shape." in out
+    rows = {line.split()[0]: line for line in out.splitlines() if line}
+    assert rows["rate"].split() == ["rate", "float", ">=", "0", "0.5", "weight"]
+    assert "paper | released" in rows["form"]
+    assert "float | null > 0" in rows["lr"]
+    assert "mapping | null" in rows["extra"]
+    assert "wide | deep" in rows["inner.kind"]
+    assert call("info", "fadng").err == "error: fadng: unknown plugin 'fadng'; did you mean 'fading'?\n"
+    assert call("info", "cracked").err == "error: cracked: method 'cracked' is broken: RuntimeError: no (cracked.py)\n"
+
+
+def test_text_of_plugins_can_not_command_the_terminal(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fake_plugins.__doc__", "[red]loud\x1b[31m\n\nmore\u202e\x07\n")
+    for ran in (call("list"), call("info", "fading")):
+        assert "[red]loud\\x1b[31m" in ran.out
+        assert "\x1b" not in ran.out
+        assert "\u202e" not in ran.out
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "suite.yaml", "-m", "fadin"], "error: -m fadin: unknown method 'fadin'; did you mean 'fading'?"),
+        (["run", "suite.yaml", "-a", "gess"], "error: -a gess: unknown attack 'gess'; did you mean 'guess'?"),
+        (["run", "suite.yaml", "-d", "smal"], "error: -d smal: unknown dataset 'smal'; did you mean 'small'?"),
+        (
+            ["run", "suite.yaml", "-e", "onne"],
+            "error: -e onne: no experiment 'onne' in suite 'tiny'; did you mean 'one'?",
+        ),
+        (
+            ["run", "suite.yaml", "-m", "fading[rat=1]"],
+            "error: -m fading[rat=1]: unknown key 'rat'; did you mean 'rate'?",
+        ),
+        (["plan", "suite.yaml", "--set", "bta=1"], "error: --set bta=1: unknown key 'bta'; did you mean 'beta'?"),
+        (["run", "suit.yaml"], "error: suit.yaml: no such file; did you mean 'suite.yaml'?"),
+        (
+            ["run", "suite.yaml", "--sedes", "3"],
+            "error: unlearnbench run: no such option --sedes; did you mean '--seeds'?",
+        ),
+        (["run", "suite.yaml", "--seeds", "0"], "error: unlearnbench run: invalid value for '--seeds'"),
+        (["run", "suite.yaml", "--seeds", "x"], "error: unlearnbench run: invalid value for '--seeds'"),
+        (["run", "suite.yaml", "--engine", "dask"], "error: unlearnbench run: invalid value for '--engine'"),
+        (["run"], "error: unlearnbench run: missing argument"),
+        (["rum"], "error: unlearnbench: no such command 'rum'; did you mean 'run'?"),
+        ([], "error: unlearnbench: missing command"),
+    ],
+)
+def test_mistakes_are_one_line_with_exit_code_2_and_nothing_written(
+    call: Any, runner: Any, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    ran = call(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    *warnings, line = ran.err.splitlines()
+    assert line.startswith(expected)
+    assert all(warning.startswith("warning: ") for warning in warnings)
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.yaml"]
+    assert runner.options is None
+
+
+def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit('never\\nmind')")
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("small", "digits").replace("fading", "crfuu"))
+    command = [sys.executable, "-c", "import sys; from unlearnbench.cli import main; sys.exit(main())"]
+    ran = subprocess.run(
+        [*command, "run", "suite.yaml", "--plugins", "."], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    warning, error = ran.stderr.splitlines()
+    assert warning.startswith("warning: plugin 'broken' is broken: SystemExit: never mind (")
+    assert error == "error: suite.yaml:experiments.one.methods[0]: unknown method 'crfuu'; did you mean 'crfu'?"
+    assert {path.name for path in tmp_path.iterdir()} <= {"broken.py", "suite.yaml", "__pycache__"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from unlearnbench.cli import main\n"
+        f"code = main({arguments!r})\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "unlearnbench" in ran.stdout

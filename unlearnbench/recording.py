@@ -1,0 +1,106 @@
+"""A finished cell -> the rows of its record file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench.metrics.catalog import describe
+from unlearnbench.plan import Cell
+from unlearnbench.provenance import git_state, versions
+from unlearnbench.settings import canonical
+
+FAILED = ".failed.parquet"
+
+
+def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
+    """A cell's record file. A failure has a name of its own, so that it is never taken for a result."""
+    return folder / f"{cell.key}{FAILED if failed else '.parquet'}"
+
+
+def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]], device: str, at: datetime) -> None:
+    """Record a cell from the values of its stages' artifacts (stage -> values)."""
+    unlearn = stages["unlearn"]
+    common = {**_common(cell, device, at), "sizes": json.dumps(unlearn["sizes"]), "status": "ok"}
+    common["train_seconds"] = stages["train"]["seconds"]
+    common["unlearn_seconds"] = unlearn["unlearn_seconds"]
+    common["peak_bytes"] = max(values["peak_bytes"] for values in stages.values())
+    rows = []
+    if cell.setting.attack is None:
+        for name, (value, n) in unlearn["measures"].items():
+            rows.append(_row(common, name, value, None, None, n))
+        for step, name, value, n in unlearn["trajectory"]:
+            rows.append({**_row(common, name, value, None, None, n), "step": step})
+    else:
+        common["attack_seconds"] = stages["attack"]["seconds"]
+        for name, (value, low, high, n) in stages["attack"]["scores"].items():
+            rows.append(_row(common, name, value, low, high, n))
+    records.write(rows, path(folder, cell))
+    path(folder, cell, failed=True).unlink(missing_ok=True)
+
+
+def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime) -> None:
+    """Record that a cell failed: one row with a null value."""
+    row = {**_common(cell, device, at), "status": "failed", "error": error}
+    records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True))
+
+
+def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
+    """Record why a plugin can't take part in a cell's scenario."""
+    row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
+    records.write([_row(row, "status", None, None, None, None)], path(folder, cell))
+
+
+def _row(
+    common: Mapping[str, Any], metric: str, value: float | None, low: float | None, high: float | None, n: int | None
+) -> dict[str, Any]:
+    direction = describe(metric).direction if metric != "status" else ""
+    samples = None if value is None else n
+    return {**common, "metric": metric, "value": value, "low": low, "high": high, "n_samples": samples,
+            "direction": direction}  # fmt: skip
+
+
+def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
+    """Everything a row says whatever its metric."""
+    setting, attack = cell.setting, cell.setting.attack
+    commit, dirty = git_state()
+    plugins = [setting.method.info.sha256, *([attack.info.sha256] if attack else [])]
+    return {
+        "suite": setting.suite,
+        "experiment": setting.experiment,
+        "dataset": setting.dataset.info.name,
+        "dataset_params": json.dumps(canonical(setting.dataset.params)),
+        "scenario": json.dumps(canonical(setting.scenario)),
+        "scenario_id": setting.scenario_id,
+        "method": setting.method.info.name,
+        "method_params": json.dumps(canonical(setting.method.params)),
+        "method_id": setting.method.id,
+        "attack": attack.info.name if attack else None,
+        "attack_params": json.dumps(canonical(attack.params)) if attack else None,
+        "attack_id": attack.id if attack else None,
+        "tier": "same" if cell.shadows else None,
+        "observation": cell.observation,
+        "n_shadows": cell.shadows,
+        "seed": setting.seed,
+        "step": None,
+        "error": None,
+        "train_seconds": None,
+        "unlearn_seconds": None,
+        "attack_seconds": None,
+        "peak_bytes": None,
+        "device": device,
+        "sizes": "{}",
+        "cell_key": cell.key,
+        "git_sha": commit,
+        "git_dirty": dirty,
+        "plugin_sha256": "+".join(plugins),  # method, attack
+        "data_sha256": cell.data_sha256,
+        "versions": json.dumps(versions()),
+        "started_at": at,
+        "protocol_version": PROTOCOL_VERSION,
+        "schema_version": records.SCHEMA_VERSION,
+    }
