@@ -31,7 +31,7 @@ class Hbu(TransformMethod):
     class Params(Params):
         damping: float = Field(0.01, gt=0, description="added to the mean curvature's diagonal")
         step: float = Field(1.0, gt=0, description="length of a step; 1 is the Newton step")
-        radius: float = Field(0.3, gt=0, description="largest Euclidean length of a step, the trust region")
+        radius: float = Field(0.1, gt=0, description="largest Euclidean length of a step, the trust region")
         solver_steps: int = Field(10, ge=1, description="conjugate-gradient iterations a step")
         curvature_images: int = Field(256, ge=1, description="remaining images that a step's curvature is measured on")
         batch: int | None = Field(None, ge=1, description="erased images a step; null: all")

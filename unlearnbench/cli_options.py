@@ -72,10 +72,8 @@ Cache = Annotated[
     Path | None,
     typer.Option("--cache", metavar="DIR", help="Store of trained models [UNLEARNBENCH_CACHE, else the user cache]."),
 ]
-EngineName = Annotated[
-    Engine | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1, else serial].")
-]
-Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Worker processes.")]
+EngineName = Annotated[Engine | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1].")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Worker processes [all cores].")]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, or GPUs as cuda:0,cuda:1.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is already there.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
@@ -92,13 +90,14 @@ def cache_root(option: Path | None) -> Path:
     return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
 
 
-def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[Literal["serial", "loky"], int]:
-    """The engine's name and its number of workers: either of the two options implies the other."""
-    if engine is Engine.serial and jobs is not None and jobs > 1:
-        raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
-    if engine is Engine.loky or (engine is None and jobs is not None and jobs > 1):
-        return "loky", jobs or len(os.sched_getaffinity(0))
-    return "serial", 1
+def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[str, int]:
+    """The engine's name and its number of workers: all cores unless told otherwise."""
+    if engine is Engine.serial:
+        if jobs is not None and jobs > 1:
+            raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
+        return Engine.serial.value, 1
+    workers = jobs or len(os.sched_getaffinity(0))
+    return (Engine.loky if engine is Engine.loky or workers > 1 else Engine.serial).value, workers
 
 
 def usage_line(error: Any) -> str:

@@ -125,5 +125,3 @@ class Context:
         single = replace(self, seeds=[self.seeds[replica]])
         single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
         return single
-
-

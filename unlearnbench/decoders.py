@@ -119,7 +119,11 @@ class VaeDecoder:
         parts = {"encoder": self._encoder, "decoder": self._decoder}
         params = {f"{n}.{m}": p for n, part in parts.items() for m, p in part.named_parameters()}
         adam = Adam(self.settings.lr)
-        self.validation_error, since, best = float("inf"), 0, {n: copy.deepcopy(p.state_dict()) for n, p in parts.items()}
+        self.validation_error, since, best = (
+            float("inf"),
+            0,
+            {n: copy.deepcopy(p.state_dict()) for n, p in parts.items()},
+        )
         for _ in range(self.settings.epochs):
             for rows in torch.randperm(len(x)).split(self.BATCH):
                 loss = self._loss(x[rows], y[rows])

@@ -221,5 +221,3 @@ def _skip(setting: Setting) -> str | None:
 def _hash(inputs: Any) -> str:
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-

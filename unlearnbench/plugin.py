@@ -175,9 +175,7 @@ class LossMethod(Method):
     """A method that minimises a loss: written for one model, run for thousands (vectorised with torch.func)."""
 
     @abstractmethod
-    def loss(
-        self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise
-    ) -> Tensor:
+    def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         """The scalar to minimise. No data-dependent control flow, no random numbers but `noise`."""
 
     def phases(self, context: Context) -> Sequence[Phase]:

@@ -148,8 +148,8 @@ class _Run:
                         outcome = future.result()
                     except BrokenProcessPool as error:
                         # The pool is gone with everything in it: those tasks start again in a new one.
-                        executor = self._restart(executor, [task, *(task for task, _ in futures.values())], error)
-                        free, futures = list(slot_names), {}
+                        self._restart(executor, [task, *(task for task, _ in futures.values())], error)
+                        executor, free, futures = None, list(slot_names), {}
                         break
                     self._finish(task, outcome)
         finally:

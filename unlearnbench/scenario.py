@@ -209,7 +209,9 @@ def shadow_sets(world: World, count: int, size: int) -> tuple[ErasureSets, Tenso
     known = world.parts["known"]
     validating = max(1, count // 5)
     if count < 5 or len(known) < 5 * size:
-        raise InputError("attack.shadows", f"{count} shadows of {size} images need 5 shadows and {5 * size} known images")
+        raise InputError(
+            "attack.shadows", f"{count} shadows of {size} images need 5 shadows and {5 * size} known images"
+        )
     cut = len(known) - max(size, len(known) // 5)
     generator = stream(world.seed, "shadow images")
     training = _draw_disjoint(known[:cut], count - validating, size, generator)

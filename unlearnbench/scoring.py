@@ -111,9 +111,7 @@ def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[st
         scores["skill_class_inferred"] = _skill(own, reference_errors, truth, "skill_class_inferred")
     if len(truth.auxiliary) >= reconstruction.RETRIEVAL_CANDIDATES:
         generator = stream(truth.seed, "retrieval")
-        found = reconstruction.retrieved(
-            matched, true, truth.auxiliary, generator, reconstruction.RETRIEVAL_CANDIDATES
-        )
+        found = reconstruction.retrieved(matched, true, truth.auxiliary, generator, reconstruction.RETRIEVAL_CANDIDATES)
         scores["retrieval_top1"] = _mean(found.double(), truth, "retrieval_top1")
     return scores
 

@@ -23,7 +23,9 @@ def accuracy(predict: Predict, batch: Batch) -> Tensor:
 def mean_loss(predict: Predict, batch: Batch) -> Tensor:
     """Mean cross-entropy, f32[K]."""
     logits = predict(batch.images)
-    return F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(logits.shape[:2]).mean(1)
+    return (
+        F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(logits.shape[:2]).mean(1)
+    )
 
 
 class Stopper:

@@ -103,4 +103,3 @@ def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
         digest.update(memoryview(value.contiguous().view(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
-

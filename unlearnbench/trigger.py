@@ -53,5 +53,3 @@ def stamp(pixels: Tensor, spot: tuple[int, int], size: int) -> Tensor:
 def _under(pixels: Tensor, spot: tuple[int, int], size: int) -> Tensor:
     row, column = spot
     return pixels[..., row : row + size, column : column + size]
-
-

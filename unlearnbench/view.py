@@ -136,5 +136,3 @@ class AttackView:
         if value is None:
             raise AccessError(f"{what}: there are none in this experiment")
         return value
-
-
