@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings import Level, Params, Scenario
+from unlearnbench.settings import Level, PluginParams, Scenario
 from unlearnbench.view import AttackView
 
 
@@ -23,7 +23,7 @@ class Membership(Attack):
 
     paper = "Chen et al.: When Machine Unlearning Jeopardizes Privacy, CCS 2021"
 
-    class Params(Params):
+    class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level of the outputs")
         shadows: int = Field(64, ge=10, description="shadow erasures")
         features: Literal[

@@ -1,16 +1,17 @@
 """The paper's Table 2 attacks, on the representation of single images."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing import Literal
 
 from unlearnbench.metrics.membership import auc
 from unlearnbench.optimisers import Adam
 from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings import Params
+from unlearnbench.settings import PluginParams
 from unlearnbench.view import AttackView
 
 
@@ -24,7 +25,7 @@ class Representation(Attack):
 
     paper = "Wang et al.: CRFU, 2024, Table 2"
 
-    class Params(Params):
+    class Params(PluginParams):
         model: Literal["after", "before"] = Field("after", description="the model whose representation is attacked")
         epochs: int = Field(40, ge=1, description="of training the decoder and the classifier")
         batch: int = Field(20, ge=1, description="minibatch size")

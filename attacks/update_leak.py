@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.decoders import RidgeDecoder, VaeDecoder, standardise
+from unlearnbench.decoders import Decoder, RidgeDecoder, VaeDecoder, standardise
 from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings import Level, Params, Scenario
+from unlearnbench.settings import Level, PluginParams, Scenario
 from unlearnbench.view import AttackView
 
 
@@ -22,7 +22,7 @@ class UpdateLeak(Attack):
 
     paper = "Salem et al.: Updates-Leak, USENIX Security 2020"
 
-    class Params(Params):
+    class Params(PluginParams):
         observe: Level = Field("representation", description="observation level of the outputs")
         shadows: int = Field(64, ge=10, description="shadow erasures, validation ones included")
         decoder: Literal["best", "vae", "ridge"] = Field("best", description="variational autoencoder or ridge")
@@ -51,13 +51,14 @@ class UpdateLeak(Attack):
             ~shadow.validation,
         )
         images = shadow.images[:, 0].float().flatten(1) / 255
-        decoders = {
-            "ridge": lambda: RidgeDecoder(),
-            "vae": lambda: VaeDecoder(self.params, view.torch_seed("vae")),
+        decoders: dict[str, Decoder] = {
+            "ridge": RidgeDecoder(),
+            "vae": VaeDecoder(self.params, view.torch_seed("vae")),
         }
         chosen = list(decoders) if self.params.decoder == "best" else [self.params.decoder]
-        fitted = [decoders[name]().fit(inputs, images, shadow.validation) for name in chosen]
-        best = min(fitted, key=lambda decoder: decoder.validation_error)
+        for name in chosen:
+            decoders[name].fit(inputs, images, shadow.validation)
+        best = min((decoders[name] for name in chosen), key=lambda decoder: decoder.validation_error)
         rebuilt = best.predict(targets).clamp(0, 1).view(-1, 1, *view.shape)
         one_hot = torch.nn.functional.one_hot(shadow.labels[:, 0], view.classes).float()
         labels = RidgeDecoder().fit(inputs, one_hot, shadow.validation).predict(targets)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from unlearnbench.context import Context
 from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings import Params
+from unlearnbench.settings import PluginParams
 
 Vector = dict[str, Tensor]
 TINY = torch.finfo(torch.float32).tiny
@@ -28,7 +28,7 @@ class Hbu(TransformMethod):
 
     paper = "Guo, Goldstein, Hannun, van der Maaten: Certified Data Removal, ICML 2020"
 
-    class Params(Params):
+    class Params(PluginParams):
         damping: float = Field(0.01, gt=0, description="added to the mean curvature's diagonal")
         step: float = Field(1.0, gt=0, description="length of a step; 1 is the Newton step")
         radius: float = Field(0.1, gt=0, description="largest Euclidean length of a step, the trust region")
@@ -63,12 +63,12 @@ class Hbu(TransformMethod):
 
 def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batch) -> Callable[[Vector], Vector]:
     """v -> G v, with G = mean J' (diag p - p p') J of the cross-entropy over a batch; never negative."""
-    output, pull_back = vjp(logits, params)
+    output, pull_back = vjp(logits, params)  # type: ignore[misc] # two values without has_aux
     p = output.softmax(-1)
     share = (batch.weight / batch.weight.sum())[:, None]
 
     def product(vector: Vector) -> Vector:
-        _, change = jvp(logits, (params,), (vector,))
+        _, change = jvp(logits, (params,), (vector,))  # type: ignore[misc] # likewise
         curved = p * change - p * (p * change).sum(-1, keepdim=True)
         (result,) = pull_back(share * curved)
         return dict(result)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from unlearnbench.models import information_bottleneck
-from unlearnbench.plugin import Batch, LossMethod, Method, Models, Noise, Phase, TransformMethod, UnlearnParams
+from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod, UnlearnParams
 from unlearnbench.replicas import Outcome, ReplicaRun, Watch
 from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
@@ -19,7 +19,7 @@ from unlearnbench.stack import Stack, concatenate
 from unlearnbench.training import InformationBottleneckLoss, training_phase
 
 if TYPE_CHECKING:
-    from unlearnbench.stack import Functional
+    pass
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Context:
     seeds: Sequence[int]
     shape: tuple[int, int, int]
     classes: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     watch: Watch | None = None
     steps: Tensor = field(init=False)

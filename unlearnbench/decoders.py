@@ -15,6 +15,18 @@ from torch.nn import functional as F
 from unlearnbench.optimisers import Adam
 
 
+class Decoder(Protocol):
+    """From inputs f32[n, R] to targets f32[n, M]."""
+
+    validation_error: float
+
+    def fit(self, inputs: Tensor, targets: Tensor, validation: Tensor) -> Self:
+        """Fit on the rows where validation, bool[n], is false; choose on the others."""
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """f32[T, M]."""
+
+
 class VaeSettings(Protocol):
     """Parameters of the autoencoder; an attack's own Params fit."""
 
@@ -73,7 +85,8 @@ class RidgeDecoder:
 
     def predict(self, inputs: Tensor) -> Tensor:
         """f32[T, M]."""
-        return (inputs.double() @ self._weights + self._centre).float()
+        predicted: Tensor = inputs.double() @ self._weights + self._centre
+        return predicted.float()
 
 
 class VaeDecoder:
@@ -106,10 +119,11 @@ class VaeDecoder:
     def _build(self, width: int, targets: Tensor) -> None:
         hidden, code = self.settings.hidden, self.settings.code
         self._encoder = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2 * code))
-        self._decoder = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, targets.shape[1]))
+        last = nn.Linear(hidden, targets.shape[1])
+        self._decoder = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), last)
         # Start from the mean image: what is left to learn is how an image differs from it.
         with torch.no_grad():
-            self._decoder[2].weight.mul_(0.1)
+            last.weight.mul_(0.1)
         self._bias = torch.logit(targets.mean(0).clamp(1e-3, 1 - 1e-3))
 
     def _decode(self, code: Tensor) -> Tensor:
@@ -143,4 +157,5 @@ class VaeDecoder:
         code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         error = F.mse_loss(self._decode(code), y, reduction="none").sum(1)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)
-        return (error + self.settings.kl_weight * kl).mean()
+        loss: Tensor = (error + self.settings.kl_weight * kl).mean()
+        return loss

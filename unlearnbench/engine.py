@@ -10,7 +10,7 @@ from typing import Any, Literal
 EngineName = Literal["serial", "loky"]
 
 # Small kernels with two threads on a busy two-core machine ran 60 times slower than with one.
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class Inline(Executor):

@@ -81,8 +81,8 @@ def observe_erasures(before: Stack, after: Stack, sets: ErasureSets, world: Worl
     probe = world.images("probe").pixels
     images = world.pool.pixels[candidates]
     outputs = [*before.outputs(probe), *after.outputs(probe), *before.own_outputs(images), *after.own_outputs(images)]
-    return Erasures(*(output.float().cpu() for output in outputs), candidates.cpu(), (order < size).cpu(),
-                    sets.erased.cpu())  # fmt: skip
+    tensors = [*(output.float().cpu() for output in outputs), candidates.cpu(), (order < size).cpu(), sets.erased.cpu()]
+    return Erasures.of_tensors(dict(zip(_FIELDS, tensors, strict=True)))
 
 
 def concatenate(parts: list[Erasures]) -> Erasures:

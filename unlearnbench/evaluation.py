@@ -66,10 +66,8 @@ def trajectory_point(model: Stack, world: World, scenario: Scenario) -> dict[str
 
 def remaining_images(world: World, most: int) -> Images:
     """A fixed random choice of images that no target erases."""
-    if "remaining" in world.parts:
-        rows = world.parts["remaining"]
-    else:  # leak: what no target may erase
-        rows = world.parts["known"]
+    # In a leak experiment no target may erase what the adversary knows.
+    rows = world.parts["remaining"] if "remaining" in world.parts else world.parts["known"]
     order = torch.from_numpy(stream(world.seed, "remaining images").permutation(len(rows))[:most])
     return world.pool.take(rows[order.to(rows.device)])
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.settings import Level, Params, Scenario
+from unlearnbench.settings import Level, PluginParams, Scenario
 
 if TYPE_CHECKING:
     from unlearnbench.context import Context
@@ -69,15 +69,15 @@ class Noise(Protocol):
     def uniform(self, *shape: int) -> Tensor: ...
 
 
-class Plugin(ABC):
+class Plugin:
     """Base of all plugins. `version` is part of every key: raise it whenever results change."""
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""  # the source: authors, venue, year
-    Params: ClassVar[type[Params]] = Params
+    Params: ClassVar[type[PluginParams]] = PluginParams
 
-    def __init__(self, params: Params | None = None) -> None:
+    def __init__(self, params: PluginParams | None = None) -> None:
         self.params: Any = params if params is not None else self.Params()
 
     def skip(self, scenario: Scenario) -> str | None:
@@ -88,7 +88,7 @@ class Plugin(ABC):
 # --- methods -------------------------------------------------------------------------------------------------------
 
 
-class UnlearnParams(Params):
+class UnlearnParams(PluginParams):
     """Parameters that gradient-based methods share."""
 
     lr: float | None = Field(None, gt=0, description="Adam's learning rate; null: the scenario's training lr")
@@ -149,7 +149,7 @@ class Phase:
     stop: bool = True
 
 
-class Method(Plugin):
+class Method(Plugin, ABC):
     """An unlearning method.
 
     Implement `unlearn` for one model, or `unlearn_many` for K models at once; LossMethod and TransformMethod get both
@@ -259,7 +259,7 @@ class Evidence(NamedTuple):
     metrics: Mapping[str, float] = {}  # further numbers, by names of the metric catalogue
 
 
-class Attack(Plugin):
+class Attack(Plugin, ABC):
     """An inference attack: `run` sees the adversary's world only, the harness scores what it claims."""
 
     @property
@@ -283,7 +283,7 @@ class ImageData(NamedTuple):
     classes: int
 
 
-class Dataset(Plugin):
+class Dataset(Plugin, ABC):
     """A source of images. `defaults` are the scenario settings that suit it, overridden by a suite's own."""
 
     defaults: ClassVar[Mapping[str, Any]] = {}

@@ -238,7 +238,7 @@ def _only_plugin(module: ModuleType) -> type[Plugin]:
         names = ", ".join(cls.__name__ for cls in concrete)
         raise _NotAPluginError(f"{len(concrete)} plugin classes ({names}): keep one in a file")
     for cls in own:
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise _NotAPluginError(f"class {cls.__name__} does not implement {missing}")
     raise _NotAPluginError("no plugin class: define a subclass of Method, Attack or Dataset")
 

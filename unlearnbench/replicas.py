@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,18 @@ class Outcome:
     stack: Stack
     steps: Tensor  # i64[K]
     samples: Tensor  # i64[K], images processed
+
+
+class _Inputs(NamedTuple):
+    """What a function of one model gets; with a leading replica dimension for many."""
+
+    params: Tensors
+    buffers: Tensors
+    frozen: Tensors
+    frozen_buffers: Tensors
+    erased: Batch | None
+    remaining: Batch | None
+    state: Any
 
 
 class ReplicaRun:
@@ -79,7 +91,7 @@ class ReplicaRun:
             self._leaves(phase)
             for erased, remaining in self._batches(phase):
                 self._gradient_step(phase, loss, erased, remaining, state)
-                if self._finish_step(phase, erased, remaining):
+                if self._finish_step(erased, remaining):
                     state = _select(state, self._kept)
                     self.optimiser.keep(self._kept)
                     self._leaves(phase)
@@ -95,7 +107,7 @@ class ReplicaRun:
                                  erased, remaining, None)  # fmt: skip
                 for name, value in new.items():
                     self.params[name].copy_(value.detach())
-                self._finish_step(phase, erased, remaining)
+                self._finish_step(erased, remaining)
             self._end()
         return Outcome(self.result, self.steps, self.samples)
 
@@ -143,14 +155,15 @@ class ReplicaRun:
 
     def _batches(self, phase: Phase) -> Iterator[tuple[Batch | None, Batch | None]]:
         source = self.over.forever()
-        for self._step in range(1, self._length(phase) + 1):
+        for step in range(1, self._length(phase) + 1):
+            self._step = step
             first = next(source)
             second = next(self._others) if self._others else None
             yield (first, second) if phase.over == "erased" else (second, first)
             if len(self.alive) == 0:
                 return
 
-    def _finish_step(self, phase: Phase, erased: Batch | None, remaining: Batch | None) -> bool:
+    def _finish_step(self, erased: Batch | None, remaining: Batch | None) -> bool:
         """Count, watch, stop. True if some replicas were taken out, `_kept` says which stay."""
         drawn = sum(batch.labels.shape[1] for batch in (erased, remaining) if batch is not None)
         self.steps[self.alive] += 1
@@ -193,7 +206,7 @@ class ReplicaRun:
     ) -> None:
         losses = self._call(loss, erased, remaining, state, self.leaves)
         leaves = [self.leaves[name] for name in self.trained]
-        gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         if len(self.alive) == 1:
             gradients = tuple(None if g is None else g[None] for g in gradients)
         else:  # vmap hands out transposed weights' gradients: one copy here saves one in each step that follows
@@ -207,49 +220,45 @@ class ReplicaRun:
         leaves: Tensors | None = None,
     ) -> Any:  # fmt: skip
         """`function` of one model, for all replicas; the result gains a leading replica dimension."""
-        count = len(self.alive)
-        shared = self.frozen.replicas == 1
-        if count == 1:
-            params = leaves if leaves is not None else _first(self.params)
-            arguments = (params, _first(self.buffers), _first(self.frozen.params), _first(self.frozen.buffers),
-                         _first(erased), _first(remaining), _first(state))  # fmt: skip
-            noise = StreamNoise(self.noise[0], self.device, self.dtype)
-            return _unsqueeze(self._one(function, *arguments, noise))
-        normals, uniforms = self._block(function, erased, remaining, state)
+        frozen = self.frozen
+        single = len(self.alive) == 1
+        # Leaves of a single replica come without the replica dimension, everything else with it.
+        params = leaves if leaves is not None else (_first(self.params) if single else self.params)
+        inputs = _Inputs(params, self.buffers, frozen.params, frozen.buffers, erased, remaining, state)
+        if single:
+            inputs = _Inputs(params, *(_first(part) for part in inputs[1:]))
+            return _unsqueeze(self._one(function, inputs, StreamNoise(self.noise[0], self.device, self.dtype)))
+        normals, uniforms = self._block(function, inputs)
+        dims = [None if part is None else 0 for part in inputs]
+        if frozen.replicas == 1:  # shared: not batched, so its layers stay plain matrix products
+            inputs = inputs._replace(frozen=_first(frozen.params), frozen_buffers=_first(frozen.buffers))
+            dims[_Inputs._fields.index("frozen")] = dims[_Inputs._fields.index("frozen_buffers")] = None
 
-        def one(*arguments: Any) -> Any:
-            *rest, normal, uniform = arguments
-            return self._one(function, *rest, BlockNoise(normal, uniform))
+        def one(normal: Tensor, uniform: Tensor, *parts: Any) -> Any:
+            return self._one(function, _Inputs(*parts), BlockNoise(normal, uniform))
 
-        arguments = (leaves if leaves is not None else self.params, self.buffers, self.frozen.params,
-                     self.frozen.buffers, erased, remaining, state, normals, uniforms)  # fmt: skip
-        dims = tuple(
-            None if argument is None or (shared and place in (2, 3)) else 0 for place, argument in enumerate(arguments)
-        )
-        if shared:
-            arguments = (*arguments[:2], _first(self.frozen.params), _first(self.frozen.buffers), *arguments[4:])
-        return vmap(one, in_dims=dims)(*arguments)
+        return vmap(one, in_dims=(0, 0, *dims))(normals, uniforms, *inputs)
 
-    def _one(
-        self, function: Callable[..., Any], params: Tensors, buffers: Tensors, frozen: Tensors,
-        frozen_buffers: Tensors, erased: Batch | None, remaining: Batch | None, state: Any, noise: Any,
-    ) -> Any:  # fmt: skip
+    def _one(self, function: Callable[..., Any], inputs: _Inputs, noise: Any) -> Any:
         models = Models(
-            Functional(self.router, params, buffers),
-            Functional(self.router, frozen, frozen_buffers),
+            Functional(self.router, inputs.params, inputs.buffers),
+            Functional(self.router, inputs.frozen, inputs.frozen_buffers),
             self.scenario,
             self.sets.erased.shape[1],
             self.sets.remaining_size,
         )
-        return function(models, erased, remaining, state, noise)
+        return function(models, inputs.erased, inputs.remaining, inputs.state, noise)
 
-    def _block(self, function: Callable[..., Any], erased: Batch | None, remaining: Batch | None, state: Any) -> Any:
+    def _block(self, function: Callable[..., Any], inputs: _Inputs) -> tuple[Tensor, Tensor]:
         """This step's random numbers; how many a loss wants is counted once per shape, on one replica."""
-        sizes = tuple(0 if batch is None else batch.labels.shape[1] for batch in (erased, remaining))
+        batches = (inputs.erased, inputs.remaining)
+        sizes = tuple(0 if batch is None else batch.labels.shape[1] for batch in batches)
         if sizes not in self._counts:
             counter = StreamNoise(NoiseStreams(0), self.device, self.dtype)
-            first = (self.params, self.buffers, self.frozen.params, self.frozen.buffers, erased, remaining, state)
-            self._one(function, *(_first(part) for part in first), counter)
+            first = _Inputs(*(_first(part) for part in inputs))
+            # Batch normalisation writes to its buffers; the rehearsal must leave no trace.
+            first = first._replace(buffers={name: value.clone() for name, value in first.buffers.items()})
+            self._one(function, first, counter)
             self._counts[sizes] = counter.normals, counter.uniforms
         return draw_block(self.noise, *self._counts[sizes], self.device, self.dtype)
 

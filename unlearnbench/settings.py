@@ -19,8 +19,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Params(Strict):
+class PluginParams(Strict):
     """Base class of a plugin's parameters: say meaning and unit in each field's description."""
+
+
+Params = PluginParams
 
 
 class Backdoor(Strict):

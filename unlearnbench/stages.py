@@ -195,8 +195,7 @@ def _truth(
         rows = targets.erased_rows.to(world.pool.labels.device)
         images, labels = world.pool.pixels[rows].float() / 255, world.pool.labels[rows]
         membership = targets.candidate_erased
-    parts = (images, labels, membership, own.scaled, own.labels)
-    return Truth(*(part.cpu() for part in parts), classes, seed)
+    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), classes, seed)
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------

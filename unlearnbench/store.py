@@ -22,7 +22,7 @@ from torch import Tensor
 from unlearnbench.parquet_files import write_atomically
 
 
-class CorruptArtifact(Exception):
+class CorruptArtifactError(Exception):
     """An artifact whose content does not match its checksum."""
 
     def __init__(self, key: str, what: str) -> None:
@@ -66,7 +66,7 @@ class Store:
         """The artifact, or None where there is none.
 
         Raises:
-            CorruptArtifact: if the file is damaged; delete it and compute it again.
+            CorruptArtifactError: if the file is damaged; delete it and compute it again.
         """
         path = self.path(key)
         try:
@@ -76,19 +76,19 @@ class Store:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError) as error:
-            raise CorruptArtifact(key, f"{path}: {error}") from error
+            raise CorruptArtifactError(key, f"{path}: {error}") from error
         values = metadata.get("values", "")
         if metadata.get("key") != key or metadata.get("sha256") != _checksum(tensors, values):
-            raise CorruptArtifact(key, f"{path}: checksum does not match")
+            raise CorruptArtifactError(key, f"{path}: checksum does not match")
         return Artifact(tensors, json.loads(values))
 
     def values(self, key: str) -> dict[str, Any]:
-        """An artifact's JSON values without its tensors; raises CorruptArtifact if they can't be read."""
+        """An artifact's JSON values without its tensors; raises CorruptArtifactError if they can't be read."""
         try:
             with safe_open(self.path(key), framework="pt") as file:
                 values: dict[str, Any] = json.loads((file.metadata() or {})["values"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise CorruptArtifact(key, f"{self.path(key)}: {error}") from error
+            raise CorruptArtifactError(key, f"{self.path(key)}: {error}") from error
         return values
 
     def discard(self, key: str) -> None:

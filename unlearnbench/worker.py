@@ -36,13 +36,13 @@ class Outcome:
 def carry_out(task: Task, place: Place) -> Outcome:
     """Run a task and store its result. A failing plugin is an outcome, not an exception."""
     from unlearnbench.stages import run_stage
-    from unlearnbench.store import CorruptArtifact
-    from unlearnbench.workplace import MissingArtifact
+    from unlearnbench.store import CorruptArtifactError
+    from unlearnbench.workplace import MissingArtifactError
 
     workplace = _workplace(place)
     try:
         artifact = run_stage(task, workplace)
-    except (MissingArtifact, CorruptArtifact) as error:
+    except (MissingArtifactError, CorruptArtifactError) as error:
         workplace.store.discard(error.key)
         return Outcome("missing", missing=error.key, error=error_line(error))
     except Exception as error:

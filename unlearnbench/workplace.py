@@ -21,7 +21,7 @@ from unlearnbench.store import Artifact, Store
 CACHED = 4  # worlds and artifacts kept in memory
 
 
-class MissingArtifact(Exception):
+class MissingArtifactError(Exception):
     """A stage before has no result in the store."""
 
     def __init__(self, key: str, root: Path) -> None:
@@ -66,10 +66,10 @@ class Workplace:
         return cast(World, self._once(key, make))
 
     def artifact(self, key: str) -> Artifact:
-        """A stored result; raises MissingArtifact or CorruptArtifact."""
+        """A stored result; raises MissingArtifactError or CorruptArtifactError."""
         artifact = self.store.get(key)
         if artifact is None:
-            raise MissingArtifact(key, self.store.root)
+            raise MissingArtifactError(key, self.store.root)
         return artifact
 
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
