@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Params, Plugin, UnlearnParams
+from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
 from unlearnbench.registry import BrokenPlugin, Kind, PluginInfo, Registry
-from unlearnbench.settings import Strict
+from unlearnbench.settings import Params, Strict
 
 
 class Inner(Strict):

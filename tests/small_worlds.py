@@ -21,10 +21,10 @@ SEEDS = (101, 202, 303)
 
 def blobs(count: int, seed: int = 0, shape: tuple[int, int, int] = SHAPE, classes: int = CLASSES) -> Images:
     """Noisy copies of one dark pattern a class: an MLP learns them within a few epochs."""
-    patterns = torch.randint(0, 128, (classes, *shape), generator=torch.Generator().manual_seed(7))
+    patterns = torch.randint(0, 180, (classes, *shape), generator=torch.Generator().manual_seed(7))
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
-    pixels = patterns[labels] + torch.randint(0, 100, (count, *shape), generator=generator)
+    pixels = patterns[labels] + torch.randint(0, 75, (count, *shape), generator=generator)
     return Images(pixels.to(torch.uint8), labels, torch.arange(count))
 
 
@@ -37,7 +37,7 @@ def utility(**changes: Any) -> Scenario:
     """A utility scenario with a tiny network."""
     settings: dict[str, Any] = {
         "kind": "utility", "erased_count": 6, "beta": 0.01, "network": Network(hidden=12, latent=5),
-        "training": Training(epochs=8, batch=8, lr=5e-3),
+        "training": Training(epochs=20, batch=8, lr=5e-3),
     }  # fmt: skip
     return Scenario(**(settings | changes))
 
@@ -52,8 +52,8 @@ def leak(**changes: Any) -> Scenario:
 
 
 def erasures(replicas: int = 3, size: int = 6, members: int = 60) -> ErasureSets:
-    """Each replica forgets images of its own; as many of the same classes were never seen."""
-    erased = torch.arange(replicas * size).view(replicas, size)
+    """Each replica forgets images of a class of its own; as many of the same classes were never seen."""
+    erased = torch.arange(replicas)[:, None] + CLASSES * torch.arange(size)
     # Rows `members` further on are of the same class, and no members.
     return ErasureSets(blobs(2 * members), torch.arange(members), erased, erased + members)
 

@@ -53,7 +53,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-def fake_plan(settings: Any, registry: Any, data_root: Path) -> SimpleNamespace:
+def fake_plan(settings: Any, data_root: Path) -> SimpleNamespace:
     if data_root.name == "missing":
         raise InputError("dataset small", "no data")
     cells = [
@@ -66,6 +66,7 @@ def fake_plan(settings: Any, registry: Any, data_root: Path) -> SimpleNamespace:
             seed=setting.seed,
             key="abc" * 20,
             skip="too hard" if setting.method.id == "retrain" else None,
+            error=None,
         )
         for setting in settings
     ]
@@ -84,7 +85,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         if seen.error is not None:
             raise seen.error
         counts = {"planned": len(plan.cells), "done": 0, "cached": 0, "failed": 0, "skipped": 0, "interrupted": False}
-        return SimpleNamespace(**{**counts, **seen.summary})
+        return SimpleNamespace(**{"leaderboard": True, **counts, **seen.summary})
 
     module = ModuleType("unlearnbench.runner")
     module.run = run  # type: ignore[attr-defined]

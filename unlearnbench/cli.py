@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__
+from unlearnbench import __version__, devices, receipt
 from unlearnbench import cli_options as options
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_json, error_line, one_line
@@ -93,6 +93,17 @@ def run(
     What was computed before is not computed again; after an interruption, run it again to go on.
     """
     engine_name, workers = options.engine_and_jobs(engine, jobs)
+    devices.parse(device)
+    chosen = {"e": experiment, "m": method, "a": attack, "d": dataset, "seeds": seeds, "set": override}
+
+    def asked() -> receipt.Request | None:
+        return receipt.request(suite, chosen, options.data_root(data), plugins or (), results)
+
+    before = asked()
+    if before is not None and not (force or retry_failed) and (known := receipt.find(before)) is not None:
+        planned, skipped = known
+        emit(f"cells: planned={planned} done=0 cached={planned - skipped} failed=0 skipped={skipped}")
+        return OK
     selection = _selection(experiment, method, attack, dataset, seeds, override)
     loaded, plan = _plan(suite, selection, data, plugins)
     from unlearnbench import runner
@@ -116,7 +127,11 @@ def run(
     emit(f"cells: {counts}")
     if summary.interrupted:
         return INTERRUPTED
-    return FAILED if summary.failed else OK
+    if summary.failed or not summary.leaderboard:
+        return FAILED
+    if before is not None and not loaded.registry.broken:  # what is broken is told every time
+        receipt.keep(before, asked(), plan)
+    return OK
 
 
 @app.command()
@@ -141,6 +156,8 @@ def plan(
     from unlearnbench import cli_listing
 
     cli_listing.show_plan(loaded.name, planned, output)
+    for error in dict.fromkeys(cell.error for cell in planned.cells if cell.error is not None):
+        complain(f"warning: cells will fail: {error}")
     return OK
 
 
@@ -276,8 +293,8 @@ def _load(suite: Path, plugins: Sequence[Path] | None) -> tuple[Suite, Registry]
 
 
 def _plan(suite: Path, selection: Selection, data: Path | None, plugins: Sequence[Path] | None) -> tuple[Suite, Plan]:
-    loaded, registry = _load(suite, plugins)
+    loaded, _ = _load(suite, plugins)
     settings = loaded.settings(selection)
     from unlearnbench import plan
 
-    return loaded, plan.build(settings, registry, options.data_root(data))
+    return loaded, plan.build(settings, options.data_root(data))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unlearnbench.engine import EngineName as Workers
 from unlearnbench.errors import InputError
 
 
@@ -90,14 +91,14 @@ def cache_root(option: Path | None) -> Path:
     return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
 
 
-def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[str, int]:
+def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[Workers, int]:
     """The engine's name and its number of workers: all cores unless told otherwise."""
     if engine is Engine.serial:
         if jobs is not None and jobs > 1:
             raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
-        return Engine.serial.value, 1
+        return "serial", 1
     workers = jobs or len(os.sched_getaffinity(0))
-    return (Engine.loky if engine is Engine.loky or workers > 1 else Engine.serial).value, workers
+    return ("loky" if engine is Engine.loky or workers > 1 else "serial"), workers
 
 
 def usage_line(error: Any) -> str:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from unlearnbench.models import information_bottleneck
-from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod, UnlearnParams
+from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod
 from unlearnbench.replicas import Outcome, ReplicaRun, Watch
 from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
 from unlearnbench.training import InformationBottleneckLoss, training_phase
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -55,10 +51,12 @@ class Context:
         """A freshly initialised model of the scenario's architecture, on the CPU."""
         return information_bottleneck.build(self.scenario.network, self.shape, self.classes, seed)
 
-    def default_phase(self, params: UnlearnParams) -> Phase:
-        """Minibatches of the erased set until the stop rule ends it, with the scenario's training settings."""
+    def default_phase(self, params: PluginParams) -> Phase:
+        """Minibatches of the erased set until the stop rule ends it, with the scenario's training settings unless
+        the method has an `lr` and a `batch` of its own (UnlearnParams)."""
         training = self.scenario.training
-        return Phase(lr=params.lr or training.lr, batch=params.batch or training.batch, clip=training.clip)
+        lr, batch = (getattr(params, name, None) for name in ("lr", "batch"))
+        return Phase(lr=lr or training.lr, batch=batch or training.batch, clip=training.clip)
 
     def minimise(self, method: LossMethod, before: Stack, sets: ErasureSets) -> Stack:
         """Run the phases of a loss method on every replica."""

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from unlearnbench.optimisers import Adam
 
+RELATIVE_RANK = 1e-12  # of squared singular values: what is smaller is rounding
+
 
 class Decoder(Protocol):
     """From inputs f32[n, R] to targets f32[n, M]."""
@@ -40,9 +42,9 @@ class VaeSettings(Protocol):
 def standardise(inputs: Tensor, others: Tensor, training: Tensor, components: int = 1_024) -> tuple[Tensor, Tensor]:
     """Centre on the training rows, rotate to their principal components and scale all by one number.
 
-    The rotation loses nothing that a decoder fitted on these rows could use (they span no more than their number of
-    dimensions), and makes the decoders cheap: P * D inputs become at most as many as there are training rows. Scales
-    of single components are kept, they tell signal from noise.
+    The rotation makes the decoders cheap: P * D inputs become at most as many as there are training rows, which span
+    no more, and at most `components`, beyond which an update's directions are noise. Scales of single components are
+    kept, they tell signal from noise.
 
     Args:
         inputs: f32[n, D] of shadows.
@@ -54,12 +56,29 @@ def standardise(inputs: Tensor, others: Tensor, training: Tensor, components: in
     """
     rows = inputs[training].double()
     centre = rows.mean(0)
-    _, _, basis = torch.linalg.svd(rows - centre, full_matrices=False)
-    basis = basis[:components]
-    projected = [(part.double() - centre) @ basis.T for part in (inputs, others)]
-    scale = projected[0][training].square().mean(0).sum().sqrt().clamp_min(1e-12) / basis.shape[0] ** 0.5
+    basis = principal_directions(rows - centre)[:, :components]
+    projected = [(part.double() - centre) @ basis for part in (inputs, others)]
+    scale = projected[0][training].square().mean(0).sum().sqrt().clamp_min(1e-12) / basis.shape[1] ** 0.5
     first, second = ((part / scale).float() for part in projected)
     return first, second
+
+
+def principal_directions(rows: Tensor) -> Tensor:
+    """Right singular vectors of f64[n, D], largest first, f64[D, R], those of numerical rank only.
+
+    By the eigenvectors of the smaller of the two products of the rows with themselves: ten times faster than a
+    singular value decomposition of a few thousand by a few thousand numbers, and as good where noise is not wanted.
+    """
+    n, width = rows.shape
+    if n >= width:
+        values, vectors = torch.linalg.eigh(rows.T @ rows)
+    else:
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        vectors = rows.T @ vectors / values.clamp_min(torch.finfo(values.dtype).tiny).sqrt()
+    kept = values > values[-1] * RELATIVE_RANK
+    kept[-1] = True  # inputs that are all equal still have one direction
+    directions: Tensor = vectors[:, kept].flip(1)
+    return directions
 
 
 class RidgeDecoder:
@@ -71,16 +90,16 @@ class RidgeDecoder:
         """Args: inputs f32[n, R], targets f32[n, M], validation bool[n]."""
         x, y = inputs[~validation].double(), targets[~validation].double()
         self._centre = y.mean(0)
-        u, s, v = torch.linalg.svd(x, full_matrices=False)
-        projected = u.T @ (y - self._centre)
+        squares, directions = torch.linalg.eigh(x.T @ x)
+        projected = directions.T @ (x.T @ (y - self._centre))
+        asked = inputs[validation].double() @ directions
         self.validation_error = float("inf")
         # Penalties relative to the largest direction; the last is as good as predicting the mean.
-        for penalty in torch.logspace(-8, 3, 34, dtype=torch.float64) * s[0].square().clamp_min(1e-12):
-            weights = v.T @ ((s / (s.square() + penalty))[:, None] * projected)
-            predicted = inputs[validation].double() @ weights + self._centre
-            error = float((predicted - targets[validation]).square().sum(1).mean())
+        for penalty in torch.logspace(-8, 3, 34, dtype=torch.float64) * squares[-1].clamp_min(1e-12):
+            solution = projected / (squares.clamp_min(0) + penalty)[:, None]
+            error = float((asked @ solution + self._centre - targets[validation]).square().sum(1).mean())
             if error < self.validation_error:
-                self.validation_error, self._weights = error, weights
+                self.validation_error, self._weights = error, directions @ solution
         return self
 
     def predict(self, inputs: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from unlearnbench.errors import InputError
 
@@ -17,21 +18,34 @@ def slots(option: str, workers: int) -> list[str]:
     Raises:
         InputError: for a device that is not there.
     """
-    names = [part.strip() for part in option.split(",")]
-    if names == ["cpu"]:
+    wanted = parse(option)
+    if wanted == "cpu":
         return ["cpu"] * workers
     there = _gpus()
-    if names == ["auto"]:
+    if wanted == "auto":
         return [f"cuda:{index}" for index in range(there)] or ["cpu"] * workers
+    for index in wanted:
+        if index >= there:
+            raise InputError("--device", f"no device 'cuda:{index}': this machine has {there or 'no'} CUDA devices")
+    return [f"cuda:{index}" for index in wanted]
+
+
+def parse(option: str) -> Literal["auto", "cpu"] | list[int]:
+    """The GPUs that --device lists, whether they are there or not, or its one word. Raises InputError."""
+    names = [part.strip() for part in option.split(",")]
+    if names == ["cpu"]:
+        return "cpu"
+    if names == ["auto"]:
+        return "auto"
+    wanted: list[int] = []
     for name in names:
-        match = re.fullmatch(r"cuda:(\d+)", name)
+        match = re.fullmatch(r"cuda:([0-9]{1,4})", name)
         if match is None:
             raise InputError("--device", f"'{name}' is not a device; use auto, cpu, or GPUs as cuda:0,cuda:1")
-        if int(match[1]) >= there:
-            raise InputError("--device", f"no device '{name}': this machine has {there} CUDA devices")
-    if len(set(names)) < len(names):
-        raise InputError("--device", "a device is listed twice")
-    return names
+        if int(match[1]) in wanted:
+            raise InputError("--device", f"'{name}' is listed twice")
+        wanted.append(int(match[1]))
+    return wanted
 
 
 def _gpus() -> int:

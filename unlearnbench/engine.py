@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Literal
 
@@ -18,10 +23,11 @@ class Inline(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
+        with _stdout_kept():
+            try:
+                future.set_result(function(*args, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
         return future
 
 
@@ -35,7 +41,7 @@ def start(engine: EngineName, workers: int) -> Executor:
         return Inline()
     from joblib.externals.loky import ProcessPoolExecutor
 
-    executor: Executor = ProcessPoolExecutor(max_workers=workers, initializer=limit_threads, env=THREADS)
+    executor: Executor = ProcessPoolExecutor(workers, initializer=_settle, initargs=(os.getpid(),), env=THREADS)
     return executor
 
 
@@ -44,6 +50,37 @@ def stop(executor: Executor) -> None:
     if isinstance(executor, Inline):
         return
     executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+
+
+@contextlib.contextmanager
+def _stdout_kept() -> Iterator[None]:
+    """Send what is written past Python's own stdout, by a plugin's C code or its children, to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _settle(parent: int) -> None:
+    """Make this process a worker of `parent`."""
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Stdout is the parent's, for results.
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    limit_threads()
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed could not end its workers, and they would wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def limit_threads() -> None:

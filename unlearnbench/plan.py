@@ -7,8 +7,10 @@ the stage before. Never the engine, the number of workers or the order of anythi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.experiments import Choice
-from unlearnbench.registry import Registry
+from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.settings import Scenario, canonical
 from unlearnbench.suite import Setting
 
@@ -43,15 +45,23 @@ class Task:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the cross-product: a contender in a setting for one seed, with the stages it is made of."""
+    """One row of the cross-product: a contender in a setting for one seed, with the stages it is made of.
+
+    Attributes:
+        stages: the key of each stage.
+        skip: why a plugin can't take part, in its own words.
+        error, trace: what a plugin raised when it was asked about the cell; such a cell has failed before it began.
+    """
 
     key: str
     setting: Setting
     data_sha256: str
-    stages: Mapping[str, str]  # stage -> key
-    shadows: int | None
-    observation: str | None
-    skip: str | None
+    stages: Mapping[str, str]
+    shadows: int | None = None
+    observation: str | None = None
+    skip: str | None = None
+    error: str | None = None
+    trace: str | None = None
 
     @property
     def experiment(self) -> str:
@@ -85,40 +95,59 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells, and the stage tasks they share, each before those that need it."""
+    """All cells, and the stage tasks they share, each before those that need it.
+
+    Attributes:
+        data_files: SHA-256 of every file that the datasets are read from, by absolute path.
+        data_folders: what lies in the folders around them, for noticing files that come or go.
+    """
 
     suite: str
     cells: list[Cell]
     tasks: list[Task]
-    task_by_key: Mapping[str, Task] = field(repr=False)
+    data_files: Mapping[str, str] = field(default_factory=dict)
+    data_folders: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def build(settings: Sequence[Setting], registry: Registry, data_root: Path) -> Plan:
+def build(settings: Sequence[Setting], data_root: Path) -> Plan:
     """Plan the cells of a suite.
 
     Raises:
         InputError: where a dataset's files are missing, before any work starts.
     """
     planner = _Planner(data_root)
-    cells = [planner.cell(setting) for setting in settings]
+    # What plugins print when they are asked must not end up among the results on stdout.
+    with contextlib.redirect_stdout(sys.stderr):
+        cells = [planner.cell(setting) for setting in settings]
     suite = settings[0].suite if settings else ""
-    return Plan(suite, cells, list(planner.tasks.values()), planner.tasks)
+    return Plan(suite, cells, list(planner.tasks.values()), planner.inquiry.data_files, planner.inquiry.data_folders)
 
 
 class _Planner:
     def __init__(self, data_root: Path) -> None:
-        self.data_root = data_root
+        self.inquiry = Inquiry(data_root)
         self.tasks: dict[str, Task] = {}
-        self._fingerprints: dict[str, str] = {}
-        self._described: dict[int, dict[str, Any]] = {}
-        self._kept: list[Any] = []
 
     def cell(self, setting: Setting) -> Cell:
-        data = self._fingerprint(setting.dataset)
-        method, attack = self._plugin(setting.method), setting.attack and self._plugin(setting.attack)
-        skip, access = _skip(setting), _access(setting)
-        scenario = self._once(setting.scenario, lambda: canonical(setting.scenario))
+        try:
+            return self._cell(setting)
+        except PluginFaultError as fault:
+            # A key of its own, so that nothing is taken for this cell's result once the plugin is mended.
+            identity = [setting.suite, setting.experiment, setting.dataset.id, setting.scenario_id, setting.method.id]
+            attack = setting.attack.id if setting.attack else None
+            key = _hash({"cell": [*identity, attack, setting.seed], "error": str(fault)})
+            return Cell(key, setting, "", {}, error=str(fault), trace=fault.trace)
+
+    def _cell(self, setting: Setting) -> Cell:
+        ask = self.inquiry
+        access = ask.access(setting.attack) if setting.attack else None
+        skip = ask.skip((setting.method, setting.attack), setting.scenario)
+        data = ask.fingerprint(setting.dataset)
+        method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
+        scenario = ask.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
         base = {"data": data, "suite_seed": setting.suite_seed, "dataset": setting.dataset.id, "seed": setting.seed}
+        if not setting.dataset.info.builtin:
+            base["dataset_sha256"] = setting.dataset.info.sha256
         work = {
             "dataset": {"name": setting.dataset.info.name, "params": canonical(setting.dataset.params),
                         "id": setting.dataset.id},
@@ -135,8 +164,8 @@ class _Planner:
         needs = {"train": stages["train"]}
         stages["unlearn"] = self._task("unlearn", {**base, **unlearning, **needs}, needs, {**work, **named}, skip)
         if setting.attack is not None:
-            assert access is not None
             needs = {**needs, "unlearn": stages["unlearn"]}
+            assert access is not None
             if access.shadows and not skip:
                 count = {"shadows": access.shadows}
                 shadow = {"train": stages["train"]}
@@ -148,7 +177,9 @@ class _Planner:
             attacking = {"attack": {"name": setting.attack.info.name, "params": canonical(setting.attack.params)}}
             inputs = {**base, "scenario": scenario, "attack": attack, **needs}
             stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
-        key = _hash({"cell": stages, "suite": setting.suite, "experiment": setting.experiment})
+        # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
+        skipped = {"skip": skip} if skip else {}
+        key = _hash({"cell": stages, "suite": setting.suite, "experiment": setting.experiment, **skipped})
         observation = access.level if access else None
         return Cell(key, setting, data, stages, (access.shadows or None) if access else None, observation, skip)
 
@@ -159,22 +190,9 @@ class _Planner:
             self.tasks[key] = Task(stage, key, dict(needs), dict(work))
         return key
 
-    def _fingerprint(self, choice: Choice) -> str:
-        if choice.id not in self._fingerprints:
-            from unlearnbench.datasets._fingerprint import fingerprint
-
-            self._fingerprints[choice.id] = fingerprint(choice.info.cls(choice.params), self.data_root)  # type: ignore[arg-type]
-        return self._fingerprints[choice.id]
-
-    def _plugin(self, choice: Choice) -> dict[str, Any]:
-        return self._once(choice, lambda: describe_plugin(choice))
-
-    def _once(self, source: Any, make: Any) -> dict[str, Any]:
-        """Settings of a suite share their choices and scenarios: describe each object once."""
-        if id(source) not in self._described:
-            self._described[id(source)] = make()
-            self._kept.append(source)  # an id is only unique while its object lives
-        return self._described[id(source)]
+    def _described(self, choice: Choice) -> dict[str, Any]:
+        described: dict[str, Any] = self.inquiry.once("described", lambda: describe_plugin(choice), choice)
+        return described
 
 
 def describe_plugin(choice: Choice) -> dict[str, Any]:
@@ -201,21 +219,6 @@ def _trains(choice: Choice) -> bool:
     from unlearnbench.plugin import Method
 
     return choice.info.cls.train is not Method.train  # type: ignore[attr-defined]
-
-
-def _access(setting: Setting) -> Any:
-    if setting.attack is None:
-        return None
-    return setting.attack.info.cls(setting.attack.params).access  # type: ignore[attr-defined]
-
-
-def _skip(setting: Setting) -> str | None:
-    for choice in (setting.method, setting.attack):
-        if choice is not None:
-            reason = choice.info.cls(choice.params).skip(setting.scenario)
-            if reason is not None:
-                return reason
-    return None
 
 
 def _hash(inputs: Any) -> str:

@@ -174,6 +174,8 @@ class Method(Plugin, ABC):
 class LossMethod(Method):
     """A method that minimises a loss: written for one model, run for thousands (vectorised with torch.func)."""
 
+    Params: ClassVar[type[PluginParams]] = UnlearnParams
+
     @abstractmethod
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         """The scalar to minimise. No data-dependent control flow, no random numbers but `noise`."""

@@ -33,9 +33,9 @@ class Progress:
         elif self.total:
             self._say()
 
-    def advance(self, what: str, failed: bool = False) -> None:
-        """One task finished; `what` names it."""
-        self.done += 1
+    def advance(self, what: str, failed: int = 0) -> None:
+        """One task finished, `what` names it; or `failed` did: one, and those that waited for it."""
+        self.done += failed or 1
         self.failed += failed
         if self._bar is not None:
             from rich.markup import escape

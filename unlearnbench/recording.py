@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,20 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
     """Record that a cell failed: one row with a null value."""
     row = {**_common(cell, device, at), "status": "failed", "error": error}
     records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True))
+    path(folder, cell).unlink(missing_ok=True)  # an earlier result that --force was to replace
 
 
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
     """Record why a plugin can't take part in a cell's scenario."""
     row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
     records.write([_row(row, "status", None, None, None, None)], path(folder, cell))
+
+
+def log(file: Path, what: str, trace: str) -> None:
+    """Add a failure with its traceback to the error log."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8", errors="backslashreplace") as log_file:
+        log_file.write(f"--- {datetime.now(UTC).isoformat()} {what}\n{trace.rstrip()}\n\n")
 
 
 def _row(

@@ -18,7 +18,7 @@ from torch.func import vmap
 from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
 from unlearnbench.optimisers import optimiser
 from unlearnbench.plugin import Batch, Loss, LossMethod, Models, Phase, TransformMethod
-from unlearnbench.seeding import stream
+from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import BatchSource, ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
@@ -119,7 +119,7 @@ class ReplicaRun:
         self.params: Tensors = {n: v.clone() for n, v in self.result.params.items()}
         self.buffers: Tensors = {n: v.clone() for n, v in self.result.buffers.items()}
         self.frozen = self.before
-        self.noise = [NoiseStreams(seed + number) for seed in self.seeds]
+        self.noise = [NoiseStreams(derive(seed, "noise", number)) for seed in self.seeds]
         self._counts: dict[tuple[int, ...], tuple[int, int]] = {}
         self.over = self._source(phase.over, phase.batch, number)
         rest = "remaining" if phase.over == "erased" else "erased"

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import engine, recording
+from unlearnbench import recording
+from unlearnbench.closing import close
+from unlearnbench.crew import Crew
 from unlearnbench.devices import describe, slots
+from unlearnbench.engine import EngineName
 from unlearnbench.errors import InputError
+from unlearnbench.lookup import check_writable, look_up, record_decided
 from unlearnbench.plan import Cell, Plan, Task
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
 from unlearnbench.schedule import Schedule
-from unlearnbench.store import Store
-from unlearnbench.worker import Outcome, Place, carry_out
+from unlearnbench.store import CorruptArtifactError, Store
+from unlearnbench.worker import Outcome, Place
 
 ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
 
@@ -30,7 +34,7 @@ class RunOptions:
     data_root: Path
     results: Path
     cache: Path
-    engine: engine.EngineName = "serial"
+    engine: EngineName = "serial"
     jobs: int = 1
     device: str = "auto"
     plugin_dirs: tuple[Path, ...] = ()
@@ -49,10 +53,11 @@ class Summary:
     failed: int = 0
     skipped: int = 0
     interrupted: bool = False
+    leaderboard: bool = True  # False: none can be built from the records that are there
 
 
 def run(plan: Plan, options: RunOptions) -> Summary:
-    """Complete every cell of a plan and write its record; a cell that fails stops no other.
+    """Complete every cell of a plan, write its record, and build the leaderboard; a cell that fails stops no other.
 
     Raises:
         InputError: a device that is not there, or folders that can't be written.
@@ -63,165 +68,164 @@ def run(plan: Plan, options: RunOptions) -> Summary:
 class _Run:
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         self.plan, self.options = plan, options
-        self.folder = options.results / "records"
+        self.folder, self.errors = options.results / "records", options.results / "errors.log"
         self.store = Store(options.cache)
-        self.summary = Summary(planned=len(plan.cells))
         self.values: dict[str, dict[str, Any]] = {}
         self.started: dict[str, datetime] = {}
-        self.attempts: dict[str, int] = {}
+        self.attempts: dict[str, int] = defaultdict(lambda: 1)
+        self.suspects: deque[Task] = deque()
+        self.solitary = False
 
     def run(self) -> Summary:
-        pending = self._look_up()
-        if not pending:
-            return self.summary
-        slot_names = slots(self.options.device, self.options.jobs)
-        self.hardware = describe(slot_names[0])
-        for folder in (self.folder, self.options.cache):
-            _writable(folder)
-        tasks = self._tasks(pending)
-        self.schedule = Schedule(
-            [task for task in tasks if not self.store.has(task.key)],
-            [task.key for task in tasks if self.store.has(task.key)],
-        )
-        self.waiting = {cell.key: cell for cell in pending}
-        with Progress(self.schedule.left) as self.progress:
-            self._record_complete()
-            try:
-                self._work(slot_names)
-            except KeyboardInterrupt:
-                self.summary.interrupted = True
+        found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
+        self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
+        slot_names = slots(self.options.device, self.options.jobs) if found.pending else []
+        if found.pending:
+            check_writable(self.folder, self.options.cache)
+        try:
+            record_decided(self.plan, self.folder, self.errors)
+            if found.pending:
+                self._compute(found.pending, slot_names)
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
+        except OSError as error:  # a full disk, a folder without permission
+            raise InputError(str(error.filename or self.folder), f"can't be written: {error.strerror}") from error
+        try:
+            self.summary.leaderboard = close(self.options.results, self.plan)
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
         return self.summary
-
-    # --- what is there ----------------------------------------------------------------------------------------------
-
-    def _look_up(self) -> list[Cell]:
-        """Count what is finished; return the cells to be computed."""
-        now, pending = datetime.now(UTC), []
-        for cell in self.plan.cells:
-            done, failed = (recording.path(self.folder, cell, failed).is_file() for failed in (False, True))
-            if cell.skip is not None:
-                self.summary.skipped += 1
-                if not done:
-                    _writable(self.folder)
-                    recording.write_skip(self.folder, cell, "none", now)
-            elif self.options.force:
-                pending.append(cell)
-            elif done:
-                self.summary.cached += 1
-            elif failed and not self.options.retry_failed:
-                self.summary.failed += 1
-            else:
-                pending.append(cell)
-        return pending
-
-    def _tasks(self, pending: list[Cell]) -> list[Task]:
-        """The stage tasks behind the pending cells, in the plan's order."""
-        wanted = {key for cell in pending for key in cell.stages.values()}
-        tasks = [task for task in self.plan.tasks if task.key in wanted]
-        if self.options.force:
-            for task in tasks:
-                self.store.discard(task.key)
-        return tasks
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def _work(self, slot_names: list[str]) -> None:
-        free = list(slot_names)
-        executor: Executor | None = None
-        futures: dict[Future[Outcome], tuple[Task, str]] = {}
-        try:
-            while self.schedule.left:
-                while free and (task := self.schedule.next()) is not None:
-                    executor = executor or engine.start(self.options.engine, len(slot_names))
-                    device = free.pop()
-                    self.started[task.key] = datetime.now(UTC)
-                    futures[executor.submit(carry_out, task, self._place(device))] = task, device
-                    if self.options.engine == "serial":
-                        break
-                if not futures:
-                    raise AssertionError("tasks are left but none can start: the plan has a cycle")
-                finished, _ = wait(futures, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    task, device = futures.pop(future)
-                    free.append(device)
-                    try:
-                        outcome = future.result()
-                    except BrokenProcessPool as error:
-                        # The pool is gone with everything in it: those tasks start again in a new one.
-                        self._restart(executor, [task, *(task for task, _ in futures.values())], error)
-                        executor, free, futures = None, list(slot_names), {}
-                        break
-                    self._finish(task, outcome)
-        finally:
-            if executor is not None:
-                engine.stop(executor)
-
-    def _place(self, device: str) -> Place:
+    def _compute(self, pending: list[Cell], slot_names: list[str]) -> None:
         options = self.options
-        return Place(options.data_root, options.cache, options.plugin_dirs, device)
+        self.hardware = describe(slot_names[0])
+        wanted = {key for cell in pending for key in cell.stages.values()}
+        self.tasks = {task.key: task for task in self.plan.tasks if task.key in wanted}
+        if options.force:
+            for key in self.tasks:
+                self.store.discard(key)
+        self.schedule = Schedule(self.tasks.values(), [key for key in self.tasks if self.store.has(key)])
+        self.waiting = {cell.key for cell in pending}
+        self.cells_of: dict[str, list[Cell]] = defaultdict(list)
+        for cell in pending:
+            for key in cell.stages.values():
+                self.cells_of[key].append(cell)
+        place = Place(options.data_root, options.cache, options.plugin_dirs, "")
+        with Progress(self.schedule.left) as self.progress:
+            self._record_complete(pending)
+            with Crew(options.engine, slot_names[: self.schedule.left], place) as crew:
+                while self.schedule.left:
+                    self._step(crew)
 
-    def _restart(self, executor: Executor | None, lost: list[Task], error: Exception) -> None:
-        if executor is not None:
-            with contextlib.suppress(Exception):
-                engine.stop(executor)
-        for task in lost:
-            self._try_again(task, f"{task.stage}: the worker process died ({error_line(error)})")
+    def _step(self, crew: Crew) -> None:
+        """Start what can start, then wait for something to end."""
+        while crew.has_room and (task := self._next(crew.is_idle)) is not None:
+            self.started[task.key] = datetime.now(UTC)
+            crew.submit(task)
+        if crew.is_idle:  # what is left waits for an artifact that was lost and can't be had
+            self._fail(self.schedule.first_waiting(), "what it needs was lost and could not be computed again")
+            return
+        report = crew.wait()
+        for task, outcome in report.finished:
+            self._finish(task, outcome)
+        if report.lost:
+            self._lose(report.lost, report.why)
+
+    def _next(self, nothing_runs: bool) -> Task | None:
+        """The next task. One that may have killed its worker runs alone, so that it takes no other with it."""
+        if nothing_runs:
+            self.solitary = False
+        if self.solitary or (self.suspects and not nothing_runs):
+            return None
+        if self.suspects:
+            self.solitary = True
+            return self.suspects.popleft()
+        return self.schedule.next()
 
     def _finish(self, task: Task, outcome: Outcome) -> None:
-        if outcome.status == "missing":
-            assert outcome.missing is not None
-            self.progress.note(f"computing a damaged or missing artifact again: {outcome.error}")
-            if self._try_again(task, outcome.error or ""):
-                self.schedule.again(outcome.missing, self.plan.task_by_key)
-                self.progress.grow(1)
-            return
-        self.progress.advance(_name(task), failed=outcome.status == "failed")
         if outcome.status == "ok":
+            self.progress.advance(_name(task))
             self.values[task.key] = outcome.values or {}
             self.schedule.finish(task.key)
-            self._record_complete()
-        else:
+            self._record_complete(self.cells_of[task.key])
+        elif outcome.status == "failed":
             self._fail(task, outcome.error or "failed", outcome.trace)
+        elif self._may_try_again(task, outcome.error or "an input is missing"):
+            assert outcome.missing is not None
+            self._recompute(outcome.missing, outcome.error)
+            self.schedule.put_back(task.key)
 
-    def _try_again(self, task: Task, error: str) -> bool:
-        self.attempts[task.key] = self.attempts.get(task.key, 1) + 1
+    def _lose(self, lost: list[Task], why: str) -> None:
+        """Tasks whose worker pool died: one that was alone did it, of several each may have."""
+        self.progress.note("a worker process died; what it worked on starts again")
+        if len(lost) > 1 or self._may_try_again(lost[0], f"the worker process died ({why})"):
+            self.suspects.extend(lost)
+
+    def _may_try_again(self, task: Task, error: str) -> bool:
+        self.attempts[task.key] += 1
         if self.attempts[task.key] > ATTEMPTS:
-            self._fail(task, error)
+            self._fail(task, f"{task.stage}: {error}")
             return False
-        self.schedule.again(task.key, self.plan.task_by_key)
         return True
+
+    def _recompute(self, key: str, error: str | None) -> None:
+        """An artifact that was there is damaged or gone."""
+        if self.schedule.redo(key):
+            self.progress.note(f"computing a damaged or missing artifact again: {error}")
+            self.progress.grow(1)
+            self.store.discard(key)
 
     # --- records ----------------------------------------------------------------------------------------------------
 
-    def _record_complete(self) -> None:
-        """Write the record of every waiting cell whose stages are all there."""
-        for cell in [c for c in self.waiting.values() if all(k in self.schedule.done for k in c.stages.values())]:
+    def _record_complete(self, cells: Iterable[Cell]) -> None:
+        """Write the record of each waiting cell whose stages are all there."""
+        for cell in cells:
+            if cell.key not in self.waiting or not self._all_done(cell):
+                continue
             stages = {stage: self._values(key) for stage, key in cell.stages.items()}
+            if not self._all_done(cell):
+                continue  # a damaged artifact, which is computed again
             started = self.started.get(cell.last) or datetime.now(UTC)
-            recording.write_result(self.folder, cell, stages, self.hardware, started)
-            del self.waiting[cell.key]
+            try:
+                recording.write_result(self.folder, cell, stages, self.hardware, started)
+            except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
+                self._record_failure(cell, f"record: {error_line(error)}")
+                recording.log(self.errors, f"{_name(self.tasks[cell.last])} {cell.last}", traceback.format_exc())
+                continue
+            self.waiting.remove(cell.key)
             self.summary.done += 1
 
+    def _all_done(self, cell: Cell) -> bool:
+        return all(key in self.schedule.done for key in cell.stages.values())
+
     def _values(self, key: str) -> dict[str, Any]:
+        """An artifact's values; empty if it is damaged, and then it is computed again."""
         if key not in self.values:
-            self.values[key] = self.store.values(key)
+            try:
+                self.values[key] = self.store.values(key)
+            except CorruptArtifactError as error:
+                self._recompute(key, error_line(error))
+                return {}
         return self.values[key]
 
     def _fail(self, task: Task, error: str, trace: str | None = None) -> None:
-        fallen = set(self.schedule.fail(task.key, error))
+        fallen = self.schedule.fail(task.key)
+        self.progress.advance(_name(task), failed=len(fallen))
         self.progress.note(f"failed: {_name(task)}: {error}")
-        if trace:
-            self._log(task, trace)
-        for cell in [c for c in self.waiting.values() if fallen & set(c.stages.values())]:
-            recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC))
-            del self.waiting[cell.key]
-            self.summary.failed += 1
+        recording.log(self.errors, f"{_name(task)} {task.key}", trace or error)
+        for key in fallen:
+            for cell in self.cells_of[key]:
+                if cell.key in self.waiting:
+                    self._record_failure(cell, error)
         if self.options.fail_fast:
             self.schedule.abandon()
 
-    def _log(self, task: Task, trace: str) -> None:
-        with (self.options.results / "errors.log").open("a", encoding="utf-8") as log:
-            log.write(f"--- {datetime.now(UTC).isoformat()} {_name(task)} {task.key}\n{trace}\n")
+    def _record_failure(self, cell: Cell, error: str) -> None:
+        recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC))
+        self.waiting.remove(cell.key)
+        self.summary.failed += 1
 
 
 def _name(task: Task) -> str:
@@ -229,13 +233,3 @@ def _name(task: Task) -> str:
     parts = [task.stage, work["dataset"]["name"]]
     parts += [work[kind]["name"] for kind in ("method", "attack") if kind in work]
     return " ".join([*parts, f"seed {work['seed']}"])
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(str(folder), f"can't be written: {error.strerror}") from error

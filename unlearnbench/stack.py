@@ -135,7 +135,7 @@ class Stack:
         usable batch statistics, and unlearning must not change the running ones)."""
         return Router(copy.deepcopy(self.base).train(training))
 
-    def outputs(self, images: Tensor, batch: int = 2_000) -> tuple[Tensor, Tensor]:
+    def outputs(self, images: Tensor, batch: int = 1_000) -> tuple[Tensor, Tensor]:
         """Means of p(Z|X) and logits at them, for images shared by all replicas.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,18 +14,26 @@ from unlearnbench.settings import StopRule
 # Logits f32[K, n, Y] of the models as they are now, for images f32[K, n, C, H, W].
 Predict = Callable[[Tensor], Tensor]
 
+IMAGES = 500  # in one forward pass
+
 
 def accuracy(predict: Predict, batch: Batch) -> Tensor:
     """Share of a batch predicted as its labels, f32[K]."""
-    return (predict(batch.images).argmax(-1) == batch.labels).float().mean(1)
+    right = [predict(x).argmax(-1) == y for x, y in _parts(batch)]
+    return torch.cat(right, 1).float().mean(1)
 
 
 def mean_loss(predict: Predict, batch: Batch) -> Tensor:
     """Mean cross-entropy, f32[K]."""
-    logits = predict(batch.images)
-    return (
-        F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="none").view(logits.shape[:2]).mean(1)
-    )
+    losses = []
+    for x, y in _parts(batch):
+        losses.append(F.cross_entropy(predict(x).flatten(0, 1), y.flatten(), reduction="none").view(y.shape))
+    return torch.cat(losses, 1).mean(1)
+
+
+def _parts(batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    """A few hundred images at a time: the activations of a whole erased set would fill a small machine's memory."""
+    yield from zip(batch.images.split(IMAGES, 1), batch.labels.split(IMAGES, 1), strict=True)
 
 
 class Stopper:
@@ -51,9 +59,11 @@ class Stopper:
             if self.rule.rule == "match_holdout":
                 assert self.holdout is not None
                 return mean_loss(predict, self.erased) >= mean_loss(predict, self.holdout)
-            if epoch_ends or batch is None or bool((accuracy(predict, batch) < self.rule.batch_threshold).any()):
-                return accuracy(predict, self.erased) < self.rule.threshold
-        return torch.zeros(len(self.erased.labels), dtype=torch.bool, device=self.erased.labels.device)
+            due = torch.ones(len(self.erased.labels), dtype=torch.bool, device=self.erased.labels.device)
+            if not epoch_ends and batch is not None:
+                due = accuracy(predict, batch) < self.rule.batch_threshold
+            # Each replica by its own minibatch: who else is in the stack must not decide when it is looked at.
+            return due & (accuracy(predict, self.erased) < self.rule.threshold) if bool(due.any()) else due
 
     def keep(self, replicas: Tensor) -> None:
         """Go on with some of the replicas only."""

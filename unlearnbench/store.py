@@ -1,8 +1,8 @@
 """The content-keyed store: what a stage computed, under the hash of everything it was computed from.
 
-One safetensors file per artifact, its JSON inside the file's metadata, with a checksum over both. Files are written
-under a temporary name, synced and renamed, so that a reader sees a whole artifact or none; two writers of one key write
-the same content.
+One safetensors file per artifact, its JSON inside the file's metadata, with a checksum over both and one over the JSON
+alone, which is often all that is read. Files are written under a temporary name, synced and renamed, so that a reader
+sees a whole artifact or none; two writers of one key write the same content.
 """
 
 from __future__ import annotations
@@ -58,8 +58,16 @@ class Store:
     def put(self, key: str, artifact: Artifact) -> None:
         """Write atomically; what is there under the key is replaced."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
-        values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)
-        metadata = {"key": key, "values": values, "sha256": _checksum(tensors, values)}
+        try:
+            values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)
+        except ValueError as error:
+            raise ValueError(f"a measured value is not a finite number ({error})") from error
+        metadata = {
+            "key": key,
+            "values": values,
+            "sha256": _checksum(tensors, values),
+            "values_sha256": _digest(values),
+        }
         write_atomically(self.path(key), save(tensors, metadata))
 
     def get(self, key: str) -> Artifact | None:
@@ -83,12 +91,16 @@ class Store:
         return Artifact(tensors, json.loads(values))
 
     def values(self, key: str) -> dict[str, Any]:
-        """An artifact's JSON values without its tensors; raises CorruptArtifactError if they can't be read."""
+        """An artifact's JSON values without its tensors; raises CorruptArtifactError if they are missing or damaged."""
         try:
             with safe_open(self.path(key), framework="pt") as file:
-                values: dict[str, Any] = json.loads((file.metadata() or {})["values"])
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+                metadata = file.metadata() or {}
+        except (SafetensorError, OSError, ValueError) as error:
             raise CorruptArtifactError(key, f"{self.path(key)}: {error}") from error
+        text = metadata.get("values", "")
+        if metadata.get("key") != key or metadata.get("values_sha256") != _digest(text):
+            raise CorruptArtifactError(key, f"{self.path(key)}: checksum does not match")
+        values: dict[str, Any] = json.loads(text)
         return values
 
     def discard(self, key: str) -> None:
@@ -96,10 +108,14 @@ class Store:
         self.path(key).unlink(missing_ok=True)
 
 
+def _digest(values: str) -> str:
+    return hashlib.sha256(values.encode()).hexdigest()
+
+
 def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:
     digest = hashlib.sha256(values.encode())
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
-        digest.update(memoryview(value.contiguous().view(-1).view(torch.uint8).numpy()))
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,15 +41,16 @@ def carry_out(task: Task, place: Place) -> Outcome:
     from unlearnbench.store import CorruptArtifactError
     from unlearnbench.workplace import MissingArtifactError
 
-    workplace = _workplace(place)
     try:
-        artifact = run_stage(task, workplace)
+        # Whatever plugins print: stdout is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            workplace = _workplace(place)
+            artifact = run_stage(task, workplace)
+        workplace.store.put(task.key, artifact)
     except (MissingArtifactError, CorruptArtifactError) as error:
-        workplace.store.discard(error.key)
         return Outcome("missing", missing=error.key, error=error_line(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome("failed", error=f"{task.stage}: {error_line(error)}", trace=traceback.format_exc())
-    workplace.store.put(task.key, artifact)
     return Outcome("ok", values=dict(artifact.values))
 
 

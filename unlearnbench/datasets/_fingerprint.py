@@ -5,24 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from unlearnbench.datasets._locate import name_of
 from unlearnbench.plugin import Dataset
 
 
-def fingerprint(dataset: Dataset, root: Path) -> str:
+def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
     """SHA-256 over the dataset's name, version and parameters and the names and contents of its files.
 
     Names count from the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a
     finished suite costs one pass over the files.
+
+    Args:
+        seen: is given the SHA-256 of each file by its absolute path.
 
     Raises:
         InputError: files are missing.
     """
     files = dataset.files(root)
     parent = os.path.commonpath([file.absolute().parent for file in files])
-    contents = sorted((file.absolute().relative_to(parent).as_posix(), _sha256(file)) for file in files)
+    hashes = {file.absolute(): _sha256(file) for file in files}
+    if seen is not None:
+        seen.update((str(file), sha256) for file, sha256 in hashes.items())
+    contents = sorted((file.relative_to(parent).as_posix(), sha256) for file, sha256 in hashes.items())
     identity = {
         "name": name_of(dataset),
         "version": dataset.version,

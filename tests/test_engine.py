@@ -1,0 +1,108 @@
+"""Processes that are interrupted, killed or loud: what was finished is kept and nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_runs import Ran, finish, rows, start, status_of, write_method, write_suite
+
+from unlearnbench import engine, leaderboard
+
+WAITS = "Path('started').touch()\nwhile not Path('go').exists(): time.sleep(0.05)\nreturn before.expand(sets.replicas)"
+LOUD = "print('loud', end='', flush=True); os.system('echo loud')\n"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session, but for the resource tracker, which ends by itself."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z" and "resource_tracker" not in command:
+                found.append(int(entry.name))
+    return found
+
+
+def finished_records(folder: Path) -> list[Path]:
+    return list((folder / "results" / "tiny" / "records").glob("*.parquet"))
+
+
+@pytest.mark.parametrize(("name", "jobs"), [("serial", "1"), ("loky", "2")])
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, name: str, jobs: str) -> None:
+    write_method(tmp_path / "own", "waits", unlearn=WAITS)
+    write_suite(tmp_path, methods="original, retrain, vbu, waits", attacks="")
+    process = start(tmp_path, "--plugins", "own", "--jobs", jobs, engine=name)
+    wait_for(lambda: (tmp_path / "started").exists() and len(finished_records(tmp_path)) == 3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    ran = finish(process)
+    assert ran.code == 130
+    assert ran.counts == {"planned": 4, "done": 3, "cached": 0, "failed": 0, "skipped": 0}
+    assert "Traceback" not in ran.err
+    wait_for(lambda: not session(process.pid), seconds=5)
+    results = tmp_path / "results" / "tiny"
+    assert set(leaderboard.read(results / "leaderboard.parquet")["method_id"]) == {"original", "retrain", "vbu"}
+    assert not (results / "receipts").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    """kill -9 of the run, of a worker that was innocent, and a method that always kills its worker."""
+    write_method(tmp_path / "own", "waits", unlearn=LOUD + WAITS)
+    once = "if not Path('killed').exists():\n    Path('killed').touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    write_method(tmp_path / "own", "dies_once", unlearn=once + "return before.expand(sets.replicas)")
+    write_method(tmp_path / "own", "dies", unlearn="os.kill(os.getpid(), signal.SIGKILL)")
+    write_suite(tmp_path, methods="original, retrain, vbu, waits, dies_once, dies", attacks="")
+    arguments = ("--plugins", "own", "--jobs", "2")
+    chosen = ("-m", "vbu", "-m", "waits")
+    process = start(tmp_path, *arguments, *chosen, engine="loky")
+    wait_for(lambda: (tmp_path / "started").exists() and len(finished_records(tmp_path)) == 3)
+    process.kill()
+    assert finish(process).code == -signal.SIGKILL
+    wait_for(lambda: not session(process.pid), seconds=5)
+
+    (tmp_path / "go").touch()
+    ran = finish(start(tmp_path, *arguments, engine="loky"))
+    assert (ran.code, ran.counts) == (1, {"planned": 6, "done": 2, "cached": 3, "failed": 1, "skipped": 0})
+    assert ran.err.count("a worker process died; what it worked on starts again") >= 3
+    results = tmp_path / "results" / "tiny"
+    (dead,) = status_of(results, "dies")
+    assert dead[0] == "failed"
+    assert "the worker process died" in str(dead[1])
+
+    undisturbed = finish(start(tmp_path, "--plugins", "own", *chosen, "--results", "other", "--cache", "other-cache"))
+    assert undisturbed.counts["done"] == 4
+    assert rows(tmp_path / "other") == [row for row in rows(results) if not row["method"].startswith("dies")]
+
+
+def test_an_inline_task_is_done_when_it_is_submitted() -> None:
+    executor = engine.start("serial", 1)
+    assert executor.submit(divmod, 7, 2).result() == (3, 1)
+    assert isinstance(executor.submit(divmod, 7, 0).exception(), ZeroDivisionError)
+    with pytest.raises(KeyboardInterrupt):
+        executor.submit(_interrupt)
+    engine.stop(executor)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_closing_line_is_all_there_is_on_stdout() -> None:
+    with pytest.raises(AssertionError):
+        _ = Ran(0, "loudcells: planned=1", "").counts

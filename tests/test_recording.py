@@ -1,0 +1,126 @@
+"""Record files: from a cell to its rows, and which files of a folder count."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_plugins import fake_registry
+from sample_records import row
+
+from unlearnbench import recording, records
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.record_folder import is_intact, set_apart
+from unlearnbench.suite import load_suite
+
+SUITE = """
+name: tiny
+seeds: 1
+experiments:
+  one:
+    datasets: [small]
+    scenario: {kind: leak, erased_count: 1}
+    methods: [fading]
+    attacks: [guess]
+"""
+NOW = datetime(2026, 1, 2, 3, tzinfo=UTC)
+STAGES: dict[str, dict[str, Any]] = {
+    "train": {"seconds": 5.0, "peak_bytes": 7},
+    "unlearn": {"seconds": 9.0, "peak_bytes": 9, "unlearn_seconds": 2.0, "sizes": {"erased": 1},
+                "measures": {"accuracy": [0.5, 60]}, "trajectory": [[0, "accuracy", 0.9, 60]]},
+    "attack": {"seconds": 3.0, "peak_bytes": 8, "scores": {"auc": [0.75, 0.7, 0.8, 20]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> list[Cell]:
+    """The utility cell and the attacked cell of `fading`."""
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    settings = load_suite(tmp_path / "suite.yaml", fake_registry()).settings()
+    chosen = [setting for setting in settings if setting.method.id == "fading"]
+    return [Cell(f"key{i}", setting, "d" * 64, {"train": "t", "unlearn": "u"}) for i, setting in enumerate(chosen)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "records"
+
+
+def test_a_utility_cell_records_measures_and_trajectory(cells: list[Cell], folder: Path) -> None:
+    recording.write_result(folder, cells[0], {name: STAGES[name] for name in ("train", "unlearn")}, "cpu: x", NOW)
+    final, point = records.read(folder / "key0.parquet").to_pylist()
+    assert (final["metric"], final["value"], final["n_samples"], final["step"]) == ("accuracy", 0.5, 60, None)
+    assert (point["value"], point["step"]) == (0.9, 0)
+    assert (final["train_seconds"], final["unlearn_seconds"], final["attack_seconds"]) == (5.0, 2.0, None)
+    assert (final["peak_bytes"], final["device"], final["started_at"]) == (9, "cpu: x", NOW)
+    assert (final["attack"], final["status"], final["direction"]) == (None, "ok", "utility: higher is better")
+
+
+def test_an_attacked_cell_records_scores_with_intervals(cells: list[Cell], folder: Path) -> None:
+    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    (only,) = records.read(folder / "key1.parquet").to_pylist()
+    assert (only["metric"], only["value"], only["low"], only["high"], only["n_samples"]) == ("auc", 0.75, 0.7, 0.8, 20)
+    assert (only["attack_seconds"], only["attack_id"], only["cell_key"]) == (3.0, "guess", "key1")
+    assert only["plugin_sha256"] == "0" * 64 + "+" + "0" * 64
+
+
+def test_a_failure_is_never_taken_for_a_result(cells: list[Cell], folder: Path) -> None:
+    recording.write_failure(folder, cells[1], "attack: no luck", "cpu: x", NOW)
+    assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
+    (only,) = records.read(folder / "key1.failed.parquet").to_pylist()
+    assert (only["status"], only["error"], only["value"]) == ("failed", "attack: no luck", None)
+    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    assert [path.name for path in folder.iterdir()] == ["key1.parquet"]
+    recording.write_failure(folder, cells[1], "again", "cpu: x", NOW)
+    assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
+
+
+def test_a_skipped_cell_says_why(cells: list[Cell], folder: Path) -> None:
+    recording.write_skip(folder, replace(cells[0], skip="needs beta"), "none", NOW)
+    (only,) = records.read(folder / "key0.parquet").to_pylist()
+    assert (only["status"], only["error"], only["value"]) == ("skipped", "needs beta", None)
+
+
+def test_only_whole_files_are_intact(cells: list[Cell], folder: Path) -> None:
+    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    path = folder / "key1.parquet"
+    assert is_intact(path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:100] + b"?" + whole[101:]):
+        path.write_bytes(damaged)
+        assert not is_intact(path)
+    assert not is_intact(folder / "nothing.parquet")
+
+
+def test_replaced_and_damaged_files_are_set_apart_and_others_stay(cells: list[Cell], folder: Path) -> None:
+    for cell in (*cells, replace(cells[0], key="older"), replace(cells[1], key="failed")):
+        stages = STAGES if cell.setting.attack else {name: STAGES[name] for name in ("train", "unlearn")}
+        recording.write_result(folder, cell, stages, "cpu: x", NOW)
+    recording.write_failure(folder, replace(cells[1], key="failed"), "no luck", "cpu: x", NOW)
+    more_seeds = replace(cells[0], key="seed1", setting=replace(cells[0].setting, seed=1))
+    recording.write_skip(folder, replace(more_seeds, skip="no"), "none", NOW)
+    records.write([row("vbu", 0, "auc", 0.5, cell_key="foreign", protocol_version=99)], folder / "foreign.parquet")
+    records.write([row("vbu", 0, "auc", 0.5, cell_key="other")], folder / "other.parquet")
+    (folder / "half.parquet").write_bytes(b"PAR1")
+    moved = set_apart(folder, Plan("tiny", cells, []))
+    assert moved == (3, ["half.parquet"])
+    stale = {"older.parquet", "failed.failed.parquet", "foreign.parquet"}
+    assert {path.name for path in (folder / "stale").iterdir()} == stale
+    assert {path.name for path in folder.glob("*.parquet")} == {
+        "key0.parquet", "key1.parquet", "seed1.parquet", "other.parquet"
+    }  # fmt: skip
+    assert set_apart(folder, Plan("tiny", cells, [])) == (0, [])
+
+
+def test_many_records_of_other_cells_cost_little(cells: list[Cell], folder: Path) -> None:
+    records.write([row("vbu", 0, "auc", 0.5, cell_key="other")], folder / "other.parquet")
+    content = (folder / "other.parquet").read_bytes()
+    for number in range(500):
+        (folder / f"{number}.parquet").write_bytes(content)
+    started = time.perf_counter()
+    assert set_apart(folder, Plan("tiny", cells, [])).stale == 0
+    assert time.perf_counter() - started < 5  # a tenth of it on a quiet machine

@@ -1,0 +1,270 @@
+"""The worlds: what is trained on, erased and held by the adversary."""
+
+import pytest
+import torch
+from small_worlds import image_data, leak, utility
+
+from unlearnbench.errors import InputError
+from unlearnbench.plugin import ImageData, Images
+from unlearnbench.scenario import build_world, challenge, check_disjoint, matched, shadow_sets
+from unlearnbench.settings import Backdoor, LeakSizes
+
+CPU = torch.device("cpu")
+
+
+def world(scenario, seed=1, data=None):
+    return build_world(data or image_data(), scenario, seed, CPU)
+
+
+def dark_data(train=400, test=80):
+    """Dark corners, so that a trigger can be seen."""
+    data = image_data(train, test)
+
+    def darken(images):
+        pixels = images.pixels.clone()
+        pixels[..., :2, :2] = 0
+        return Images(pixels, images.labels, images.ids)
+
+    return ImageData(darken(data.train), darken(data.test), data.classes)
+
+
+def backdoored(clean_twins="keep", count=20, **changes):
+    return utility(erased_count=count, backdoor=Backdoor(base=1, target=2, clean_twins=clean_twins), **changes)
+
+
+def same(first, second):
+    return (
+        torch.equal(first.targets.erased, second.targets.erased)
+        and torch.equal(first.targets.members, second.targets.members)
+        and torch.equal(first.pool.pixels, second.pool.pixels)
+        and all(torch.equal(rows, second.parts[name]) for name, rows in first.parts.items())
+    )
+
+
+# --- utility -----------------------------------------------------------------------------------------------------------
+
+
+def test_clean_utility_world_splits_the_training_images():
+    made = world(utility(erased_count=None, erased_ratio=0.06))
+    erased, remaining = set(made.targets.erased[0].tolist()), set(made.targets.remaining(0).tolist())
+    assert len(erased) == 24
+    assert erased.isdisjoint(remaining)
+    assert erased | remaining == set(range(400))
+    assert set(made.parts["remaining"].tolist()) == remaining
+    assert made.sizes == {"train": 400, "erased": 24, "remaining": 376, "test": 80}
+    assert made.stamped_test is None
+
+
+def test_train_size_takes_so_many_of_the_training_images():
+    made = world(utility(train_size=100))
+    assert made.sizes == {"train": 100, "erased": 6, "remaining": 94, "test": 80}
+    assert len(made.targets.members.unique()) == 100
+    other = world(utility(train_size=100), seed=2)
+    assert set(other.targets.members.tolist()) != set(made.targets.members.tolist())
+
+
+@pytest.mark.parametrize("clean_twins", ["keep", "drop"])
+def test_the_erased_set_is_the_stamped_copies_with_the_targets_label(clean_twins):
+    data = dark_data()
+    made = world(backdoored(clean_twins), data=data)
+    erased = made.targets.splits(0).erased
+    assert len(erased) == 20
+    assert set(erased.labels.tolist()) == {2}
+    assert (erased.pixels[..., :2, :2] == 255).all()
+    originals = data.train.take(erased.ids)  # ids are rows here
+    assert set(originals.labels.tolist()) == {1}
+    changed = (erased.pixels != originals.pixels).flatten(2).sum(2)
+    assert (changed <= 4).all()
+
+
+@pytest.mark.parametrize("clean_twins", ["keep", "drop"])
+def test_erased_and_remaining_make_up_the_training_set(clean_twins):
+    made = world(backdoored(clean_twins), data=dark_data())
+    assert made.sizes["erased"] + made.sizes["remaining"] == made.sizes["train"] == 400
+    assert len(made.targets.members.unique()) == 400
+    remaining = made.targets.splits(0).remaining
+    assert len(remaining) == 380
+    assert not (remaining.pixels[..., :2, :2] == 255).flatten(1).all(1).any()
+
+
+def test_clean_twins_are_kept_or_dropped():
+    dropped = world(backdoored("drop"), data=dark_data())
+    twins = set(dropped.targets.splits(0).erased.ids.tolist())
+    assert twins.isdisjoint(dropped.targets.splits(0).remaining.ids.tolist())
+    kept = world(backdoored("keep"), data=dark_data())
+    assert set(kept.targets.splits(0).erased.ids.tolist()) == twins
+    # 20 random images of 400 stay away, whoever they are: of 20 twins about 19 stay.
+    assert len(twins.intersection(kept.targets.splits(0).remaining.ids.tolist())) >= 15
+
+
+def test_test_images_are_stamped_with_their_true_labels():
+    data = dark_data()
+    made = world(backdoored(), data=data)
+    assert torch.equal(made.stamped_test.labels, data.test.labels)
+    assert (made.stamped_test.pixels[..., :2, :2] == 255).all()
+    assert torch.equal(made.test.pixels, data.test.pixels)
+
+
+def test_dropping_nearly_all_clean_images_of_the_base_class_is_refused():
+    assert world(backdoored("drop", count=90), data=dark_data()).sizes["erased"] == 90  # 10 of 100 are left
+    with pytest.raises(InputError, match="under 10%"):
+        world(backdoored("drop", count=91), data=dark_data())
+    assert world(backdoored("keep", count=91), data=dark_data()).sizes["erased"] == 91
+
+
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        (utility(train_size=401), "401 of 400"),
+        (utility(erased_count=400), "erases 400 of 400"),
+        (utility(erased_count=None, erased_ratio=0.0001), "erases 0 of 400"),
+        (backdoored(count=101), "which has 100"),
+    ],
+)
+def test_utility_sizes_that_do_not_fit_are_refused(scenario, message):
+    with pytest.raises(InputError, match=message):
+        world(scenario, data=dark_data())
+
+
+# --- leak -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_leak_world_share_no_image():
+    made = world(leak())
+    ids = {name: set(made.images(name).ids.tolist()) for name in made.parts}
+    assert {name: len(part) for name, part in ids.items()} == {
+        "target": 160, "known": 100, "candidates": 60, "pool": 160, "validation": 20, "probe": 10, "spare": 50
+    }  # fmt: skip
+    assert ids["known"] | ids["candidates"] == ids["target"]
+    disjoint = [ids[name] for name in ("known", "candidates", "pool", "validation", "probe", "spare")]
+    assert len(set().union(*disjoint)) == sum(map(len, disjoint)) == 400
+    assert not set().union(*disjoint) & set(made.test.ids.tolist())
+    assert made.sizes == {name: len(part) for name, part in ids.items()} | {"test": 80, "erased": 2, "targets": 4}
+
+
+def test_targets_are_disjoint_candidates_that_the_adversary_does_not_hold():
+    made = world(leak())
+    rows = made.targets.erased.flatten().tolist()
+    assert made.targets.erased.shape == (4, 2)
+    assert len(set(rows)) == 8
+    assert set(rows) <= set(made.parts["candidates"].tolist())
+    assert set(made.targets.members.tolist()) == set(made.parts["target"].tolist())
+
+
+def test_never_seen_candidates_have_the_classes_of_the_erased():
+    made = world(leak())
+    assert set(made.targets.holdout.flatten().tolist()) <= set(made.parts["spare"].tolist())
+    assert torch.equal(made.pool.labels[made.targets.holdout], made.pool.labels[made.targets.erased])
+    for row in made.targets.holdout.tolist():
+        assert len(set(row)) == len(row)
+
+
+def test_matching_repeats_an_image_only_where_a_class_has_too_few():
+    labels = torch.tensor([0, 0, 0, 1, 0, 0, 1])
+    chosen = matched(labels, torch.tensor([[0, 1, 3]]), torch.tensor([4, 5, 6]), 1)
+    assert sorted(chosen[0, :2].tolist()) == [4, 5]
+    assert int(chosen[0, 2]) == 6
+    repeated = matched(labels, torch.tensor([[0, 1, 2]]), torch.tensor([4, 6]), 1)
+    assert repeated.tolist() == [[4, 4, 4]]
+    with pytest.raises(InputError, match="no never-seen image of class 1"):
+        matched(labels, torch.tensor([[3]]), torch.tensor([4, 5]), 1)
+
+
+def test_shadows_never_use_what_targets_erase_or_are_scored_with():
+    made = world(leak())
+    sets, validation = shadow_sets(made, 30, 2)
+    assert sets.erased.shape == sets.holdout.shape == (30, 2)
+    erased, unseen = set(sets.erased.flatten().tolist()), set(sets.holdout.flatten().tolist())
+    assert erased <= set(made.parts["known"].tolist())
+    assert unseen <= set(made.parts["pool"].tolist())
+    assert not erased & set(made.parts["candidates"].tolist())
+    assert torch.equal(sets.members, made.targets.members)
+    assert torch.equal(made.pool.labels[sets.holdout], made.pool.labels[sets.erased])
+    assert all(len(set(row)) == 2 for row in sets.erased.tolist())
+    assert validation.tolist() == [False] * 24 + [True] * 6
+
+
+@pytest.mark.parametrize("count", [10, 30, 200])
+def test_validation_shadows_share_no_image_with_training_shadows(count):
+    sets, validation = shadow_sets(world(leak()), count, 2)
+    training, held_out = (set(sets.erased[flags].flatten().tolist()) for flags in (~validation, validation))
+    assert training
+    assert held_out
+    assert not training & held_out
+
+
+def test_shadow_images_are_used_once_before_any_is_used_again():
+    sets, validation = shadow_sets(world(leak()), 50, 2)
+    assert len(sets.erased[~validation].unique()) == 80  # 40 shadows of 2: all 80 of the first four fifths
+    assert len(sets.erased[validation].unique()) == 20
+
+
+@pytest.mark.parametrize(("count", "size"), [(4, 2), (10, 21)])
+def test_too_few_shadows_or_known_images_are_refused(count, size):
+    with pytest.raises(InputError, match="need 5 shadows"):
+        shadow_sets(world(leak()), count, size)
+
+
+def test_parts_larger_than_the_dataset_are_refused():
+    sizes = LeakSizes(target=160, known=100, pool=161, validation=20, probe=10, spare=50)
+    with pytest.raises(InputError, match="need 401 training images, the dataset has 400"):
+        world(leak(leak=sizes))
+
+
+def test_overlapping_parts_are_a_programming_error():
+    with pytest.raises(AssertionError, match="share images"):
+        check_disjoint({"a": torch.tensor([1, 2]), "b": torch.tensor([2, 3])})
+    check_disjoint({"a": torch.tensor([1, 2]), "b": torch.tensor([3])})
+
+
+# --- both ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", [utility(), backdoored(), backdoored("drop"), leak()])
+def test_a_seed_is_a_world(scenario):
+    first, again, other = (world(scenario, seed, dark_data()) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_the_data_is_not_changed():
+    data, untouched = dark_data(), dark_data()
+    world(backdoored(), data=data)
+    assert torch.equal(data.train.pixels, untouched.train.pixels)
+    assert torch.equal(data.train.labels, untouched.train.labels)
+
+
+def test_challenge_of_a_utility_world_is_remaining_against_test_images():
+    scenario = utility(attack_images=30)
+    made = world(scenario)
+    pairs = challenge(made, scenario)
+    known, hidden = set(pairs.known.ids.tolist()), set(pairs.hidden.ids.tolist())
+    assert len(known) == len(hidden) == 60
+    assert not known & hidden
+    members = set(made.images("remaining").ids.tolist())
+    for images, membership in ((pairs.known, pairs.known_membership), (pairs.hidden, pairs.hidden_membership)):
+        assert int(membership.sum()) == 30
+        assert set(images.ids[membership].tolist()) <= members
+        assert set(images.ids[~membership].tolist()) <= set(made.test.ids.tolist())
+
+
+def test_challenge_of_a_leak_world_leaves_erased_and_test_images_out():
+    scenario = leak(attack_images=40)
+    made = world(scenario)
+    pairs = challenge(made, scenario)
+    ids = {name: set(made.images(name).ids.tolist()) for name in made.parts}
+    assert set(pairs.known.ids[pairs.known_membership].tolist()) <= ids["known"]
+    assert set(pairs.known.ids[~pairs.known_membership].tolist()) <= ids["pool"]
+    hidden = set(pairs.hidden.ids[pairs.hidden_membership].tolist())
+    assert hidden <= ids["candidates"]
+    assert not hidden & set(made.pool.ids[made.targets.erased].flatten().tolist())
+    assert set(pairs.hidden.ids[~pairs.hidden_membership].tolist()) <= ids["spare"]
+    everyone = set(pairs.known.ids.tolist()) | set(pairs.hidden.ids.tolist())
+    assert not everyone & set(made.test.ids.tolist())
+
+
+def test_a_challenge_without_images_is_refused():
+    sizes = LeakSizes(target=160, known=152, pool=160, validation=20, probe=10, spare=50)
+    scenario = leak(leak=sizes)  # 8 candidates, all of them erased
+    with pytest.raises(InputError, match="too few images"):
+        challenge(world(scenario), scenario)

@@ -1,0 +1,194 @@
+"""What attacks see: all they declared, nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from small_worlds import SEEDS, context, image_data, leak, utility
+
+from unlearnbench.erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.errors import AccessError
+from unlearnbench.methods.crfu import Crfu
+from unlearnbench.methods.original import Original
+from unlearnbench.observation import observe
+from unlearnbench.plugin import Access
+from unlearnbench.scenario import build_world, challenge, shadow_sets
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import StopRule, Training
+from unlearnbench.view import AttackView
+
+LEVELS = ("representation", "log_probabilities", "probabilities", "top_k", "label")
+SCENARIO = leak(stop=StopRule(steps=5), training=Training(epochs=3, batch=20, lr=5e-3))
+CPU = torch.device("cpu")
+
+
+class Experiment:
+    """A leak experiment of 4 targets and 10 shadows, carried out by hand."""
+
+    def __init__(self, method):
+        self.world = build_world(image_data(), SCENARIO, 1, CPU)
+        members = self.world.targets.members
+        nothing = ErasureSets(self.world.pool, members, torch.empty(1, 0, dtype=torch.int64))
+        self.before = context(SCENARIO, SEEDS[:1], torch.float32).train(nothing)
+        self.targets, self.after = self._erase(method, self.world.targets, "target")
+        self.shadow_sets, flags = shadow_sets(self.world, 10, 2)
+        shadows, _ = self._erase(method, self.shadow_sets, "shadow")
+        self.shadows = shadows, flags
+        self.pairs = challenge(self.world, SCENARIO)
+
+    def _erase(self, method, sets, purpose):
+        seeds = [1_000 + k for k in range(sets.replicas)]
+        after = method.unlearn_many(self.before, sets, context(SCENARIO, seeds, torch.float32))
+        return observe_erasures(self.before, after, sets, self.world, purpose), after
+
+    def view(self, **access):
+        return AttackView(Access(**access), self.world, 4, 9, self.before, self.after, self.targets, self.shadows,
+                          self.pairs)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crfu():
+    return Experiment(Crfu())
+
+
+@pytest.fixture(scope="module")
+def null():
+    return Experiment(Original())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_updates_of_equal_models_are_zero(null, level):
+    updates = null.view(level=level).updates()
+    for before, after in (
+        (updates.probe_before, updates.probe_after),
+        (updates.candidates_before, updates.candidates_after),
+    ):
+        assert float((after - before).abs().max()) < 1e-5
+        assert float(after.abs().max()) > 0.1
+
+
+def test_updates_of_changed_models_are_not(crfu):
+    updates = crfu.view().updates()
+    assert float((updates.probe_after - updates.probe_before).abs().amax((1, 2)).min()) > 1e-3
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_updates_are_the_models_outputs_at_the_declared_level(crfu, level):
+    updates, depth = crfu.view(level=level).updates(), 5 if level == "representation" else 4
+    assert updates.probe_before.shape == (1, 10, depth)
+    assert updates.probe_after.shape == (4, 10, depth)
+    assert updates.candidates.shape == (4, 4, 1, 6, 6)
+    assert updates.candidate_labels.shape == (4, 4)
+    assert updates.candidates_before.shape == updates.candidates_after.shape == (4, 4, depth)
+    for k in range(4):
+        model = crfu.after.module(k)
+        for images, seen in (
+            (crfu.world.images("probe").scaled, updates.probe_after[k]),
+            (updates.candidates[k].float() / 255, updates.candidates_after[k]),
+        ):
+            with torch.no_grad():
+                mean, _ = model.encode(images)
+                torch.testing.assert_close(seen, observe(level, mean, model.classify(mean)), rtol=1e-4, atol=1e-5)
+
+
+def test_queries_answer_at_the_declared_level(crfu):
+    images = crfu.world.images("pool").take(torch.arange(7))
+    view = crfu.view(level="probabilities")
+    for answer, model in ((view.before(images), crfu.before.module(0)), (view.after(images), crfu.after.module(0))):
+        torch.testing.assert_close(answer, model(images.scaled).softmax(1).detach(), rtol=1e-4, atol=1e-5)
+    assert crfu.view(level="representation").before(images).shape == (7, 5)
+
+
+def test_candidates_are_the_erased_and_as_many_never_seen_of_their_classes(crfu):
+    targets, world = crfu.targets, crfu.world
+    for k in range(4):
+        erased = targets.candidate_rows[k][targets.candidate_erased[k]]
+        others = targets.candidate_rows[k][~targets.candidate_erased[k]]
+        assert sorted(erased.tolist()) == sorted(world.targets.erased[k].tolist())
+        assert sorted(others.tolist()) == sorted(world.targets.holdout[k].tolist())
+        assert sorted(world.pool.labels[erased].tolist()) == sorted(world.pool.labels[others].tolist())
+    updates = crfu.view().updates()
+    assert torch.equal(updates.candidates, world.pool.pixels[targets.candidate_rows])
+    assert torch.equal(updates.candidate_labels, world.pool.labels[targets.candidate_rows])
+
+
+def test_the_order_of_candidates_says_nothing(crfu):
+    """The first of four candidates is an erased one in half of the erasures."""
+    sets = crfu.world.targets
+    rows = torch.arange(400) % 4
+    many = ErasureSets(sets.pool, sets.members, sets.erased[rows], sets.holdout[rows])
+    seen = observe_erasures(crfu.before, crfu.before.expand(400), many, crfu.world, "order").candidate_erased
+    for place in range(4):
+        assert binomtest(int(seen[:, place].sum()), 400, 0.5).pvalue > 1e-3
+    assert (seen.sum(1) == 2).all()
+
+
+def test_shadow_updates_come_with_their_answers(crfu):
+    shadow = crfu.view(shadows=10).shadow_updates()
+    assert shadow.images.shape == (10, 2, 1, 6, 6)
+    assert torch.equal(shadow.images, crfu.world.pool.pixels[crfu.shadow_sets.erased])
+    assert torch.equal(shadow.labels, crfu.world.pool.labels[crfu.shadow_sets.erased])
+    assert shadow.erased.shape == (10, 4)
+    assert shadow.validation.tolist() == [False] * 8 + [True] * 2
+    for k in range(10):
+        erased = shadow.updates.candidates[k][shadow.erased[k]].flatten(1)
+        assert sorted(erased.tolist()) == sorted(shadow.images[k].flatten(1).tolist())
+
+
+def test_what_was_not_declared_is_refused(crfu):
+    view = crfu.view()
+    with pytest.raises(AccessError, match="shadows"):
+        view.shadow_updates()
+    for ask in (view.known, view.challenge):
+        with pytest.raises(AccessError, match="members=True"):
+            ask()
+
+
+def test_what_an_experiment_does_not_have_is_refused(crfu):
+    scenario = utility()
+    world = build_world(image_data(), scenario, 1, CPU)
+    view = AttackView(Access(shadows=10, members=True), world, 4, 9, crfu.before, crfu.after)
+    for ask in (view.updates, view.shadow_updates, view.known, lambda: view.auxiliary, lambda: view.probe):
+        with pytest.raises(AccessError, match="there are none"):
+            ask()
+
+
+def test_members_are_seen_with_their_answers_and_the_challenge_without(crfu):
+    view = crfu.view(members=True)
+    images, membership = view.known()
+    assert torch.equal(images.ids, crfu.pairs.known.ids)
+    assert torch.equal(membership, crfu.pairs.known_membership)
+    assert torch.equal(view.challenge().ids, crfu.pairs.hidden.ids)
+
+
+def test_the_adversary_holds_her_own_images_only(crfu):
+    view = crfu.view()
+    members = set(crfu.world.images("target").ids.tolist())
+    assert len(view.auxiliary) == 160
+    assert len(view.probe) == 10
+    assert not members & (set(view.auxiliary.ids.tolist()) | set(view.probe.ids.tolist()))
+    assert view.shape == (1, 6, 6)
+
+
+def test_random_numbers_are_named_and_repeatable(crfu):
+    view = crfu.view()
+    draws = [view.generator(*purpose).random() for purpose in (("a",), ("a",), ("b",), ())]
+    assert draws[0] == draws[1]
+    assert len(set(draws)) == 3
+    assert view.torch_seed("a") == view.torch_seed("a") != view.torch_seed("b")
+
+
+def test_parts_of_erasures_are_put_together_in_order(crfu):
+    targets = crfu.targets
+    halves = [
+        Erasures.of_tensors({n: v if v.shape[0] == 1 else v[part] for n, v in targets.tensors.items()})
+        for part in (slice(0, 1), slice(1, 4))
+    ]
+    joined = concatenate(halves)
+    assert all(torch.equal(value, targets.tensors[name]) for name, value in joined.tensors.items())
+    own = [replace(half, probe_before_mean=half.probe_after_mean, probe_before_logits=half.probe_after_logits)
+           for half in halves]  # fmt: skip
+    assert concatenate(own).probe_before_mean.shape == (4, 10, 5)
+    assert np.array_equal(concatenate(own).probe_before_mean, targets.probe_after_mean)

@@ -1,0 +1,50 @@
+"""The end of a run: records that must not be averaged are set apart, the rest becomes the leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unlearnbench.errors import InputError
+from unlearnbench.plan import Plan
+from unlearnbench.printing import complain
+from unlearnbench.receipt import leaderboard_is_current
+from unlearnbench.record_folder import move, set_apart
+from unlearnbench.records import RecordError
+
+DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
+
+
+def close(results: Path, plan: Plan) -> bool:
+    """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built."""
+    folder = results / "records"
+    if not folder.is_dir():
+        return True
+    moved = set_apart(folder, plan)
+    if moved.stale:
+        complain(f"kept apart {moved.stale} stale records in {folder / 'stale'}")
+    for name in moved.damaged:
+        complain(f"moved a damaged record file to {folder / 'damaged' / name}")
+    if leaderboard_is_current(results) or next(folder.glob("*.parquet"), None) is None:
+        return True
+    return _build(results, folder)
+
+
+def _build(results: Path, folder: Path) -> bool:
+    from unlearnbench import leaderboard
+
+    for _ in range(DAMAGED):
+        try:
+            leaderboard.build(folder, results)
+            return True
+        except RecordError as error:
+            damaged = Path(error.where)
+            if not damaged.is_file():
+                complain(f"error: no leaderboard: {error}")
+                return False
+            move(damaged, "damaged")
+            complain(f"moved a damaged record file to {folder / 'damaged' / damaged.name} ({error.what})")
+        except InputError as error:
+            complain(f"error: no leaderboard: {error}")
+            return False
+    complain(f"error: no leaderboard: over {DAMAGED} unusable record files in {folder}")
+    return False

@@ -1,0 +1,117 @@
+"""What planning has to ask of plugins: each question once, and what a plugin raises ends its own cells only."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unlearnbench.errors import InputError
+from unlearnbench.experiments import Choice
+from unlearnbench.printing import error_line
+from unlearnbench.receipt import listings
+from unlearnbench.settings import Scenario
+
+if TYPE_CHECKING:
+    from unlearnbench.plugin import Access
+
+
+class PluginFaultError(Exception):
+    """A plugin raised something, or answered nonsense, when it was asked about a cell."""
+
+    def __init__(self, text: str, trace: str) -> None:
+        super().__init__(text)
+        self.trace = trace
+
+
+class Inquiry:
+    """The answers of a suite's plugins.
+
+    Args:
+        data_root: where datasets look for their files.
+
+    Attributes:
+        data_files: SHA-256 of every file that was fingerprinted, by absolute path.
+        data_folders: what lies in the folders around them.
+    """
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self.data_files: dict[str, str] = {}
+        self.data_folders: dict[str, list[str]] = {}
+        self._answers: dict[tuple[Any, ...], Any] = {}
+        self._kept: list[Any] = []
+
+    def fingerprint(self, choice: Choice) -> str:
+        """The hash of a dataset's files. Raises InputError where they are missing."""
+        from unlearnbench.datasets._fingerprint import fingerprint
+
+        dataset = self._instance(choice)
+
+        def compute() -> str:
+            self.data_folders |= listings(dataset.files(self.data_root), self.data_root)
+            return fingerprint(dataset, self.data_root, self.data_files)
+
+        # By its name and not as an object: experiments share their datasets, which may be large.
+        return cast(str, self.once(f"fingerprint {choice.id}", lambda: _ask(choice, "files", compute)))
+
+    def access(self, choice: Choice) -> Access:
+        """What an attack needs."""
+        attack = self._instance(choice)
+        return cast("Access", self.once("access", lambda: _ask(choice, "access", lambda: _access(attack)), choice))
+
+    def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
+        """The first reason why one of a cell's plugins can't take part, or None."""
+        for choice in choices:
+            if choice is not None and (reason := self._reason(choice, scenario)) is not None:
+                return reason
+        return None
+
+    def once(self, question: str, make: Callable[[], Any], *about: Any) -> Any:
+        """Settings of a suite share their choices and scenarios: each is asked once, a fault is raised each time."""
+        key = (question, *map(id, about))
+        if key not in self._answers:
+            self._kept.extend(about)  # an id is only unique while its object lives
+            try:
+                self._answers[key] = make()
+            except PluginFaultError as fault:
+                self._answers[key] = fault
+        answer = self._answers[key]
+        if isinstance(answer, PluginFaultError):
+            raise answer.with_traceback(None)
+        return answer
+
+    def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
+        plugin = self._instance(choice)
+        ask = lambda: _ask(choice, "skip", lambda: _checked_reason(plugin.skip(scenario)))  # noqa: E731
+        return cast("str | None", self.once("skip", ask, choice, scenario))
+
+    def _instance(self, choice: Choice) -> Any:
+        make = lambda: _ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
+        return self.once("instance", make, choice)
+
+
+def _ask(choice: Choice, what: str, question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
+        raise PluginFaultError(text, traceback.format_exc()) from error
+
+
+def _access(attack: Any) -> Access:
+    from unlearnbench.plugin import Access
+
+    access = attack.access
+    if not isinstance(access, Access) or type(access.shadows) is not int or access.shadows < 0:
+        raise TypeError(f"must be an Access with a number of shadows, not {access!r}")
+    return access
+
+
+def _checked_reason(reason: Any) -> str | None:
+    if reason is None or (isinstance(reason, str) and reason):
+        return reason
+    raise TypeError(f"must be None or a reason, not {reason!r}")

@@ -1,0 +1,82 @@
+"""What a run finds before it starts: finished cells, failed ones, and those that planning has decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unlearnbench import recording
+from unlearnbench.errors import InputError
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.printing import complain
+from unlearnbench.record_folder import is_intact
+
+
+@dataclass
+class Found:
+    """How many cells need no work, and those that do."""
+
+    cached: int = 0
+    failed: int = 0
+    skipped: int = 0
+    pending: list[Cell] = field(default_factory=list)
+
+
+def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
+    """Sort a plan's cells by what is in the record folder. Writes nothing."""
+    found, not_tried = Found(), 0
+    for cell in plan.cells:
+        if cell.skip is not None:
+            found.skipped += 1
+        elif cell.error is not None:
+            found.failed += 1
+        elif force:
+            found.pending.append(cell)
+        elif _is_there(folder, cell):
+            found.cached += 1
+        elif not retry_failed and _is_there(folder, cell, failed=True):
+            found.failed += 1
+            not_tried += 1
+        else:
+            found.pending.append(cell)
+    if not_tried:
+        complain(f"failed in an earlier run and not tried again: {not_tried} cells; --retry-failed tries them again")
+    return found
+
+
+def check_writable(*folders: Path) -> None:
+    """Make the folders of a run, and find out before any work that nothing could be kept in one of them."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise InputError(str(folder), f"can't be written: {error.strerror}") from error
+
+
+def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
+    """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
+    now, told = datetime.now(UTC), set()
+    for cell in plan.cells:
+        if cell.skip is not None and not _is_there(folder, cell):
+            recording.write_skip(folder, cell, "none", now)
+        if cell.error is not None:
+            if not _is_there(folder, cell, failed=True):
+                recording.write_failure(folder, cell, cell.error, "none", now)
+            if cell.error not in told:
+                told.add(cell.error)
+                complain(f"failed: {cell.error}")
+                recording.log(errors, cell.error, cell.trace or "")
+
+
+def _is_there(folder: Path, cell: Cell, failed: bool = False) -> bool:
+    path = recording.path(folder, cell, failed)
+    if not path.is_file():
+        return False
+    if is_intact(path):
+        return True
+    complain(f"{path}: a damaged record file; its cell is computed again")
+    return False

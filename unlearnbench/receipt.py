@@ -1,0 +1,157 @@
+"""Receipts of finished runs, so that running one again ends at once: planning needs torch, comparing hashes does not.
+
+A receipt holds the SHA-256 of all that a plan depends on (suite, options, this package, plugins, data) and of every
+record that the run left. Where anything differs or can't be read there is no receipt, and the run goes its ordinary
+way. Nothing here may import torch, pandas or pyarrow, nor what this package makes of pydantic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench import PROTOCOL_VERSION, __version__, yaml_reading
+from unlearnbench.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearnbench.plan import Plan
+
+KINDS = ("methods", "attacks", "datasets")  # folders and entry points of plugins
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of a run: everything that its plan depends on but the data, which planning finds.
+
+    Attributes:
+        asked: options and environment, as JSON.
+        files: SHA-256 of the suite file, this package's and the plugin folders' Python files, by absolute path.
+        results: the result folder.
+    """
+
+    asked: Mapping[str, Any]
+    files: Mapping[str, str]
+    results: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the receipt lies: a name for each selection, so that they don't replace each other's."""
+        name = hashlib.sha256(json.dumps(self.asked, sort_keys=True).encode()).hexdigest()
+        return self.results / "receipts" / f"{name}.json"
+
+
+def request(
+    suite: Path, selection: Mapping[str, Any], data_root: Path, plugin_dirs: Sequence[Path], results: Path | None
+) -> Request | None:
+    """Hash what the plan will be made from; None where that can't be known without planning."""
+    try:
+        results = results if results is not None else Path("results") / str(yaml_reading.read(suite)["name"])
+    except (InputError, KeyError):
+        return None
+    # What else an installed plugin is made of, only itself knows.
+    if any(importlib.metadata.entry_points(group=f"unlearnbench.{kind}") for kind in KINDS):
+        return None
+    asked = {
+        "suite": str(suite.absolute()),
+        "selection": dict(selection),
+        "data_root": str(data_root.absolute()),
+        "plugins": [str(folder.absolute()) for folder in plugin_dirs],
+        "results": str(results.absolute()),
+        "python": [sys.version, sys.prefix, os.environ.get("PYTHONPATH", "")],
+        "version": [__version__, PROTOCOL_VERSION],
+    }
+    folders = [place for folder in plugin_dirs for place in (folder, *(folder / kind for kind in KINDS))]
+    for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
+        spec = importlib.util.find_spec(f"unlearnbench.{kind}")
+        folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
+    try:
+        sources = {file.absolute() for folder in folders for file in folder.glob("*.py")}
+        files = [suite.absolute(), *Path(__file__).parent.rglob("*.py"), *sources]
+        return Request(asked, _hashes(files), results.absolute())
+    except OSError:
+        return None
+
+
+def find(wanted: Request) -> tuple[int, int] | None:
+    """How many cells an earlier, finished run planned and skipped, if all that it read and wrote is as it was."""
+    try:
+        receipt = json.loads(wanted.path.read_text(encoding="utf-8"))
+        same = (
+            receipt["asked"] == json.loads(json.dumps(wanted.asked))
+            and receipt["files"] == dict(wanted.files)
+            and all(names(Path(folder)) == listed for folder, listed in receipt["data_folders"].items())
+            and _hashes(map(Path, receipt["data_files"])) == receipt["data_files"]
+            and leaderboard_is_current(wanted.results)
+            and _hashes(map(Path, receipt["records"])) == receipt["records"]
+        )
+        return (len(receipt["records"]), len(receipt["skipped"])) if same else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None:
+    """Write the receipt of a run that completed all its cells.
+
+    Args:
+        asked_before: hashed before anything was imported.
+        asked_after: hashed now. If it differs, nobody knows which of the two was run.
+    """
+    # Where a dataset of one's own looks for files, only its code knows.
+    if asked_after != asked_before or not all(cell.setting.dataset.info.builtin for cell in plan.cells):
+        return
+    from unlearnbench.parquet_files import write_atomically
+
+    records = [asked_before.results / "records" / f"{cell.key}.parquet" for cell in plan.cells]
+    content = {"asked": asked_before.asked, "files": asked_before.files}
+    content |= {"data_files": plan.data_files, "data_folders": plan.data_folders}
+    content["skipped"] = [cell.key for cell in plan.cells if cell.skip is not None]
+    with contextlib.suppress(OSError):  # without a receipt the next run only takes longer
+        content["records"] = _hashes(records)
+        write_atomically(asked_before.path, json.dumps(content, sort_keys=True).encode())
+
+
+def leaderboard_is_current(results: Path) -> bool:
+    """Whether the leaderboard is there and no record came, went or changed since."""
+    try:
+        newest = (results / "records").stat().st_mtime_ns  # files are renamed into it, never changed in place
+        return all((results / f"leaderboard.{end}").stat().st_mtime_ns > newest for end in ("parquet", "md"))
+    except OSError:
+        return False
+
+
+def listings(files: Iterable[Path], root: Path) -> dict[str, list[str]]:
+    """What lies in the folders where a dataset looked for `files`: those that come later may be part of it.
+
+    These are the data root and each file's folders, up to one above all of them.
+    """
+    parents = {file.absolute().parent for file in files}
+    folders = {root.absolute(), *parents}
+    top = Path(os.path.commonpath(parents)).parent if parents else root.absolute()
+    for folder in parents:
+        folders |= {above for above in folder.parents if above.is_relative_to(top)}
+    return {str(folder): names(folder) for folder in folders}
+
+
+def names(folder: Path) -> list[str]:
+    """The entries of a folder, those of folders ending in a slash; empty if there is none."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name + "/" * entry.is_dir() for entry in entries)
+
+
+def _hashes(files: Iterable[Path]) -> dict[str, str]:
+    found = {}
+    for file in files:
+        with file.open("rb") as stream:
+            found[str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found

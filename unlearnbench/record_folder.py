@@ -1,0 +1,88 @@
+"""Which record files of a folder count: those that a plan replaced, and damaged ones, are set apart, never deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench.parquet_files import open_parquet
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.settings import canonical
+
+IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
+
+
+class SetApart(NamedTuple):
+    """How many files were moved, and where from."""
+
+    stale: int
+    damaged: list[str]
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a record file is whole, unchanged since it was written, and of this version's schema."""
+    try:
+        return bool(open_parquet(path).schema_arrow.equals(records.SCHEMA))
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+
+
+def set_apart(folder: Path, plan: Plan) -> SetApart:
+    """Move what must not be averaged with a plan's records into `folder`/stale and `folder`/damaged.
+
+    Stale are records of a planned cell that was computed from other code, data or parameters, and those of another
+    protocol. Records of cells outside the plan stay.
+    """
+    planned = {cell.key for cell in plan.cells}
+    outside = [path for path in sorted(folder.glob("*.parquet")) if path.name.split(".")[0] not in planned]
+    if not outside:
+        return SetApart(0, [])
+    cells, params = set(), dict[int, str]()
+    for cell in plan.cells:
+        cells.add(_identity(cell, params))
+    stale, damaged = 0, []
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        for path, found in zip(outside, threads.map(_first_row, outside), strict=True):
+            if found is None:
+                damaged.append(path.name)
+                move(path, "damaged")
+            elif found["protocol_version"] != PROTOCOL_VERSION or tuple(found[name] for name in IDENTITY) in cells:
+                stale += 1
+                move(path, "stale")
+    return SetApart(stale, damaged)
+
+
+def move(path: Path, where: str) -> None:
+    """Put a record file into a folder below its own, where no leaderboard is built from it."""
+    target = path.parent / where
+    target.mkdir(exist_ok=True)
+    path.replace(target / path.name)
+
+
+def _identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
+    """What a cell is called in its records, whatever it is computed from; `params` keeps texts once made."""
+    dataset = cell.setting.dataset
+    if id(dataset) not in params:
+        params[id(dataset)] = records.canonical(json.dumps(canonical(dataset.params)))
+    text = params[id(dataset)]
+    names = (cell.setting.suite, cell.experiment, dataset.info.name, text, cell.scenario_id)
+    return (*names, cell.method_id, cell.attack_id, cell.seed)
+
+
+def _first_row(path: Path) -> Mapping[str, Any] | None:
+    """The identity of a record file; None if it is damaged or of another schema."""
+    try:
+        file = open_parquet(path)
+        if not file.schema_arrow.equals(records.SCHEMA):
+            return None
+        rows = file.read_row_group(0, columns=[*IDENTITY, "protocol_version"], use_threads=False)
+        found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
+    except (OSError, ValueError, IndexError, pa.ArrowException):
+        return None
+    return found
