@@ -81,12 +81,17 @@ def conjugate_gradients(product: Callable[[Vector], Vector], right: Vector, step
     solution = {name: torch.zeros_like(value) for name, value in right.items()}
     residual, direction = dict(right), dict(right)
     square = dot(residual, residual)
+    before: list[tuple[Vector, Tensor]] = []
     for _ in range(steps):
         image = product(direction)
         # A residual of zero is a solution: nothing more is added.
         length = square / dot(direction, image).clamp_min(TINY)
         solution = axpy(length, direction, solution)
+        before.append((residual, square))
         residual = axpy(-length, image, residual)
+        # Rounding turns residuals back towards earlier ones, and the solution into partly rounding: keep them apart.
+        for earlier, its_square in before:
+            residual = axpy(-dot(earlier, residual) / its_square.clamp_min(TINY), earlier, residual)
         following = dot(residual, residual)
         direction = axpy(following / square.clamp_min(TINY), direction, residual)
         square = following

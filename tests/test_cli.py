@@ -127,6 +127,7 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
         "retry_failed": True,
         "fail_fast": True,
     }
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     call("run", "suite.yaml", "--data", "d", "--results", "r", "--cache", "c", "--device", "cpu")
     options = runner.options
     assert (options.data_root, options.results, options.cache) == (Path("d"), Path("r"), Path("c"))

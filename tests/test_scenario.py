@@ -41,7 +41,7 @@ def same(first, second):
     )
 
 
-# --- utility -----------------------------------------------------------------------------------------------------------
+# --- utility ---
 
 
 def test_clean_utility_world_splits_the_training_images():
@@ -112,6 +112,12 @@ def test_dropping_nearly_all_clean_images_of_the_base_class_is_refused():
     assert world(backdoored("keep", count=91), data=dark_data()).sizes["erased"] == 91
 
 
+@pytest.mark.parametrize("name", ["base", "target"])
+def test_a_backdoor_between_classes_that_are_not_there_is_refused(name):
+    with pytest.raises(InputError, match=f"backdoor.{name}: no class 9: the dataset has 4"):
+        world(utility(backdoor=Backdoor(**{name: 9})), data=dark_data())
+
+
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
@@ -126,7 +132,7 @@ def test_utility_sizes_that_do_not_fit_are_refused(scenario, message):
         world(scenario, data=dark_data())
 
 
-# --- leak -----------------------------------------------------------------------------------------------------------------
+# --- leak ---
 
 
 def test_the_parts_of_a_leak_world_share_no_image():
@@ -217,7 +223,7 @@ def test_overlapping_parts_are_a_programming_error():
     check_disjoint({"a": torch.tensor([1, 2]), "b": torch.tensor([3])})
 
 
-# --- both ------------------------------------------------------------------------------------------------------------------
+# --- both ---
 
 
 @pytest.mark.parametrize("scenario", [utility(), backdoored(), backdoored("drop"), leak()])

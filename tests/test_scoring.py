@@ -180,3 +180,9 @@ def test_evidence_in_any_memory_layout_is_scored():
 def test_evidence_of_the_wrong_shape_or_not_finite_is_refused(evidence):
     with pytest.raises(EvidenceError):
         score(evidence, TRUTH)
+
+
+@pytest.mark.parametrize(("name", "value"), [("acu", 0.5), ("auc", float("nan"))])
+def test_metrics_of_evidence_must_be_known_and_finite(name, value):
+    with pytest.raises(EvidenceError, match=name):
+        score(Evidence(images=TRUTH.images, metrics={name: value}), TRUTH)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from small_worlds import SEEDS, context, image_data, leak, utility
+from unlearnbench.methods.crfu import Crfu
+from unlearnbench.methods.original import Original
 
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.errors import AccessError
-from unlearnbench.methods.crfu import Crfu
-from unlearnbench.methods.original import Original
 from unlearnbench.observation import observe
 from unlearnbench.plugin import Access
 from unlearnbench.scenario import build_world, challenge, shadow_sets

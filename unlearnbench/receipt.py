@@ -111,7 +111,7 @@ def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None
     from unlearnbench.parquet_files import write_atomically
 
     records = [asked_before.results / "records" / f"{cell.key}.parquet" for cell in plan.cells]
-    content = {"asked": asked_before.asked, "files": asked_before.files}
+    content: dict[str, Any] = {"asked": asked_before.asked, "files": asked_before.files}
     content |= {"data_files": plan.data_files, "data_folders": plan.data_folders}
     content["skipped"] = [cell.key for cell in plan.cells if cell.skip is not None]
     with contextlib.suppress(OSError):  # without a receipt the next run only takes longer

@@ -88,6 +88,9 @@ class _Run:
                 self._compute(found.pending, slot_names)
         except KeyboardInterrupt:
             self.summary.interrupted = True
+            # The interrupt may have come between a record and its count.
+            written = [cell for cell in found.pending if recording.path(self.folder, cell).is_file()]
+            self.summary.done = self.summary.done if self.options.force else len(written)
         except OSError as error:  # a full disk, a folder without permission
             raise InputError(str(error.filename or self.folder), f"can't be written: {error.strerror}") from error
         try:

@@ -67,6 +67,10 @@ def build_world(data: ImageData, scenario: Scenario, seed: int, device: torch.de
     Raises:
         InputError: where the scenario does not fit the data.
     """
+    if scenario.backdoor is not None:
+        for name in ("base", "target"):
+            if (label := getattr(scenario.backdoor, name)) >= data.classes:
+                raise InputError(f"scenario.backdoor.{name}", f"no class {label}: the dataset has {data.classes}")
     data = ImageData(data.train.to(device), data.test.to(device), data.classes)
     return _leak(data, scenario, seed) if scenario.kind == "leak" else _utility(data, scenario, seed)
 

@@ -5,6 +5,7 @@ The harness scores, never the attack: truth stays here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.metrics import membership, reconstruction
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import bootstrap
 from unlearnbench.plugin import Evidence
 from unlearnbench.seeding import stream
@@ -67,7 +69,10 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
         scores |= _labels(evidence.label_scores, truth)
     if evidence.membership is not None:
         scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), truth)
-    scores |= {name: Score(float(value), None, None, 0) for name, value in evidence.metrics.items()}
+    for name, value in evidence.metrics.items():
+        if name not in METRICS or not math.isfinite(value):
+            raise EvidenceError(f"evidence.metrics: '{name}' = {value} is not a finite value of a known metric")
+        scores[name] = Score(float(value), None, None, 0)
     return scores
 
 
@@ -106,7 +111,8 @@ def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[st
         scores[f"mse_{reference}"] = _mean(errors[reference] / pixels, truth, f"mse_{reference}")
         scores[f"sse_{reference}"] = _mean(errors[reference], truth, f"sse_{reference}")
     if evidence.label_scores is not None:
-        inferred = evidence.label_scores.detach().cpu().argmax(-1).view(-1)
+        shape = torch.Size((*truth.labels.shape, truth.classes))
+        inferred = _checked("label_scores", evidence.label_scores, shape).argmax(-1).view(-1)
         reference_errors = reconstruction.squared_errors(means[inferred], true)
         scores["skill_class_inferred"] = _skill(own, reference_errors, truth, "skill_class_inferred")
     if len(truth.auxiliary) >= reconstruction.RETRIEVAL_CANDIDATES:

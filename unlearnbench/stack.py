@@ -124,11 +124,11 @@ class Stack:
         return self.apply(lambda v: v.to(device, dtype if v.is_floating_point() else None))
 
     def module(self, replica: int) -> nn.Module:
-        """One replica as an ordinary module of its own."""
+        """One replica as an ordinary module of its own, in eval mode."""
         module = copy.deepcopy(self.base)
         state = {name: value[replica].detach().clone() for name, value in self.tensors.items()}
         module.load_state_dict(state, assign=True)
-        return module
+        return module.eval()
 
     def router(self, training: bool) -> Router:
         """Batch normalisation is in train mode while training and in eval mode while erasing (a few images give no

@@ -87,7 +87,10 @@ def _unlearn(task: Task, workplace: Workplace) -> Artifact:
 def erase(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
     """The method's erasures, with its contract checked: K models, the original untouched, everything finite."""
     untouched = before.apply(torch.clone)
+    written = _writes(sets)
     after = method.unlearn_many(before, sets, context)
+    if _writes(sets) != written:
+        raise PluginError(f"method {method.name} wrote into the images it was given")
     if not isinstance(after, Stack) or after.replicas != sets.replicas:
         raise PluginError(f"method {method.name} returned {_described(after)} for {sets.replicas} erasures")
     for name, value in before.tensors.items():
@@ -220,6 +223,12 @@ def _seed(task: Task, *names: str | int) -> int:
 
 def base_seed(work: Mapping[str, Any]) -> int:
     return derive(work["suite_seed"], work["dataset"]["id"], work["seed"])
+
+
+def _writes(sets: ErasureSets) -> tuple[int, ...]:
+    """How often the tensors that erasures share have been written to; torch counts it."""
+    shared = (sets.pool.pixels, sets.pool.labels, sets.pool.ids, sets.members, sets.erased)
+    return tuple(tensor._version for tensor in shared)
 
 
 def _check_finite(stack: Stack, what: str) -> None:

@@ -7,8 +7,8 @@ import torch
 from small_worlds import SEEDS, difference, erasures, trained, unlearn, utility
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
-
 from unlearnbench.methods.crfu import Crfu
+
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models
 from unlearnbench.sets import BatchSource
@@ -185,7 +185,9 @@ def test_the_minimiser_of_the_label_terms_under_frozen_z():
     labels = torch.tensor([0, 0, 2])
     logits, models, batch = free(p_fix, labels)
     method = Crfu(Crfu.Params(beta_u=beta_u, label_reference="frozen_z"))
-    descent = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+    descent = torch.optim.LBFGS(
+        [logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         descent.zero_grad()

@@ -6,8 +6,8 @@ from small_worlds import CLASSES, SEEDS, blobs, context, difference, erasures, r
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
-
 from unlearnbench.methods.hbu import Hbu, conjugate_gradients, gauss_newton
+
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional, Router
@@ -24,7 +24,7 @@ def batch_of(x, y):
     return Batch(x, y, torch.ones(len(y), dtype=F64), rows)
 
 
-# --- the solver --------------------------------------------------------------------------------------------------------
+# --- the solver ---
 
 
 def test_conjugate_gradients_solve_a_positive_system_split_over_names():
@@ -67,7 +67,7 @@ def test_newton_step_on_ridge_regression_is_retraining():
     torch.testing.assert_close(w + step, w_r, rtol=0, atol=1e-12)
 
 
-# --- the curvature -------------------------------------------------------------------------------------------------------
+# --- the curvature ---
 
 
 def explicit(logits, params, x, weight):
@@ -106,7 +106,7 @@ def test_gauss_newton_is_the_explicit_matrix_and_not_negative():
     assert float(torch.linalg.eigvalsh(found).min()) > -1e-12
 
 
-# --- multinomial logistic regression: convex, and Gauss-Newton is the Hessian ----------------------------------------------
+# --- multinomial logistic regression: convex, and Gauss-Newton is the Hessian ---
 
 DAMPING = 0.05
 
@@ -138,8 +138,10 @@ def optimum(share):
     """The minimiser where the erased images have weight `share`, by exact Newton steps."""
     w = torch.zeros(12, dtype=F64)
     for _ in range(30):
+
         def total(v):
             return remaining_objective(v) + share * erased_loss(v)
+
         w = w - torch.linalg.solve(torch.func.hessian(total)(w), torch.func.grad(total)(w))  # fmt: skip
     assert float(torch.func.grad(total)(w).norm()) < 1e-12
     return w
@@ -200,7 +202,7 @@ def test_step_scales_a_free_step():
     torch.testing.assert_close(hbu_step(w, 1.0, step=0.5) - w, (hbu_step(w, 1.0) - w) / 2, rtol=1e-9, atol=0)
 
 
-# --- in the harness ------------------------------------------------------------------------------------------------------
+# --- in the harness ---
 
 
 def test_every_step_stays_within_the_radius_and_forgets_some():

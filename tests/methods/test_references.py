@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from small_worlds import SEEDS, context, difference, equal, erasures, replica, trained, unlearn, utility
-
 from unlearnbench.methods.original import Original
 from unlearnbench.methods.retrain import Retrain
+
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Training
 

@@ -7,8 +7,8 @@ import torch
 from small_worlds import SEEDS, difference, erasures, trained, unlearn, utility
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
-
 from unlearnbench.methods.vbu import Vbu
+
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models, Phase
 from unlearnbench.sets import BatchSource
