@@ -51,6 +51,7 @@ class Representation(Attack):
         return Evidence(
             images=rebuilt.view(-1, *view.shape),
             membership=torch.sigmoid(scores[:, 0]),
+            threshold=0.5,
             subject="challenge",
             metrics={"auc_on_attack_training_data": _accumulated_auc(seen)},
         )

@@ -15,7 +15,7 @@ from unlearnbench.view import AttackView
 
 # An output's last bits differ between two ways of computing it; a change of a few of them is no trace of anything.
 ROUNDING = 4 * torch.finfo(torch.float32).eps
-FEWEST = 10  # shadows with a trace, below which there is nothing to learn from
+FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
 
 
 class UpdateLeak(Attack):
@@ -63,7 +63,7 @@ class UpdateLeak(Attack):
         traced, asked = _traced(shadow.updates), _traced(target)
         rebuilt, scores = (_without_trace(known.float(), traced, len(asked)) for known in (images, labels))
         validation = shadow.validation[traced]
-        if asked.any() and min(int(validation.sum()), int((~validation).sum())) >= FEWEST // 5:
+        if asked.any() and min(int(validation.sum()), int((~validation).sum())) >= FEWEST:
             known, unknown = _unit_deltas(shadow.updates)[traced], _unit_deltas(target)[asked]
             rebuilt[asked] = self._rebuild(known, unknown, images[traced], validation, view)
             inputs, targets = standardise(known.flatten(1), unknown.flatten(1), ~validation)

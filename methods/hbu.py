@@ -34,12 +34,18 @@ class Hbu(TransformMethod):
         radius: float = Field(0.1, gt=0, description="largest Euclidean length of a step, the trust region")
         solver_steps: int = Field(10, ge=1, description="conjugate-gradient iterations a step")
         curvature_images: int = Field(256, ge=1, description="remaining images that a step's curvature is measured on")
-        batch: int | None = Field(None, ge=1, description="erased images a step; null: all")
-        most_steps: int = Field(200, ge=1, description="most steps, where the stop rule is not `steps`")
+        batch: int = Field(200, ge=1, description="erased images a step")
 
     def phases(self, context: Context) -> list[Phase]:
-        steps = None if context.scenario.stop.rule == "steps" else self.params.most_steps
-        return [Phase(other=True, batch=self.params.batch, other_batch=self.params.curvature_images, steps=steps)]
+        params = self.params
+        return [
+            Phase(
+                other=True,
+                batch=params.batch,
+                other_batch=params.curvature_images,
+                other_passes=params.solver_steps,
+            )
+        ]
 
     def transform(
         self, models: Models, erased: Batch | None, remaining: Batch | None, noise: Noise

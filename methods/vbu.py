@@ -16,7 +16,8 @@ class Vbu(LossMethod):
 
         forget * mean log p(y_e|z) + remember * KL[p(Z|x_e) || p_fix(Z|x_e)],    z ~ p(Z|x_e)
 
-    The weights 0.1 and 0.1 are the released code's. The bound as published is on a posterior over weights.
+    This is what the CRFU paper compares with, and the weights 0.1 and 0.1 are its released code's. It is not the method
+    as published, whose bound is on a posterior over WEIGHTS, with a mask on the likelihood: read its rows so.
     """
 
     paper = "Nguyen, Low, Jaillet: Variational Bayesian Unlearning, NeurIPS 2020"

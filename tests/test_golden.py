@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 import torch
 
+import unlearnbench
 from unlearnbench.plan import STAGE_VERSIONS, build
-from unlearnbench.registry import Registry, discover
+from unlearnbench.registry import KINDS, Registry, discover
 from unlearnbench.stages import run_stage
 from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
 from unlearnbench.workplace import Workplace
 
 GOLDEN = Path(__file__).with_name("golden.json")
+RELEASED = Path(unlearnbench.__file__).with_name("released.json")
 SUITE = """
 name: golden
 seeds: 1
@@ -93,9 +95,22 @@ def test_numbers_change_only_with_a_version(name: str, measured: dict[str, dict[
     )
 
 
+def hashes(registry: Registry) -> dict[str, str]:
+    """SHA-256 of each built-in plugin's file."""
+    built_in = {f"{kind}s/{name}": info for kind in KINDS for name, info in registry.of(kind).items() if info.builtin}
+    return {name: info.sha256 for name, info in sorted(built_in.items())}
+
+
+def test_the_released_plugins_are_those_with_these_numbers() -> None:
+    assert json.loads(RELEASED.read_text()) == hashes(discover()), (
+        f"a plugin's file changed: until python {__file__} is run its results have keys of their own"
+    )
+
+
 if __name__ == "__main__":
     import tempfile
 
     torch.set_num_threads(1)
+    RELEASED.write_text(json.dumps(hashes(discover()), indent=1) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         GOLDEN.write_text(json.dumps(measure(Path(folder), discover()), indent=1, sort_keys=True) + "\n")

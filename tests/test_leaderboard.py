@@ -33,6 +33,11 @@ def attacked(method, values, metric="mse", **other):
     return rows(method, metric, values, **{"attack": "ridge", **other})
 
 
+def forgotten(*methods, seeds=5):
+    """Utility cells that say the methods forgot: without that nothing is ranked."""
+    return [made for method in methods for made in rows(method, "forgot", [1] * seeds)]
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -217,20 +222,31 @@ def test_utility_of_other_parameters_stays_apart(tmp_path):
 def test_reconstruction_is_ranked_by_mse_where_higher_is_private(tmp_path):
     high = [value + 0.02 for value in MSE]
     low = [value - 0.01 for value in MSE]
-    frame = build(tmp_path, attacked("crfu", MSE), attacked("vbu", high), attacked("hbfu", low))
+    frame = build(
+        tmp_path, attacked("crfu", MSE), attacked("vbu", high), attacked("hbfu", low), forgotten("crfu", "vbu", "hbfu")
+    )
     assert [one(frame, name)["rank"] for name in ("vbu", "crfu", "hbfu")] == [1, 2, 3]
     assert set(frame["rank_metric"]) == {"mse"}
     assert list(frame["method_id"]) == ["vbu", "crfu", "hbfu"]
 
 
 def test_membership_is_ranked_by_auc_where_lower_is_private(tmp_path):
-    frame = build(tmp_path, attacked("crfu", [0.9, 0.91, 0.92], "auc"), attacked("vbu", [0.6, 0.6, 0.6], "auc"))
+    auc = attacked("crfu", [0.9, 0.91, 0.92], "auc"), attacked("vbu", [0.6, 0.6, 0.6], "auc")
+    frame = build(tmp_path, *auc, forgotten("crfu", "vbu", seeds=3))
     assert [one(frame, name)["rank"] for name in ("vbu", "crfu")] == [1, 2]
     assert set(frame["rank_metric"]) == {"auc"}
 
 
+def test_an_attack_below_chance_is_no_better_than_one_at_chance(tmp_path):
+    auc = attacked("crfu", [0.2, 0.21, 0.22], "auc"), attacked("vbu", [0.5, 0.5, 0.5], "auc")
+    frame = build(tmp_path, *auc, forgotten("crfu", "vbu", seeds=3))
+    assert [one(frame, name)["rank"] for name in ("vbu", "crfu")] == [1, 1]
+    assert one(frame, "crfu")["auc"] == pytest.approx(0.21)
+
+
 def test_unattacked_tables_are_ranked_by_accuracy(tmp_path):
-    frame = build(tmp_path, rows("crfu", "accuracy", [0.97, 0.98, 0.975]), rows("vbu", "accuracy", [0.87, 0.88, 0.875]))
+    accuracy = rows("crfu", "accuracy", [0.97, 0.98, 0.975]), rows("vbu", "accuracy", [0.87, 0.88, 0.875])
+    frame = build(tmp_path, *accuracy, forgotten("crfu", "vbu", seeds=3))
     assert [one(frame, name)["rank"] for name in ("crfu", "vbu")] == [1, 2]
     assert set(frame["rank_metric"]) == {"accuracy"}
 
@@ -238,7 +254,7 @@ def test_unattacked_tables_are_ranked_by_accuracy(tmp_path):
 def test_references_are_unranked_and_no_part_of_the_tests(tmp_path):
     best = [value + 1 for value in MSE]
     references = [attacked(name, best) for name in ("original", "retrain", "retrain_paired", "seed_noise")]
-    frame = build(tmp_path, attacked("crfu", MSE), *references)
+    frame = build(tmp_path, attacked("crfu", MSE), *references, forgotten("crfu"))
     assert one(frame, "crfu")["rank"] == 1
     assert frame["rank"].notna().sum() == 1
 
@@ -260,12 +276,17 @@ def test_a_method_that_did_not_forget_is_unranked(tmp_path, where):
     assert one(frame, "crfu")["rank"] == 1
 
 
+def test_where_forgetting_is_unknown_nothing_is_ranked(tmp_path):
+    assert one(build(tmp_path, attacked("crfu", MSE)), "crfu")["rank"] is pd.NA
+
+
 def test_tables_are_ranked_apart(tmp_path):
     frame = build(
         tmp_path,
         attacked("crfu", MSE),
         attacked("vbu", [value + 1 for value in MSE], tier="disjoint"),
         attacked("hbfu", [value + 2 for value in MSE], n_shadows=64),
+        forgotten("crfu", "vbu", "hbfu"),
     )
     assert list(frame["rank"]) == [1, 1, 1]
 
@@ -281,7 +302,7 @@ def failed(method, seeds, status="failed", error="OutOfMemoryError: 2 GiB", **ot
 
 
 def test_failed_seeds_are_counted_and_the_others_used(tmp_path):
-    crfu = one(build(tmp_path, attacked("crfu", MSE[:3]), failed("crfu", [3, 4])), "crfu")
+    crfu = one(build(tmp_path, attacked("crfu", MSE[:3]), failed("crfu", [3, 4]), forgotten("crfu", seeds=3)), "crfu")
     assert (crfu["n_seeds"], crfu["failed_seeds"], crfu["status"]) == (3, 2, "partial")
     assert crfu["mse"] == pytest.approx(0.031)
     assert crfu["rank"] == 1
@@ -366,8 +387,22 @@ def test_a_hundred_thousand_rows_are_built_in_one_go(tmp_path):
     ]  # fmt: skip
     table = pa.Table.from_pylist(cells, schema=records.SCHEMA)
     index = table.schema.get_field_index("metric")
-    names = ["mse", "auc", "accuracy", "erased_accuracy", "ssim", "nearest_sse", "sse", "mse_mean_image", "skill_mean"]
+    names = [
+        "mse",
+        "auc",
+        "accuracy",
+        "forgot",
+        "erased_accuracy",
+        "ssim",
+        "nearest_sse",
+        "sse",
+        "mse_mean_image",
+        "skill_mean",
+    ]
     parts = [table.set_column(index, table.schema.field(index), pa.array([n] * len(cells))) for n in names]
+    ones = pa.array([1.0] * len(cells))
+    value = table.schema.get_field_index("value")
+    parts[3] = parts[3].set_column(value, table.schema.field(value), ones)
     trajectory = pa.concat_tables(parts[2:4] * 6)
     steps = table.schema.get_field_index("step")
     trajectory = trajectory.set_column(steps, table.schema.field(steps), pa.array(range(len(trajectory))))

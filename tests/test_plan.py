@@ -15,7 +15,7 @@ from unlearnbench import plan
 from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.plugin import Access
-from unlearnbench.registry import Registry, discover
+from unlearnbench.registry import Registry, discover, released_plugins
 from unlearnbench.suite import load_suite
 
 SUITE = """
@@ -99,15 +99,19 @@ def test_keys_change_with_the_suites_seed_and_scenario(build: Any, change: str, 
     assert not set(keys(build()).values()) & set(keys(build(SUITE.replace(change, into))).values())
 
 
-def test_keys_change_with_the_version_of_a_built_in_plugin_and_not_with_its_file(
+def test_a_released_plugin_is_known_by_its_version_and_an_edited_one_by_its_file(
     build: Any, registry: Registry
 ) -> None:
-    expected = keys(build())
-    assert keys(build(registry=with_method(registry, sha256="1" * 64))) == expected
-    changed = keys(build(registry=with_method(registry, version=2)))
-    assert {name for name in expected if expected[name] != changed[name]} == {
-        name for name in expected if name[1].startswith("fading")
-    }
+    first, second = sorted(released_plugins())[:2]
+    expected = keys(build(registry=with_method(registry, sha256=first)))
+    assert keys(build(registry=with_method(registry, sha256=second))) == expected
+    changed = keys(build(registry=with_method(registry, sha256=first, version=2)))
+    edited = keys(build(registry=with_method(registry, sha256="1" * 64)))
+    for other in (changed, edited):
+        assert {name for name in expected if expected[name] != other[name]} == {
+            name for name in expected if name[1].startswith("fading")
+        }
+    assert keys(build(registry=with_method(registry, sha256="2" * 64))) != edited
 
 
 def test_keys_change_with_the_file_of_an_outside_plugin_and_not_with_its_place(build: Any, registry: Registry) -> None:

@@ -28,11 +28,14 @@ experiments:
     attacks: [guess]
 """
 NOW = datetime(2026, 1, 2, 3, tzinfo=UTC)
+HERE = {"git_sha": "c" * 40, "git_dirty": False, "versions": {"torch": "2"}, "device": "cpu: x",
+        "started_at": NOW.isoformat(), "plugin_sha256": {"method": "a" * 64}}  # fmt: skip
 STAGES: dict[str, dict[str, Any]] = {
-    "train": {"seconds": 5.0, "peak_bytes": 7},
+    "train": {"seconds": 5.0, "peak_bytes": None, "provenance": HERE},
     "unlearn": {"seconds": 9.0, "peak_bytes": 9, "unlearn_seconds": 2.0, "sizes": {"erased": 1},
-                "measures": {"accuracy": [0.5, 60]}, "trajectory": [[0, "accuracy", 0.9, 60]]},
-    "attack": {"seconds": 3.0, "peak_bytes": 8, "scores": {"auc": [0.75, 0.7, 0.8, 20]}},
+                "measures": {"accuracy": [0.5, 60]}, "trajectory": [[0, "accuracy", 0.9, 60]], "provenance": HERE},
+    "attack": {"seconds": 3.0, "peak_bytes": 8, "scores": {"auc": [0.75, 0.7, 0.8, 20]},
+               "provenance": HERE | {"plugin_sha256": {"method": "a" * 64, "attack": "b" * 64}}},
 }  # fmt: skip
 
 
@@ -51,21 +54,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_utility_cell_records_measures_and_trajectory(cells: list[Cell], folder: Path) -> None:
-    recording.write_result(folder, cells[0], {name: STAGES[name] for name in ("train", "unlearn")}, "cpu: x", NOW)
+    recording.write_result(folder, cells[0], {name: STAGES[name] for name in ("train", "unlearn")})
     final, point = records.read(folder / "key0.parquet").to_pylist()
     assert (final["metric"], final["value"], final["n_samples"], final["step"]) == ("accuracy", 0.5, 60, None)
     assert (point["value"], point["step"]) == (0.9, 0)
     assert (final["train_seconds"], final["unlearn_seconds"], final["attack_seconds"]) == (5.0, 2.0, None)
     assert (final["peak_bytes"], final["device"], final["started_at"]) == (9, "cpu: x", NOW)
+    # Of the run that computed the numbers, whatever writes them down.
+    assert (final["git_sha"], final["versions"], final["plugin_sha256"]) == ("c" * 40, '{"torch":"2"}', "a" * 64)
     assert (final["attack"], final["status"], final["direction"]) == (None, "ok", "utility: higher is better")
 
 
 def test_an_attacked_cell_records_scores_with_intervals(cells: list[Cell], folder: Path) -> None:
-    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    recording.write_result(folder, cells[1], STAGES)
     (only,) = records.read(folder / "key1.parquet").to_pylist()
     assert (only["metric"], only["value"], only["low"], only["high"], only["n_samples"]) == ("auc", 0.75, 0.7, 0.8, 20)
     assert (only["attack_seconds"], only["attack_id"], only["cell_key"]) == (3.0, "guess", "key1")
-    assert only["plugin_sha256"] == "0" * 64 + "+" + "0" * 64
+    assert only["plugin_sha256"] == "a" * 64 + "+" + "b" * 64
 
 
 def test_a_failure_is_never_taken_for_a_result(cells: list[Cell], folder: Path) -> None:
@@ -73,7 +78,7 @@ def test_a_failure_is_never_taken_for_a_result(cells: list[Cell], folder: Path) 
     assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
     (only,) = records.read(folder / "key1.failed.parquet").to_pylist()
     assert (only["status"], only["error"], only["value"]) == ("failed", "attack: no luck", None)
-    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    recording.write_result(folder, cells[1], STAGES)
     assert [path.name for path in folder.iterdir()] == ["key1.parquet"]
     recording.write_failure(folder, cells[1], "again", "cpu: x", NOW)
     assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
@@ -86,7 +91,7 @@ def test_a_skipped_cell_says_why(cells: list[Cell], folder: Path) -> None:
 
 
 def test_only_whole_files_are_intact(cells: list[Cell], folder: Path) -> None:
-    recording.write_result(folder, cells[1], STAGES, "cpu: x", NOW)
+    recording.write_result(folder, cells[1], STAGES)
     path = folder / "key1.parquet"
     assert is_intact(path)
     whole = path.read_bytes()
@@ -99,7 +104,7 @@ def test_only_whole_files_are_intact(cells: list[Cell], folder: Path) -> None:
 def test_replaced_and_damaged_files_are_set_apart_and_others_stay(cells: list[Cell], folder: Path) -> None:
     for cell in (*cells, replace(cells[0], key="older"), replace(cells[1], key="failed")):
         stages = STAGES if cell.setting.attack else {name: STAGES[name] for name in ("train", "unlearn")}
-        recording.write_result(folder, cell, stages, "cpu: x", NOW)
+        recording.write_result(folder, cell, stages)
     recording.write_failure(folder, replace(cells[1], key="failed"), "no luck", "cpu: x", NOW)
     more_seeds = replace(cells[0], key="seed1", setting=replace(cells[0].setting, seed=1))
     recording.write_skip(folder, replace(more_seeds, skip="no"), "none", NOW)

@@ -165,6 +165,21 @@ def test_never_seen_candidates_have_the_classes_of_the_erased():
         assert len(set(row)) == len(row)
 
 
+def test_targets_are_compared_with_images_that_no_other_target_is_compared_with():
+    made = world(leak())
+    assert len(made.targets.holdout.unique()) == made.targets.holdout.numel()
+    with pytest.raises(InputError, match="enlarge spare"):
+        matched(torch.zeros(6, dtype=torch.int64), torch.tensor([[0], [1]]), torch.tensor([5]), 1, once=True)
+
+
+def test_the_challenge_holds_no_image_that_a_target_is_compared_with():
+    scenario = leak()
+    made = world(scenario)
+    hidden = set(challenge(made, scenario).hidden.ids.tolist())
+    assert not hidden & set(made.pool.ids[made.targets.holdout].flatten().tolist())
+    assert not hidden & set(made.pool.ids[made.targets.erased].flatten().tolist())
+
+
 def test_matching_repeats_an_image_only_where_a_class_has_too_few():
     labels = torch.tensor([0, 0, 0, 1, 0, 0, 1])
     chosen = matched(labels, torch.tensor([[0, 1, 3]]), torch.tensor([4, 5, 6]), 1)
@@ -172,7 +187,7 @@ def test_matching_repeats_an_image_only_where_a_class_has_too_few():
     assert int(chosen[0, 2]) == 6
     repeated = matched(labels, torch.tensor([[0, 1, 2]]), torch.tensor([4, 6]), 1)
     assert repeated.tolist() == [[4, 4, 4]]
-    with pytest.raises(InputError, match="no never-seen image of class 1"):
+    with pytest.raises(InputError, match="erase 1 images of class 1 and 0 never-seen"):
         matched(labels, torch.tensor([[3]]), torch.tensor([4, 5]), 1)
 
 

@@ -98,10 +98,11 @@ def test_labels_by_hand_beside_the_majority():
     ids=["perfect", "inverted", "constant"],
 )  # fmt: skip
 def test_membership_by_hand(membership, auc, balanced):
-    scores = score(Evidence(membership=membership), TRUTH)
+    scores = score(Evidence(membership=membership, threshold=0.5), TRUTH)
     assert scores["auc"].value == auc
     assert scores["balanced_accuracy"].value == balanced
     assert scores["auc"].n == T * C
+    assert score(Evidence(membership=membership), TRUTH)["balanced_accuracy"].value is None
 
 
 def test_rates_at_few_false_alarms_are_null_with_few_negatives():

@@ -97,8 +97,15 @@ def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[Workers, i
         if jobs is not None and jobs > 1:
             raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
         return "serial", 1
-    workers = jobs or len(os.sched_getaffinity(0))
+    workers = jobs or _cores()
     return ("loky" if engine is Engine.loky or workers > 1 else "serial"), workers
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def usage_line(error: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Literal
 
 from unlearnbench.errors import InputError
@@ -54,6 +55,7 @@ def _gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+@cache
 def describe(device: str) -> str:
     """The hardware behind a device, for the records, e.g. `cpu: AMD EPYC`."""
     if device.startswith("cuda"):

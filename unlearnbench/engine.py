@@ -84,8 +84,10 @@ def _end_with(parent: int) -> None:
 
 
 def limit_threads() -> None:
-    """One thread for this process's kernels."""
+    """One thread for this process's kernels, and the same kernel for the same work."""
     os.environ.update(THREADS)
     import torch
 
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True  # the same cell gives the same numbers
+    torch.backends.cudnn.benchmark = False

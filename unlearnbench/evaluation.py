@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +19,6 @@ from unlearnbench.stack import Functional, Stack
 LEAK_IMAGES = 2_000
 REMAINING_IMAGES = 10_000
 MODELS = 32  # evaluated at a time
-# One-sided 5 %: erased images count as remembered only if their loss is significantly below never-seen ones'.
-Z_95 = 1.645
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Measure:
     n: int
 
 
-def evaluate(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
-    """Metrics of K models, one per target, averaged over them."""
+def evaluate(before: Stack, after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
+    """Metrics of K models, one per target, averaged over them; `before` is the original, 1 model or K."""
     leak = scenario.kind == "leak"
     test = _some(world.test, LEAK_IMAGES, world.seed) if leak else world.test
     remaining = remaining_images(world, LEAK_IMAGES if leak else REMAINING_IMAGES)
@@ -42,9 +39,9 @@ def evaluate(after: Stack, world: World, scenario: Scenario) -> dict[str, Measur
         "remaining_accuracy": _accuracy(after, remaining),
         "kld_to_prior": _divergence(after, test),
     }
-    erased_loss, erased_correct = _own_losses(after, world, world.targets.erased)
+    _, erased_correct = _own_losses(after, world, world.targets.erased)
     measures["erased_accuracy"] = Measure(float(erased_correct.float().mean()), erased_correct.numel())
-    measures["forgot"] = _forgot(erased_correct, erased_loss, after, world, scenario)
+    measures["forgot"] = _forgot(erased_correct, before, after, world, scenario)
     if scenario.backdoor is not None:
         measures |= _backdoor(after, world, scenario)
         measures["backdoor_accuracy"] = measures["erased_accuracy"]
@@ -109,23 +106,44 @@ def _own_losses(after: Stack, world: World, rows: Tensor) -> tuple[Tensor, Tenso
     return losses, correct
 
 
-def _forgot(correct: Tensor, erased_loss: Tensor, after: Stack, world: World, scenario: Scenario) -> Measure:
-    """1 if the models forgot (PROTOCOL section 11, rule 3).
+def _forgot(correct: Tensor, before: Stack, after: Stack, world: World, scenario: Scenario) -> Measure:
+    """1 if the models forgot, 0 if not, null if it can't be told (PROTOCOL section 11, rule 3).
 
     Stamped sets: accuracy on them under the stop rule's threshold. Clean erasures, where forgetting is not
-    misclassifying: over all targets, the loss on erased images is not significantly below that on never-seen images
-    of the same classes (Welch's test, one-sided, 5 %).
+    misclassifying: members have a lower loss than never-seen images of their classes, and at least half of that
+    advantage of the erased images, over all targets, must be gone. Before and after are compared on the same images,
+    so that a method that does nothing never passes, however few they are; where the original shows no advantage,
+    there is nothing to measure forgetting by.
     """
     if scenario.backdoor is not None:
         return Measure(float(correct.float().mean() < scenario.stop.threshold), correct.numel())
-    if world.targets.holdout is None:
-        return Measure(None, 0)
-    unseen_loss, _ = _own_losses(after, world, world.targets.holdout)
-    erased, unseen = erased_loss.flatten().double(), unseen_loss.flatten().double()
-    if len(erased) < 2:
-        return Measure(None, 0)
-    error = math.sqrt(float(erased.var() / len(erased) + unseen.var() / len(unseen)))
-    return Measure(float(erased.mean() >= unseen.mean() - Z_95 * error), len(erased))
+    advantage = _advantage(before, world)
+    if not advantage > 0:
+        return Measure(None, correct.numel())
+    return Measure(float(_advantage(after, world) <= advantage / 2), correct.numel())
+
+
+def _advantage(models: Stack, world: World) -> float:
+    """Mean loss on never-seen images of the erased images' classes minus that on the erased images."""
+    loss, _ = _own_losses(models.expand(world.targets.replicas), world, world.targets.erased)
+    unseen = world.images("spare") if "spare" in world.parts else _some(world.test, LEAK_IMAGES, world.seed)
+    labels = world.pool.labels[world.targets.erased].cpu()
+    total = 0.0
+    for first in range(0, world.targets.replicas, MODELS):
+        rows = slice(first, first + MODELS)
+        by_class = _class_losses(models if models.replicas == 1 else models.slice(first, first + MODELS), unseen)
+        expected = by_class.expand(len(labels[rows]), -1).gather(1, labels[rows])
+        total += float((expected - loss[rows]).double().nansum())
+    return total / labels.numel()
+
+
+def _class_losses(models: Stack, images: Images) -> Tensor:
+    """Mean cross-entropy of each class, f32[K, Y]; NaN for a class without images."""
+    _, logits = models.outputs(images.pixels)
+    flat = F.cross_entropy(logits.flatten(0, 1), images.labels.repeat(models.replicas), reduction="none")
+    losses = flat.view(models.replicas, -1).float().cpu()
+    members = F.one_hot(images.labels.cpu(), logits.shape[-1]).float()
+    return losses @ members / members.sum(0)
 
 
 def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:

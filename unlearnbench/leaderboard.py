@@ -181,7 +181,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
 def _ranks(board: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Columns rank and rank_metric, by table."""
     result = pd.DataFrame({"rank": np.nan, "rank_metric": None}, index=board.index, dtype=object)
-    eligible = ~board["method"].isin(REFERENCES) & ~(board["forgot"] < 1)
+    eligible = ~board["method"].isin(REFERENCES) & (board["forgot"] == 1)
     per_seed = {
         name: part.pivot(index="contender", columns="seed", values="value")
         for name, part in values[values["metric"].isin(["mse", "auc", "accuracy"])].groupby("metric")
@@ -194,6 +194,8 @@ def _ranks(board: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         result.loc[contenders.index, "rank_metric"] = metric
         ranked = contenders.index[eligible[contenders.index]]
         seeds = per_seed[metric].reindex(ranked)
+        if metric == "auc":  # an attack below chance found nothing: it is no better than one at chance
+            seeds = seeds.clip(lower=0.5)
         ranks = rank(seeds.to_numpy(dtype=np.float64), describe(metric).better)
         result.loc[ranked, "rank"] = pd.Series(ranks, index=ranked, dtype=object)
     result["rank"] = pd.to_numeric(result["rank"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 from unlearnbench import recording
 from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.printing import complain
+from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact
 
 
@@ -55,6 +57,45 @@ def check_writable(*folders: Path) -> None:
             probe.unlink()
         except OSError as error:
             raise InputError(str(folder), f"can't be written: {error.strerror}") from error
+
+
+def check_data(cells: Iterable[Cell], data_root: Path) -> None:
+    """Load each dataset and draw each scenario's sets once, before any work: damaged files, and scenarios that do not
+    fit the data, are the user's to mend and no cell's failure.
+
+    Raises:
+        InputError: for the first dataset or scenario that will not do.
+    """
+    scenarios: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        scenarios.setdefault(cell.dataset_id, {}).setdefault(cell.scenario_id, cell)
+    for group in scenarios.values():
+        _check_group(list(group.values()), data_root)
+
+
+def _check_group(cells: list[Cell], data_root: Path) -> None:
+    import torch
+
+    from unlearnbench.scenario import build_world
+    from unlearnbench.seeding import derive
+
+    choice = cells[0].setting.dataset
+    try:
+        data = cast(Any, choice.info.cls(choice.params)).load(data_root)
+    except InputError:
+        raise
+    except Exception as error:
+        if choice.info.builtin:
+            raise
+        raise InputError(choice.id, f"can't be loaded: {error_line(error)}") from error
+    for cell in cells:
+        setting = cell.setting
+        seed = derive(setting.suite_seed, choice.id, setting.seed)
+        try:
+            build_world(data, setting.scenario, seed, torch.device("cpu"))
+        except InputError as error:
+            where = f"{setting.suite}:experiments.{setting.experiment}.{error.where} (dataset {choice.id})"
+            raise InputError(where, error.what) from error
 
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
+from unlearnbench.registry import released_plugins
 from unlearnbench.settings import Scenario, canonical
 from unlearnbench.suite import Setting
 
@@ -146,7 +147,7 @@ class _Planner:
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
         scenario = ask.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
         base = {"data": data, "suite_seed": setting.suite_seed, "dataset": setting.dataset.id, "seed": setting.seed}
-        if not setting.dataset.info.builtin:
+        if not (setting.dataset.info.builtin and setting.dataset.info.sha256 in released_plugins()):
             base["dataset_sha256"] = setting.dataset.info.sha256
         work = {
             "dataset": {"name": setting.dataset.info.name, "params": canonical(setting.dataset.params),
@@ -158,7 +159,7 @@ class _Planner:
         own_training = _trains(setting.method)
         training = {**base, "scenario": _training_fields(setting.scenario, scenario)}
         if own_training:
-            training["method"] = method
+            training |= {"method": method, "scenario": scenario}  # its context shows it all of the scenario
         stages["train"] = self._task("train", training, {}, {**work, **(named if own_training else {})}, skip)
         unlearning = {"scenario": _unlearning_fields(scenario), "method": method}
         needs = {"train": stages["train"]}
@@ -198,7 +199,9 @@ class _Planner:
 def describe_plugin(choice: Choice) -> dict[str, Any]:
     """What of a plugin goes into keys."""
     info = choice.info
-    version: dict[str, Any] = {"version": info.version} if info.builtin else {"sha256": info.sha256}
+    # A file that was added to the package or changed since its release is known by its content alone.
+    released = info.builtin and info.sha256 in released_plugins()
+    version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
     return {"name": info.name, **version, "params": canonical(choice.params)}
 
 

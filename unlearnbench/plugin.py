@@ -127,6 +127,7 @@ class Phase:
         over: the set whose minibatches make a step; an epoch is one pass over it.
         other: whether each step also draws a minibatch of the other set.
         batch, other_batch: minibatch sizes; None is the whole set (of `over`), or `batch` (of the other).
+        other_passes: how often a step computes with the other minibatch, for counting samples.
         steps, epochs: the phase's length when the scenario's stop rule does not end it first. Give one of them; None
             for both leaves the length to the stop rule.
         lr, optimiser, clip: optimiser settings; clip is the largest gradient norm of a replica, None for no clipping.
@@ -139,6 +140,7 @@ class Phase:
     other: bool = False
     batch: int | None = 20
     other_batch: int | None = None
+    other_passes: int = 1
     steps: int | None = None
     epochs: int | None = None
     lr: float = 1e-3
@@ -257,6 +259,7 @@ class Evidence(NamedTuple):
     images: Tensor | None = None  # f32[T, s, C, H, W] or f32[n, C, H, W], in [0, 1]
     label_scores: Tensor | None = None  # f32[T, s, Y]
     membership: Tensor | None = None  # f32[T, c] or f32[n]: higher means more likely erased (or a member)
+    threshold: float | None = None  # membership above it is a yes; chosen without looking at the targets' truth
     subject: Literal["erased", "challenge"] = "erased"
     metrics: Mapping[str, float] = {}  # further numbers, by names of the metric catalogue
 

@@ -75,7 +75,8 @@ def request(
         folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
     try:
         sources = {file.absolute() for folder in folders for file in folder.glob("*.py")}
-        files = [suite.absolute(), *Path(__file__).parent.rglob("*.py"), *sources]
+        package = Path(__file__).parent
+        files = [suite.absolute(), package / "released.json", *package.rglob("*.py"), *sources]
         return Request(asked, _hashes(files), results.absolute())
     except OSError:
         return None

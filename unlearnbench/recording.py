@@ -22,13 +22,20 @@ def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
     return folder / f"{cell.key}{FAILED if failed else '.parquet'}"
 
 
-def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]], device: str, at: datetime) -> None:
+def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]]) -> None:
     """Record a cell from the values of its stages' artifacts (stage -> values)."""
     unlearn = stages["unlearn"]
-    common = {**_common(cell, device, at), "sizes": json.dumps(unlearn["sizes"]), "status": "ok"}
+    last = stages["attack" if cell.setting.attack else "unlearn"]["provenance"]
+    common = _common(cell, last["device"], datetime.fromisoformat(last["started_at"]))
+    common |= {"sizes": json.dumps(unlearn["sizes"]), "status": "ok"}
+    # Of the code that computed the numbers, which need not be the code that writes them down.
+    hashes = [last["plugin_sha256"][kind] for kind in ("method", "attack") if kind in last["plugin_sha256"]]
+    common |= {"git_sha": last["git_sha"], "git_dirty": last["git_dirty"], "versions": json.dumps(last["versions"]),
+               "plugin_sha256": "+".join(hashes)}  # fmt: skip
     common["train_seconds"] = stages["train"]["seconds"]
     common["unlearn_seconds"] = unlearn["unlearn_seconds"]
-    common["peak_bytes"] = max(values["peak_bytes"] for values in stages.values())
+    peaks = [values["peak_bytes"] for values in stages.values() if values["peak_bytes"] is not None]
+    common["peak_bytes"] = max(peaks, default=None)
     rows = []
     if cell.setting.attack is None:
         for name, (value, n) in unlearn["measures"].items():

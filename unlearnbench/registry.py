@@ -12,10 +12,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, get_args
@@ -109,6 +111,14 @@ class Registry:
             if name in self.of(other):
                 raise InputError(where, f"no {kind} is named '{name}'; that is the name of an existing {other}")
         raise InputError(where, f"unknown {kind} '{name}'{suggest(name, self.of(kind))}")
+
+
+@cache
+def released_plugins() -> frozenset[str]:
+    """SHA-256 of the plugin files whose numbers are known under their `version` (`released.json`, made with the golden
+    numbers of the tests)."""
+    manifest = Path(__file__).with_name("released.json")
+    return frozenset(json.loads(manifest.read_text(encoding="utf-8")).values())
 
 
 def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:

@@ -91,7 +91,7 @@ class ReplicaRun:
             self._leaves(phase)
             for erased, remaining in self._batches(phase):
                 self._gradient_step(phase, loss, erased, remaining, state)
-                if self._finish_step(erased, remaining):
+                if self._finish_step(phase, erased, remaining):
                     state = _select(state, self._kept)
                     self.optimiser.keep(self._kept)
                     self._leaves(phase)
@@ -107,7 +107,7 @@ class ReplicaRun:
                                  erased, remaining, None)  # fmt: skip
                 for name, value in new.items():
                     self.params[name].copy_(value.detach())
-                self._finish_step(erased, remaining)
+                self._finish_step(phase, erased, remaining)
             self._end()
         return Outcome(self.result, self.steps, self.samples)
 
@@ -163,9 +163,12 @@ class ReplicaRun:
             if len(self.alive) == 0:
                 return
 
-    def _finish_step(self, erased: Batch | None, remaining: Batch | None) -> bool:
+    def _finish_step(self, phase: Phase, erased: Batch | None, remaining: Batch | None) -> bool:
         """Count, watch, stop. True if some replicas were taken out, `_kept` says which stay."""
-        drawn = sum(batch.labels.shape[1] for batch in (erased, remaining) if batch is not None)
+        first, second = (erased, remaining) if phase.over == "erased" else (remaining, erased)
+        drawn = sum(
+            n * batch.labels.shape[1] for n, batch in ((1, first), (phase.other_passes, second)) if batch is not None
+        )
         self.steps[self.alive] += 1
         self.samples[self.alive] += drawn
         epoch, rest = divmod(self._step, self.over.steps_per_epoch)

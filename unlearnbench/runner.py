@@ -16,7 +16,7 @@ from unlearnbench.crew import Crew
 from unlearnbench.devices import describe, slots
 from unlearnbench.engine import EngineName
 from unlearnbench.errors import InputError
-from unlearnbench.lookup import check_writable, look_up, record_decided
+from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.plan import Cell, Plan, Task
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
@@ -71,7 +71,6 @@ class _Run:
         self.folder, self.errors = options.results / "records", options.results / "errors.log"
         self.store = Store(options.cache)
         self.values: dict[str, dict[str, Any]] = {}
-        self.started: dict[str, datetime] = {}
         self.attempts: dict[str, int] = defaultdict(lambda: 1)
         self.suspects: deque[Task] = deque()
         self.solitary = False
@@ -80,6 +79,7 @@ class _Run:
         found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
         self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
         slot_names = slots(self.options.device, self.options.jobs) if found.pending else []
+        check_data(found.pending, self.options.data_root)
         if found.pending:
             check_writable(self.folder, self.options.cache)
         try:
@@ -125,7 +125,6 @@ class _Run:
     def _step(self, crew: Crew) -> None:
         """Start what can start, then wait for something to end."""
         while crew.has_room and (task := self._next(crew.is_idle)) is not None:
-            self.started[task.key] = datetime.now(UTC)
             crew.submit(task)
         if crew.is_idle:  # what is left waits for an artifact that was lost and can't be had
             self._fail(self.schedule.first_waiting(), "what it needs was lost and could not be computed again")
@@ -190,9 +189,8 @@ class _Run:
             stages = {stage: self._values(key) for stage, key in cell.stages.items()}
             if not self._all_done(cell):
                 continue  # a damaged artifact, which is computed again
-            started = self.started.get(cell.last) or datetime.now(UTC)
             try:
-                recording.write_result(self.folder, cell, stages, self.hardware, started)
+                recording.write_result(self.folder, cell, stages)
             except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
                 self._record_failure(cell, f"record: {error_line(error)}")
                 recording.log(self.errors, f"{_name(self.tasks[cell.last])} {cell.last}", traceback.format_exc())

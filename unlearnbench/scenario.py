@@ -96,7 +96,9 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     erased, remaining = erased.to(train.labels.device), remaining.to(train.labels.device)
     sizes = {"train": len(erased) + len(remaining), "erased": len(erased), "remaining": len(remaining)}
     sizes["test"] = len(data.test)
-    targets = ErasureSets(pool, torch.cat([erased, remaining]), erased[None])
+    # Shuffled: a method that trains its own model must not know the erased images by their place.
+    members = _shuffled(torch.cat([erased, remaining]), seed, "members")
+    targets = ErasureSets(pool, members, erased[None])
     return World(pool, data.test, targets, {"remaining": remaining}, stamped_test, sizes, seed)
 
 
@@ -124,7 +126,7 @@ def _stamp_training(
     erased = torch.arange(len(train), len(pool), device=rows.device)
     if backdoor.clean_twins == "keep":
         # As the released code: D_r is a random (1 - EDR) part of all clean images, most twins among them.
-        return pool, erased, _shuffled(rows, seed)[: len(rows) - count]
+        return pool, erased, _shuffled(rows, seed, "remaining")[: len(rows) - count]
     left = len(base) - count
     if left < SMALLEST_BASE_CLASS_SHARE * len(base):
         raise InputError(
@@ -147,7 +149,7 @@ def _leak(data: ImageData, scenario: Scenario, seed: int) -> World:
     parts = _leak_parts(sizes, len(train), seed, train.labels.device)
     chosen = parts["candidates"][: scenario.targets * scenario.erased_count]
     erased = chosen.view(scenario.targets, scenario.erased_count)
-    holdout = matched(train.labels, erased, parts["spare"], seed, "holdout")
+    holdout = matched(train.labels, erased, parts["spare"], seed, "holdout", once=True)
     targets = ErasureSets(train, parts["target"], erased, holdout)
     recorded = {name: len(rows) for name, rows in parts.items()}
     recorded |= {"test": len(data.test), "erased": scenario.erased_count, "targets": scenario.targets}
@@ -174,33 +176,41 @@ def check_disjoint(parts: Mapping[str, Tensor]) -> None:
         raise AssertionError(f"the parts {', '.join(parts)} share images")
 
 
-def matched(labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int) -> Tensor:
+def matched(
+    labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False
+) -> Tensor:
     """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
+
+    No image is taken twice before its class has run out: that an image comes back would give it away as never-seen.
 
     Args:
         labels: i64[N] of the pool.
         erased: i64[n, s] rows.
         source: i64[m] rows to choose from.
+        once: refuse to take an image twice.
 
     Returns:
-        i64[n, s] rows of `source`; without repetition inside one erasure wherever a class has enough images.
+        i64[n, s] rows of `source`.
 
     Raises:
-        InputError: if `source` has no image of an erased class.
+        InputError: if `source` has no, or too few, images of an erased class.
     """
     generator = stream(seed, "matched", *purpose)
-    classes = labels.cpu().numpy()
-    choices = {int(c): source.cpu().numpy()[classes[source.cpu().numpy()] == c] for c in np.unique(classes)}
-    rows = erased.cpu().numpy()
+    classes, rows = labels.cpu().numpy(), erased.cpu().numpy()
+    options, wanted = source.cpu().numpy(), classes[rows]
     result = np.empty_like(rows)
-    for index, erasure in enumerate(rows):
-        wanted = classes[erasure]
-        for label in np.unique(wanted):
-            places = np.flatnonzero(wanted == label)
-            options = choices[int(label)]
-            if len(options) == 0:
-                raise InputError("scenario.leak.spare", f"no never-seen image of class {label} to compare with")
-            result[index, places] = generator.choice(options, len(places), replace=len(places) > len(options))
+    for label in np.unique(wanted):
+        own = options[classes[options] == label]
+        places = wanted == label
+        count = int(places.sum())
+        if len(own) == 0 or (once and len(own) < count):
+            raise InputError(
+                "scenario.leak.spare",
+                f"the targets erase {count} images of class {label} and {len(own)} never-seen ones are there to compare"
+                " with; enlarge spare or erase fewer",
+            )
+        passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
+        result[places] = np.concatenate(passes)[:count]
     return torch.from_numpy(result).to(erased.device)
 
 
@@ -240,36 +250,40 @@ def challenge(world: World, scenario: Scenario) -> Challenge:
     """Members and never-seen images for attacks on one model (the paper's Table 2), half of them held out.
 
     utility: remaining training images against test images, as the paper does. leak: the adversary's known members
-    against her pool, held out: candidates that no target erases against the spare images.
+    against her pool, held out: candidates that no target erases against spare images that no target is compared with,
+    so that neither attack's truth gives away the other's.
     """
+    most = scenario.attack_images
     if scenario.kind == "leak":
+        assert world.targets.holdout is not None
         used = scenario.targets * (scenario.erased_count or 0)
-        known = _pair(world.images("known"), world.images("pool"), scenario.attack_images)
-        hidden = _pair(world.pool.take(world.parts["candidates"][used:]), world.images("spare"), scenario.attack_images)
-        return Challenge(*known, *hidden)
-    order = _permutation(len(world.test), world.seed, "challenge").to(world.test.labels.device)
-    half = min(scenario.attack_images, len(world.test) // 2, len(world.parts["remaining"]) // 2)
+        taken = torch.zeros(len(world.pool), dtype=torch.bool, device=world.pool.labels.device)
+        taken[world.targets.holdout.flatten()] = True
+        unseen = world.parts["spare"][~taken[world.parts["spare"]]]
+        known = _pair(world, world.images("known"), world.images("pool"), most, "known")
+        members = world.pool.take(world.parts["candidates"][used:])
+        return Challenge(*known, *_pair(world, members, world.pool.take(unseen), most, "hidden"))
+    test = world.test.take(_permutation(len(world.test), world.seed, "challenge"))
     members = world.pool.take(world.parts["remaining"])
-    known = _pair(members.take(slice_rows(0, half)), world.test.take(order[:half]), half)
-    hidden = _pair(members.take(slice_rows(half, 2 * half)), world.test.take(order[half : 2 * half]), half)
-    return Challenge(*known, *hidden)
+    half = min(most, len(test) // 2, len(members) // 2)
+    first, second = torch.arange(half), torch.arange(half, 2 * half)
+    known = _pair(world, members.take(first), test.take(first), half, "known")
+    return Challenge(*known, *_pair(world, members.take(second), test.take(second), half, "hidden"))
 
 
-def slice_rows(first: int, last: int) -> Tensor:
-    return torch.arange(first, last)
-
-
-def _pair(members: Images, others: Images, most: int) -> tuple[Images, Tensor]:
+def _pair(world: World, members: Images, others: Images, most: int, purpose: str) -> tuple[Images, Tensor]:
+    """As many members as others, shuffled, and which are members."""
     count = min(len(members), len(others), most)
     if count < 2:
         raise InputError("scenario", "too few images for an attack on membership: enlarge leak.spare or lower targets")
-    chosen = [part.take(slice_rows(0, count)) for part in (members, others)]
+    chosen = [part.take(torch.arange(count)) for part in (members, others)]
     both = Images(*(torch.cat([getattr(p, name) for p in chosen]) for name in ("pixels", "labels", "ids")))
-    return both, torch.arange(2 * count) < count
+    order = _permutation(2 * count, world.seed, f"challenge {purpose}")
+    return both.take(order), order < count
 
 
-def _shuffled(rows: Tensor, seed: int) -> Tensor:
-    return rows[_permutation(len(rows), seed, "remaining").to(rows.device)]
+def _shuffled(rows: Tensor, seed: int, purpose: str) -> Tensor:
+    return rows[_permutation(len(rows), seed, purpose).to(rows.device)]
 
 
 def _permutation(count: int, seed: int, *purpose: str) -> Tensor:

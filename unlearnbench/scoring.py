@@ -68,7 +68,9 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
     if evidence.label_scores is not None:
         scores |= _labels(evidence.label_scores, truth)
     if evidence.membership is not None:
-        scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), truth)
+        scores |= _membership(
+            _checked("membership", evidence.membership, truth.membership.shape), evidence.threshold, truth
+        )
     for name, value in evidence.metrics.items():
         if name not in METRICS or not math.isfinite(value):
             raise EvidenceError(f"evidence.metrics: '{name}' = {value} is not a finite value of a known metric")
@@ -144,7 +146,7 @@ def _labels(label_scores: Tensor, truth: Truth) -> dict[str, Score]:
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
-def _membership(scores: Tensor, truth: Truth) -> dict[str, Score]:
+def _membership(scores: Tensor, threshold: float | None, truth: Truth) -> dict[str, Score]:
     """Over all candidates of all targets; candidates of one target are resampled together."""
     pairs = torch.stack([scores.flatten(), truth.membership.flatten().float()], 1).double().numpy()
     clusters = np.repeat(np.arange(scores.shape[0]), scores.shape[1]) if scores.shape[1] > 1 else None
@@ -166,7 +168,8 @@ def _membership(scores: Tensor, truth: Truth) -> dict[str, Score]:
     return {
         "auc": measure("auc", membership.auc),
         "balanced_accuracy": measure(
-            "balanced_accuracy", lambda s, m: membership.balanced_accuracy(s, m, threshold=0.5)
+            "balanced_accuracy",
+            lambda s, m: None if threshold is None else membership.balanced_accuracy(s, m, threshold),
         ),
         "tpr_at_1pct_fpr": measure("tpr_at_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.01)),
         "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),

@@ -88,7 +88,7 @@ class LeakSizes(Strict):
     target: int = Field(25_000, ge=20, description="images that the target model is trained on")
     known: int = Field(20_000, ge=10, description="those of `target` that the adversary holds (tier `same`)")
     pool: int = Field(30_000, ge=10, description="the adversary's own images, never seen by the target model")
-    validation: int = Field(4_000, ge=0, description="for choosing between attacks, never for scoring")
+    validation: int = Field(4_000, ge=0, description="kept back for choosing between attacks; none built in uses it")
     probe: int = Field(100, ge=1, description="images whose outputs the adversary compares before and after")
     spare: int = Field(900, ge=1, description="never-seen images that erased ones are compared with in scoring")
 

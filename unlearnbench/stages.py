@@ -3,10 +3,9 @@ task's key; nothing else passes from one to the next."""
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -36,9 +35,13 @@ class PluginError(Exception):
 
 def run_stage(task: Task, workplace: Workplace) -> Artifact:
     """Carry out one task; what it needs is in the workplace's store."""
-    started = time.perf_counter()
+    began, started = datetime.now(UTC), time.perf_counter()
+    if workplace.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(workplace.device)
     artifact = _STAGES[task.stage](task, workplace)
-    values = {**artifact.values, "seconds": time.perf_counter() - started, "peak_bytes": _peak(workplace.device)}
+    seconds = time.perf_counter() - started
+    values = {**artifact.values, "seconds": seconds, "peak_bytes": _peak(workplace.device),
+              "provenance": workplace.provenance(task, began)}  # fmt: skip
     return Artifact(artifact.tensors, values)
 
 
@@ -73,9 +76,11 @@ def _unlearn(task: Task, workplace: Workplace) -> Artifact:
     started = time.perf_counter()
     after = erase(method, before, world.targets, context)
     seconds = time.perf_counter() - started
-    measures = {name: [m.value, m.n] for name, m in evaluate(after, world, scenario).items()}
-    measures["gradient_steps"] = [float(context.steps.double().mean()), len(seeds)]
-    measures["samples_processed"] = [float(context.samples.double().mean()), len(seeds)]
+    measures = {name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario).items()}
+    # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
+    counted = method.reference or bool(context.steps.any())
+    for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
+        measures[name] = [float(counts.double().mean()) if counted else None, len(seeds)]
     tensors = {f"model.{name}": value[:1] for name, value in after.tensors.items()}
     if scenario.kind == "leak":
         tensors |= _observed(before, after, world.targets, world, "target").tensors
@@ -233,7 +238,7 @@ def _writes(sets: ErasureSets) -> tuple[int, ...]:
 
 def _check_finite(stack: Stack, what: str) -> None:
     for name, value in stack.tensors.items():
-        bad = ~torch.isfinite(value).flatten(1).all(1)
+        bad = ~torch.isfinite(value).reshape(len(value), -1).all(1)
         if bool(bad.any()):
             raise PluginError(f"{what} made {name} not finite in {int(bad.sum())} of {len(bad)} models")
 
@@ -242,11 +247,9 @@ def _described(value: Any) -> str:
     return f"{value.replicas} models" if isinstance(value, Stack) else type(value).__name__
 
 
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _peak(device: torch.device) -> int | None:
+    """Largest memory of this task; null on the CPU, where only that of the process's whole life is known."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 
 _STAGES: Mapping[str, Callable[[Task, Workplace], Artifact]] = {

@@ -48,11 +48,6 @@ class Stopper:
         if rule.rule == "match_holdout" and holdout is None:
             raise ValueError("stop rule match_holdout needs never-seen images")
 
-    @property
-    def watches(self) -> bool:
-        """Whether the rule looks at the models at all."""
-        return self.rule.rule in ("backdoor", "match_holdout")
-
     def done(self, predict: Predict, batch: Batch | None, epoch_ends: bool) -> Tensor:
         """bool[K]: which replicas have forgotten. `batch` is the step's minibatch of erased images, if it had one."""
         with torch.no_grad():

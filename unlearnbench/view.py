@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unlearnbench.erasures import Erasures
@@ -73,12 +74,12 @@ class AttackView:
     @property
     def auxiliary(self) -> Images:
         """The adversary's own images, never seen by the target model."""
-        return self._own("auxiliary images", lambda: self._world.images("pool") if self._leak else None)
+        return _anonymous(self._own("auxiliary images", lambda: self._world.images("pool") if self._leak else None))
 
     @property
     def probe(self) -> Images:
         """The images whose outputs updates are made of."""
-        return self._own("probe images", lambda: self._world.images("probe") if self._leak else None)
+        return _anonymous(self._own("probe images", lambda: self._world.images("probe") if self._leak else None))
 
     # --- outputs ----------------------------------------------------------------------------------------------------
 
@@ -110,11 +111,11 @@ class AttackView:
     def known(self) -> tuple[Images, Tensor]:
         """Images whose membership the adversary knows, bool[n]."""
         challenge = self._members()
-        return challenge.known, challenge.known_membership
+        return _anonymous(challenge.known), challenge.known_membership
 
     def challenge(self) -> Images:
         """Images whose membership is to be inferred."""
-        return self._members().hidden
+        return _anonymous(self._members().hidden)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -136,3 +137,8 @@ class AttackView:
         if value is None:
             raise AccessError(f"{what}: there are none in this experiment")
         return value
+
+
+def _anonymous(images: Images) -> Images:
+    """Without ids: they would tell training images from test images."""
+    return Images(images.pixels, images.labels, torch.full_like(images.ids, -1))

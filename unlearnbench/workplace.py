@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from unlearnbench.devices import describe
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
 from unlearnbench.seeding import derive
@@ -71,6 +74,17 @@ class Workplace:
         if artifact is None:
             raise MissingArtifactError(key, self.store.root)
         return artifact
+
+    def provenance(self, task: Task, began: datetime) -> dict[str, Any]:
+        """What a task's numbers come from, stored with them: a record may be written much later by other code."""
+        commit, dirty = git_state()
+        plugins = {
+            kind: registered[task.work[kind]["name"]].sha256
+            for kind, registered in (("method", self.registry.methods), ("attack", self.registry.attacks))
+            if kind in task.work
+        }
+        return {"git_sha": commit, "git_dirty": dirty, "versions": versions(), "device": describe(str(self.device)),
+                "started_at": began.isoformat(), "plugin_sha256": plugins}  # fmt: skip
 
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
         cls = plugins[chosen["name"]].cls

@@ -68,14 +68,14 @@ _ALL = (
     _utility("backdoor_accuracy", "stamped training images classified as the backdoor's target", "lower"),
     _utility("backdoor_success", "stamped test images of the base class classified as the target", "lower"),
     _utility("backdoor_success_any", "stamped test images of all classes but the target classified as it", "lower"),
-    _utility("forgot", "share of erasures that reached the scenario's forgetting criterion"),
+    _utility("forgot", "1 if the erasures reached the scenario's forgetting criterion; share of seeds"),
     _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
     # What it cost.
     _cost("unlearn_seconds", "s", "time of one erasure: one replica, nothing else running, median of 5"),
     _cost("train_seconds", "s", "time of training the original"),
     _cost("gradient_steps", "steps", "optimiser steps of one erasure"),
     _cost("samples_processed", "images", "images whose gradient one erasure computed, repetitions counted"),
-    # Reconstruction of the erased images.
+    # Reconstruction of the erased images, or of the attacked ones.
     _privacy("mse", "per pixel", "higher", "mean squared error of reconstructions", "mse_mean_image"),
     _privacy("sse", "per image", "higher", "summed squared error of reconstructions", "sse_mean_image"),
     _privacy("mse_batch20", "per batch", "higher", "reconstruction error on the paper's scale: 20 images summed"),
@@ -87,10 +87,10 @@ _ALL = (
     _privacy("label_accuracy", "share", "lower", "labels of erased images inferred", "label_accuracy_majority"),
     _info("nearest_sse", "per image", "SSE of the nearest adversary's image: an oracle that sees the erased image"),
     # Membership in the erased set.
-    _privacy("auc", "share", "lower", "area under the ROC curve of telling erased from never-seen images", 0.5),
+    _privacy("auc", "share", "lower", "area under the ROC curve: erased (or member) against never-seen images", 0.5),
     _privacy("balanced_accuracy", "share", "lower", "mean of true positive and true negative rate", 0.5),
-    _privacy("tpr_at_1pct_fpr", "share", "lower", "erased images found at 1 % false alarms", 0.01),
-    _privacy("tpr_at_0_1pct_fpr", "share", "lower", "erased images found at 0.1 % false alarms", 0.001),
+    _privacy("tpr_at_1pct_fpr", "share", "lower", "erased (or member) images found at 1 % false alarms", 0.01),
+    _privacy("tpr_at_0_1pct_fpr", "share", "lower", "erased (or member) images found at 0.1 % false alarms", 0.001),
     _privacy(
         "auc_on_attack_training_data", "share", "lower", "AUC on the data the attack was fitted to (Table 2)", 0.5
     ),
