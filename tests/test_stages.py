@@ -1,11 +1,21 @@
 """The contract that a method's result is held to."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from small_worlds import SEEDS, context, erasures, trained, utility
+from small_worlds import SEEDS, blobs, context, erasures, image_data, leak, trained, utility
 
-from unlearnbench.plugin import Method
+from unlearnbench.context import Context
+from unlearnbench.evaluation import evaluate
+from unlearnbench.plugin import ImageData, Method
+from unlearnbench.registry import discover
+from unlearnbench.scenario import build_world
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import LeakSizes, Network, StopRule, Training
 from unlearnbench.stages import PluginError, erase
+
+LARGE = LeakSizes(target=160, known=90, pool=100, validation=0, probe=10, spare=130)
 
 
 def erased_by(method, count=3):
@@ -63,3 +73,53 @@ def test_a_method_that_keeps_the_contract_passes():
 def test_a_method_that_breaks_the_contract_fails_with_what_it_did(method, message):
     with pytest.raises(PluginError, match=message):
         erased_by(method)
+
+
+def test_a_resnet_passes_from_training_to_evaluation():
+    """Its batch normalisation counts batches in a number without dimensions."""
+    shape = (3, 8, 8)
+    network, training = Network(name="resnet18", latent=3, hidden=4), Training(epochs=1, batch=20)
+    scenario = utility(network=network, training=training, stop=StopRule(steps=1))
+    pool = blobs(40, shape=shape)
+    nothing = ErasureSets(pool, torch.arange(40), torch.empty(1, 0, dtype=torch.int64))
+    before = Context(scenario, [1], shape, 4).train(nothing)
+    world = build_world(image_data(40, 20, shape), scenario, 1, torch.device("cpu"))
+    crfu = discover().methods["crfu"].cls()
+    after = erase(crfu, before, world.targets, Context(scenario, [2], shape, 4))
+    assert 0 <= evaluate(before, after, world, scenario)["accuracy"].value <= 1
+
+
+@pytest.fixture(scope="module", params=["leak", "utility"])
+def overfitted(request):
+    """A world without a backdoor and an original that knows its members by heart: nobody could guess the labels."""
+    changes = {"training": Training(epochs=100, batch=8, lr=3e-3), "network": Network(hidden=48, latent=12)}
+    scenario = utility(erased_count=40, train_size=160, **changes)
+    if request.param == "leak":
+        scenario = leak(erased_count=10, targets=6, leak=LARGE, **changes)
+    data = image_data(400, 200)
+    generator = torch.Generator().manual_seed(1)
+    parts = (replace(part, labels=torch.randint(0, 4, part.labels.shape, generator=generator)) for part in data[:2])
+    world = build_world(ImageData(*parts, 4), scenario, 3, torch.device("cpu"))
+    sets = ErasureSets(world.pool, world.targets.members, torch.empty(1, 0, dtype=torch.int64))
+    return scenario, world, context(scenario, [5], torch.float32).train(sets)
+
+
+def forgot(overfitted, after):
+    scenario, world, before = overfitted
+    return evaluate(before, after.expand(world.targets.replicas), world, scenario)["forgot"].value
+
+
+def test_a_method_that_does_nothing_did_not_forget(overfitted):
+    assert forgot(overfitted, overfitted[2]) == 0
+
+
+def test_a_model_that_never_saw_the_erased_images_forgot_them(overfitted):
+    scenario, world, _ = overfitted
+    seeds = list(range(world.targets.replicas))
+    assert forgot(overfitted, context(scenario, seeds, torch.float32).train(world.targets)) == 1
+
+
+def test_without_an_advantage_of_members_forgetting_is_unknown(overfitted):
+    scenario, world, before = overfitted
+    clueless = before.apply(torch.zeros_like)
+    assert evaluate(clueless, clueless.expand(world.targets.replicas), world, scenario)["forgot"].value is None

@@ -18,6 +18,7 @@ from unlearnbench.stack import Functional, Stack
 # Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
 LEAK_IMAGES = 2_000
 REMAINING_IMAGES = 10_000
+ROUNDING = 1e-6  # of mean losses
 MODELS = 32  # evaluated at a time
 
 
@@ -118,7 +119,7 @@ def _forgot(correct: Tensor, before: Stack, after: Stack, world: World, scenario
     if scenario.backdoor is not None:
         return Measure(float(correct.float().mean() < scenario.stop.threshold), correct.numel())
     advantage = _advantage(before, world)
-    if not advantage > 0:
+    if not advantage > ROUNDING:
         return Measure(None, correct.numel())
     return Measure(float(_advantage(after, world) <= advantage / 2), correct.numel())
 

@@ -1,0 +1,43 @@
+"""What is wrong with data or scenarios is said before any work, and nothing is written."""
+
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.cli import main
+
+SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "what"),
+    [
+        ("leak.target=5000", "experiments.leak.scenario.leak", "the dataset has 1437"),
+        ("erased_ratio=0.5", "experiments.utility.scenario.erased_ratio", "stamps 718 images of class 1"),
+    ],
+)
+def test_a_scenario_that_does_not_fit_the_data_is_bad_input(tmp_path, capsys, override, place, what):
+    experiment = place.split(".")[1]
+    code = main(["run", SUITE, "-e", experiment, "--set", override, "--results", str(tmp_path / "r"),
+                 "--cache", str(tmp_path / "c")])  # fmt: skip
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.out == ""
+    assert f"error: quickstart:{place} (dataset digits): " in said.err
+    assert what in said.err
+    assert len(said.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_data_is_bad_input_and_no_failed_cell(tmp_path, capsys):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{part}-ubyte.gz").write_bytes(b"cut short")
+    paper = str(Path(SUITE).with_name("paper.yaml"))
+    code = main(["run", paper, "-e", "table3", "-d", "mnist", "--data", str(tmp_path / "data"),
+                 "--results", str(tmp_path / "r"), "--cache", str(tmp_path / "c")])  # fmt: skip
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert "train-images-idx3-ubyte.gz: " in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
