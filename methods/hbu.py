@@ -59,7 +59,10 @@ class Hbu(TransformMethod):
             return erased.mean(F.cross_entropy(logits, erased.labels, reduction="none"))
 
         curvature = gauss_newton(lambda values: model.with_params(values)(remaining.images), params, remaining)
-        damped = lambda vector: axpy(self.params.damping, vector, curvature(vector))  # noqa: E731
+
+        def damped(vector: Vector) -> Vector:
+            return axpy(self.params.damping, vector, curvature(vector))
+
         direction = conjugate_gradients(damped, grad(erased_loss)(params), self.params.solver_steps)
         # Means to sums: both sides of the equation are divided by the number of remaining images.
         length = self.params.step * models.erased_size / models.remaining_size

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
 from unlearnbench.registry import BrokenPlugin, Kind, PluginInfo, Registry
-from unlearnbench.settings import Params, Strict
+from unlearnbench.settings import PluginParams, Strict
 
 
 class Inner(Strict):
@@ -36,7 +36,7 @@ class Fading(Method):
 
 
 class Guess(Attack):
-    class Params(Params):
+    class Params(PluginParams):
         shadows: int = Field(8, ge=1)
 
     @property
@@ -64,7 +64,7 @@ class Small(Dataset):
 class Plain(Small):
     defaults: ClassVar[Mapping[str, Any]] = {}
 
-    class Params(Params):
+    class Params(PluginParams):
         path: str = "here"
 
 

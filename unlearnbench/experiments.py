@@ -14,7 +14,7 @@ from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.printing import one_line
 from unlearnbench.registry import Kind, PluginInfo, Registry
 from unlearnbench.selection import Filter
-from unlearnbench.settings import Params, Scenario, Strict
+from unlearnbench.settings import PluginParams, Scenario, Strict
 from unlearnbench.validation import Keys, check, key_path, within
 
 REFERENCES = ("original", "retrain")  # leaks are reported relative to them
@@ -44,7 +44,7 @@ class Choice:
     """A plugin with its parameters; `id` shows those that differ from the defaults: ``crfu[beta_u=1]``."""
 
     info: PluginInfo
-    params: Params
+    params: PluginParams
     id: str
 
 

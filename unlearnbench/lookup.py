@@ -77,7 +77,7 @@ def _check_group(cells: list[Cell], data_root: Path) -> None:
     import torch
 
     from unlearnbench.scenario import build_world
-    from unlearnbench.seeding import derive
+    from unlearnbench.seeding import repetition_seed
 
     choice = cells[0].setting.dataset
     try:
@@ -90,7 +90,7 @@ def _check_group(cells: list[Cell], data_root: Path) -> None:
         raise InputError(choice.id, f"can't be loaded: {error_line(error)}") from error
     for cell in cells:
         setting = cell.setting
-        seed = derive(setting.suite_seed, choice.id, setting.seed)
+        seed = repetition_seed(setting.suite_seed, choice.id, setting.seed)
         try:
             build_world(data, setting.scenario, seed, torch.device("cpu"))
         except InputError as error:

@@ -1,4 +1,4 @@
-"""Ranks within one table of contenders: who is significantly better than whom (PROTOCOL.md section 11, rule 9)."""
+"""Ranks within one table of contenders: who is significantly better than whom (docs/protocol.md section 11, rule 9)."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def _only_plugin(module: ModuleType) -> type[Plugin]:
 def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
     """The plugin's entry in the registry; raises _NotAPluginError where the class breaks a rule."""
     from unlearnbench.plugin import Attack, Dataset, Method, Plugin
-    from unlearnbench.settings import Params
+    from unlearnbench.settings import PluginParams
 
     if not (inspect.isclass(cls) and issubclass(cls, Plugin)) or inspect.isabstract(cls):
         raise _NotAPluginError("not a concrete subclass of Method, Attack or Dataset")
@@ -266,8 +266,8 @@ def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
         raise _NotAPluginError(f"class {cls.__name__} is no {candidate.kind or 'method, attack or dataset'}")
     if not NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
-    if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
-        raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.settings.Params")
+    if not (inspect.isclass(cls.Params) and issubclass(cls.Params, PluginParams)):
+        raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.settings.PluginParams")
     cls.Params.model_rebuild()  # an annotation that can't be resolved shows now, not in the middle of a run
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")

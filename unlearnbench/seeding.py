@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import torch
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -23,6 +22,12 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive(seed, *names)))
 
 
-def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """An independent CPU torch generator for a named purpose."""
-    return torch.Generator().manual_seed(derive(seed, *names))
+def repetition_seed(suite_seed: int, dataset: str, repetition: int) -> int:
+    """The seed that everything in one repetition on one dataset is derived from.
+
+    It knows nothing of the method, so that contenders are compared on the same sets, originals and targets.
+
+    Args:
+        dataset: the dataset's id, its parameters included.
+    """
+    return derive(suite_seed, dataset, repetition)

@@ -1,7 +1,7 @@
 """The settings of a cell as frozen pydantic models: plain values, no tensors, no torch.
 
 Rules that hold between fields are checked here, so that a suite with an impossible scenario is refused
-before any work starts. PROTOCOL.md's numbers are the defaults.
+before any work starts. docs/protocol.md's numbers are the defaults.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ class Strict(BaseModel):
 
 class PluginParams(Strict):
     """Base class of a plugin's parameters: say meaning and unit in each field's description."""
-
-
-Params = PluginParams
 
 
 class Backdoor(Strict):

@@ -18,7 +18,7 @@ from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Method
 from unlearnbench.scenario import World, challenge, shadow_sets
 from unlearnbench.scoring import Truth, as_json, score
-from unlearnbench.seeding import derive
+from unlearnbench.seeding import derive, repetition_seed
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
@@ -223,11 +223,8 @@ def _context(task: Task, workplace: Workplace, world: World, seeds: list[int]) -
 
 def _seed(task: Task, *names: str | int) -> int:
     """From suite seed, dataset, repetition and stage, never from the method: comparisons are paired."""
-    return derive(base_seed(task.work), *names)
-
-
-def base_seed(work: Mapping[str, Any]) -> int:
-    return derive(work["suite_seed"], work["dataset"]["id"], work["seed"])
+    work = task.work
+    return derive(repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"]), *names)
 
 
 def _writes(sets: ErasureSets) -> tuple[int, ...]:

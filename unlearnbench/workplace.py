@@ -17,7 +17,7 @@ from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
-from unlearnbench.seeding import derive
+from unlearnbench.seeding import repetition_seed
 from unlearnbench.settings import Scenario
 from unlearnbench.store import Artifact, Store
 
@@ -63,10 +63,10 @@ class Workplace:
     def world(self, task: Task) -> World:
         """The task's sets, drawn once."""
         work = task.work
-        seed = derive(work["suite_seed"], work["dataset"]["id"], work["seed"])
+        seed = repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"])
         key = ("world", work["dataset"], work["scenario"], seed, str(self.device))
-        make = lambda: build_world(self.data(task), self.scenario(task), seed, self.device)  # noqa: E731
-        return cast(World, self._once(key, make))
+        world = self._once(key, lambda: build_world(self.data(task), self.scenario(task), seed, self.device))
+        return cast(World, world)
 
     def artifact(self, key: str) -> Artifact:
         """A stored result; raises MissingArtifactError or CorruptArtifactError."""

@@ -16,14 +16,14 @@ from unlearnbench.datasets._locate import damaged, inside, missing, prepare_hint
 from unlearnbench.datasets._parquet import read_rows, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.settings import Params
+from unlearnbench.settings import PluginParams
 from unlearnbench.torchvision_import import import_torchvision
 
 _FOLDER = "cifar-10-batches-py"
 _FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 
-class Cifar10Params(Params):
+class Cifar10Params(PluginParams):
     """Which copy of CIFAR-10 is read."""
 
     source: Literal["auto", "torchvision", "parquet"] = Field(

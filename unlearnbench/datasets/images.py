@@ -17,10 +17,10 @@ from unlearnbench.datasets._locate import inside, missing
 from unlearnbench.datasets._parquet import Rows, read_rows, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.settings import Params
+from unlearnbench.settings import PluginParams
 
 
-class ImagesParams(Params):
+class ImagesParams(PluginParams):
     """Where the images are and what they are made into."""
 
     path: str = Field(

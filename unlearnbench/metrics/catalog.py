@@ -1,6 +1,6 @@
 """What each metric means, which way is good and what a trivial attacker would get.
 
-Every name that may stand in a record's `metric` column is here; PROTOCOL.md section 11 has the reasons.
+Every name that may stand in a record's `metric` column is here; docs/protocol.md section 11 has the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Intervals and tests: over seeds Student t, within a seed the bootstrap (PROTOCOL.md section 11, rule 9).
+"""Intervals and tests: over seeds Student t, within a seed the bootstrap (docs/protocol.md section 11, rule 9).
 
 Three to five seeds are few: a percentile bootstrap over them covers 74 to 83 % instead of 95 %, Student t covers
 what it says for normal values. The array functions take many groups at once; the others are one group of those.
