@@ -1,19 +1,16 @@
 """HBU: Hessian-based unlearning, iterated damped Newton steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad
 from torch.nn import functional as F
 
 from unlearnbench.context import Context
+from unlearnbench.curvature import TINY, Vector, axpy, conjugate_gradients, dot, gauss_newton
 from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
 from unlearnbench.settings import PluginParams
-
-Vector = dict[str, Tensor]
-TINY = torch.finfo(torch.float32).tiny
 
 
 class Hbu(TransformMethod):
@@ -68,50 +65,3 @@ class Hbu(TransformMethod):
         length = self.params.step * models.erased_size / models.remaining_size
         size = length * dot(direction, direction).sqrt()
         return axpy(length * (self.params.radius / size.clamp_min(TINY)).clamp(max=1.0), direction, params)
-
-
-def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batch) -> Callable[[Vector], Vector]:
-    """v -> G v, with G = mean J' (diag p - p p') J of the cross-entropy over a batch; never negative."""
-    output, pull_back = vjp(logits, params)  # type: ignore[misc] # two values without has_aux
-    p = output.softmax(-1)
-    share = (batch.weight / batch.weight.sum())[:, None]
-
-    def product(vector: Vector) -> Vector:
-        _, change = jvp(logits, (params,), (vector,))  # type: ignore[misc] # likewise
-        curved = p * change - p * (p * change).sum(-1, keepdim=True)
-        (result,) = pull_back(share * curved)
-        return dict(result)
-
-    return product
-
-
-def conjugate_gradients(product: Callable[[Vector], Vector], right: Vector, steps: int) -> Vector:
-    """Solve A x = right for a positive A in a fixed number of steps (no branch, so it runs under vmap)."""
-    solution = {name: torch.zeros_like(value) for name, value in right.items()}
-    residual, direction = dict(right), dict(right)
-    square = dot(residual, residual)
-    before: list[tuple[Vector, Tensor]] = []
-    for _ in range(steps):
-        image = product(direction)
-        # A residual of zero is a solution: nothing more is added.
-        length = square / dot(direction, image).clamp_min(TINY)
-        solution = axpy(length, direction, solution)
-        before.append((residual, square))
-        residual = axpy(-length, image, residual)
-        # Rounding turns residuals back towards earlier ones, and the solution into partly rounding: keep them apart.
-        for earlier, its_square in before:
-            residual = axpy(-dot(earlier, residual) / its_square.clamp_min(TINY), earlier, residual)
-        following = dot(residual, residual)
-        direction = axpy(following / square.clamp_min(TINY), direction, residual)
-        square = following
-    return solution
-
-
-def axpy(factor: Tensor | float, first: Vector, second: Vector) -> Vector:
-    """factor * first + second, by name."""
-    return {name: factor * first[name] + second[name] for name in second}
-
-
-def dot(first: Vector, second: Vector) -> Tensor:
-    """Inner product over all names."""
-    return torch.stack([(first[name] * second[name]).sum() for name in first]).sum()

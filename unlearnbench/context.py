@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from unlearnbench.models import information_bottleneck
 from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod
@@ -15,7 +17,7 @@ from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
-from unlearnbench.training import InformationBottleneckLoss, training_phase
+from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Context:
         classes: Y.
         watch: called at the end of each epoch of unlearning, for trajectories.
         steps, samples: i64[K], gradient steps and images processed so far, per replica.
+        recorded: f64[K] of every metric that the method itself has measured.
     """
 
     scenario: Scenario
@@ -40,6 +43,7 @@ class Context:
     watch: Watch | None = None
     steps: Tensor = field(init=False)
     samples: Tensor = field(init=False)
+    recorded: dict[str, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.steps = torch.zeros(len(self.seeds), dtype=torch.int64)
@@ -58,42 +62,63 @@ class Context:
         lr, batch = (getattr(params, name, None) for name in ("lr", "batch"))
         return Phase(lr=lr or training.lr, batch=batch or training.batch, clip=training.clip)
 
-    def minimise(self, method: LossMethod, before: Stack, sets: ErasureSets) -> Stack:
-        """Run the phases of a loss method on every replica."""
+    def fresh(self) -> Stack:
+        """Freshly initialised models of the scenario's architecture, one per replica, from their seeds."""
+        return Stack.of([self.build(derive(seed, "init")) for seed in self.seeds]).to(self.device, self.dtype)
+
+    def minimise(
+        self, method: LossMethod, before: Stack, sets: ErasureSets, state: Any = None, training: bool = False
+    ) -> Stack:
+        """Run the phases of a loss method on every replica.
+
+        Args:
+            state: a tensor or tree with a leading replica dimension, in place of what the method's `prepare` makes.
+            training: whether layers such as batch normalisation are in train mode.
+        """
         phases = method.phases(self)
-        return self._chunks(before, sets, lambda run: run.minimise(method, phases))
+
+        def work(run: ReplicaRun, replicas: slice) -> Outcome:
+            return run.minimise(method, phases, tree_map_only(Tensor, lambda value: value[replicas], state))
+
+        return self._chunks(before, sets, work, training)
 
     def transform(self, method: TransformMethod, before: Stack, sets: ErasureSets) -> Stack:
         """Run the phases of a transform method on every replica."""
         phases = method.phases(self)
-        return self._chunks(before, sets, lambda run: run.transform(method, phases))
+        return self._chunks(before, sets, lambda run, _: run.transform(method, phases))
+
+    def record(self, metric: str, values: Tensor) -> None:
+        """Add a metric of the catalogue to the records, one finite value per replica, f32[K]."""
+        if values.shape != (len(self.seeds),):
+            raise ValueError(f"{metric}: one value per replica, not {tuple(values.shape)} for {len(self.seeds)}")
+        self.recorded[metric] = values.detach().double().cpu()
 
     def looped(self, method: Method, before: Stack, sets: ErasureSets) -> Stack:
         """`method.unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
         after = []
         for k in range(sets.replicas):
-            model = before.module(0 if before.replicas == 1 else k)
-            after.append(Stack.of([method.unlearn(model, sets.splits(k), self._single(k))]))
+            model, single = before.module(0 if before.replicas == 1 else k), self._single(k)
+            after.append(Stack.of([method.unlearn(model, sets.splits(k), single)]))
+            for metric, value in single.recorded.items():
+                self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
         return concatenate(after)
 
     def train(self, sets: ErasureSets) -> Stack:
         """The shared trainer: fresh models from the seeds, trained on each replica's remaining set (Eq. 2)."""
         training = self.scenario.training
-        method = InformationBottleneckLoss(self.scenario.beta, training.kl_reduction)
-        phases = [training_phase(training)]
-
-        def fresh(first: int, last: int) -> Stack:
-            return Stack.of([self.build(derive(seed, "init")) for seed in self.seeds[first:last]])
-
-        return self._chunks(fresh, sets, lambda run: run.minimise(method, phases), training=True)
+        if training.optimiser == "newton":
+            newton = NewtonTraining(training)
+            return self._chunks(self.fresh(), sets, lambda run, _: run.transform(newton, newton.phases(self)))
+        method, phases = InformationBottleneckLoss(self.scenario.beta, training), [training_phase(training)]
+        return self._chunks(self.fresh(), sets, lambda run, _: run.minimise(method, phases), training=True)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _chunks(
         self,
-        before: Stack | Callable[[int, int], Stack],
+        before: Stack,
         sets: ErasureSets,
-        work: Callable[[ReplicaRun], Outcome],
+        work: Callable[[ReplicaRun, slice], Outcome],
         training: bool = False,
     ) -> Stack:
         """At most `scenario.replicas` at a time. Their number is part of the key, so that the chunks never depend on
@@ -103,16 +128,15 @@ class Context:
         after = []
         for first in range(0, sets.replicas, self.scenario.replicas):
             last = min(first + self.scenario.replicas, sets.replicas)
-            start = before.take(first, last) if isinstance(before, Stack) else before(first, last)
             run = ReplicaRun(
-                start.to(self.device, self.dtype),
+                before.take(first, last).to(self.device, self.dtype),
                 sets.take(first, last),
                 self.seeds[first:last],
                 self.scenario,
                 training,
                 None if training else self.watch,
             )
-            outcome = work(run)
+            outcome = work(run, slice(first, last))
             self.steps[first:last] += outcome.steps
             self.samples[first:last] += outcome.samples
             after.append(outcome.stack)

@@ -157,6 +157,7 @@ def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measu
     base = others.take((others.labels == scenario.backdoor.base).nonzero().flatten())
     return {
         "target_class_accuracy": _accuracy(after, of_target),
+        "other_classes_accuracy": _accuracy(after, world.test.take((world.test.labels != target).nonzero().flatten())),
         "backdoor_success": _share(after, base, target),
         "backdoor_success_any": _share(after, others, target),
     }

@@ -61,6 +61,12 @@ class Inquiry:
         attack = self._instance(choice)
         return cast("Access", self.once("access", lambda: _ask(choice, "access", lambda: _access(attack)), choice))
 
+    def own_original(self, choice: Choice) -> bool:
+        """Whether a method trains an original of its own."""
+        method = self._instance(choice)
+        ask = lambda: _ask(choice, "own_original", lambda: bool(method.own_original))  # noqa: E731
+        return cast("bool", self.once("own_original", ask, choice))
+
     def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
         for choice in choices:

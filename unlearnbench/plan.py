@@ -26,7 +26,7 @@ from unlearnbench.suite import Setting
 Stage = Literal["train", "unlearn", "shadows", "attack"]
 
 # Raise one whenever the stage's results change.
-STAGE_VERSIONS: Mapping[Stage, int] = {"train": 1, "unlearn": 1, "shadows": 1, "attack": 1}
+STAGE_VERSIONS: Mapping[Stage, int] = {"train": 1, "unlearn": 2, "shadows": 1, "attack": 1}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class _Planner:
         }  # fmt: skip
         named = {"method": {"name": setting.method.info.name, "params": canonical(setting.method.params)}}
         stages: dict[str, str] = {}
-        own_training = _trains(setting.method)
+        own_training = ask.own_original(setting.method)
         training = {**base, "scenario": _training_fields(setting.scenario, scenario)}
         if own_training:
             training |= {"method": method, "scenario": scenario}  # its context shows it all of the scenario
@@ -207,7 +207,7 @@ def describe_plugin(choice: Choice) -> dict[str, Any]:
 
 def _training_fields(scenario: Scenario, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What training depends on. Without a backdoor the erased set makes no difference to it."""
-    names = ["kind", "beta", "network", "training", "train_size", "leak", "backdoor"]
+    names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
     if scenario.backdoor is not None:
         names += ["erased_ratio", "erased_count"]
     return {name: fields[name] for name in names}
@@ -215,13 +215,6 @@ def _training_fields(scenario: Scenario, fields: Mapping[str, Any]) -> dict[str,
 
 def _unlearning_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != "attack_images"}
-
-
-def _trains(choice: Choice) -> bool:
-    """Whether a method trains its own original."""
-    from unlearnbench.plugin import Method
-
-    return choice.info.cls.train is not Method.train  # type: ignore[attr-defined]
 
 
 def _hash(inputs: Any) -> str:

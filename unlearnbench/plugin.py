@@ -160,6 +160,15 @@ class Method(Plugin, ABC):
 
     reference: ClassVar[bool] = False  # shown unranked: original, retrain and the other references
 
+    @property
+    def own_original(self) -> bool:
+        """Whether `train` makes an original of this method's own, which no other method shares."""
+        return type(self).train is not Method.train
+
+    def build(self, context: Context) -> nn.Module:
+        """A model of the architecture that `train` returns, its values of no matter: it has `encode` and `classify`."""
+        return context.build(0)
+
     def train(self, data: Images, context: Context) -> nn.Module | None:
         """The original model, or None for the shared trainer. It sees plain images, never what will be erased."""
         return None

@@ -81,11 +81,11 @@ class ReplicaRun:
 
     # --- the two kinds of method ------------------------------------------------------------------------------------
 
-    def minimise(self, method: LossMethod, phases: Sequence[Phase]) -> Outcome:
-        """Minimise the method's loss, phase after phase."""
+    def minimise(self, method: LossMethod, phases: Sequence[Phase], given: Any = None) -> Outcome:
+        """Minimise the method's loss, phase after phase; `given` is state [K, ...] in place of what it prepares."""
         for number, phase in enumerate(phases):
             self._start(number, phase)
-            state = self._prepare(method)
+            state = self._prepare(method) if given is None else given
             loss = phase.loss or method.loss
             self.optimiser = optimiser(phase.optimiser, phase.lr)
             self._leaves(phase)

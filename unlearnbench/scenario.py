@@ -39,7 +39,8 @@ class World:
 
     Attributes:
         pool: training images and, with a backdoor, their stamped copies behind them.
-        test: test images: utility only; in a leak experiment no attack touches them.
+        test: test images, or the validation images in their place: utility only; in a leak experiment no attack
+            touches them.
         targets: T erasures, with class-matched never-seen images as `holdout` in leak experiments.
         parts: leak: rows of target, known, candidates, pool, validation, probe, spare.
         stamped_test: all test images, stamped, with their true labels.
@@ -80,10 +81,15 @@ def build_world(data: ImageData, scenario: Scenario, seed: int, device: torch.de
 
 def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     train = data.train
-    rows = _permutation(len(train), seed, "train")
+    rows, test, measured_on = _permutation(len(train), seed, "train"), data.test, "test"
+    if scenario.validation is not None:
+        if scenario.validation >= len(train):
+            raise InputError("scenario.validation", f"{scenario.validation} of {len(train)} training images")
+        cut = len(rows) - scenario.validation
+        rows, test, measured_on = rows[:cut], train.take(rows[cut:].to(train.labels.device)), "validation"
     if scenario.train_size is not None:
-        if scenario.train_size > len(train):
-            raise InputError("scenario.train_size", f"{scenario.train_size} of {len(train)} training images")
+        if scenario.train_size > len(rows):
+            raise InputError("scenario.train_size", f"{scenario.train_size} of {len(rows)} training images")
         rows = rows[: scenario.train_size]
     count = scenario.erased_count or round(scenario.erased_ratio * len(rows))  # type: ignore[operator]
     if not 1 <= count < len(rows):
@@ -92,14 +98,14 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     if scenario.backdoor is not None:
         pool, erased, remaining = _stamp_training(train, rows, count, scenario.backdoor, seed)
         spot = place(train.pixels, scenario.backdoor)
-        stamped_test = Images(stamp(data.test.pixels, spot, scenario.backdoor.size), data.test.labels, data.test.ids)
+        stamped_test = Images(stamp(test.pixels, spot, scenario.backdoor.size), test.labels, test.ids)
     erased, remaining = erased.to(train.labels.device), remaining.to(train.labels.device)
     sizes = {"train": len(erased) + len(remaining), "erased": len(erased), "remaining": len(remaining)}
-    sizes["test"] = len(data.test)
+    sizes[measured_on] = len(test)
     # Shuffled: a method that trains its own model must not know the erased images by their place.
     members = _shuffled(torch.cat([erased, remaining]), seed, "members")
     targets = ErasureSets(pool, members, erased[None])
-    return World(pool, data.test, targets, {"remaining": remaining}, stamped_test, sizes, seed)
+    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed)
 
 
 def _stamp_training(

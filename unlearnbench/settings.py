@@ -57,11 +57,15 @@ class StopRule(Strict):
 
 
 class Network(Strict):
-    """An information-bottleneck model: representer to `latent` means and scales, approximator to the classes."""
+    """An information-bottleneck model: representer to `latent` means and scales, approximator to the classes.
 
-    name: Literal["mlp", "resnet18"] = Field("mlp", description="the representer")
+    `linear` is multinomial logistic regression on the pixels, a convex model on which exact answers are known: Z is the
+    image itself, without noise, and the approximator a single layer.
+    """
+
+    name: Literal["mlp", "resnet18", "linear"] = Field("mlp", description="the representer")
     hidden: int = Field(96, ge=1, description="hidden units of the MLP representer and of the approximator")
-    latent: int = Field(49, ge=1, description="J, dimensions of the representation Z")
+    latent: int = Field(49, ge=1, description="J, dimensions of the representation Z; linear: the number of pixels")
     stem: Literal["small", "imagenet"] = Field(
         "small", description="resnet18: 3x3 without pooling (32x32 images) or 7x7 with pooling"
     )
@@ -70,13 +74,17 @@ class Network(Strict):
 class Training(Strict):
     """Training of the original and of every retrained model: Adam on CE + beta * KL[p(Z|X) || N(0, I)], Eq. 2."""
 
-    epochs: int = Field(20, ge=1)
+    optimiser: Literal["adam", "newton"] = Field(
+        "adam", description="adam on minibatches; newton: full-batch steps to the optimum of a linear network"
+    )
+    epochs: int = Field(20, ge=1, description="passes over the training images; each is one step of newton")
     batch: int = Field(20, ge=1, description="minibatch size")
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
     clip: float = Field(5.0, gt=0, description="largest gradient norm")
     kl_reduction: Literal["mean", "sum"] = Field(
         "mean", description="KL over the latent dimensions: `mean` reproduces Table 2, `sum` is Eq. 2 as written"
     )
+    l2: float = Field(0.0, ge=0, description="weight of half the parameters' squared length, added to every sample")
 
 
 class LeakSizes(Strict):
@@ -119,6 +127,9 @@ class Scenario(Strict):
     network: Network = Network()
     training: Training = Training()
     train_size: int | None = Field(None, ge=20, description="utility: use this many training images; null: all")
+    validation: int | None = Field(
+        None, ge=20, description="utility: set this many training images aside and measure on them, not on test images"
+    )
     leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")
     targets: int = Field(1, ge=1, description="leak: independent erasures from one original, each a target")
     attack_images: int = Field(
@@ -145,12 +156,14 @@ class Scenario(Strict):
                     f"{self.targets} targets of {self.erased_count} images need {self.targets * self.erased_count}"
                     f" erasure candidates; leak.target - leak.known is {self.leak.target - self.leak.known}"
                 )
-            if self.train_size is not None or self.trajectory is not None:
-                raise ValueError("train_size and trajectory belong to utility experiments; use leak.target")
+            if any(value is not None for value in (self.train_size, self.validation, self.trajectory)):
+                raise ValueError("train_size, validation and trajectory belong to utility experiments; use leak.target")
         elif self.targets != 1 or self.leak is not None:
             raise ValueError("targets and leak belong to leak experiments")
         elif self.stop.rule == "match_holdout":
             raise ValueError("stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside")
+        if self.training.optimiser == "newton" and self.network.name != "linear":
+            raise ValueError("training.optimiser 'newton' needs network.name 'linear': other models are not convex")
         if self.trajectory is not None and self.stop.rule != "none":
             raise ValueError("a trajectory needs stop.rule 'none', else runs of one figure end at different steps")
         return self

@@ -14,6 +14,7 @@ from torch import Tensor
 from unlearnbench.context import Context
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, trajectory_point
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Method
 from unlearnbench.scenario import World, challenge, shadow_sets
@@ -81,6 +82,10 @@ def _unlearn(task: Task, workplace: Workplace) -> Artifact:
     counted = method.reference or bool(context.steps.any())
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
         measures[name] = [float(counts.double().mean()) if counted else None, len(seeds)]
+    for name, recorded in context.recorded.items():
+        if name not in METRICS or not bool(torch.isfinite(recorded).all()):
+            raise PluginError(f"method {method.name} recorded '{name}', no finite value of a known metric")
+        measures[name] = [float(recorded.mean()), len(seeds)]
     tensors = {f"model.{name}": value[:1] for name, value in after.tensors.items()}
     if scenario.kind == "leak":
         tensors |= _observed(before, after, world.targets, world, "target").tensors
@@ -210,8 +215,9 @@ def _truth(
 
 
 def _original(task: Task, workplace: Workplace, world: World) -> Stack:
-    artifact = workplace.artifact(task.needs["train"])
-    model = _context(task, workplace, world, []).build(0)
+    artifact, context = workplace.artifact(task.needs["train"]), _context(task, workplace, world, [])
+    method = workplace.method(task)
+    model = method.build(context) if method.own_original else context.build(0)
     return Stack.of([model]).with_tensors(artifact.tensors).to(workplace.device)
 
 

@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
+from torch.func import grad
 from torch.nn import functional as F
 
+from unlearnbench.curvature import Vector, axpy, conjugate_gradients, dot, gauss_newton
 from unlearnbench.divergences import kl_to_prior
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase
+from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, TransformMethod
 from unlearnbench.settings import Training
+
+NEWTON_SOLVER_STEPS = 100  # conjugate gradients of one Newton step
 
 
 class InformationBottleneckLoss(LossMethod):
-    """CE(y | z) + beta * KL[p(Z|x) || N(0, I)] with z drawn from p(Z|x), on the remaining set."""
+    """CE(y | z) + beta * KL[p(Z|x) || N(0, I)] with z drawn from p(Z|x), on the remaining set.
+
+    With an L2 weight, half of it times the parameters' squared length is added.
+    """
 
     name = "training"
 
-    def __init__(self, beta: float, reduction: Literal["mean", "sum"]) -> None:
+    def __init__(self, beta: float, training: Training) -> None:
         super().__init__()
-        self.beta, self.reduction = beta, reduction
+        self.beta, self.training = beta, training
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None
         mean, scale = models.model.encode(remaining.images)
         z = mean + scale * noise.normal(*mean.shape)
         cross_entropy = F.cross_entropy(models.model.classify(z), remaining.labels, reduction="none")
-        kl = kl_to_prior(mean, scale, self.reduction)
-        return remaining.mean(cross_entropy + self.beta * kl)
+        kl = kl_to_prior(mean, scale, self.training.kl_reduction)
+        value = remaining.mean(cross_entropy + self.beta * kl)
+        if self.training.l2:
+            value = value + l2_penalty(models.model.params, self.training.l2)
+        return value
+
+
+class NewtonTraining(TransformMethod):
+    """One Newton step on the mean cross-entropy of the whole remaining set plus the L2 penalty.
+
+    For the linear network the Gauss-Newton matrix is the Hessian and the loss is convex: a few steps reach its optimum
+    to rounding, so that models that agree on their data agree in their parameters, and exact answers can be checked.
+    """
+
+    name = "training"
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self.l2 = training.l2
+
+    def phases(self, context: Any) -> Sequence[Phase]:
+        return [newton_phase(context.scenario.training)]
+
+    def transform(
+        self, models: Models, erased: Batch | None, remaining: Batch | None, noise: Noise
+    ) -> Mapping[str, Tensor]:
+        assert remaining is not None
+        params: Vector = dict(models.model.params)
+
+        def loss(values: Vector) -> Tensor:
+            logits = models.model.with_params(values)(remaining.images)
+            fit = remaining.mean(F.cross_entropy(logits, remaining.labels, reduction="none"))
+            return fit + l2_penalty(values, self.l2)
+
+        curvature = gauss_newton(lambda values: models.model.with_params(values)(remaining.images), params, remaining)
+        step = conjugate_gradients(
+            lambda vector: axpy(self.l2, vector, curvature(vector)), dict(grad(loss)(params)), NEWTON_SOLVER_STEPS
+        )
+        return axpy(-1.0, step, params)
+
+
+def l2_penalty(params: Mapping[str, Tensor], weight: float) -> Tensor:
+    """weight / 2 * |theta|^2; as a mean over samples it counts once for each (Guo et al., 2020, section 3)."""
+    vector = dict(params)
+    penalty: Tensor = 0.5 * weight * dot(vector, vector)
+    return penalty
 
 
 def training_phase(training: Training) -> Phase:
@@ -35,3 +87,8 @@ def training_phase(training: Training) -> Phase:
     return Phase(
         over="remaining", batch=training.batch, epochs=training.epochs, lr=training.lr, clip=training.clip, stop=False
     )
+
+
+def newton_phase(training: Training) -> Phase:
+    """A step an epoch, on the whole remaining set."""
+    return Phase(over="remaining", batch=None, epochs=training.epochs, stop=False)

@@ -6,8 +6,9 @@ from small_worlds import CLASSES, SEEDS, blobs, context, difference, erasures, r
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
-from unlearnbench.methods.hbu import Hbu, conjugate_gradients, gauss_newton
+from unlearnbench.methods.hbu import Hbu
 
+from unlearnbench.curvature import conjugate_gradients, gauss_newton
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional, Router

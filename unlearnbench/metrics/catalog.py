@@ -65,11 +65,15 @@ _ALL = (
     _utility("remaining_accuracy", "accuracy on the remaining training images"),
     _info("erased_accuracy", "share", "accuracy on the erased images; retraining keeps that of never-seen images"),
     _utility("target_class_accuracy", "accuracy on test images of the backdoor's target class"),
+    _utility("other_classes_accuracy", "accuracy on test images of all classes but the backdoor's target class"),
     _utility("backdoor_accuracy", "stamped training images classified as the backdoor's target", "lower"),
     _utility("backdoor_success", "stamped test images of the base class classified as the target", "lower"),
     _utility("backdoor_success_any", "stamped test images of all classes but the target classified as it", "lower"),
     _utility("forgot", "1 if the erasures reached the scenario's forgetting criterion; share of seeds"),
     _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
+    # What a certified method guarantees (Guo et al., 2020; Sekhari et al., 2021).
+    _info("certified_epsilon", "nat", "epsilon of certified removal: models with and without erasing are this alike"),
+    _info("certified_delta", "probability", "delta of certified removal: chance that epsilon does not hold"),
     # What it cost.
     _cost("unlearn_seconds", "s", "time of one erasure: one replica, nothing else running, median of 5"),
     _cost("train_seconds", "s", "time of training the original"),

@@ -49,6 +49,23 @@ class InformationBottleneck(nn.Module):
         return self.classify(mean if noise is None else mean + scale * noise.normal(*mean.shape))
 
 
+class LogisticRegression(InformationBottleneck):
+    """Multinomial logistic regression as the simplest bottleneck: Z is the image, without noise."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        nn.Module.__init__(self)
+        self.representer = nn.Flatten()
+        layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+        nn.init.zeros_(layer.weight)  # Newton's method converges from there
+        nn.init.zeros_(layer.bias)
+        self.approximator = nn.Sequential(layer)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The pixels f32[B, C * H * W] and a scale of zero but for rounding."""
+        mean = self.representer(images)
+        return mean, torch.full_like(mean, SMALLEST_SCALE)
+
+
 def build(network: Network, shape: tuple[int, int, int], classes: int, seed: int) -> InformationBottleneck:
     """A freshly initialised model on the CPU.
 
@@ -58,6 +75,8 @@ def build(network: Network, shape: tuple[int, int, int], classes: int, seed: int
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if network.name == "linear":
+            return LogisticRegression(shape, classes)
         representer = _REPRESENTERS[network.name](network, shape)
         return InformationBottleneck(representer, network.latent, network.hidden, classes)
 
