@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from unlearnbench.models import information_bottleneck
@@ -51,7 +51,7 @@ class Context:
 
     # --- for methods ------------------------------------------------------------------------------------------------
 
-    def build(self, seed: int) -> nn.Module:
+    def build(self, seed: int) -> information_bottleneck.InformationBottleneck:
         """A freshly initialised model of the scenario's architecture, on the CPU."""
         return information_bottleneck.build(self.scenario.network, self.shape, self.classes, seed)
 

@@ -18,8 +18,10 @@ def kl_to_prior(mean: Tensor, scale: Tensor, reduction: Reduction) -> Tensor:
 
 def kl_gaussians(mean: Tensor, scale: Tensor, mean2: Tensor, scale2: Tensor, reduction: Reduction) -> Tensor:
     """KL[N(mean, scale^2) || N(mean2, scale2^2)] of diagonal Gaussians f32[B, J], f32[B]."""
-    ratio = (scale.square() + (mean - mean2).square()) / scale2.square()
-    return _reduce(torch.log(scale2) - torch.log(scale) + 0.5 * (ratio - 1), reduction)
+    # In ratios the gradient at equal distributions is exactly zero. Rounding in its place would be blown up by Adam, which
+    # divides by its size.
+    ratio, distance = scale / scale2, (mean - mean2) / scale2
+    return _reduce(0.5 * (ratio.square() + distance.square() - 1) - torch.log(ratio), reduction)
 
 
 def kl_categorical(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Measure:
 def evaluate(before: Stack, after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
     """Metrics of K models, one per target, averaged over them; `before` is the original, 1 model or K."""
     leak = scenario.kind == "leak"
-    test = _some(world.test, LEAK_IMAGES, world.seed) if leak else world.test
+    test = _test_images(world, scenario)
     remaining = remaining_images(world, LEAK_IMAGES if leak else REMAINING_IMAGES)
     measures = {
         "accuracy": _accuracy(after, test),
@@ -47,6 +47,11 @@ def evaluate(before: Stack, after: Stack, world: World, scenario: Scenario) -> d
         measures |= _backdoor(after, world, scenario)
         measures["backdoor_accuracy"] = measures["erased_accuracy"]
     return measures
+
+
+def original_accuracy(before: Stack, world: World, scenario: Scenario) -> Measure:
+    """Accuracy of the model before unlearning, on the images that `evaluate` tests the models after it on."""
+    return _accuracy(before, _test_images(world, scenario))
 
 
 def trajectory_point(model: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
@@ -67,6 +72,10 @@ def remaining_images(world: World, most: int) -> Images:
     # In a leak experiment no target may erase what the adversary knows.
     rows = world.parts["remaining"] if "remaining" in world.parts else world.parts["known"]
     return _some(world.pool.take(rows), most, world.seed)
+
+
+def _test_images(world: World, scenario: Scenario) -> Images:
+    return _some(world.test, LEAK_IMAGES, world.seed) if scenario.kind == "leak" else world.test
 
 
 def _some(images: Images, most: int, seed: int) -> Images:

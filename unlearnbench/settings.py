@@ -6,6 +6,7 @@ before any work starts. docs/protocol.md's numbers are the defaults.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,6 +22,24 @@ class Strict(BaseModel):
 
 class PluginParams(Strict):
     """Base class of a plugin's parameters: say meaning and unit in each field's description."""
+
+    def refuse(self, names: Collection[str], where: str) -> None:
+        """For validators: fields that mean nothing under other fields' values must be left alone.
+
+        Args:
+            names: the fields.
+            where: under which values, e.g. ``form 'released'``.
+
+        Raises:
+            ValueError: one of them was changed from its default.
+        """
+        changed = [n for n in type(self).model_fields if n in names and getattr(self, n) != self._default(n)]
+        if changed:
+            raise ValueError(f"{where} has no {' and no '.join(changed)}; leave out what belongs to another form")
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return cls.model_fields[name].get_default(call_default_factory=True, validated_data={})
 
 
 class Backdoor(Strict):

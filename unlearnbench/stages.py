@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearnbench.context import Context
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
-from unlearnbench.evaluation import evaluate, trajectory_point
+from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Method
@@ -78,6 +78,9 @@ def _unlearn(task: Task, workplace: Workplace) -> Artifact:
     after = erase(method, before, world.targets, context)
     seconds = time.perf_counter() - started
     measures = {name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario).items()}
+    if method.own_original:  # no other row shows how good it was
+        own = original_accuracy(before, world, scenario)
+        measures["original_accuracy"] = [own.value, own.n]
     # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
     counted = method.reference or bool(context.steps.any())
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):

@@ -157,6 +157,63 @@ def test_null_reduction_is_that_of_training(stack):
         assert float(pair.loss().detach()) != float(pair.loss(reduction=other).detach())
 
 
+# --- the released form ---
+
+
+@pytest.mark.parametrize(
+    ("network", "weights"), [("mlp", (0.1, 0.01, 0.1, 1e-4)), ("resnet18", (6e-8, 0.0, 0.1, 1e-4))]
+)
+def test_the_released_loss_is_the_authors_written_out(stack, network, weights):
+    scenario = utility(beta=BETA)
+    scenario = scenario.model_copy(update={"network": scenario.network.model_copy(update={"name": network})})
+    pair = Pair(stack, scenario, shift=0.05)
+    mean, scale, z = pair.sample()
+    fixed = Normal(*pair.models.frozen.encode(pair.erased.images))
+    prior = Normal(torch.zeros_like(mean), torch.ones_like(scale))
+    logits = pair.model.classify(z)
+    a, b, c, d = weights
+    expected = (
+        a * kl_divergence(Normal(mean, scale), fixed).mean() + b * kl_divergence(Normal(mean, scale), prior).mean()
+    )
+    expected = expected - c * F.cross_entropy(logits, pair.erased.labels)
+    expected = expected - d * (z.log_softmax(1).mean() + logits.log_softmax(1).mean())
+    torch.testing.assert_close(pair.loss(form="released"), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_released_form_does_not_remember_labels(stack):
+    """Nothing in its loss depends on the frozen approximator."""
+    pair = Pair(stack, shift=0.05)
+    frozen = {name: value.clone() for name, value in pair.models.frozen.params.items()}
+    for name, value in frozen.items():
+        if name.startswith("approximator"):
+            value += 1
+    other = pair.models._replace(frozen=pair.models.frozen.with_params(frozen))
+    for form, same in (("released", True), ("paper", False)):
+        method = Crfu(Crfu.Params(form=form))
+        losses = [
+            float(method.loss(models, pair.erased, None, None, noise()).detach()) for models in (pair.models, other)
+        ]
+        assert (losses[0] == losses[1]) == same
+
+
+def test_beta_of_its_own_replaces_the_scenarios(stack):
+    own, scenario = Pair(stack, utility(beta=5.0), shift=0.05), Pair(stack, utility(beta=0.3), shift=0.05)
+    assert float(own.loss(beta=0.3).detach()) == float(scenario.loss().detach()) != float(own.loss().detach())
+
+
+@pytest.mark.parametrize("name", ["beta", "beta_u", "label_reference", "reference_gradient", "remember", "reduction"])
+def test_the_released_form_has_none_of_the_papers_parameters(name):
+    values = {"label_reference": "frozen_z", "remember": "current_first", "reduction": "sum"}
+    value = values.get(name, 0)
+    with pytest.raises(ValueError, match=f"form 'released' has no {name}; leave out"):
+        Crfu.Params(form="released", **{name: value})
+    default = Crfu.Params.model_fields[name].default
+    Crfu.Params(form="released", **{name: default})  # as stored cells write it
+
+
+# --- the minimiser ---
+
+
 class FreeLogits:
     """A model whose logits can be chosen for every sample."""
 

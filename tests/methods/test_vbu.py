@@ -1,6 +1,4 @@
-"""VBU against closed forms."""
-
-import itertools
+"""VBU on the representation against closed forms; the weights are in test_vbu_weights.py."""
 
 import pytest
 import torch
@@ -15,6 +13,10 @@ from unlearnbench.sets import BatchSource
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional
 
+# The loss's weights of log-likelihood and KL, and the KL's reduction.
+FORMS = {"paper": (1.0, 0.2, torch.sum), "released": (0.1, 0.1, torch.mean)}
+BOTH_FORMS = pytest.mark.parametrize("form", FORMS)
+
 
 @pytest.fixture(scope="module")
 def stack():
@@ -23,6 +25,10 @@ def stack():
 
 def noise():
     return StreamNoise(NoiseStreams(5), torch.device("cpu"), torch.float64)
+
+
+def vbu(form, **params):
+    return Vbu(Vbu.Params(form=form, **({"temperature": FORMS["paper"][1]} if form == "paper" else {}), **params))
 
 
 def pair(stack, shift):
@@ -34,47 +40,81 @@ def pair(stack, shift):
     return params, models, type(batch)(*(part[0] for part in batch))
 
 
-def expected(models, batch, forget, remember, reduction):
+def parts(models, batch):
+    """Log-likelihood [B] and KL per latent dimension [B, J], written out with torch.distributions."""
     mean, scale = models.model.encode(batch.images)
-    logits = models.model.classify(mean + scale * noise().normal(*mean.shape))
-    kl = kl_divergence(Normal(mean, scale), Normal(*models.frozen.encode(batch.images)))
-    kl = kl.mean(1) if reduction == "mean" else kl.sum(1)
-    return (-forget * F.cross_entropy(logits, batch.labels, reduction="none") + remember * kl).mean()
+    z = mean + scale * noise().normal(*mean.shape)
+    likelihood = -F.cross_entropy(models.model.classify(z), batch.labels, reduction="none")
+    fixed = Normal(*models.frozen.encode(batch.images))
+    return likelihood, kl_divergence(Normal(mean, scale), fixed), z, fixed
 
 
-@pytest.mark.parametrize(("forget", "reduction"), itertools.product([0.0, 0.1, 1.0], ["mean", "sum"]))
-def test_the_loss_is_the_bound_written_out(stack, forget, reduction):
+def expected(models, batch, form):
+    forget, remember, reduce = FORMS[form]
+    likelihood, kl, *_ = parts(models, batch)
+    return (forget * likelihood + remember * reduce(kl, 1)).mean()
+
+
+@BOTH_FORMS
+def test_the_loss_is_the_bound_written_out(stack, form):
     _, models, batch = pair(stack, 0.02)
-    method = Vbu(Vbu.Params(forget=forget, remember=0.2, reduction=reduction))
-    found = method.loss(models, batch, None, None, noise())
-    torch.testing.assert_close(found, expected(models, batch, forget, 0.2, reduction), rtol=1e-12, atol=1e-15)
+    found = vbu(form).loss(models, batch, None, None, noise())
+    torch.testing.assert_close(found, expected(models, batch, form), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_remembering_term_has_no_gradient_at_start(stack, reduction):
+def test_the_adjusted_likelihood_counts_only_near_the_frozen_peak(stack):
+    """log q(z) - log q(peak) = -1/2 sum ((z - mu) / sigma)^2 against the threshold, here over J dimensions."""
+    _, models, batch = pair(stack, 0.02)
+    likelihood, kl, z, fixed = parts(models, batch)
+    below = (fixed.log_prob(z) - fixed.log_prob(fixed.mean)).sum(1) / z.shape[1]
+    threshold = float(below.detach().sort().values[2:4].mean())
+    near = below > threshold
+    assert 0 < int(near.sum()) < len(near)
+    masked = (torch.where(near, likelihood, 0.0) + FORMS["paper"][1] * kl.sum(1)).mean()
+    found = vbu("paper", log_threshold=threshold).loss(models, batch, None, None, noise())
+    torch.testing.assert_close(found, masked, rtol=1e-12, atol=1e-15)
+
+
+@BOTH_FORMS
+def test_the_remembering_term_has_no_gradient_at_start(stack, form):
     params, models, batch = pair(stack, 0.0)
-    loss = Vbu(Vbu.Params(forget=0.3, remember=5.0, reduction=reduction)).loss(models, batch, None, None, noise())
-    only_forgetting = expected(models, batch, 0.3, 0.0, reduction)
-    for found, wanted in zip(*(torch.autograd.grad(v, list(params.values())) for v in (loss, only_forgetting)),
+    forgetting = FORMS[form][0] * parts(models, batch)[0].mean()
+    loss = vbu(form).loss(models, batch, None, None, noise())
+    for found, wanted in zip(*(torch.autograd.grad(v, list(params.values())) for v in (loss, forgetting)),
                              strict=True):  # fmt: skip
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-14)
 
 
-def test_without_forgetting_the_original_is_a_fixed_point(stack):
+def test_where_the_likelihood_is_masked_the_original_is_a_fixed_point(stack):
     class Descent(Vbu):
         def phases(self, context):
-            return [Phase(optimiser="sgd", lr=1e-3, batch=4)]
+            return [Phase(optimiser="sgd", lr=1e-6, batch=4)]  # stable: the KL of narrow Gaussians is steep
 
     scenario = utility(stop=StopRule(steps=20))
-    for forget, moves in ((0.0, False), (0.1, True)):
-        after, _ = unlearn(Descent(Descent.Params(forget=forget)), stack, erasures(), scenario)
-        assert (difference(after, stack.expand(3)) > 1e-9) == moves
+    for threshold, moves in ((-1e-9, False), (None, True)):
+        after, _ = unlearn(Descent(Descent.Params(log_threshold=threshold)), stack, erasures(), scenario)
+        assert (difference(after, stack.expand(3)) > 1e-10) == moves
 
 
 def test_remembering_changes_the_representer_only(stack):
     params, models, batch = pair(stack, 0.02)
-    loss = Vbu(Vbu.Params(forget=0.0, remember=1.0)).loss(models, batch, None, None, noise())
+    loss = vbu("paper", log_threshold=-1e-9).loss(models, batch, None, None, noise())
     gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     for name, gradient in zip(params, gradients, strict=True):
         size = 0.0 if gradient is None else float(gradient.abs().max())
         assert (size > 1e-6) == name.startswith("representer"), name
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"form": "released", "space": "weights"}, "form 'released' has no space"),
+        ({"form": "released", "temperature": 0.5}, "form 'released' has no temperature"),
+        ({"form": "released", "log_threshold": -1}, "form 'released' has no log_threshold"),
+        ({"divergence": "reverse_kl"}, "space 'representation' has no divergence"),
+        ({"prior_scale": 1.0, "draws": 3}, "space 'representation' has no draws and no prior_scale"),
+    ],
+)
+def test_parameters_of_another_form_are_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        Vbu.Params(**params)

@@ -70,6 +70,7 @@ _ALL = (
     _utility("backdoor_success", "stamped test images of the base class classified as the target", "lower"),
     _utility("backdoor_success_any", "stamped test images of all classes but the target classified as it", "lower"),
     _utility("forgot", "1 if the erasures reached the scenario's forgetting criterion; share of seeds"),
+    _info("original_accuracy", "share", "accuracy before unlearning, of a method that trains an original of its own"),
     _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
     # What a certified method guarantees (Guo et al., 2020; Sekhari et al., 2021).
     _info("certified_epsilon", "nat", "epsilon of certified removal: models with and without erasing are this alike"),
