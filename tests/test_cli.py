@@ -322,7 +322,7 @@ def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path
     assert {path.name for path in tmp_path.iterdir()} <= {"broken.py", "suite.yaml", "__pycache__"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["tune", "--help"], ["--version"]])
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\n"

@@ -46,8 +46,9 @@ VARIANTS = {
         {"reference_gradient": False},
         {"remember": "current_first"},
         {"reduction": "sum", "batch": 4, "lr": 1e-3},
+        {"form": "released"},
     ],
-    "vbu": [{}, {"reduction": "sum", "forget": 1.0}],
+    "vbu": [{}, {"log_threshold": -1.0}, {"form": "released"}],  # on weights: tests/methods/test_vbu_weights.py
     # Ten conjugate-gradient iterations blow rounding up; what vectorising does shows at few.
     "hbu": [{"solver_steps": 3}, {"solver_steps": 3, "damping": 1.0, "batch": 4, "radius": 0.01}],
 }

@@ -94,11 +94,11 @@ class Place:
     def results(self) -> Path:
         return self.folder / "results" / "tiny"
 
-    def run(self, *arguments: str, engine: str = "serial") -> Ran:
-        """`unlearnbench run suite.yaml`, in this process."""
+    def run(self, *arguments: str, engine: str = "serial", verb: str = "run") -> Ran:
+        """`unlearnbench run suite.yaml` (or another verb), in this process."""
         worker._workplace.cache_clear()
         self._capsys.readouterr()
-        code = cli.main(["run", "suite.yaml", "--engine", engine, "--device", "cpu", *arguments])
+        code = cli.main([verb, "suite.yaml", "--engine", engine, "--device", "cpu", *arguments])
         captured = self._capsys.readouterr()
         return Ran(code, captured.out, captured.err)
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, devices, receipt
+from unlearnbench import __version__, cli_loading, cli_running
 from unlearnbench import cli_options as options
+from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_json, error_line, one_line
 
-if TYPE_CHECKING:
-    from unlearnbench.plan import Plan
-    from unlearnbench.registry import Registry
-    from unlearnbench.suite import Selection, Suite
-
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+BAD_INPUT = 2
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it by name
 
 app = typer.Typer(
@@ -90,48 +86,50 @@ def run(
 ) -> int:
     """Run a suite.
 
-    What was computed before is not computed again; after an interruption, run it again to go on.
+    What was computed before is not computed again; after an interruption, run it again to go on. A section 'tune' of
+    an experiment is ignored, unless it draws or screens settings: then the experiment is for 'tune' only.
     """
-    engine_name, workers = options.engine_and_jobs(engine, jobs)
-    devices.parse(device)
-    chosen = {"e": experiment, "m": method, "a": attack, "d": dataset, "seeds": seeds, "set": override}
-
-    def asked() -> receipt.Request | None:
-        return receipt.request(suite, chosen, options.data_root(data), plugins or (), results)
-
-    before = asked()
-    if before is not None and not (force or retry_failed) and (known := receipt.find(before)) is not None:
-        planned, skipped = known
-        emit(f"cells: planned={planned} done=0 cached={planned - skipped} failed=0 skipped={skipped}")
-        return OK
-    selection = _selection(experiment, method, attack, dataset, seeds, override)
-    loaded, plan = _plan(suite, selection, data, plugins)
-    from unlearnbench import runner
-
-    summary = runner.run(
-        plan,
-        runner.RunOptions(
-            data_root=options.data_root(data),
-            results=results if results is not None else Path("results") / loaded.name,
-            cache=options.cache_root(cache),
-            engine=engine_name,
-            jobs=workers,
-            device=device,
-            plugin_dirs=tuple(plugins or ()),
-            force=force,
-            retry_failed=retry_failed,
-            fail_fast=fail_fast,
-        ),
+    return cli_running.run(
+        cli_running.Request(
+            suite,
+            cli_loading.Chosen(experiment, method, attack, dataset, seeds, override),
+            cli_running.How(engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast),
+        )
     )
-    counts = " ".join(f"{key}={getattr(summary, key)}" for key in ("planned", "done", "cached", "failed", "skipped"))
-    emit(f"cells: {counts}")
-    if summary.interrupted:
-        return INTERRUPTED
-    if summary.failed or not summary.leaderboard:
-        return FAILED
-    if before is not None and not loaded.registry.broken:  # what is broken is told every time
-        receipt.keep(before, asked(), plan)
-    return OK
+
+
+@app.command()
+def tune(
+    suite: options.SuiteFile,
+    experiment: options.Experiments = None,
+    method: options.Methods = None,
+    dataset: options.Datasets = None,
+    seeds: options.Seeds = None,
+    override: options.Overrides = None,
+    engine: options.EngineName = None,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    data: options.Data = None,
+    results: options.Results = None,
+    cache: options.Cache = None,
+    plugins: options.Plugins = None,
+    force: options.Force = False,
+    retry_failed: options.RetryFailed = False,
+    fail_fast: options.FailFast = False,
+) -> int:
+    """Choose every method's best setting.
+
+    Runs the experiments of a suite that have a section 'tune', on validation images and never on test images, and
+    writes tuned.yaml, tuning.parquet and tuning.md beside the leaderboard. They hold the choices of this call only;
+    what was computed before is not computed again.
+    """
+    return cli_running.tune(
+        cli_running.Request(
+            suite,
+            cli_loading.Chosen(experiment, method, None, dataset, seeds, override),
+            cli_running.How(engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast),
+        )
+    )
 
 
 @app.command()
@@ -149,10 +147,13 @@ def plan(
 ) -> int:
     """Show the cells that run would compute.
 
-    Also counts the tasks (train, unlearn, shadows, attack) behind them.
+    Also counts the tasks (train, unlearn, shadows, attack) behind them. Of an experiment that is tuned in two rounds,
+    shows the first.
     """
-    selection = _selection(experiment, method, attack, dataset, seeds, override)
-    loaded, planned = _plan(suite, selection, data, plugins)
+    loaded = cli_loading.load(suite, plugins)
+    planned = cli_loading.plan(
+        loaded.settings(cli_loading.Chosen(experiment, method, attack, dataset, seeds, override).selection), data
+    )
     from unlearnbench import cli_listing
 
     cli_listing.show_plan(loaded.name, planned, output)
@@ -170,7 +171,7 @@ def validate(
     Every key, name, parameter and rule is checked. Reads no data and computes nothing.
     """
     try:
-        loaded, _ = _load(suite, plugins)
+        loaded = cli_loading.load(suite, plugins)
     except InputError as error:
         if output is options.Format.json:
             emit_json({"valid": False, "errors": [{"where": error.where, "what": error.what}]})
@@ -195,8 +196,8 @@ def prepare(
 
     May download; no other verb does.
     """
-    loaded, _ = _load(suite, plugins)
-    selection = _selection(dataset=dataset)
+    loaded = cli_loading.load(suite, plugins)
+    selection = cli_loading.Chosen(datasets=dataset).selection
     root = options.data_root(data)
     for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
         source = cast(Any, choice.info.cls(choice.params))
@@ -260,41 +261,3 @@ def report(
     else:
         emit(export.export(frame, output.value).rstrip("\n"))
     return OK
-
-
-def _selection(
-    experiment: Iterable[str] | None = None,
-    method: Iterable[str] | None = None,
-    attack: Iterable[str] | None = None,
-    dataset: Iterable[str] | None = None,
-    seeds: int | None = None,
-    override: Iterable[str] | None = None,
-) -> Selection:
-    from unlearnbench.suite import Selection
-
-    return Selection(
-        experiments=tuple(experiment or ()),
-        methods=tuple(method or ()),
-        attacks=tuple(attack or ()),
-        datasets=tuple(dataset or ()),
-        seeds=seeds,
-        overrides=tuple(override or ()),
-    )
-
-
-def _load(suite: Path, plugins: Sequence[Path] | None) -> tuple[Suite, Registry]:
-    from unlearnbench.registry import discover
-    from unlearnbench.suite import load_suite
-
-    registry = discover(plugins or ())
-    for bad in registry.broken:
-        complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")
-    return load_suite(suite, registry), registry
-
-
-def _plan(suite: Path, selection: Selection, data: Path | None, plugins: Sequence[Path] | None) -> tuple[Suite, Plan]:
-    loaded, _ = _load(suite, plugins)
-    settings = loaded.settings(selection)
-    from unlearnbench import plan
-
-    return loaded, plan.build(settings, options.data_root(data))

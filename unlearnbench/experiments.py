@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import Field
 
 from unlearnbench.errors import InputError
-from unlearnbench.grids import expand, merge
+from unlearnbench.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.printing import one_line
 from unlearnbench.registry import Kind, PluginInfo, Registry
+from unlearnbench.search import TuneFile, check_rule, order
 from unlearnbench.selection import Filter
 from unlearnbench.settings import PluginParams, Scenario, Strict
 from unlearnbench.validation import Keys, check, key_path, within
@@ -37,6 +38,7 @@ class ExperimentFile(Strict):
     scenario: dict[str, Any]
     methods: list[Any] = Field(default=[])
     attacks: list[Any] | None = None
+    tune: TuneFile | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Choice:
     info: PluginInfo
     params: PluginParams
     id: str
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is there to be compared with: shown unranked, never tuned."""
+        return self.info.name in REFERENCES or bool(getattr(self.info.cls, "reference", False))
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Experiment:
     worlds: list[World]
     methods: list[Choice]
     attacks: list[Choice]
+    tune: TuneFile | None = None
 
     @property
     def size(self) -> int:
@@ -93,12 +101,15 @@ class Experiment:
         return replace(self, worlds=worlds, methods=methods, attacks=attacks)
 
 
-def resolve(name: str, file: ExperimentFile, place: str, registry: Registry, layer: Mapping[str, Any]) -> Experiment:
+def resolve(
+    name: str, file: ExperimentFile, place: str, registry: Registry, layer: Mapping[str, Any], seed: int
+) -> Experiment:
     """Expand and check an experiment.
 
     Args:
         place: the experiment's key path, for errors.
         layer: scenario values laid over all others (``--set``).
+        seed: the suite's, which settings to tune are drawn with.
 
     Raises:
         InputError: with the key path of what is wrong, and the nearest valid name.
@@ -111,7 +122,11 @@ def resolve(name: str, file: ExperimentFile, place: str, registry: Registry, lay
         )
     ]
     _refuse_twice((f"{world.dataset.id} with scenario {world.scenario_id}" for world in worlds), f"{place}.datasets")
-    methods = _contenders("method", file.methods, f"{place}.methods", registry)
+    if file.tune is None:
+        methods = _contenders("method", file.methods, f"{place}.methods", registry)
+    else:
+        check_rule(file.tune, (world.scenario for world in worlds), bool(file.attacks), place)
+        methods = _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
     if file.references:
         listed = {choice.info.name for choice in methods}
         missing = [reference for reference in REFERENCES if reference not in listed]
@@ -121,7 +136,8 @@ def resolve(name: str, file: ExperimentFile, place: str, registry: Registry, lay
         ]
     if not methods:
         raise InputError(f"{place}.methods", "no methods")
-    return Experiment(name, worlds, methods, _contenders("attack", file.attacks or [], f"{place}.attacks", registry))
+    attacks = _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
+    return Experiment(name, worlds, methods, attacks, file.tune)
 
 
 def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[Choice]:
@@ -131,6 +147,39 @@ def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) 
         choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
     _refuse_twice((choice.id for choice in choices), place)
     return choices
+
+
+def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[Choice]:
+    """The settings to try: of each method the distinct ones of all its entries, or so many drawn from them."""
+    methods: dict[str, list[tuple[Grid, str]]] = {}
+    for i, entry in enumerate(entries):
+        name, params = _entry(entry, f"{place}[{i}]")
+        info, where = registry.find("method", name, f"{place}[{i}]"), f"{place}[{i}].{name}"
+        largest = LARGEST_GRID if tune.samples is None else LARGEST_SEARCH
+        methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
+    choices = []
+    for name, grids in methods.items():
+        choices += _drawn(registry.method(name, place), grids, tune.samples, seed)
+    if all(choice.is_reference for choice in choices):
+        raise InputError(place, "no method that 'tune' could choose a setting of")
+    return choices
+
+
+def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[Choice]:
+    """At most `samples` distinct settings of one method (None: all), in the order of its grids."""
+    for each, where in grids:  # values that are not drawn are checked too
+        for combination in each.alternatives():
+            check(info.cls.Params, combination, within(where))
+    numbered = [(each, where, number) for each, where in grids for number in range(each.size)]
+    found: dict[str, tuple[int, Choice]] = {}
+    for position in order(len(numbered), info.name, seed):
+        each, where, number = numbered[position]
+        params = check(info.cls.Params, each.combination(number), within(where))
+        choice = Choice(info, params, choice_id(info.name, params))
+        found.setdefault(choice.id, (position, choice))
+        if len(found) == samples and not choice.is_reference:
+            break
+    return [choice for _, choice in sorted(found.values(), key=lambda pair: pair[0])]
 
 
 def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:

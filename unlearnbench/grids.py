@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from unlearnbench.errors import InputError
 from unlearnbench.validation import key_path, members, submodel
 
 LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters
+LARGEST_SEARCH = 100_000  # of a grid of which only some combinations are drawn
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -27,22 +29,58 @@ def merge(base: Any, over: Any) -> Any:
     return over
 
 
-def expand(model: type[BaseModel], values: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Every combination of the grid values in `values`, at any depth; the first key varies slowest.
+@dataclass(frozen=True)
+class Grid:
+    """A grid whose combinations are numbered and made one at a time; the first key varies slowest.
+
+    Attributes:
+        axes: for each key the pairs of it and one of its alternatives.
+    """
+
+    axes: list[list[tuple[str, Any]]]
+
+    @property
+    def size(self) -> int:
+        """The number of combinations."""
+        return math.prod(map(len, self.axes))
+
+    def combination(self, number: int) -> dict[str, Any]:
+        """The combination of a number from 0 to `size` - 1."""
+        chosen = []
+        for axis in reversed(self.axes):
+            number, position = divmod(number, len(axis))
+            chosen.append(axis[position])
+        return dict(reversed(chosen))
+
+    def alternatives(self) -> Iterator[dict[str, Any]]:
+        """Combinations in which every alternative occurs: one key varies, the others have their first."""
+        first = self.combination(0)
+        yield first
+        for axis in self.axes:
+            yield from ({**first, key: option} for key, option in axis[1:])
+
+
+def grid(model: type[BaseModel], values: Mapping[str, Any], where: str, largest: int = LARGEST_GRID) -> Grid:
+    """The grid of the alternatives in `values`, at any depth.
 
     Args:
         model: says which fields take a list themselves: those are no grid.
         where: the place of `values`, for errors.
+        largest: the most combinations.
 
     Raises:
-        InputError: an empty list of alternatives, or more than LARGEST_GRID combinations.
+        InputError: an empty list of alternatives, or too many combinations.
     """
     axes = [[(key, option) for option in _options(model, key, value, where)] for key, value in values.items()]
-    count = 1
-    for axis in axes:
-        count *= len(axis)
-    _limit(count, where)
-    return [dict(combination) for combination in itertools.product(*axes)]
+    found = Grid(axes)
+    _limit(found.size, where, largest)
+    return found
+
+
+def expand(model: type[BaseModel], values: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Every combination of a grid of at most LARGEST_GRID; arguments and errors as in `grid`."""
+    found = grid(model, values, where)
+    return [found.combination(number) for number in range(found.size)]
 
 
 def _options(model: type[BaseModel], key: str, value: Any, where: str) -> list[Any]:
@@ -64,9 +102,9 @@ def _options(model: type[BaseModel], key: str, value: Any, where: str) -> list[A
     return options
 
 
-def _limit(count: int, where: str) -> None:
-    if count > LARGEST_GRID:
-        raise InputError(where, f"a grid of over {LARGEST_GRID:,} combinations")
+def _limit(count: int, where: str, largest: int = LARGEST_GRID) -> None:
+    if count > largest:
+        raise InputError(where, f"a grid of over {largest:,} combinations")
 
 
 def _takes_list(annotation: Any) -> bool:

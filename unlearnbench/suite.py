@@ -9,6 +9,7 @@
         scenario: {kind: leak, erased_count: 1, beta: [0, 0.001]}  # a list where one value belongs is a grid
         methods: [vbu, {crfu: {beta_u: [0.1, 1]}}]                 # original and retrain are added
         attacks: [update_leak]
+        # tune: {...}       # what `unlearnbench tune` chooses settings by; see search.py
 
 Layers of a scenario, later over earlier: defaults of Scenario, of the dataset, the experiment's, the dataset
 override's, ``--set``. Every value is checked when the file is loaded.
@@ -97,11 +98,14 @@ class Suite:
     def seeds(self) -> int:
         return self.file.seeds
 
-    def settings(self, selection: Selection | None = None) -> list[Setting]:
+    def settings(self, selection: Selection | None = None, screening: bool = True) -> list[Setting]:
         """One Setting per cell: (experiment, dataset, scenario, seed, method) without an attack, then with each.
 
         Where methods are selected, the experiment's references (original, retrain) stay. Experiments that have no
         selected method, attack or dataset are left out.
+
+        Args:
+            screening: of experiments that are tuned in two rounds only the first one's seeds.
 
         Raises:
             InputError: an unknown name or parameter, a filter that matches nothing, an override that is not valid.
@@ -112,7 +116,9 @@ class Suite:
             raise InputError("--set seeds", "the number of seeds is also given by --seeds")
         filters = {kind: selection.filters(kind, self.registry) for kind in KINDS}
         experiments = [
-            resolve(name, self.file.experiments[name], f"{self.path}:experiments.{name}", self.registry, layer)
+            resolve(
+                name, self.file.experiments[name], f"{self.path}:experiments.{name}", self.registry, layer, self.seed
+            )
             for name in self._names(selection.experiments)
         ]
         for kind, some in filters.items():
@@ -123,7 +129,7 @@ class Suite:
         repetitions = selection.seeds or seeds or self.seeds
         if repetitions * sum(each.size for each in chosen) > LARGEST_SUITE:
             raise InputError(self.path, f"more than {LARGEST_SUITE:,} cells")
-        return [setting for each in chosen for setting in self._cells(each, repetitions)]
+        return [setting for each in chosen for setting in self._cells(each, _seeds(each, repetitions, screening))]
 
     def _cells(self, each: Experiment, repetitions: int) -> Iterator[Setting]:
         # Seeds outside methods: contenders of one repetition share their original and are compared with each other.
@@ -155,9 +161,19 @@ class Suite:
                 raise InputError(one.where, one_line(f"nothing like it in suite '{self.name}', which has: {there}"))
 
 
+def _seeds(each: Experiment, repetitions: int, screening: bool) -> int:
+    if screening and each.tune is not None and each.tune.screening_seeds is not None:
+        return min(each.tune.screening_seeds, repetitions)
+    return repetitions
+
+
 def load_suite(path: Path, registry: Registry) -> Suite:
     """Read and check a suite file; raises InputError with the file, the key path and the nearest valid name."""
     file = check(SuiteFile, yaml_reading.read(path), lambda keys: f"{path}:{key_path(*keys)}" if keys else str(path))
+    for name, experiment in file.experiments.items():
+        if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= file.seeds:
+            where = f"{path}:experiments.{name}.tune.screening_seeds"
+            raise InputError(where, f"must be fewer than the suite's seeds, of which there are {file.seeds}")
     suite = Suite(str(path), file, registry)
     suite.settings()
     return suite

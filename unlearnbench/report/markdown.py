@@ -18,7 +18,7 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~$]")
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
     """The leaderboard as Markdown text; arguments and errors as in `tables.tables`."""
     found = tables(frame, metrics, sort)
-    return "\n".join(_rendered(table) for table in found) if found else "No results.\n"
+    return "\n".join(draw(table) for table in found) if found else "No results.\n"
 
 
 def escape(text: str) -> str:
@@ -28,7 +28,8 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text).replace("://", "&#58;//")
 
 
-def _rendered(table: Table) -> str:
+def draw(table: Table) -> str:
+    """One table as Markdown text."""
     lines = [f"### {escape(table.title)}", "", _row(table.headers)]
     lines.append(_row([":---" if number == 1 else "---:" for number in range(len(table.headers))], escaped=True))
     lines += [_row(row) for row in table.rows]

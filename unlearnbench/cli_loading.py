@@ -1,0 +1,71 @@
+"""What verbs read before they do anything: the suite, the part of it that was asked for, the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench import cli_options as options
+from unlearnbench.printing import complain
+
+if TYPE_CHECKING:
+    from unlearnbench.plan import Plan
+    from unlearnbench.suite import Selection, Setting, Suite
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options that pick parts of a suite, as given; None is everything."""
+
+    experiments: list[str] | None = None
+    methods: list[str] | None = None
+    attacks: list[str] | None = None
+    datasets: list[str] | None = None
+    seeds: int | None = None
+    overrides: list[str] | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """What the suite makes of them."""
+        from unlearnbench.suite import Selection
+
+        return Selection(
+            experiments=tuple(self.experiments or ()),
+            methods=tuple(self.methods or ()),
+            attacks=tuple(self.attacks or ()),
+            datasets=tuple(self.datasets or ()),
+            seeds=self.seeds,
+            overrides=tuple(self.overrides or ()),
+        )
+
+    @property
+    def texts(self) -> dict[str, Any]:
+        """By the options' names, for receipts."""
+        return {
+            "e": self.experiments,
+            "m": self.methods,
+            "a": self.attacks,
+            "d": self.datasets,
+            "seeds": self.seeds,
+            "set": self.overrides,
+        }
+
+
+def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
+    """The suite, checked; broken plugins are told on stderr."""
+    from unlearnbench.registry import discover
+    from unlearnbench.suite import load_suite
+
+    registry = discover(plugins or ())
+    for bad in registry.broken:
+        complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")
+    return load_suite(suite, registry)
+
+
+def plan(settings: Sequence[Setting], data: Path | None) -> Plan:
+    """The cells of these settings and the tasks behind them."""
+    from unlearnbench import plan
+
+    return plan.build(settings, options.data_root(data))

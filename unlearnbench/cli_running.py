@@ -1,0 +1,197 @@
+"""The verbs that compute: run and tune. torch, pandas and pyarrow are imported once there is something to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench import cli_loading, devices, receipt
+from unlearnbench import cli_options as options
+from unlearnbench.errors import InputError
+from unlearnbench.printing import complain, emit, emit_table
+
+if TYPE_CHECKING:
+    from unlearnbench.engine import EngineName
+    from unlearnbench.plan import Cell, Plan
+    from unlearnbench.runner import Summary
+    from unlearnbench.suite import Suite
+    from unlearnbench.tuning import Pick, Trial
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+COUNTS = ("planned", "done", "cached", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class How:
+    """How to compute, and where things lie; see the options."""
+
+    engine: options.Engine | None
+    jobs: int | None
+    device: str
+    data: Path | None
+    results: Path | None
+    cache: Path | None
+    plugins: list[Path] | None
+    force: bool
+    retry_failed: bool
+    fail_fast: bool
+
+    def workers(self) -> tuple[EngineName, int]:
+        """The engine and its number of workers. Raises InputError for those, or a device, that can't be."""
+        devices.parse(self.device)
+        return options.engine_and_jobs(self.engine, self.jobs)
+
+    def folder(self, suite: Suite) -> Path:
+        """Where results go."""
+        return self.results if self.results is not None else Path("results") / suite.name
+
+
+@dataclass(frozen=True)
+class Request:
+    """What run or tune was asked for."""
+
+    suite: Path
+    chosen: cli_loading.Chosen
+    how: How
+
+
+def run(request: Request) -> int:
+    """Complete a suite's cells; ends with the line of counts and returns the exit code."""
+    how = request.how
+    how.workers()
+
+    def asked() -> receipt.Request | None:
+        root = options.data_root(how.data)
+        return receipt.request(request.suite, request.chosen.texts, root, how.plugins or (), how.results)
+
+    before = asked()
+    if before is not None and not (how.force or how.retry_failed) and (known := receipt.find(before)) is not None:
+        planned, skipped = known
+        _close(Counter(planned=planned, cached=planned - skipped, skipped=skipped))
+        return OK
+    suite = cli_loading.load(request.suite, how.plugins)
+    settings = suite.settings(request.chosen.selection)
+    from unlearnbench import search
+
+    search.refuse_partial(suite, settings)
+    plan = cli_loading.plan(settings, how.data)
+    summary = _compute(plan, suite, how)
+    _close(_counts([summary]))
+    code = _code([summary])
+    if code == OK and before is not None and not suite.registry.broken:  # what is broken is told every time
+        receipt.keep(before, asked(), plan)
+    return code
+
+
+def tune(request: Request) -> int:
+    """Run the settings of a suite's tuned experiments in one or two rounds, choose, and write the choice down.
+
+    Raises:
+        InputError: as `run`, or where there is nothing to tune.
+    """
+    how = request.how
+    how.workers()
+    suite = cli_loading.load(request.suite, how.plugins)
+    from unlearnbench import search, tuning
+
+    selection = search.tuned_only(suite, request.chosen.selection)
+    first, every = suite.settings(selection), suite.settings(selection, screening=False)
+    rules = search.rules(suite, dict.fromkeys(setting.experiment for setting in every))
+    plan = cli_loading.plan(first, how.data)
+    cells, summaries = list(plan.cells), [_compute(plan, suite, how)]
+    if not _ended(summaries, how):
+        finalists = tuning.finalists(_trials(cells, how.folder(suite)), rules)
+        rest = search.second_round(every, first, finalists)
+        if rest:
+            plan = cli_loading.plan(rest, how.data)
+            cells += plan.cells
+            summaries.append(_compute(plan, suite, how))
+    if not summaries[-1].interrupted:
+        seeds = len({setting.seed for setting in every})
+        _choose(tuning.picks(_trials(cells, how.folder(suite)), rules, seeds), suite, how.folder(suite))
+    _close(_counts(summaries))
+    return _code(summaries)
+
+
+def _ended(summaries: Sequence[Summary], how: How) -> bool:
+    return any(summary.interrupted or (how.fail_fast and summary.failed) for summary in summaries)
+
+
+def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
+    from unlearnbench import runner
+
+    engine, jobs = how.workers()
+    return runner.run(
+        plan,
+        runner.RunOptions(
+            data_root=options.data_root(how.data),
+            results=how.folder(suite),
+            cache=options.cache_root(how.cache),
+            engine=engine,
+            jobs=jobs,
+            device=how.device,
+            plugin_dirs=tuple(how.plugins or ()),
+            force=how.force,
+            retry_failed=how.retry_failed,
+            fail_fast=how.fail_fast,
+        ),
+    )
+
+
+def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:
+    """What was measured of the settings, from the cells' record files."""
+    from unlearnbench import records, tuning
+
+    table, _ = records.read_folder(results / "records")
+    rows = table.select(["cell_key", "metric", "step", "value", "status", "error"]).to_pylist()
+    return tuning.trials(cells, (row for row in rows if row["step"] is None))
+
+
+def _choose(picks: Sequence[Pick], suite: Suite, results: Path) -> None:
+    """Write the choices, show them on stdout, and say on stderr what a reader must know of them."""
+    from unlearnbench.report import tuned
+
+    try:
+        tuned.write(results, suite, picks)
+    except OSError as error:
+        raise InputError(str(error.filename or results), f"can't be written: {error.strerror}") from error
+    methods = [pick for pick in picks if not pick.is_reference]
+    emit_table(
+        ["experiment", "dataset", "scenario", "method", "chosen", "metric", "value", "tried", "met"],
+        [_line(pick, tuned.shown) for pick in methods],
+    )
+    for pick in methods:
+        what = f"{pick.first.experiment} / {pick.first.dataset.id} / {pick.first.method.info.name}"
+        if pick.reason is not None:
+            complain(f"nothing chosen: {what}: {pick.reason}; see {results / 'tuned.yaml'}")
+        if pick.incomplete:
+            complain(f"warning: {what}: {pick.incomplete} of {len(pick.trials)} settings lack results and can't win")
+
+
+def _line(pick: Pick, shown: Any) -> list[object]:
+    chosen, rule, first = pick.chosen, pick.rule, pick.first
+    value = "-" if chosen is None else shown(chosen.estimates[rule.metric], rule.metric)
+    name = "-" if chosen is None else chosen.setting.method.id
+    place = [first.experiment, first.dataset.id, first.scenario_id, first.method.info.name]
+    return [*place, name, rule.metric, value, len(pick.trials), pick.met]
+
+
+def _counts(summaries: Iterable[Summary]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for summary in summaries:
+        counts.update({name: getattr(summary, name) for name in COUNTS})
+    return counts
+
+
+def _close(counts: Counter[str]) -> None:
+    """The one line that a run ends with."""
+    emit("cells: " + " ".join(f"{name}={counts[name]}" for name in COUNTS))
+
+
+def _code(summaries: Sequence[Summary]) -> int:
+    if any(summary.interrupted for summary in summaries):
+        return INTERRUPTED
+    return FAILED if any(summary.failed or not summary.leaderboard for summary in summaries) else OK

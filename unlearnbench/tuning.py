@@ -1,0 +1,265 @@
+"""Records -> the best setting of every method, by a rule that was declared before any was run.
+
+Pure functions: nothing is read, written or drawn here. A setting wins if it was measured with every seed, forgot on
+every seed (where the scenario stops at forgetting) and keeps all bounds on its means; of these the best mean of the
+metric, then fewer gradient steps, then the method id decide. If none does, nothing is chosen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.intervals import student_t
+from unlearnbench.plan import Cell
+from unlearnbench.search import Place, TuneFile, place_of
+from unlearnbench.suite import Setting
+
+SHOWN = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "gradient_steps", "forgot")
+"""Shown of every setting, behind the metric and the bounded ones."""
+
+ROUNDING = 1e-12  # of means: the mean of three times 0.95 lies below it
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over n seeds with Student's interval; no interval for fewer than 3."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a method in its place, with all that was measured of it.
+
+    Attributes:
+        cells: one a seed.
+        finished: the seeds that have a result.
+        estimates: by metric.
+        error: the first error, or why the method can't take part.
+    """
+
+    cells: tuple[Cell, ...]
+    finished: frozenset[int]
+    estimates: Mapping[str, Estimate]
+    error: str | None
+
+    @property
+    def setting(self) -> Setting:
+        """That of its first cell: of all seeds the same but for the seed."""
+        return self.cells[0].setting
+
+    @property
+    def gradient_steps(self) -> float:
+        """Mean over seeds; infinite where it was not measured."""
+        return self.estimates["gradient_steps"].mean if "gradient_steps" in self.estimates else float("inf")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What decides.
+
+    Attributes:
+        metric: to make as good as can be.
+        bounds: the most (or least, by direction) that means of other metrics may be.
+        must_forget: whether it must have forgotten on every seed.
+        seeds: how many a setting must have been measured with.
+    """
+
+    metric: str
+    bounds: Mapping[str, float]
+    must_forget: bool
+    seeds: int
+
+    @classmethod
+    def of(cls, tune: TuneFile, setting: Setting, seeds: int) -> Rule:
+        """The rule for the settings of one experiment, dataset and scenario."""
+        return cls(tune.metric, tune.subject_to, setting.scenario.stop.rule == "backdoor", seeds)
+
+    @property
+    def conditions(self) -> list[str]:
+        """What a setting must meet, in words: ``backdoor_accuracy <= 0.02``."""
+        forgets = ["forgot on every seed"] if self.must_forget else []
+        return [*forgets, *(f"{name} {_sign(name)} {bound:g}" for name, bound in self.bounds.items())]
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics that matter, the deciding one first."""
+        return list(dict.fromkeys([self.metric, *self.bounds, *SHOWN]))
+
+    def incomplete(self, trial: Trial) -> str | None:
+        """What is missing of a trial's own seeds and metrics, or None."""
+        if len(trial.finished) < len(trial.cells):
+            missing = len(trial.cells) - len(trial.finished)
+            return f"no result for {missing} of {len(trial.cells)} seeds: {trial.error or 'not run'}"
+        for name in (self.metric, *self.bounds, *(["forgot"] if self.must_forget else [])):
+            if name not in trial.estimates or trial.estimates[name].n < len(trial.cells):
+                return f"{name} was not measured on every seed"
+        return None
+
+    def broken(self, trial: Trial) -> list[str]:
+        """The conditions that a complete trial does not meet, in words."""
+        found = []
+        if self.must_forget and trial.estimates["forgot"].mean < 1:
+            forgot = trial.estimates["forgot"]
+            found.append(f"did not forget on {forgot.n - round(forgot.mean * forgot.n)} of {forgot.n} seeds")
+        for name, bound in self.bounds.items():
+            if _excess(trial, name, bound) > 0:
+                found.append(f"{name} is {trial.estimates[name].mean:.4g}, not {_sign(name)} {bound:g}")
+        return found
+
+    def order(self, trial: Trial) -> tuple[Any, ...]:
+        """Sorts trials of one method, best first.
+
+        Those with all seeds come before others; then those that meet all conditions, the rest by their distance, and
+        what is incomplete last. The distance is the sum of how far means lie beyond their bounds, in shares of the
+        bound (where that is 0, as they are), and of the share of seeds that did not forget.
+        """
+        last = (trial.gradient_steps, trial.setting.method.id)
+        if self.incomplete(trial) is not None:
+            return (len(trial.cells) < self.seeds, 2, 0.0, 0.0, *last)
+        value = trial.estimates[self.metric].mean
+        value = round(-value if METRICS[self.metric].better == "higher" else value, 12)  # equal but for rounding
+        distance = sum(_excess(trial, name, bound) / (abs(bound) or 1.0) for name, bound in self.bounds.items())
+        distance += 1 - trial.estimates["forgot"].mean if self.must_forget else 0.0
+        return (len(trial.cells) < self.seeds, int(bool(self.broken(trial))), distance, value, *last)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What was chosen for one method in its place.
+
+    Attributes:
+        trials: all settings, best first.
+        chosen: the best, or None if none will do.
+        closest: if none will do, the complete one that misses the conditions by least.
+        reason: why nothing was chosen.
+        met: settings that met all conditions with the seeds that they were run with.
+        finalists: settings that were run with all seeds.
+    """
+
+    rule: Rule
+    trials: tuple[Trial, ...]
+    chosen: Trial | None
+    closest: Trial | None
+    reason: str | None
+    met: int
+    finalists: int
+
+    @property
+    def first(self) -> Setting:
+        """Of the settings the best, for names that they share."""
+        return self.trials[0].setting
+
+    @property
+    def is_reference(self) -> bool:
+        return self.first.method.is_reference
+
+    @property
+    def incomplete(self) -> int:
+        """Settings that lack results of their own seeds."""
+        return sum(self.rule.incomplete(trial) is not None for trial in self.trials)
+
+    def state(self, trial: Trial) -> tuple[str, str | None]:
+        """What became of a trial, and why."""
+        if (why := self.rule.incomplete(trial)) is not None:
+            return "incomplete", why
+        if self.is_reference:
+            return "reference", None
+        broken = "; ".join(self.rule.broken(trial)) or None
+        if len(trial.cells) < self.rule.seeds:
+            return "screened_out", broken
+        return "chosen" if trial is self.chosen else "not_met" if broken else "met", broken
+
+
+def trials(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """Bring together the cells of each setting, in their order, and what was measured of them.
+
+    Args:
+        rows: of records, final values only: cell_key, metric, value, status, error.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["cell_key"]].append(row)
+    settings: dict[Place, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        settings[place_of(cell.setting)].append(cell)
+    return [_trial(group, found) for group in settings.values()]
+
+
+def picks(found: Sequence[Trial], rules: Mapping[str, TuneFile], seeds: int) -> list[Pick]:
+    """Choose a setting of every method in every experiment, dataset and scenario.
+
+    Args:
+        rules: the sections `tune` by experiment.
+        seeds: how many a setting must have been measured with.
+    """
+    groups = _by_method(found)
+    return [_pick(group, Rule.of(rules[group[0].setting.experiment], group[0].setting, seeds)) for group in groups]
+
+
+def finalists(found: Sequence[Trial], rules: Mapping[str, TuneFile]) -> set[Place]:
+    """The settings that go on to all seeds after the first round: of each method the best complete ones."""
+    kept: set[Place] = set()
+    for group in _by_method(found):
+        tune = rules[group[0].setting.experiment]
+        pick = _pick(group, Rule.of(tune, group[0].setting, len(group[0].cells)))
+        complete = [trial for trial in pick.trials if pick.rule.incomplete(trial) is None]
+        kept.update(place_of(trial.setting) for trial in complete[: tune.finalists])
+    return kept
+
+
+def _by_method(found: Sequence[Trial]) -> list[list[Trial]]:
+    """The trials of each method in each experiment, dataset and scenario."""
+    groups: dict[Place, list[Trial]] = defaultdict(list)
+    for trial in found:
+        experiment, dataset, scenario, _ = place_of(trial.setting)
+        groups[experiment, dataset, scenario, trial.setting.method.info.name].append(trial)
+    return list(groups.values())
+
+
+def _trial(cells: Sequence[Cell], found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Trial:
+    values: dict[str, list[float]] = defaultdict(list)
+    finished, error = set(), None
+    for cell in cells:
+        for row in found.get(cell.key, ()):
+            if row["status"] == "ok":
+                finished.add(cell.seed)
+            if row["value"] is not None:
+                values[row["metric"]].append(row["value"])
+            error = error or row["error"]
+    estimates = {name: Estimate(*student_t(some), len(some)) for name, some in values.items()}
+    return Trial(tuple(cells), frozenset(finished), estimates, error)
+
+
+def _pick(group: Sequence[Trial], rule: Rule) -> Pick:
+    ordered = tuple(sorted(group, key=rule.order))
+    complete = [trial for trial in ordered if rule.incomplete(trial) is None]
+    final = [trial for trial in complete if len(trial.cells) >= rule.seeds]
+    chosen, closest, reason = None, None, None
+    if final and not rule.broken(final[0]):
+        chosen = final[0]
+    elif final:
+        closest, reason = final[0], f"no setting meets {' and '.join(rule.conditions)}"
+    else:
+        why = next((text for trial in ordered if (text := rule.incomplete(trial)) is not None), "the run ended early")
+        reason = f"no setting has results for all {rule.seeds} seeds ({why})"
+    met = sum(not rule.broken(trial) for trial in complete)
+    return Pick(rule, ordered, chosen, closest, reason, met, sum(len(t.cells) >= rule.seeds for t in ordered))
+
+
+def _excess(trial: Trial, name: str, bound: float) -> float:
+    """How far a mean lies beyond its bound; 0 if it keeps it."""
+    mean = trial.estimates[name].mean
+    excess = bound - mean if METRICS[name].better == "higher" else mean - bound
+    return excess if excess > ROUNDING else 0.0
+
+
+def _sign(name: str) -> str:
+    return ">=" if METRICS[name].better == "higher" else "<="
