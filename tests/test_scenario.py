@@ -63,6 +63,30 @@ def test_train_size_takes_so_many_of_the_training_images():
     assert set(other.targets.members.tolist()) != set(made.targets.members.tolist())
 
 
+def test_validation_images_are_set_aside_and_stand_for_the_test_images():
+    data = dark_data()
+    made = world(backdoored(validation=50), data=data)
+    assert made.sizes == {"train": 350, "erased": 20, "remaining": 330, "validation": 50}
+    used = set(made.pool.ids[made.targets.members].tolist())
+    assert set(made.test.ids.tolist()) <= set(data.train.ids.tolist())
+    assert used.isdisjoint(made.test.ids.tolist())
+    assert len(used | set(made.test.ids.tolist())) <= 400
+    assert torch.equal(made.stamped_test.ids, made.test.ids)
+    assert torch.equal(made.stamped_test.pixels[..., 2:, 2:], made.test.pixels[..., 2:, 2:])
+    smaller = world(backdoored(validation=50, train_size=200), data=data)
+    assert smaller.sizes["train"] == 200
+    assert torch.equal(smaller.test.ids, made.test.ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"validation": 400}, "400 of 400 training images"), ({"validation": 50, "train_size": 360}, "360 of 350")],
+)
+def test_too_many_validation_images_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        world(utility(**changes))
+
+
 @pytest.mark.parametrize("clean_twins", ["keep", "drop"])
 def test_the_erased_set_is_the_stamped_copies_with_the_targets_label(clean_twins):
     data = dark_data()

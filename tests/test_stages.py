@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_worlds import SEEDS, blobs, context, erasures, image_data, leak, trained, utility
+from small_worlds import SEEDS, blobs, context, difference, erasures, image_data, leak, trained, utility
 
 from unlearnbench.context import Context
 from unlearnbench.evaluation import evaluate
-from unlearnbench.plugin import ImageData, Method
+from unlearnbench.plugin import ImageData, LossMethod, Method, Phase
 from unlearnbench.registry import discover
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
@@ -73,6 +73,47 @@ def test_a_method_that_keeps_the_contract_passes():
 def test_a_method_that_breaks_the_contract_fails_with_what_it_did(method, message):
     with pytest.raises(PluginError, match=message):
         erased_by(method)
+
+
+class Records(Harmless):
+    def unlearn(self, model, splits, context):
+        context.record("certified_epsilon", torch.tensor([float(len(splits.erased)) + context.seeds[0]]))
+        return model
+
+
+def test_what_a_method_records_of_each_replica_is_kept_in_its_place():
+    sets, scenario = erasures(), utility()
+    before, used = trained(scenario, sets, SEEDS[:1], torch.float32), context(scenario, SEEDS, torch.float32)
+    erase(Records(), before, sets, used)
+    assert used.recorded["certified_epsilon"].tolist() == [6.0 + seed for seed in SEEDS]
+    with pytest.raises(ValueError, match="one value per replica, not \\(2,\\) for 3"):
+        used.record("certified_epsilon", torch.zeros(2))
+
+
+def test_fresh_models_are_those_that_training_starts_from():
+    scenario, sets = utility(training=Training(epochs=1, batch=8, lr=1e-12)), erasures()
+    trained_from = context(scenario, SEEDS).train(sets)
+    assert difference(context(scenario, SEEDS).fresh(), trained_from) < 1e-9
+    assert difference(trained_from.slice(0, 1), trained_from.slice(1, 2)) > 0.1
+
+
+class Given(LossMethod):
+    """Pulls a bias to the state it was given."""
+
+    def loss(self, models, erased, remaining, state, noise):
+        return (models.model.params["approximator.0.bias"] - state).square().sum()
+
+    def phases(self, context):
+        return [Phase(batch=4, optimiser="sgd", lr=0.5, clip=None, steps=1)]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 32])
+def test_state_given_to_a_loss_stays_with_its_replica(chunk):
+    scenario, sets = utility(replicas=chunk), erasures()
+    state = torch.tensor([1.0, 2.0, 3.0])
+    before, used = trained(scenario, sets, SEEDS[:1], torch.float32), context(scenario, SEEDS, torch.float32)
+    after = used.minimise(Given(), before, sets, state)
+    torch.testing.assert_close(after.params["approximator.0.bias"], state[:, None].expand(3, 12))
 
 
 def test_a_resnet_passes_from_training_to_evaluation():
