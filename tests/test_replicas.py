@@ -49,6 +49,7 @@ VARIANTS = {
         {"form": "released"},
     ],
     "vbu": [{}, {"log_threshold": -1.0}, {"form": "released"}],  # on weights: tests/methods/test_vbu_weights.py
+    "renew": [{"steps": 20, "pieces": 2, "agreement": 0.1}],
     # Ten conjugate-gradient iterations blow rounding up; what vectorising does shows at few.
     "hbu": [{"solver_steps": 3}, {"solver_steps": 3, "damping": 1.0, "batch": 4, "radius": 0.01}],
 }

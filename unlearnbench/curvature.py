@@ -1,6 +1,7 @@
 """Curvature of a model's loss without ever forming a matrix: products, a diagonal, and a solver.
 
-A vector is a mapping from parameter names to tensors of the parameters' shapes. Everything runs under vmap.
+A vector is a mapping from parameter names to tensors of the parameters' shapes. Everything runs under vmap: fixed
+numbers of iterations and no branch on a value.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
-from unlearnbench.plugin import Batch
+from unlearnbench.plugin import Batch, Noise
 
 Vector = dict[str, Tensor]
 Product = Callable[[Vector], Vector]
@@ -49,6 +50,41 @@ def hessian(loss: Callable[[Vector], Tensor], params: Vector) -> Product:
     return product
 
 
+def mean_in_chunks(measure: Callable[[Batch], Vector], batch: Batch, size: int) -> Vector:
+    """The mean over a batch of a `measure` that is a (weighted) mean itself, such as a gradient, `size` images at a
+    time: memory is that of one chunk."""
+    chunks = _chunks(batch, size)
+    if len(chunks) == 1:
+        return measure(batch)
+    result: Vector | None = None
+    for chunk in chunks:
+        weight = chunk.weight.sum()
+        # A chunk that only pads has no mean of its own.
+        filled = chunk._replace(weight=torch.where(weight > 0, chunk.weight, torch.ones_like(chunk.weight)))
+        share, part = weight / batch.weight.sum(), measure(filled)
+        result = axpy(share, part, result or {name: torch.zeros_like(value) for name, value in part.items()})
+    assert result is not None
+    return result
+
+
+def product_in_chunks(curvature: Callable[[Batch], Product], batch: Batch, size: int) -> Product:
+    """The product with the mean curvature of a batch, `size` images at a time; equal to that of the whole but for
+    rounding. What one chunk could reuse in the next product is computed again."""
+    if len(batch.labels) <= size:
+        return curvature(batch)
+    return lambda vector: mean_in_chunks(lambda chunk: curvature(chunk)(vector), batch, size)
+
+
+def _chunks(batch: Batch, size: int) -> list[Batch]:
+    return [Batch(*parts) for parts in zip(*(part.split(size) for part in batch), strict=True)]
+
+
+def random_signs(like: Vector, noise: Noise) -> Vector:
+    """A probe of -1 and 1 with equal chances, for `hutchinson_diagonal`."""
+    draws = {name: noise.uniform(*value.shape) for name, value in like.items()}
+    return {name: 2 * (draw < 0.5).to(draw.dtype) - 1 for name, draw in draws.items()}
+
+
 def hutchinson_diagonal(product: Product, probe: Vector) -> Vector:
     """One-probe estimate of a matrix's diagonal, probe * (A probe) with entries of -1 and 1 (Bekas et al., 2007)."""
     image = product(probe)
@@ -56,15 +92,22 @@ def hutchinson_diagonal(product: Product, probe: Vector) -> Vector:
 
 
 def conjugate_gradients(product: Product, right: Vector, steps: int) -> Vector:
-    """Solve A x = right for a positive A in a fixed number of steps (no branch, so it runs under vmap)."""
+    """Solve A x = right for a positive A in a fixed number of steps.
+
+    Where A turns out not to be positive (a direction d with d'Ad <= 0, before the residual has reached rounding) there
+    is no answer: the solution is NaN, never a finite number that looks like one.
+    """
     solution = {name: torch.zeros_like(value) for name, value in right.items()}
     residual, direction = dict(right), dict(right)
     square = dot(residual, residual)
+    rounding = square * torch.finfo(square.dtype).eps ** 2
     before: list[tuple[Vector, Tensor]] = []
     for _ in range(steps):
         image = product(direction)
         # A residual of zero is a solution: nothing more is added.
-        length = square / dot(direction, image).clamp_min(TINY)
+        curved = dot(direction, image)
+        length = square / curved.clamp_min(TINY)
+        length = torch.where((curved > 0) | (square <= rounding), length, torch.nan)
         solution = axpy(length, direction, solution)
         before.append((residual, square))
         residual = axpy(-length, image, residual)

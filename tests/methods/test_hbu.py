@@ -1,14 +1,13 @@
-"""HBU's parts against exact answers (PROTOCOL section 9)."""
+"""HBU's Newton step against exact answers (PROTOCOL section 9); the linear network in the harness: test_hbu_convex."""
 
 import pytest
 import torch
 from small_worlds import CLASSES, SEEDS, blobs, context, difference, erasures, replica, trained, unlearn, utility
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from unlearnbench.methods.hbu import Hbu
 
-from unlearnbench.curvature import conjugate_gradients, gauss_newton
+from unlearnbench.curvature import conjugate_gradients
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional, Router
@@ -25,33 +24,6 @@ def batch_of(x, y):
     return Batch(x, y, torch.ones(len(y), dtype=F64), rows)
 
 
-# --- the solver ---
-
-
-def test_conjugate_gradients_solve_a_positive_system_split_over_names():
-    root = randn(7, 7)
-    matrix = root @ root.T + torch.eye(7, dtype=F64)
-    right = randn(7, seed=1)
-
-    def product(vector):
-        image = matrix @ torch.cat([vector["a"], vector["b"].flatten()])
-        return {"a": image[:3], "b": image[3:].view(2, 2)}
-
-    found = conjugate_gradients(product, {"a": right[:3], "b": right[3:].view(2, 2)}, 7)
-    torch.testing.assert_close(
-        torch.cat([found["a"], found["b"].flatten()]), torch.linalg.solve(matrix, right), rtol=1e-8, atol=1e-10
-    )
-
-
-@pytest.mark.parametrize("dtype", [F64, torch.float32])
-def test_more_iterations_than_needed_change_nothing(dtype):
-    right = {"x": randn(5).to(dtype)}
-    found = conjugate_gradients(lambda v: {"x": 2 * v["x"]}, right, 30)
-    torch.testing.assert_close(found["x"], right["x"] / 2)
-    nothing = conjugate_gradients(lambda v: {"x": 2 * v["x"]}, {"x": torch.zeros(5, dtype=dtype)}, 3)
-    assert torch.equal(nothing["x"], torch.zeros(5, dtype=dtype))
-
-
 def test_newton_step_on_ridge_regression_is_retraining():
     """w + H_r^-1 X_e'(X_e w - y_e) = w_r with H_r = X_r'X_r + lambda I."""
     x, y, penalty, erased = randn(40, 6), randn(40, seed=1), 0.7, 5
@@ -66,45 +38,6 @@ def test_newton_step_on_ridge_regression_is_retraining():
     )["w"]
     assert float((w - w_r).norm()) > 1e-2
     torch.testing.assert_close(w + step, w_r, rtol=0, atol=1e-12)
-
-
-# --- the curvature ---
-
-
-def explicit(logits, params, x, weight):
-    """Sum over images of weight J'(diag p - p p')J, with autograd's Jacobian, [P, P]."""
-    names = list(params)
-    jacobians = torch.func.jacrev(lambda values: logits(values, x))(params)
-    j = torch.cat([jacobians[name].flatten(2) for name in names], 2)  # [B, Y, P]
-    p = logits(params, x).softmax(1)
-    h = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-    return torch.einsum("b,byi,byz,bzj->ij", weight, j, h, j)
-
-
-def columns(product, params):
-    """The matrix of a linear map on named tensors."""
-    sizes = [value.numel() for value in params.values()]
-    result = []
-    for row in torch.eye(sum(sizes), dtype=F64):
-        parts = {n: part.view(v.shape) for (n, v), part in zip(params.items(), row.split(sizes), strict=True)}
-        image = product(parts)
-        result.append(torch.cat([image[name].flatten() for name in params]))
-    return torch.stack(result, 1)
-
-
-def test_gauss_newton_is_the_explicit_matrix_and_not_negative():
-    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
-    params = {name: value.detach() for name, value in net.named_parameters()}
-    x, weight = randn(6, 3), torch.tensor([1.0, 1, 2, 1, 0, 1], dtype=F64)
-    batch = Batch(x, torch.zeros(6, dtype=torch.int64), weight, torch.arange(6))
-
-    def logits(values, images):
-        return functional_call(net, values, (images,))
-
-    found = columns(gauss_newton(lambda values: logits(values, x), params, batch), params)
-    torch.testing.assert_close(found, explicit(logits, params, x, weight / 6), rtol=1e-10, atol=1e-14)
-    torch.testing.assert_close(found, found.T, rtol=1e-10, atol=1e-14)
-    assert float(torch.linalg.eigvalsh(found).min()) > -1e-12
 
 
 # --- multinomial logistic regression: convex, and Gauss-Newton is the Hessian ---
@@ -155,17 +88,6 @@ def hbu_step(w, share, **changes):
     models = Models(model, model, utility(), share * ERASED, len(X) - ERASED)
     new = method.transform(models, batch_of(X[:ERASED], Y[:ERASED]), batch_of(X[ERASED:], Y[ERASED:]), None)
     return new["weight"].flatten()
-
-
-def test_gauss_newton_is_the_hessian_of_logistic_regression():
-    w = randn(12, seed=5)
-    found = columns(
-        gauss_newton(lambda v: X[ERASED:] @ v["w"].T, {"w": w.view(3, 4)}, batch_of(X[ERASED:], Y[ERASED:])),
-        {"w": w.view(3, 4)},
-    )
-    size = len(X) - ERASED
-    expected = torch.func.hessian(remaining_objective)(w) / size - DAMPING * torch.eye(12, dtype=F64)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_step_is_newtons_and_moves_towards_the_retrained_optimum():
