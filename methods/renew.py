@@ -90,10 +90,9 @@ class Renew(LossMethod):
         logits = models.model.classify(mean + scale * noise.normal(*mean.shape))
         cross_entropy = F.cross_entropy(logits, remaining.labels, reduction="none")
         kl = kl_to_prior(mean, scale, training.kl_reduction)
-        share = models.erased_size / models.remaining_size
-        return remaining.mean(cross_entropy + models.scenario.beta * kl) + min(
-            1.0, self.params.weight * share
-        ) * self._contradicted(models, erased, state[erased.rows])
+        w: float = min(1.0, self.params.weight * models.erased_size / models.remaining_size)
+        rest = remaining.mean(cross_entropy + models.scenario.beta * kl)
+        return rest + w * self._contradicted(models, erased, state[erased.rows])
 
     def _contradicted(self, models: Models, erased: Batch, shares: Tensor) -> Tensor:
         """mean a_e * KL[t_e || p(y|x_e)] for shares f32[B, Y] of the classes among the neighbours."""

@@ -97,27 +97,36 @@ def conjugate_gradients(product: Product, right: Vector, steps: int) -> Vector:
     Where A turns out not to be positive (a direction d with d'Ad <= 0, before the residual has reached rounding) there
     is no answer: the solution is NaN, never a finite number that looks like one.
     """
-    solution = {name: torch.zeros_like(value) for name, value in right.items()}
-    residual, direction = dict(right), dict(right)
-    square = dot(residual, residual)
+    # Flat: the residuals so far are the rows of a matrix, and one product with it serves them all.
+    residual = _flat(right)
+    solution, direction = torch.zeros_like(residual), residual
+    square = residual @ residual
     rounding = square * torch.finfo(square.dtype).eps ** 2
-    before: list[tuple[Vector, Tensor]] = []
+    residuals, squares = residual[None], square[None]
     for _ in range(steps):
-        image = product(direction)
+        image = _flat(product(_named(direction, right)))
         # A residual of zero is a solution: nothing more is added.
-        curved = dot(direction, image)
+        curved = direction @ image
         length = square / curved.clamp_min(TINY)
         length = torch.where((curved > 0) | (square <= rounding), length, torch.nan)
-        solution = axpy(length, direction, solution)
-        before.append((residual, square))
-        residual = axpy(-length, image, residual)
+        solution = solution + length * direction
+        residual = residual - length * image
         # Rounding turns residuals back towards earlier ones, and the solution into partly rounding: keep them apart.
-        for earlier, its_square in before:
-            residual = axpy(-dot(earlier, residual) / its_square.clamp_min(TINY), earlier, residual)
-        following = dot(residual, residual)
-        direction = axpy(following / square.clamp_min(TINY), direction, residual)
+        residual = residual - ((residuals @ residual) / squares.clamp_min(TINY)) @ residuals
+        following = residual @ residual
+        direction = residual + following / square.clamp_min(TINY) * direction
         square = following
-    return solution
+        residuals, squares = torch.cat([residuals, residual[None]]), torch.cat([squares, square[None]])
+    return _named(solution, right)
+
+
+def _flat(vector: Vector) -> Tensor:
+    return torch.cat([value.flatten() for value in vector.values()])
+
+
+def _named(flat: Tensor, like: Vector) -> Vector:
+    parts = flat.split([value.numel() for value in like.values()])
+    return {name: part.view_as(value) for (name, value), part in zip(like.items(), parts, strict=True)}
 
 
 def axpy(factor: Tensor | float, first: Vector, second: Vector) -> Vector:

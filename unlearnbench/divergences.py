@@ -18,8 +18,8 @@ def kl_to_prior(mean: Tensor, scale: Tensor, reduction: Reduction) -> Tensor:
 
 def kl_gaussians(mean: Tensor, scale: Tensor, mean2: Tensor, scale2: Tensor, reduction: Reduction) -> Tensor:
     """KL[N(mean, scale^2) || N(mean2, scale2^2)] of diagonal Gaussians f32[B, J], f32[B]."""
-    # In ratios the gradient at equal distributions is exactly zero. Rounding in its place would be blown up by Adam, which
-    # divides by its size.
+    # In ratios the gradient at equal distributions is exactly zero; rounding in its place would be blown up by Adam,
+    # which divides by its size.
     ratio, distance = scale / scale2, (mean - mean2) / scale2
     return _reduce(0.5 * (ratio.square() + distance.square() - 1) - torch.log(ratio), reduction)
 

@@ -122,9 +122,8 @@ def test_the_loss_written_out(before, agreement, counts):
 def test_steps_and_images_are_counted_and_the_stop_rule_has_no_say(before):
     _, used = unlearn(renew(candidates=30), before, erasures(), SCENARIO)
     assert used.steps.tolist() == [40] * 3
-    per_step = 8 + 6  # all six erased images fit into a minibatch
-    passes = [8] * 6 + [6]  # 54 remaining images in minibatches of 8
-    assert used.samples.tolist() == [30 + 4 * (sum(passes[:7]) + 3 * 8) + 40 * 6] * 3 or per_step < 0
+    remaining = sum([8] * 6 + [6] + [8] * 3) * 4  # each piece of 10 steps draws 54 images in minibatches of 8 anew
+    assert used.samples.tolist() == [30 + remaining + 40 * 6] * 3  # all six erased images fit into a minibatch
 
 
 def test_steps_must_be_whole_pieces():
