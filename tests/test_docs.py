@@ -33,6 +33,32 @@ def table_of_methods(results: Path) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
+LEAK_HEAD = """\
+| erased | method | AUC | minus retraining | test accuracy | forgot |
+|---|---|---|---|---|---|
+"""
+
+
+def table_of_leaks(results: Path) -> str:
+    """Membership AUC beside retraining's, as docs/methods.md shows it."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    lines = []
+    for count in (9, 64):
+        rows = board[(board["experiment"] == f"leak_{count}") & (board["attack"] == "membership")]
+        for method in ("retrain", "renew", "crfu", "original"):
+            row = rows[rows["method_id"] == method].iloc[0]
+            gap = row["auc_gap_retrain"], row["auc_gap_retrain_low"], row["auc_gap_retrain_high"]
+            difference = "" if pd.isna(gap[0]) else f"{gap[0]:+.3f} ({gap[1]:+.3f} to {gap[2]:+.3f})"
+            shown = f"{row['auc']:.3f} | {difference} | {100 * row['accuracy']:.1f} | {row['forgot']:.2f}"
+            lines.append(f"| {count} | {method} | {shown} |")
+    return LEAK_HEAD + "\n".join(lines) + "\n"
+
+
+def test_the_table_of_leaks_is_the_leaderboard_of_the_zoo() -> None:
+    expected = table_of_leaks(ROOT / "results" / "zoo")
+    assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"
+
+
 def test_the_table_of_methods_is_the_leaderboard_of_the_zoo() -> None:
     expected = table_of_methods(ROOT / "results" / "zoo")
     assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"
