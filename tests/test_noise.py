@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
+from unlearnbench.noise import Ahead, BlockNoise, NoiseStreams, StreamNoise, draw_block
 
 CPU = torch.device("cpu")
 
@@ -60,3 +60,11 @@ def test_distributions_are_standard_normal_and_uniform():
     assert kstest(noise.normal(5_000).numpy(), "norm").pvalue > 1e-3
     assert kstest(noise.uniform(5_000).numpy(), "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(single(9).normal(5_000), single(9).uniform(5_000))[0, 1]) < 0.06
+
+
+def test_numbers_drawn_ahead_are_those_drawn_one_by_one():
+    generator, other = (np.random.Generator(np.random.Philox(key=3)) for _ in range(2))
+    ahead = Ahead(lambda count: generator.standard_normal(count, np.float32))
+    counts = [3, 3, 50, 1, 0, 7, Ahead.MOST + 1, 3]  # also more than is ever kept
+    taken = np.concatenate([ahead.take(count).copy() for count in counts])
+    assert np.array_equal(taken, other.standard_normal(sum(counts), np.float32))

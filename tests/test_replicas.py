@@ -26,13 +26,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from unlearnbench.context import Context
+from unlearnbench.descent import LossDescent, clip
+from unlearnbench.frozen import Frozen
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
 from unlearnbench.registry import discover
-from unlearnbench.replicas import _clip
+from unlearnbench.replicas import READ_EVERY
 from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import BatchSource, ErasureSets
 from unlearnbench.settings import Backdoor, Network, StopRule, Training
-from unlearnbench.stack import Stack, concatenate
+from unlearnbench.stack import Functional, Stack, concatenate
 from unlearnbench.stopping import Stopper, mean_loss
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -130,6 +132,29 @@ def test_the_number_of_models_at_a_time_changes_nothing_but_rounding(size):
     assert difference(whole, chunked) < 1e-4
 
 
+# --- the trainer's gradient written out, against autograd ---
+
+
+@DTYPES
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"kl_reduction": "sum", "clip": 0.5}, {"l2": 0.1}, {"batch": 7}],
+    ids=["defaults", "sum, clipped", "l2", "batches of two sizes"],
+)
+def test_the_trainers_written_out_step_is_autograds(changes, replicas, dtype, monkeypatch):
+    scenario = utility(beta=0.3, training=Training(**({"epochs": 3, "batch": 8, "lr": 5e-3} | changes)))
+    sets = erasures(replicas, members=60)
+    by_hand = context(scenario, SEEDS[:replicas], dtype).train(sets)
+    monkeypatch.setattr("unlearnbench.mlp_descent.applies", lambda *_: False)
+    steps = []
+    step = LossDescent.step
+    monkeypatch.setattr(LossDescent, "step", lambda self, inputs: steps.append(1) or step(self, inputs))
+    by_autograd = context(scenario, SEEDS[:replicas], dtype).train(sets)
+    assert len(steps) > 20
+    assert difference(by_hand, by_autograd) < TOLERANCE[dtype]
+
+
 # --- against torch.nn and torch.optim ---
 
 
@@ -172,7 +197,7 @@ def test_gradients_are_clipped_for_each_replica_as_torch_does(dtype):
     sizes = torch.tensor([0.01, 1.0, 1e6], dtype=dtype)
     gradients = [torch.randn(3, 4, 5, generator=generator, dtype=dtype) * sizes[:, None, None],
                  torch.randn(3, 4, generator=generator, dtype=dtype) * sizes[:, None]]  # fmt: skip
-    ours = _clip([*gradients, None], 5.0)
+    ours = clip([*gradients, None], 5.0)
     assert ours[2] is None
     for k in range(3):
         params = [nn.Parameter(torch.zeros_like(g[k])) for g in gradients]
@@ -216,6 +241,47 @@ def backdoored(**rule):
     return utility(stop=StopRule(rule="backdoor", epochs=60, **rule), backdoor=Backdoor())
 
 
+# --- the frozen model's outputs, computed once ---
+
+
+class Watched(LossMethod):
+    """Stays near what the frozen model makes of the erased images, and counts how often that is computed."""
+
+    def __init__(self, batch, copied=False):
+        super().__init__()
+        self.batch, self.copied, self.seen = batch, copied, []
+
+    def phases(self, context):
+        return [Phase(batch=self.batch, lr=1e-2)]
+
+    def loss(self, models, erased, remaining, state, noise):
+        images = erased.images + 0 if self.copied else erased.images  # a copy is nothing that anybody knows
+        mean, _ = models.model.encode(erased.images)
+        fixed, scale = models.frozen.encode(images)
+        shift = ((mean - 2 * fixed) / scale).square().mean(1)
+        return erased.mean(shift - F.cross_entropy(models.model.classify(mean), erased.labels, reduction="none"))
+
+
+@pytest.mark.parametrize("batch", [4, 6], ids=["minibatches", "the whole set"])
+@pytest.mark.parametrize("count", [1, 3], ids=["shared original", "own originals"])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_what_the_frozen_model_makes_of_the_erased_images_is_remembered(batch, count, replicas):
+    sets, before = erasures(replicas), originals(count, torch.float64).take(0, replicas)
+    scenario = utility(stop=TWENTY)
+    recalled, _ = unlearn(Watched(batch), before, sets, scenario)
+    computed, _ = unlearn(Watched(batch, copied=True), before, sets, scenario)
+    assert difference(recalled, before.expand(replicas)) > 0.01
+    assert difference(recalled, computed) < 1e-12
+
+
+def test_the_frozen_model_encodes_the_erased_images_twice_in_twenty_steps(monkeypatch):
+    calls = []
+    encode = Functional.encode
+    monkeypatch.setattr(Functional, "encode", lambda self, x: calls.append(type(self)) or encode(self, x))
+    unlearn(Watched(6), originals(1, torch.float64), erasures(), utility(stop=TWENTY))
+    assert calls.count(Frozen) == 2  # when numbers are counted, and at the first step; then the whole set, once
+
+
 # --- the stop rules ---
 
 
@@ -233,6 +299,29 @@ def test_replicas_that_stop_at_different_steps_stop_as_alone(method, dtype):
     assert len(set(used.steps.tolist())) > 1  # the replicas do stop at different steps
     assert used.steps.tolist() == steps.tolist()
     assert difference(together, separate) < TOLERANCE[dtype]
+
+
+@DTYPES
+@pytest.mark.parametrize("method", [Ascent(), Anchored()], ids=["no state", "state"])
+def test_replicas_end_at_their_own_steps_when_nobody_looks_for_a_while(method, dtype, monkeypatch):
+    """As on a GPU, where a look at each step would cost more than the step."""
+    sets, before = erasures(), originals(3, dtype)
+    looked, used = unlearn(method, before, sets, backdoored(), dtype=dtype)
+    monkeypatch.setitem(READ_EVERY, "cpu", 7)
+    later, later_used = unlearn(method, before, sets, backdoored(), dtype=dtype)
+    assert any(step % 7 for step in used.steps.tolist())
+    assert later_used.steps.tolist() == used.steps.tolist()
+    assert later_used.samples.tolist() == used.samples.tolist()
+    assert difference(looked, later) < TOLERANCE[dtype]
+
+
+def test_the_last_steps_of_a_phase_need_no_look(monkeypatch):
+    sets, before = erasures(), originals(3, torch.float64)
+    _, used = unlearn(Ascent(), before, sets, backdoored())
+    monkeypatch.setitem(READ_EVERY, "cpu", 10_000)
+    later, later_used = unlearn(Ascent(), before, sets, backdoored())
+    assert later_used.steps.tolist() == used.steps.tolist()
+    assert accuracy(later, sets).max() < 0.02
 
 
 def test_backdoor_rule_ends_below_the_threshold_and_not_before():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from unlearnbench import mlp_descent
+from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.models import information_bottleneck
 from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod
 from unlearnbench.replicas import Outcome, ReplicaRun, Watch
@@ -109,8 +112,13 @@ class Context:
         if training.optimiser == "newton":
             newton = NewtonTraining(training)
             return self._chunks(self.fresh(), sets, lambda run, _: run.transform(newton, newton.phases(self)))
-        method, phases = InformationBottleneckLoss(self.scenario.beta, training), [training_phase(training)]
-        return self._chunks(self.fresh(), sets, lambda run, _: run.minimise(method, phases), training=True)
+        method, phase = InformationBottleneckLoss(self.scenario.beta, training), training_phase(training)
+        descent = partial(MlpDescent, beta=method.beta) if mlp_descent.applies(self.scenario, phase) else None
+
+        def work(run: ReplicaRun, _: slice) -> Outcome:
+            return run.minimise(method, [phase], descent=descent)
+
+        return self._chunks(self.fresh(), sets, work, training=True)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

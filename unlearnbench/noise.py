@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -21,14 +22,14 @@ class StreamNoise:
 
     def normal(self, *shape: int) -> Tensor:
         self.normals += prod(shape)
-        return self._tensor(self._streams.normal.standard_normal(prod(shape), np.float32), shape)
+        return self._tensor(self._streams.normal.take(prod(shape)), shape)
 
     def uniform(self, *shape: int) -> Tensor:
         self.uniforms += prod(shape)
-        return self._tensor(self._streams.uniform.random(prod(shape), np.float32), shape)
+        return self._tensor(self._streams.uniform.take(prod(shape)), shape)
 
     def _tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-        return torch.from_numpy(values).to(self._device, self._dtype).view(shape)
+        return torch.from_numpy(values.copy()).to(self._device, self._dtype).view(shape)
 
 
 class BlockNoise:
@@ -48,21 +49,50 @@ class BlockNoise:
         return self._uniforms[start : self._uniform_at].view(shape)
 
 
+class Ahead:
+    """Numbers of one stream, drawn for many requests at a time: a call of numpy costs more than the numbers it gives.
+
+    Philox gives 40 numbers as it gives 20 and 20, so that what is drawn ahead changes nothing.
+    """
+
+    REQUESTS = 16
+    MOST = 1 << 16  # numbers kept, unless one request wants more
+
+    def __init__(self, draw: Callable[[int], np.ndarray]) -> None:
+        self._draw = draw
+        self._numbers = np.empty(0, np.float32)
+        self._at = 0
+
+    def take(self, count: int) -> np.ndarray:
+        """The next `count` numbers, f32[count]; not to be written to."""
+        end = self._at + count
+        if end > len(self._numbers):
+            left = self._numbers[self._at :]
+            wanted = max(count, min(self.REQUESTS * count, self.MOST)) - len(left)
+            self._numbers = np.concatenate([left, self._draw(wanted)])
+            self._at, end = 0, count
+        start, self._at = self._at, end
+        return self._numbers[start:end]
+
+
 class NoiseStreams:
     """The streams of one replica. Normal and uniform numbers have their own, so their interleaving is free."""
 
     def __init__(self, seed: int) -> None:
-        self.normal = stream(seed, "normal")
-        self.uniform = stream(seed, "uniform")
+        normal, uniform = stream(seed, "normal"), stream(seed, "uniform")
+        self.normal = Ahead(lambda count: normal.standard_normal(count, np.float32))
+        self.uniform = Ahead(lambda count: uniform.random(count, np.float32))
 
 
 def draw_block(
-    streams: list[NoiseStreams], normals: int, uniforms: int, device: torch.device, dtype: torch.dtype
+    streams: Sequence[NoiseStreams], normals: int, uniforms: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Numbers for one step of all replicas: [K, normals] and [K, uniforms], each row from its own stream."""
     normal = np.empty((len(streams), normals), np.float32)
     uniform = np.empty((len(streams), uniforms), np.float32)
     for row, source in enumerate(streams):
-        source.normal.standard_normal(dtype=np.float32, out=normal[row])
-        source.uniform.random(dtype=np.float32, out=uniform[row])
+        if normals:
+            normal[row] = source.normal.take(normals)
+        if uniforms:
+            uniform[row] = source.uniform.take(uniforms)
     return torch.from_numpy(normal).to(device, dtype), torch.from_numpy(uniform).to(device, dtype)

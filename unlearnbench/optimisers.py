@@ -38,17 +38,25 @@ class Adam:
 
     def step(self, params: Mapping[str, Tensor], gradients: Sequence[Tensor | None]) -> None:
         """Change `params` in place; a parameter without a gradient keeps its value."""
-        used = {n: g for n, g in zip(params, gradients, strict=True) if g is not None}
-        for name, gradient in used.items():
+        values, used, first, second = [], [], [], []
+        for (name, value), gradient in zip(params.items(), gradients, strict=True):
+            if gradient is None:
+                continue
             if name not in self.moments:
-                self.moments[name] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        values = [params[name].detach() for name in used]
-        self.steps = self.steps.to(values[0].device) + 1
+                self.moments[name] = torch.zeros_like(value), torch.zeros_like(value)
+            self.moments[name] = _laid_out(self.moments[name][0], value), _laid_out(self.moments[name][1], value)
+            values.append(_flat(value.detach()))
+            used.append(_flat(_laid_out(gradient, value)))
+            first.append(_flat(self.moments[name][0]))
+            second.append(_flat(self.moments[name][1]))
+        if self.steps.device != values[0].device:
+            self.steps = self.steps.to(values[0].device)
+        self.steps += 1
         torch._fused_adam_(
             values,
-            list(used.values()),
-            [self.moments[name][0] for name in used],
-            [self.moments[name][1] for name in used],
+            used,
+            first,
+            second,
             [],
             [self.steps] * len(values),
             lr=self.lr,
@@ -63,6 +71,16 @@ class Adam:
     def keep(self, rows: Tensor) -> None:
         """Go on with some replicas only: moments always carry the replica dimension."""
         self.moments = {name: (first[rows], second[rows]) for name, (first, second) in self.moments.items()}
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor with its elements in the order in which another's lie in memory."""
+    return tensor if tensor.stride() == like.stride() else torch.empty_like(like).copy_(tensor)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """A transposed tensor as it lies in memory: the kernel would make a copy of it, and another one back."""
+    return tensor if tensor.is_contiguous() else tensor.as_strided((tensor.numel(),), (1,))
 
 
 def optimiser(name: Literal["adam", "sgd"], lr: float) -> Adam | Sgd:

@@ -1,30 +1,36 @@
 """K copies of one model, trained or unlearned by one set of kernels.
 
-A loss is written for ONE model. Here it is vectorised over replicas with torch.func.vmap, and differentiated as
-autograd.grad(vmap(loss).sum()): replicas share no parameter, so the gradient of the sum holds each one's own. One
-replica bypasses vmap. A replica that the stop rule ends is taken out of the stack: its parameters stay bit-identical.
+A loss is written for ONE model and vectorised over replicas (vectorise.py); replicas share no parameter, so the
+gradient of the sum of their losses holds each one's own (descent.py). A replica that the stop rule ends is taken out
+of the stack: its parameters stay bit-identical.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
-from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
-from unlearnbench.optimisers import optimiser
-from unlearnbench.plugin import Batch, Loss, LossMethod, Models, Phase, TransformMethod
+from unlearnbench.descent import LossDescent, MakeDescent
+from unlearnbench.frozen import Encoded, encode, recall
+from unlearnbench.noise import NoiseStreams
+from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, TransformMethod
 from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import BatchSource, ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 from unlearnbench.stopping import Stopper
+from unlearnbench.vectorise import Inputs, Vectoriser, first, select
 
-Watch = Callable[[int, int, Stack], None]  # epoch, step, the model as it is: called at the end of an epoch
+Watch = Callable[[int, int, Stack], None]  # epoch, step, the models as they are: called at the end of an epoch
+
+# Steps between two looks at which replicas are done. On a GPU a look waits for all that is under way; a replica that
+# is done before it stays as it was.
+READ_EVERY = {"cuda": 8}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +42,6 @@ class Outcome:
     samples: Tensor  # i64[K], images processed
 
 
-class _Inputs(NamedTuple):
-    """What a function of one model gets; with a leading replica dimension for many."""
-
-    params: Tensors
-    buffers: Tensors
-    frozen: Tensors
-    frozen_buffers: Tensors
-    erased: Batch | None
-    remaining: Batch | None
-    state: Any
-
-
 class ReplicaRun:
     """One pass through a method's phases for up to a few dozen replicas.
 
@@ -57,7 +51,7 @@ class ReplicaRun:
         seeds: K seeds, one per replica.
         scenario: its stop rule is applied; methods read their settings from it.
         training: whether layers such as batch normalisation are in train mode.
-        watch: called at the end of each epoch (one replica only).
+        watch: called at the end of each epoch, while all replicas still run.
     """
 
     def __init__(
@@ -74,6 +68,7 @@ class ReplicaRun:
         self.router = before.router(training)
         self.dtype = before.dtype
         self.device = sets.pool.pixels.device
+        self.read_every = READ_EVERY.get(self.device.type, 1)
         self.result = before.expand(len(seeds)).apply(torch.clone)
         self.steps = torch.zeros(len(seeds), dtype=torch.int64)
         self.samples = torch.zeros(len(seeds), dtype=torch.int64)
@@ -81,33 +76,46 @@ class ReplicaRun:
 
     # --- the two kinds of method ------------------------------------------------------------------------------------
 
-    def minimise(self, method: LossMethod, phases: Sequence[Phase], given: Any = None) -> Outcome:
-        """Minimise the method's loss, phase after phase; `given` is state [K, ...] in place of what it prepares."""
+    def minimise(
+        self, method: LossMethod, phases: Sequence[Phase], given: Any = None, descent: MakeDescent | None = None
+    ) -> Outcome:
+        """Minimise the method's loss, phase after phase.
+
+        Args:
+            given: state [K, ...] in place of what the method prepares.
+            descent: makes what takes a phase's steps, if not autograd.
+        """
         for number, phase in enumerate(phases):
             self._start(number, phase)
-            state = self._prepare(method) if given is None else given
-            loss = phase.loss or method.loss
-            self.optimiser = optimiser(phase.optimiser, phase.lr)
-            self._leaves(phase)
+            self._state = self._prepare(method) if given is None else given
+            if descent is not None:
+                steps = descent(phase, self.vectoriser, self.params)
+            else:
+                steps = LossDescent(phase, phase.loss or method.loss, self.vectoriser, self.params)
             for erased, remaining in self._batches(phase):
-                self._gradient_step(phase, loss, erased, remaining, state)
-                if self._finish_step(phase, erased, remaining):
-                    state = _select(state, self._kept)
-                    self.optimiser.keep(self._kept)
-                    self._leaves(phase)
+                before = self._kept_values()
+                steps.step(self._inputs(erased, remaining))
+                self._remember(phase)
+                if self._finish_step(phase, erased, remaining, before):
+                    steps.keep(self._kept, self.params)
             self._end()
         return Outcome(self.result, self.steps, self.samples)
 
     def transform(self, method: TransformMethod, phases: Sequence[Phase]) -> Outcome:
         """Replace the parameters by the method's transformation, step after step."""
+        self._state = None
+
+        def transformed(models: Models, erased: Batch | None, remaining: Batch | None, _: Any, noise: Noise) -> Tensors:
+            return dict(method.transform(models, erased, remaining, noise))
+
         for number, phase in enumerate(phases):
             self._start(number, phase)
             for erased, remaining in self._batches(phase):
-                new = self._call(lambda models, e, r, _state, noise: dict(method.transform(models, e, r, noise)),
-                                 erased, remaining, None)  # fmt: skip
+                before = self._kept_values()
+                new = self.vectoriser.call(transformed, self._inputs(erased, remaining))
                 for name, value in new.items():
                     self.params[name].copy_(value.detach())
-                self._finish_step(phase, erased, remaining)
+                self._finish_step(phase, erased, remaining, before)
             self._end()
         return Outcome(self.result, self.steps, self.samples)
 
@@ -119,21 +127,29 @@ class ReplicaRun:
         self.params: Tensors = {n: v.clone() for n, v in self.result.params.items()}
         self.buffers: Tensors = {n: v.clone() for n, v in self.result.buffers.items()}
         self.frozen = self.before
-        self.noise = [NoiseStreams(derive(seed, "noise", number)) for seed in self.seeds]
-        self._counts: dict[tuple[int, ...], tuple[int, int]] = {}
+        self.vectoriser = Vectoriser(
+            self.router,
+            self.scenario,
+            self.sets.erased.shape[1],
+            self.sets.remaining_size,
+            [NoiseStreams(derive(seed, "noise", number)) for seed in self.seeds],
+            self.device,
+            self.dtype,
+            frozen_shared=self.frozen.replicas == 1,
+        )
         self.over = self._source(phase.over, phase.batch, number)
         rest = "remaining" if phase.over == "erased" else "erased"
         self.other = self._source(rest, phase.other_batch or phase.batch, number) if phase.other else None
         self._others = self.other.forever() if self.other else None
+        self._encoded: Encoded | None = None
+        self._step, self._samples = 0, [0]  # images processed up to each step
         self.stopper = None
         if phase.stop and self.stop.rule in ("backdoor", "match_holdout"):
-            self.stopper = Stopper(self.stop, self._whole(self.sets.erased), self._holdout())
+            self.stopper = Stopper(self.stop, self._whole(self.sets.erased), self._holdout(), self.read_every == 1)
+            self._ended_at = torch.zeros(count, dtype=torch.int64, device=self.device)  # 0: still running
 
     def _source(self, which: str, batch: int | None, number: int) -> BatchSource:
-        if which == "erased":
-            rows = self.sets.erased
-        else:
-            rows = torch.stack([self.sets.remaining(k) for k in range(self.sets.replicas)])
+        rows = self.sets.erased if which == "erased" else self.sets.all_remaining()
         streams = [stream(seed, "order", which, number) for seed in self.seeds]
         return BatchSource(self.sets.pool, rows, batch, streams, self.dtype)
 
@@ -163,107 +179,73 @@ class ReplicaRun:
             if len(self.alive) == 0:
                 return
 
-    def _finish_step(self, phase: Phase, erased: Batch | None, remaining: Batch | None) -> bool:
+    def _inputs(self, erased: Batch | None, remaining: Batch | None) -> Inputs:
+        frozen = self.frozen
+        return Inputs(
+            self.params, self.buffers, frozen.params, frozen.buffers, erased, remaining, self._state,
+            recall(self._encoded, erased),
+        )  # fmt: skip
+
+    def _remember(self, phase: Phase) -> None:
+        """After the first step: encode the whole erased set once, if the loss wants it and epochs will pass over it."""
+        source = self.over if phase.over == "erased" else self.other
+        if self._step > 1 or source is None or not self.vectoriser.frozen_asked:
+            return
+        if self._length(phase) >= 2 * source.steps_per_epoch:
+            self._encoded = encode(self.router, self.frozen, self._whole(self.sets.erased).images)
+
+    def _prepare(self, method: LossMethod) -> Any:
+        if type(method).prepare is LossMethod.prepare:
+            return None
+
+        def prepared(models: Models, erased: Batch, _r: None, _s: None, noise: Noise) -> Any:
+            return method.prepare(models, erased, noise)
+
+        self._state = None
+        with torch.no_grad():
+            state = self.vectoriser.call(prepared, self._inputs(self._whole(self.sets.erased), None))
+        self.vectoriser.forget_counts()  # the loss may want other numbers for the same shapes
+        return state
+
+    # --- after each step --------------------------------------------------------------------------------------------
+
+    def _finish_step(self, phase: Phase, erased: Batch | None, remaining: Batch | None, before: Tensors | None) -> bool:
         """Count, watch, stop. True if some replicas were taken out, `_kept` says which stay."""
         first, second = (erased, remaining) if phase.over == "erased" else (remaining, erased)
         drawn = sum(
             n * batch.labels.shape[1] for n, batch in ((1, first), (phase.other_passes, second)) if batch is not None
         )
-        self.steps[self.alive] += 1
-        self.samples[self.alive] += drawn
+        self._samples.append(self._samples[-1] + drawn)
         epoch, rest = divmod(self._step, self.over.steps_per_epoch)
-        if rest == 0 and self.watch is not None:
+        if rest == 0 and self.watch is not None and len(self.alive) == len(self.seeds):
             self.watch(epoch, self._step, self._current())
         if self.stopper is None:
             return False
+        if before is not None:  # those that ended at an earlier step stay as they were
+            stopped = self._ended_at > 0
+            for name, value in before.items():
+                mask = stopped.view(-1, *(1,) * (value.dim() - 1))
+                self.params[name].copy_(torch.where(mask, value, self.params[name]))
         done = self.stopper.done(self._predict, erased, epoch_ends=rest == 0)
-        if not bool(done.any()):
+        self._ended_at.masked_fill_(done & (self._ended_at == 0), self._step)
+        if self._step % self.read_every:
             return False
-        self._take_out(done)
+        ended = self._ended_at.cpu()
+        if not bool(ended.any()):
+            return False
+        self._take_out(ended)
         return True
 
-    def _end(self) -> None:
-        self._store(torch.arange(len(self.alive)))
-
-    # --- one step ---------------------------------------------------------------------------------------------------
-
-    def _prepare(self, method: LossMethod) -> Any:
-        if type(method).prepare is LossMethod.prepare:
+    def _kept_values(self) -> Tensors | None:
+        """Parameters as they are, where replicas that are done run on until somebody looks."""
+        if self.stopper is None or self.read_every == 1:
             return None
-        erased = self._whole(self.sets.erased)
-        with torch.no_grad():
-            state = self._call(lambda models, e, _r, _s, noise: method.prepare(models, e, noise), erased, None, None)
-        self._counts.clear()  # the loss may want other numbers for the same shapes
-        return state
+        return {name: value.clone() for name, value in self.params.items()}
 
-    def _leaves(self, phase: Phase) -> None:
-        """Differentiable views of the parameters; a single replica's lack the replica dimension."""
-        single = len(self.alive) == 1
-        self.leaves = {n: (v[0] if single else v).detach() for n, v in self.params.items()}
-        self.trained = [n for n in self.leaves if phase.trains is None or phase.trains(n)]
-        for name in self.trained:
-            self.leaves[name].requires_grad_()
-
-    def _gradient_step(
-        self, phase: Phase, loss: Loss, erased: Batch | None, remaining: Batch | None, state: Any
-    ) -> None:
-        losses = self._call(loss, erased, remaining, state, self.leaves)
-        leaves = [self.leaves[name] for name in self.trained]
-        gradients: Sequence[Tensor | None] = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-        if len(self.alive) == 1:
-            gradients = tuple(None if g is None else g[None] for g in gradients)
-        else:  # vmap hands out transposed weights' gradients: one copy here saves one in each step that follows
-            gradients = tuple(None if g is None else g.contiguous() for g in gradients)
-        if phase.clip is not None:
-            gradients = _clip(gradients, phase.clip)
-        self.optimiser.step({name: self.params[name] for name in self.trained}, gradients)
-
-    def _call(
-        self, function: Callable[..., Any], erased: Batch | None, remaining: Batch | None, state: Any,
-        leaves: Tensors | None = None,
-    ) -> Any:  # fmt: skip
-        """`function` of one model, for all replicas; the result gains a leading replica dimension."""
-        frozen = self.frozen
-        single = len(self.alive) == 1
-        # Leaves of a single replica come without the replica dimension, everything else with it.
-        params = leaves if leaves is not None else (_first(self.params) if single else self.params)
-        inputs = _Inputs(params, self.buffers, frozen.params, frozen.buffers, erased, remaining, state)
-        if single:
-            inputs = _Inputs(params, *(_first(part) for part in inputs[1:]))
-            return _unsqueeze(self._one(function, inputs, StreamNoise(self.noise[0], self.device, self.dtype)))
-        normals, uniforms = self._block(function, inputs)
-        dims = [None if part is None else 0 for part in inputs]
-        if frozen.replicas == 1:  # shared: not batched, so its layers stay plain matrix products
-            inputs = inputs._replace(frozen=_first(frozen.params), frozen_buffers=_first(frozen.buffers))
-            dims[_Inputs._fields.index("frozen")] = dims[_Inputs._fields.index("frozen_buffers")] = None
-
-        def one(normal: Tensor, uniform: Tensor, *parts: Any) -> Any:
-            return self._one(function, _Inputs(*parts), BlockNoise(normal, uniform))
-
-        return vmap(one, in_dims=(0, 0, *dims))(normals, uniforms, *inputs)
-
-    def _one(self, function: Callable[..., Any], inputs: _Inputs, noise: Any) -> Any:
-        models = Models(
-            Functional(self.router, inputs.params, inputs.buffers),
-            Functional(self.router, inputs.frozen, inputs.frozen_buffers),
-            self.scenario,
-            self.sets.erased.shape[1],
-            self.sets.remaining_size,
-        )
-        return function(models, inputs.erased, inputs.remaining, inputs.state, noise)
-
-    def _block(self, function: Callable[..., Any], inputs: _Inputs) -> tuple[Tensor, Tensor]:
-        """This step's random numbers; how many a loss wants is counted once per shape, on one replica."""
-        batches = (inputs.erased, inputs.remaining)
-        sizes = tuple(0 if batch is None else batch.labels.shape[1] for batch in batches)
-        if sizes not in self._counts:
-            counter = StreamNoise(NoiseStreams(0), self.device, self.dtype)
-            first = _Inputs(*(_first(part) for part in inputs))
-            # Batch normalisation writes to its buffers; the rehearsal must leave no trace.
-            first = first._replace(buffers={name: value.clone() for name, value in first.buffers.items()})
-            self._one(function, first, counter)
-            self._counts[sizes] = counter.normals, counter.uniforms
-        return draw_block(self.noise, *self._counts[sizes], self.device, self.dtype)
+    def _end(self) -> None:
+        count = len(self.alive)
+        ended = torch.zeros(count, dtype=torch.int64) if self.stopper is None else self._ended_at.cpu()
+        self._store(torch.arange(count), ended)
 
     # --- replicas that are done -------------------------------------------------------------------------------------
 
@@ -272,28 +254,33 @@ class ReplicaRun:
             return Functional(self.router, params, buffers)(x)
 
         if len(self.alive) == 1:
-            return one(_first(self.params), _first(self.buffers), images[0])[None]
+            return one(first(self.params), first(self.buffers), images[0])[None]
         return vmap(one)(self.params, self.buffers, images)
 
     def _current(self) -> Stack:
         return self.before.with_tensors({**self.params, **self.buffers})
 
-    def _store(self, places: Tensor) -> None:
-        """Write the replicas at `places` of the running stack to the result."""
+    def _store(self, places: Tensor, ended: Tensor) -> None:
+        """Write the replicas at `places` of the running stack to the result, and what they took."""
         for name, value in {**self.params, **self.buffers}.items():
             self.result.tensors[name][self.alive[places]] = value[places.to(value.device)].detach()
+        for place in places.tolist():
+            last = int(ended[place]) or self._step
+            self.steps[self.alive[place]] += last
+            self.samples[self.alive[place]] += self._samples[last]
 
-    def _take_out(self, done: Tensor) -> None:
-        done = done.cpu()
-        self._store(done.nonzero().flatten())
-        kept = (~done).nonzero().flatten()
+    def _take_out(self, ended: Tensor) -> None:
+        self._store(ended.nonzero().flatten(), ended)
+        kept = (ended == 0).nonzero().flatten()
         self._kept = kept
         self.alive = self.alive[kept]
         if len(kept) == 0:
             return
-        self.noise = [self.noise[index] for index in kept.tolist()]
+        self.vectoriser.keep(kept.tolist())
         rows = kept.to(self.device)
-        self.params, self.buffers = _select(self.params, rows), _select(self.buffers, rows)
+        self.params, self.buffers = select(self.params, rows), select(self.buffers, rows)
+        self._state, self._encoded = select(self._state, rows), select(self._encoded, rows)
+        self._ended_at = self._ended_at[rows]
         if self.frozen.replicas > 1:
             self.frozen = self.frozen.apply(lambda value: value[rows])
         for source in (self.over, self.other):
@@ -301,31 +288,3 @@ class ReplicaRun:
                 source.keep(rows)
         assert self.stopper is not None
         self.stopper.keep(rows)
-
-
-def _clip(gradients: Sequence[Tensor | None], largest: float) -> tuple[Tensor | None, ...]:
-    """Scale each replica's gradient, [K, ...] per parameter, down to a norm of at most `largest`."""
-    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients if g is not None])
-    scale = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
-    return tuple(None if g is None else g * scale.view(-1, *(1,) * (g.dim() - 1)) for g in gradients)
-
-
-def _first(tree: Any) -> Any:
-    """The first replica of every tensor in a tree; the usual trees without pytree's overhead."""
-    if tree is None:
-        return None
-    if type(tree) is dict:
-        return {name: _first(value) for name, value in tree.items()}
-    if isinstance(tree, Tensor):
-        return tree[0]
-    if isinstance(tree, Batch):
-        return Batch(*(part[0] for part in tree))
-    return torch.utils._pytree.tree_map_only(Tensor, lambda value: value[0], tree)
-
-
-def _unsqueeze(tree: Any) -> Any:
-    return torch.utils._pytree.tree_map_only(Tensor, lambda value: value[None], tree)
-
-
-def _select(tree: Any, rows: Tensor) -> Any:
-    return torch.utils._pytree.tree_map_only(Tensor, lambda value: value[rows.to(value.device)], tree)

@@ -47,6 +47,10 @@ class ErasureSets:
         keep[self.erased[replica]] = False
         return self.members[keep[self.members]]
 
+    def all_remaining(self) -> Tensor:
+        """i64[K, m - s], the members that each replica keeps."""
+        return torch.stack([self.remaining(k) for k in range(self.replicas)])
+
     def splits(self, replica: int) -> Splits:
         """One erasure as plain images."""
         return Splits(self.pool.take(self.erased[replica]), self.pool.take(self.remaining(replica)))
@@ -70,6 +74,7 @@ class BatchSource:
         self.batch = min(batch or self.size, self.size)
         self._flat = pool.pixels.flatten(1)
         self._order = torch.arange(self.size, device=rows.device).expand(len(rows), -1)
+        self._ones = torch.ones(len(rows), self.batch, dtype=dtype, device=rows.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,6 +102,7 @@ class BatchSource:
         """Go on with some of the replicas only."""
         self.rows = self.rows[replicas]
         self._order = self._order[replicas]
+        self._ones = self._ones[replicas]
         self.streams = [self.streams[index] for index in replicas.tolist()]
 
     def _gather(self, order: Tensor) -> Batch:
@@ -104,5 +110,7 @@ class BatchSource:
         flat = rows.flatten()
         images = self._flat.index_select(0, flat).to(self.dtype).div_(255)
         labels = self.pool.labels.index_select(0, flat).view(rows.shape)
-        weight = torch.ones(rows.shape, dtype=self.dtype, device=rows.device)
+        weight = (
+            self._ones[:, : rows.shape[1]] if rows.shape[1] <= self.batch else torch.ones_like(rows, dtype=self.dtype)
+        )
         return Batch(images.view(*rows.shape, *self.pool.pixels.shape[1:]), labels, weight, order)

@@ -41,10 +41,13 @@ class Stopper:
 
     `backdoor` is the paper's rule (section 6.3) as the released code checks it: the minibatch after each step, and
     the whole erased set once a minibatch falls under `batch_threshold` and at the end of every epoch.
+
+    Args:
+        may_wait: whether it may look at a result to save work, for which a GPU would have to finish all it has to do.
     """
 
-    def __init__(self, rule: StopRule, erased: Batch, holdout: Batch | None) -> None:
-        self.rule, self.erased, self.holdout = rule, erased, holdout
+    def __init__(self, rule: StopRule, erased: Batch, holdout: Batch | None, may_wait: bool = True) -> None:
+        self.rule, self.erased, self.holdout, self.may_wait = rule, erased, holdout, may_wait
         if rule.rule == "match_holdout" and holdout is None:
             raise ValueError("stop rule match_holdout needs never-seen images")
 
@@ -58,7 +61,9 @@ class Stopper:
             if not epoch_ends and batch is not None:
                 due = accuracy(predict, batch) < self.rule.batch_threshold
             # Each replica by its own minibatch: who else is in the stack must not decide when it is looked at.
-            return due & (accuracy(predict, self.erased) < self.rule.threshold) if bool(due.any()) else due
+            if self.may_wait and not bool(due.any()):
+                return due
+            return due & (accuracy(predict, self.erased) < self.rule.threshold)
 
     def keep(self, replicas: Tensor) -> None:
         """Go on with some of the replicas only."""

@@ -1,0 +1,94 @@
+"""Gradient descent on K replicas: gradients, clipping and the optimiser's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from unlearnbench.optimisers import optimiser
+from unlearnbench.plugin import Loss, Phase
+from unlearnbench.stack import Tensors
+from unlearnbench.vectorise import Inputs, Vectoriser
+
+
+class Descent(Protocol):
+    """Takes the steps of one phase."""
+
+    def step(self, inputs: Inputs) -> None:
+        """One step of every replica; `inputs.params` are those that it was made with."""
+
+    def keep(self, replicas: Tensor, params: Tensors) -> None:
+        """Go on with some replicas only, whose parameters are `params`."""
+
+
+MakeDescent = Callable[[Phase, Vectoriser, Tensors], Descent]
+
+
+class LossDescent:
+    """Minimises a loss, differentiated by autograd.
+
+    Args:
+        params: {name: [K, ...]}, changed in place; an entry may be replaced by its values in another memory layout.
+    """
+
+    def __init__(self, phase: Phase, loss: Loss, vectoriser: Vectoriser, params: Tensors) -> None:
+        self.phase, self.loss, self.vectoriser, self.params = phase, loss, vectoriser, params
+        self.trained = [name for name in params if phase.trains is None or phase.trains(name)]
+        self.optimiser = optimiser(phase.optimiser, phase.lr)
+        self._make_leaves()
+
+    def step(self, inputs: Inputs) -> None:
+        """One step of every replica; `inputs.params` are this object's."""
+        gradients = self._gradients(inputs)
+        self._match_layouts(gradients)
+        if self.phase.clip is not None:
+            gradients = clip(gradients, self.phase.clip)
+        self.optimiser.step({name: self.params[name] for name in self.trained}, gradients)
+
+    def keep(self, replicas: Tensor, params: Tensors) -> None:
+        """Go on with some replicas only, whose parameters are `params`."""
+        self.params = params
+        if len(replicas):
+            self.optimiser.keep(replicas)
+            self._make_leaves()
+
+    def _make_leaves(self) -> None:
+        """Differentiable views of the parameters; a single replica's lack the replica dimension."""
+        single = self.vectoriser.single
+        self._leaves = {name: (value[0] if single else value).detach() for name, value in self.params.items()}
+        for name in self.trained:
+            self._leaves[name].requires_grad_()
+
+    def _gradients(self, inputs: Inputs) -> list[Tensor | None]:
+        losses = self.vectoriser.call(self.loss, inputs._replace(params=self._leaves), bare=True)
+        leaves = [self._leaves[name] for name in self.trained]
+        found: Sequence[Tensor | None] = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        return [g[None] if g is not None and self.vectoriser.single else g for g in found]
+
+    def _match_layouts(self, gradients: list[Tensor | None]) -> None:
+        """Lay parameters out in memory as their gradients come: vmap hands out those of weight matrices transposed, and
+        to copy them would take a sixth of each step."""
+        moved = False
+        for name, gradient in zip(self.trained, gradients, strict=True):
+            value = self.params[name]
+            if gradient is None or gradient.stride() == value.stride():
+                continue
+            alike = torch.empty_like(gradient)  # has the gradient's strides unless they leave gaps or overlap
+            if alike.stride() == gradient.stride():
+                self.params[name] = alike.copy_(value)
+                moved = True
+        if moved:
+            self._make_leaves()
+
+
+def clip(gradients: Sequence[Tensor | None], largest: float) -> list[Tensor | None]:
+    """Scale each replica's gradient, [K, ...] per parameter, down to a norm of at most `largest`."""
+    norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) if g.dim() > 1 else g.abs()
+             for g in gradients if g is not None]  # fmt: skip
+    scale = (largest / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
+    if scale.device.type == "cpu" and bool((scale == 1).all()):
+        return list(gradients)  # on a GPU to look would cost more than to multiply
+    return [None if g is None else g * scale.view(-1, *(1,) * (g.dim() - 1)) for g in gradients]

@@ -1,0 +1,71 @@
+"""The model before unlearning makes the same of the same images at every step: that is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from unlearnbench.plugin import Batch
+from unlearnbench.stack import Functional, Router, Stack, Tensors
+
+Encoded = tuple[Tensor, Tensor]  # means and scales of p(Z|X)
+
+IMAGES = 500  # in one forward pass
+
+
+class Frozen(Functional):
+    """A model that answers from memory when it is asked to encode images that it knows.
+
+    Args:
+        known: these very images, f32[B, C, H, W].
+        encoded: what it makes of them, if that has been computed.
+        asked: called when it is asked.
+    """
+
+    def __init__(
+        self, router: Router, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], known: Tensor | None,
+        encoded: Encoded | None, asked: Callable[[], None],
+    ) -> None:  # fmt: skip
+        super().__init__(router, params, buffers)
+        self._known, self._encoded, self._asked = known, encoded, asked
+
+    def encode(self, images: Tensor) -> Encoded:
+        """Mean and scale of p(Z|X), f32[B, J] each."""
+        if images is self._known:
+            self._asked()
+            if self._encoded is not None:
+                return self._encoded
+        return super().encode(images)
+
+
+def encode(router: Router, frozen: Stack, images: Tensor) -> Encoded:
+    """Each replica's images f32[K, n, C, H, W], encoded by its own frozen model or by the one they share."""
+
+    def one(params: Tensors, buffers: Tensors, part: Tensor) -> Encoded:
+        return Functional(router, params, buffers).encode(part)
+
+    with torch.no_grad():
+        if frozen.replicas == 1:
+            params, buffers = ({n: v[0] for n, v in part.items()} for part in (frozen.params, frozen.buffers))
+            means, scales = zip(
+                *(one(params, buffers, part) for part in images.flatten(0, 1).split(IMAGES)), strict=True
+            )
+            count = images.shape[:2]
+            return torch.cat(means).unflatten(0, count), torch.cat(scales).unflatten(0, count)
+        many = vmap(one)
+        means, scales = zip(*(many(frozen.params, frozen.buffers, p) for p in images.split(IMAGES, 1)), strict=True)
+        return torch.cat(means, 1), torch.cat(scales, 1)
+
+
+def recall(encoded: Encoded | None, batch: Batch | None) -> Encoded | None:
+    """What is known of a minibatch's images, f32[K, B, J] each; None if nothing is."""
+    if encoded is None or batch is None:
+        return None
+    mean, scale = encoded
+    if batch.rows.shape[1] == mean.shape[1]:  # the whole set comes in its own order
+        return encoded
+    rows = batch.rows[..., None].expand(-1, -1, mean.shape[2])
+    return mean.gather(1, rows), scale.gather(1, rows)

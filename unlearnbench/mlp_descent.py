@@ -1,0 +1,119 @@
+"""The shared trainer's step for the MLP with its gradient written out: the one loss that most of all time is spent on.
+
+Autograd and vmap cost more than a small model's arithmetic. Here K models lie in one block of memory, [K, P], and so
+do their gradients: clipping is one norm and the optimiser one kernel. The same loss through autograd is in training.py,
+and tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
+from unlearnbench.optimisers import Adam
+from unlearnbench.plugin import Batch, Phase
+from unlearnbench.settings import Scenario
+from unlearnbench.stack import Tensors
+from unlearnbench.vectorise import Inputs, Vectoriser
+
+_LAYERS = ("representer.1", "representer.3", "approximator.0", "approximator.2")
+
+
+def applies(scenario: Scenario, phase: Phase) -> bool:
+    """Whether training is what is written out here."""
+    return scenario.network.name == "mlp" and phase.optimiser == "adam" and phase.trains is None
+
+
+class MlpDescent:
+    """Minimises CE(y | z) + beta * KL[p(Z|x) || N(0, I)] (CRFU paper, Eq. 2) over the remaining set with Adam.
+
+    Args:
+        params: {name: [K, ...]}; its entries become views of the block, with weights as they are multiplied, [in, out].
+        beta: times the KL, which is the mean or the sum over the latent dimensions.
+    """
+
+    def __init__(self, phase: Phase, vectoriser: Vectoriser, params: Tensors, beta: float) -> None:
+        training = vectoriser.scenario.training
+        self.clip, self.l2, self.beta = phase.clip, training.l2, beta
+        self.kl_mean = training.kl_reduction == "mean"
+        self.vectoriser = vectoriser
+        replicas = len(next(iter(params.values())))
+        size = sum(value[0].numel() for value in params.values())
+        first = next(iter(params.values()))
+        self.block, self.gradient = (first.new_zeros(replicas, size) for _ in range(2))
+        values, self.slopes = _views(self.block, params), _views(self.gradient, params)
+        for name, value in values.items():
+            value.copy_(params[name])
+            params[name] = value
+        self.weights = [params[f"{layer}.weight"].mT for layer in _LAYERS]
+        self.biases = [params[f"{layer}.bias"][:, None] for layer in _LAYERS]
+        self.optimiser = Adam(phase.lr)
+
+    def step(self, inputs: Inputs) -> None:
+        """One step of every replica on its minibatch of remaining images."""
+        batch = inputs.remaining
+        assert batch is not None
+        with torch.no_grad():
+            self._differentiate(batch)
+            if self.l2:
+                self.gradient.add_(self.block, alpha=self.l2)
+            if self.clip is not None:
+                norms = torch.linalg.vector_norm(self.gradient, dim=1)
+                scale = (self.clip / (norms + 1e-6)).clamp_(max=1.0)
+                if scale.device.type != "cpu" or not bool((scale == 1).all()):
+                    self.gradient.mul_(scale[:, None])
+        self.optimiser.step({"block": self.block}, [self.gradient])
+
+    def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002
+        """Training ends for all replicas at once."""
+        raise AssertionError("training has no stop rule")
+
+    def _differentiate(self, batch: Batch) -> None:
+        (w1, w2, w3, w4), (b1, b2, b3, b4) = self.weights, self.biases
+        x = batch.images.flatten(2)
+        replicas, count, _ = x.shape
+        latent = w3.shape[1]
+        noise = self.vectoriser.normals(count * latent).view(replicas, count, latent)
+        # Forward, names as in the paper: Eqs. 16 and 17.
+        h1 = torch.baddbmm(b1, x, w1).relu_()
+        encoded = torch.baddbmm(b2, h1, w2)
+        mean, raw = encoded[..., :latent], encoded[..., latent:]
+        scale = F.softplus(raw).add_(SMALLEST_SCALE)
+        z = torch.addcmul(mean, scale, noise)
+        h2 = torch.baddbmm(b3, z, w3).relu_()
+        logits = torch.baddbmm(b4, h2, w4)
+        # Backward. The batch is never padded: every image has weight 1 / count.
+        d_logits = torch.softmax(logits, -1)
+        labels = batch.labels[..., None]
+        d_logits.scatter_add_(2, labels, d_logits.new_full((), -1.0).expand_as(labels))
+        d_logits.div_(count)
+        d_h2 = self._layer_back(3, h2, d_logits, w4)
+        d_z = self._layer_back(2, z, torch.ops.aten.threshold_backward(d_h2, h2, 0), w3)
+        pull = self.beta / count / (latent if self.kl_mean else 1)
+        d_encoded = torch.empty_like(encoded)
+        torch.add(d_z, mean, alpha=pull, out=d_encoded[..., :latent])
+        d_scale = d_z.mul_(noise).add_(scale, alpha=pull).sub_(scale.reciprocal_(), alpha=pull)
+        torch.mul(d_scale, torch.sigmoid(raw), out=d_encoded[..., latent:])
+        d_h1 = self._layer_back(1, h1, d_encoded, w2)
+        self._layer_back(0, x, torch.ops.aten.threshold_backward(d_h1, h1, 0), None)
+
+    def _layer_back(self, layer: int, inputs: Tensor, slope: Tensor, weight: Tensor | None) -> Tensor:
+        """Gradients of a layer from that of its outputs; returns that of its inputs if its weight is given."""
+        name = _LAYERS[layer]
+        torch.bmm(inputs.mT, slope, out=self.slopes[f"{name}.weight"].mT)
+        torch.sum(slope, 1, out=self.slopes[f"{name}.bias"])
+        return inputs if weight is None else torch.bmm(slope, weight.mT)
+
+
+def _views(block: Tensor, params: Mapping[str, Tensor]) -> Tensors:
+    """Each parameter's place in a block [K, P], shaped [K, ...]; weight matrices lie transposed."""
+    views, at = {}, 0
+    for name, value in params.items():
+        part = block[:, at : at + value[0].numel()]
+        at += value[0].numel()
+        views[name] = part.unflatten(1, value.shape[1:][::-1]).mT if value.dim() == 3 else part
+    return views

@@ -1,0 +1,163 @@
+"""A function of ONE model, called for K replicas at once.
+
+It is vectorised with torch.func.vmap; one replica bypasses vmap, which costs more than a small model's kernels. Random
+numbers are drawn outside, each replica's from its own streams, and sliced inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils._pytree import tree_map_only
+
+from unlearnbench.frozen import Encoded, Frozen
+from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
+from unlearnbench.plugin import Batch, Models
+from unlearnbench.settings import Scenario
+from unlearnbench.stack import Functional, Router, Tensors
+
+Function = Callable[..., Any]  # (models, erased, remaining, state, noise) of one model
+
+
+class Inputs(NamedTuple):
+    """What a function of one model gets; with a leading replica dimension for many.
+
+    `encoded` is what the frozen model makes of the erased images, where that is known already.
+    """
+
+    params: Tensors
+    buffers: Tensors
+    frozen: Tensors
+    frozen_buffers: Tensors
+    erased: Batch | None
+    remaining: Batch | None
+    state: Any
+    encoded: Encoded | None = None
+
+
+@dataclass(eq=False)
+class Vectoriser:
+    """Calls functions of one model for all replicas of a run.
+
+    Attributes:
+        router: the bare module.
+        streams: one per replica that still runs.
+        frozen_shared: whether one original serves all replicas.
+        frozen_asked: whether a function has asked the frozen model for the representation of erased images.
+    """
+
+    router: Router
+    scenario: Scenario
+    erased_size: int
+    remaining_size: int
+    streams: list[NoiseStreams]
+    device: torch.device
+    dtype: torch.dtype
+    frozen_shared: bool
+    frozen_asked: bool = False
+
+    def __post_init__(self) -> None:
+        self._counts: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    @property
+    def single(self) -> bool:
+        return len(self.streams) == 1
+
+    def forget_counts(self) -> None:
+        """Another function may want other numbers for the same shapes."""
+        self._counts.clear()
+
+    def keep(self, replicas: Sequence[int]) -> None:
+        """Go on with some replicas only."""
+        self.streams = [self.streams[index] for index in replicas]
+
+    def call(
+        self, function: Function, inputs: Inputs, noise: tuple[Tensor, Tensor] | None = None, bare: bool = False
+    ) -> Any:
+        """`function` for all replicas; the result gains a leading replica dimension.
+
+        Args:
+            noise: numbers from `draw`, where they are not to be drawn here.
+            bare: the parameters of a single replica come without the replica dimension.
+        """
+        if self.single:
+            one = self.first(inputs, bare)
+            source = BlockNoise(noise[0][0], noise[1][0]) if noise else self._stream_noise(self.streams[0])
+            return unsqueeze(self._one(function, one, source))
+        shared = None if self.frozen_shared else 0
+        batches = [None if batch is None else 0 for batch in (inputs.erased, inputs.remaining)]
+        rest = [None if part is None else 0 for part in (inputs.state, inputs.encoded)]
+        dims = (0, 0, shared, shared, *batches, *rest)
+        normals, uniforms = noise or self.draw(function, inputs, bare)
+        if self.frozen_shared:  # not batched, so that its layers stay plain matrix products
+            inputs = inputs._replace(frozen=first(inputs.frozen), frozen_buffers=first(inputs.frozen_buffers))
+
+        def one_of(normal: Tensor, uniform: Tensor, *parts: Any) -> Any:
+            return self._one(function, Inputs(*parts), BlockNoise(normal, uniform))
+
+        return vmap(one_of, in_dims=(0, 0, *dims))(normals, uniforms, *inputs)
+
+    def draw(self, function: Function, inputs: Inputs, bare: bool = False) -> tuple[Tensor, Tensor]:
+        """The random numbers of one call, f32[K, n] normal and uniform ones; how many a function wants is counted once
+        per shape of its batches, on one replica."""
+        sizes = tuple(0 if batch is None else batch.labels.shape[1] for batch in (inputs.erased, inputs.remaining))
+        if sizes not in self._counts:
+            counter = self._stream_noise(NoiseStreams(0))
+            one = self.first(inputs, bare and self.single)
+            # Batch normalisation writes to its buffers; the rehearsal must leave no trace.
+            self._one(function, one._replace(buffers={n: value.clone() for n, value in one.buffers.items()}), counter)
+            self._counts[sizes] = counter.normals, counter.uniforms
+        return draw_block(self.streams, *self._counts[sizes], self.device, self.dtype)
+
+    def normals(self, count: int) -> Tensor:
+        """The next standard normal numbers of every replica, f32[K, count]."""
+        return draw_block(self.streams, count, 0, self.device, self.dtype)[0]
+
+    def first(self, inputs: Inputs, bare: bool) -> Inputs:
+        """The first replica's inputs."""
+        return Inputs(inputs.params if bare else first(inputs.params), *(first(part) for part in inputs[1:]))
+
+    def _ask(self) -> None:
+        self.frozen_asked = True
+
+    def _stream_noise(self, streams: NoiseStreams) -> StreamNoise:
+        return StreamNoise(streams, self.device, self.dtype)
+
+    def _one(self, function: Function, inputs: Inputs, noise: Any) -> Any:
+        known = None if inputs.erased is None else inputs.erased.images
+        models = Models(
+            Functional(self.router, inputs.params, inputs.buffers),
+            Frozen(self.router, inputs.frozen, inputs.frozen_buffers, known, inputs.encoded, self._ask),
+            self.scenario,
+            self.erased_size,
+            self.remaining_size,
+        )
+        return function(models, inputs.erased, inputs.remaining, inputs.state, noise)
+
+
+def first(tree: Any) -> Any:
+    """The first replica of every tensor in a tree; the usual trees without pytree's overhead."""
+    if tree is None:
+        return None
+    if type(tree) is dict:
+        return {name: first(value) for name, value in tree.items()}
+    if isinstance(tree, Tensor):
+        return tree[0]
+    if isinstance(tree, Batch):
+        return Batch(*(part[0] for part in tree))
+    return tree_map_only(Tensor, lambda value: value[0], tree)
+
+
+def unsqueeze(tree: Any) -> Any:
+    """A tree of one replica with the replica dimension."""
+    return tree[None] if isinstance(tree, Tensor) else tree_map_only(Tensor, lambda value: value[None], tree)
+
+
+def select(tree: Any, replicas: Tensor) -> Any:
+    """Some replicas of every tensor in a tree."""
+    return tree_map_only(Tensor, lambda value: value[replicas.to(value.device)], tree)
