@@ -7,13 +7,13 @@ import torch
 from small_worlds import SEEDS, blobs, context, difference, erasures, image_data, leak, trained, utility
 
 from unlearnbench.context import Context
+from unlearnbench.contract import PluginError, erase
 from unlearnbench.evaluation import evaluate
 from unlearnbench.plugin import ImageData, LossMethod, Method, Phase
 from unlearnbench.registry import discover
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import LeakSizes, Network, StopRule, Training
-from unlearnbench.stages import PluginError, erase
 
 LARGE = LeakSizes(target=160, known=90, pool=100, validation=0, probe=10, spare=130)
 

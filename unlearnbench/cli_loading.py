@@ -64,8 +64,10 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     return load_suite(suite, registry)
 
 
-def plan(settings: Sequence[Setting], data: Path | None) -> Plan:
-    """The cells of these settings and the tasks behind them."""
-    from unlearnbench import plan
+def plan(settings: Sequence[Setting], data: Path | None, device: str = "auto") -> Plan:
+    """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
+    from unlearnbench import devices, plan
 
-    return plan.build(settings, options.data_root(data))
+    timed = any(setting.timing is not None for setting in settings)
+    # To look for GPUs takes a second, and no other key depends on them.
+    return plan.build(settings, options.data_root(data), devices.slots(device, 1)[0] if timed else "cpu")

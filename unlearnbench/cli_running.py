@@ -77,12 +77,12 @@ def run(request: Request) -> int:
     from unlearnbench import search
 
     search.refuse_partial(suite, settings)
-    plan = cli_loading.plan(settings, how.data)
+    plan = cli_loading.plan(settings, how.data, how.device)
     summary = _compute(plan, suite, how)
     _close(_counts([summary]))
     code = _code([summary])
     if code == OK and before is not None and not suite.registry.broken:  # what is broken is told every time
-        receipt.keep(before, asked(), plan)
+        receipt.keep(before, asked(), summary.plan or plan)
     return code
 
 
@@ -100,18 +100,17 @@ def tune(request: Request) -> int:
     selection = search.tuned_only(suite, request.chosen.selection)
     first, every = suite.settings(selection), suite.settings(selection, screening=False)
     rules = search.rules(suite, dict.fromkeys(setting.experiment for setting in every))
-    plan = cli_loading.plan(first, how.data)
-    cells, summaries = list(plan.cells), [_compute(plan, suite, how)]
+    plan = cli_loading.plan(first, how.data, how.device)
+    summaries = [_compute(plan, suite, how)]
     if not _ended(summaries, how):
-        finalists = tuning.finalists(_trials(cells, how.folder(suite)), rules)
+        finalists = tuning.finalists(_trials(_cells(summaries), how.folder(suite)), rules)
         rest = search.second_round(every, first, finalists)
         if rest:
-            plan = cli_loading.plan(rest, how.data)
-            cells += plan.cells
+            plan = cli_loading.plan(rest, how.data, how.device)
             summaries.append(_compute(plan, suite, how))
     if not summaries[-1].interrupted:
         seeds = len({setting.seed for setting in every})
-        _choose(tuning.picks(_trials(cells, how.folder(suite)), rules, seeds), suite, how.folder(suite))
+        _choose(tuning.picks(_trials(_cells(summaries), how.folder(suite)), rules, seeds), suite, how.folder(suite))
     _close(_counts(summaries))
     return _code(summaries)
 
@@ -139,6 +138,11 @@ def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
             fail_fast=how.fail_fast,
         ),
     )
+
+
+def _cells(summaries: Sequence[Summary]) -> list[Cell]:
+    """Every round's cells, as they were run."""
+    return [cell for summary in summaries if summary.plan is not None for cell in summary.plan.cells]
 
 
 def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:

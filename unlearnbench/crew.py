@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,17 +11,17 @@ from types import TracebackType
 from typing import Self
 
 from unlearnbench import engine
-from unlearnbench.plan import Task
 from unlearnbench.printing import error_line
+from unlearnbench.schedule import Job
 from unlearnbench.worker import Outcome, Place, carry_out
 
 
 @dataclass
 class Report:
-    """What ended: tasks with an outcome, and tasks without one, because a worker died and `why`."""
+    """What ended: jobs with an outcome, and jobs without one, because a worker died and `why`."""
 
-    finished: list[tuple[Task, Outcome]] = field(default_factory=list)
-    lost: list[Task] = field(default_factory=list)
+    finished: list[tuple[Job, Outcome]] = field(default_factory=list)
+    lost: list[Job] = field(default_factory=list)
     why: str = ""
 
 
@@ -30,15 +29,15 @@ class Crew:
     """Workers, started when there is work.
 
     Args:
-        slots: devices, one for each task at a time.
-        place: where tasks are carried out, but for the device.
+        slots: devices, one for each job at a time.
+        place: where jobs are carried out, but for the device.
     """
 
     def __init__(self, name: engine.EngineName, slots: Sequence[str], place: Place) -> None:
         self._name, self._slots, self._place = name, list(slots), place
         self._free = list(slots)
         self._executor: Executor | None = None
-        self._running: dict[Future[Outcome], tuple[Task, str]] = {}
+        self._running: dict[Future[Outcome], tuple[Job, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -51,43 +50,42 @@ class Crew:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no task is under way."""
+        """Whether no job is under way."""
         return not self._running
 
     @property
     def has_room(self) -> bool:
-        """Whether another task can start."""
-        # The serial engine has carried a task out when it returns: its result comes before the next task.
+        """Whether another job can start."""
+        # The serial engine has carried a job out when it returns: its result comes before the next job.
         return bool(self._free) and (self.is_idle or self._name != "serial")
 
-    def submit(self, task: Task) -> None:
-        """Start a task on a free device."""
+    def submit(self, job: Job) -> None:
+        """Start a job on a free device."""
         device = self._free.pop()
         try:
             self._executor = self._executor or engine.start(self._name, len(self._slots))
-            future: Future[Outcome] = self._executor.submit(carry_out, task, replace(self._place, device=device))
+            future: Future[Outcome] = self._executor.submit(carry_out, job, replace(self._place, device=device))
         except BrokenProcessPool as error:  # a worker died while it had nothing to do
             future = Future()
             future.set_exception(error)
-        self._running[future] = task, device
+        self._running[future] = job, device
 
     def wait(self) -> Report:
-        """Wait until a task ends, at least."""
+        """Wait until a job ends, at least."""
         report = Report()
         for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-            task, device = self._running.pop(future)
+            job, device = self._running.pop(future)
             self._free.append(device)
             try:
-                report.finished.append((task, future.result()))
+                report.finished.append((job, future.result()))
             except BrokenProcessPool as error:
-                report.lost.append(task)
+                report.lost.append(job)
                 report.why = error_line(error)
             except Exception as error:  # e.g. an outcome that can't be sent
-                outcome = Outcome("failed", error=f"{task.stage}: {error_line(error)}", trace=traceback.format_exc())
-                report.finished.append((task, outcome))
+                report.finished.append((job, Outcome.failure(job, error)))
         if report.lost:
             # The pool is gone with everything in it.
-            report.lost += [task for task, _ in self._running.values()]
+            report.lost += [job for job, _ in self._running.values()]
             if self._executor is not None:
                 with contextlib.suppress(Exception):
                     engine.stop(self._executor)

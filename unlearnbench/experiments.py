@@ -15,7 +15,7 @@ from unlearnbench.printing import one_line
 from unlearnbench.registry import Kind, PluginInfo, Registry
 from unlearnbench.search import TuneFile, check_rule, order
 from unlearnbench.selection import Filter
-from unlearnbench.settings import PluginParams, Scenario, Strict
+from unlearnbench.settings import PluginParams, Scenario, Strict, Timing
 from unlearnbench.validation import Keys, check, key_path, within
 
 REFERENCES = ("original", "retrain")  # leaks are reported relative to them
@@ -38,6 +38,7 @@ class ExperimentFile(Strict):
     scenario: dict[str, Any]
     methods: list[Any] = Field(default=[])
     attacks: list[Any] | None = None
+    timing: Timing | None = None
     tune: TuneFile | None = None
 
 
@@ -72,12 +73,13 @@ class Experiment:
     worlds: list[World]
     methods: list[Choice]
     attacks: list[Choice]
+    timing: Timing | None = None
     tune: TuneFile | None = None
 
     @property
     def size(self) -> int:
-        """Cells of one repetition."""
-        return len(self.worlds) * len(self.methods) * (1 + len(self.attacks))
+        """Cells of one repetition, at most."""
+        return len(self.worlds) * len(self.methods) * (1 + len(self.attacks) + (self.timing is not None))
 
     def choices(self, kind: Kind) -> list[Choice]:
         """The distinct contenders of one kind."""
@@ -137,7 +139,7 @@ def resolve(
     if not methods:
         raise InputError(f"{place}.methods", "no methods")
     attacks = _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
-    return Experiment(name, worlds, methods, attacks, file.tune)
+    return Experiment(name, worlds, methods, attacks, file.timing, file.tune)
 
 
 def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[Choice]:

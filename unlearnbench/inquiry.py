@@ -67,6 +67,12 @@ class Inquiry:
         ask = lambda: _ask(choice, "own_original", lambda: bool(method.own_original))  # noqa: E731
         return cast("bool", self.once("own_original", ask, choice))
 
+    def many(self, choice: Choice) -> bool:
+        """Whether a method unlearns many replicas at once; the others gain nothing from company."""
+        from unlearnbench.plugin import Method
+
+        return choice.info.cls.unlearn_many is not Method.unlearn_many  # type: ignore[attr-defined]
+
     def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
         for choice in choices:

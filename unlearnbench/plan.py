@@ -12,21 +12,22 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.registry import released_plugins
 from unlearnbench.settings import Scenario, canonical
 from unlearnbench.suite import Setting
 
-Stage = Literal["train", "unlearn", "shadows", "attack"]
+Stage = Literal["train", "unlearn", "shadows", "attack", "timing"]
 
 # Raise one whenever the stage's results change.
-STAGE_VERSIONS: Mapping[Stage, int] = {"train": 1, "unlearn": 2, "shadows": 1, "attack": 1}
+STAGE_VERSIONS: Mapping[Stage, int] = {"train": 2, "unlearn": 3, "shadows": 2, "attack": 1, "timing": 1}
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,16 @@ class Task:
 
     Attributes:
         needs: keys of the stages before, by stage.
-        work: dataset, scenario, method, attack, suite_seed, seed, shadows.
+        work: dataset, scenario, method, attack, suite_seed, seed, shadows, repeats, hardware.
+        together: keys of the tasks that are computed with it, one a seed and in their order, its own among them; empty
+            if it is computed alone.
     """
 
     stage: Stage
     key: str
     needs: Mapping[str, str]
     work: Mapping[str, Any]
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,12 @@ class Cell:
     @property
     def last(self) -> str:
         """The key of the stage whose result the cell records."""
-        return self.stages["attack" if self.setting.attack else "unlearn"]
+        return self.stages[self.last_stage]
+
+    @property
+    def last_stage(self) -> Stage:
+        """The stage whose result the cell records."""
+        return "attack" if self.setting.attack else "timing" if self.setting.timing else "unlearn"
 
 
 @dataclass(frozen=True)
@@ -110,13 +119,16 @@ class Plan:
     data_folders: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def build(settings: Sequence[Setting], data_root: Path) -> Plan:
+def build(settings: Sequence[Setting], data_root: Path, device: str = "cpu") -> Plan:
     """Plan the cells of a suite.
+
+    Args:
+        device: where times are measured; what hardware that is goes into the keys of timing tasks, and of no others.
 
     Raises:
         InputError: where a dataset's files are missing, before any work starts.
     """
-    planner = _Planner(data_root)
+    planner = _Planner(data_root, device)
     # What plugins print when they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         cells = [planner.cell(setting) for setting in settings]
@@ -125,8 +137,8 @@ def build(settings: Sequence[Setting], data_root: Path) -> Plan:
 
 
 class _Planner:
-    def __init__(self, data_root: Path) -> None:
-        self.inquiry = Inquiry(data_root)
+    def __init__(self, data_root: Path, device: str) -> None:
+        self.inquiry, self.device = Inquiry(data_root), device
         self.tasks: dict[str, Task] = {}
 
     def cell(self, setting: Setting) -> Cell:
@@ -143,29 +155,14 @@ class _Planner:
         ask = self.inquiry
         access = ask.access(setting.attack) if setting.attack else None
         skip = ask.skip((setting.method, setting.attack), setting.scenario)
-        data = ask.fingerprint(setting.dataset)
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
-        scenario = ask.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
-        base = {"data": data, "suite_seed": setting.suite_seed, "dataset": setting.dataset.id, "seed": setting.seed}
-        if not (setting.dataset.info.builtin and setting.dataset.info.sha256 in released_plugins()):
-            base["dataset_sha256"] = setting.dataset.info.sha256
-        work = {
-            "dataset": {"name": setting.dataset.info.name, "params": canonical(setting.dataset.params),
-                        "id": setting.dataset.id},
-            "scenario": scenario, "suite_seed": setting.suite_seed, "seed": setting.seed,
-        }  # fmt: skip
-        named = {"method": {"name": setting.method.info.name, "params": canonical(setting.method.params)}}
-        stages: dict[str, str] = {}
-        own_training = ask.own_original(setting.method)
-        training = {**base, "scenario": _training_fields(setting.scenario, scenario)}
-        if own_training:
-            training |= {"method": method, "scenario": scenario}  # its context shows it all of the scenario
-        stages["train"] = self._task("train", training, {}, {**work, **(named if own_training else {})}, skip)
-        unlearning = {"scenario": _unlearning_fields(scenario), "method": method}
-        needs = {"train": stages["train"]}
-        stages["unlearn"] = self._task("unlearn", {**base, **unlearning, **needs}, needs, {**work, **named}, skip)
+        stages = {"train": self._grouped("train", setting, skip)}
+        if setting.timing is None:
+            stages["unlearn"] = self._grouped("unlearn", setting, skip)
+        base, work = self._base(setting, setting.seed), self._work(setting, setting.seed)
+        scenario, named = work["scenario"], self._named(setting)
         if setting.attack is not None:
-            needs = {**needs, "unlearn": stages["unlearn"]}
+            needs = dict(stages)
             assert access is not None
             if access.shadows and not skip:
                 count = {"shadows": access.shadows}
@@ -178,15 +175,83 @@ class _Planner:
             attacking = {"attack": {"name": setting.attack.info.name, "params": canonical(setting.attack.params)}}
             inputs = {**base, "scenario": scenario, "attack": attack, **needs}
             stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
+        if setting.timing is not None:
+            times = {"repeats": setting.timing, "hardware": describe(self.device)}
+            inputs = {**base, "scenario": _unlearning_fields(scenario), "method": method, **times, **stages}
+            stages["timing"] = self._task("timing", inputs, dict(stages), {**work, **named, **times}, skip)
         # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
         skipped = {"skip": skip} if skip else {}
         key = _hash({"cell": stages, "suite": setting.suite, "experiment": setting.experiment, **skipped})
         observation = access.level if access else None
+        data = ask.fingerprint(setting.dataset)
         return Cell(key, setting, data, stages, (access.shadows or None) if access else None, observation, skip)
+
+    # --- stages that the seeds of a group go through together -------------------------------------------------------
+
+    def _grouped(self, stage: Literal["train", "unlearn"], setting: Setting, skip: str | None) -> str:
+        """The key of a setting's stage; its group's tasks are planned once."""
+        size = setting.scenario.seeds_together if self._in_company(stage, setting) else 1
+        first = setting.seed - setting.seed % size
+        question = f"{stage} {first} {bool(skip)}"
+        plan = lambda: self._plan_group(stage, setting, range(first, first + size), skip)  # noqa: E731
+        keys: dict[int, str] = self.inquiry.once(question, plan, setting.dataset, setting.scenario, setting.method)
+        return keys[setting.seed]
+
+    def _in_company(self, stage: Stage, setting: Setting) -> bool:
+        if stage == "train":
+            return not self.inquiry.own_original(setting.method)
+        # The targets of a leak experiment are company enough.
+        return setting.scenario.kind == "utility" and self.inquiry.many(setting.method)
+
+    def _plan_group(
+        self, stage: Literal["train", "unlearn"], setting: Setting, seeds: range, skip: str | None
+    ) -> dict[int, str]:
+        method = self._described(setting.method)
+        own_original = self.inquiry.own_original(setting.method)
+        keys: dict[int, str] = {}
+        planned = []
+        for seed in seeds:
+            base, work = self._base(setting, seed), self._work(setting, seed)
+            if len(seeds) > 1:
+                base |= {"together": list(seeds), "replicas": min(len(seeds), setting.scenario.replicas)}
+            if stage == "unlearn":
+                needs = {"train": self._grouped("train", replace(setting, seed=seed), skip)}
+                inputs = {**base, "scenario": _unlearning_fields(work["scenario"]), "method": method, **needs}
+                work |= self._named(setting)
+            else:
+                needs, inputs = {}, {**base, "scenario": _training_fields(setting.scenario, work["scenario"])}
+                if own_original:  # its context shows it all of the scenario
+                    inputs |= {"method": method, "scenario": work["scenario"]}
+                    work |= self._named(setting)
+            keys[seed] = _hash(_keyed(stage, inputs))
+            planned.append(Task(stage, keys[seed], needs, work))
+        together = tuple(keys.values()) if len(seeds) > 1 else ()
+        for task in planned:
+            if not skip:
+                self.tasks.setdefault(task.key, replace(task, together=together))
+        return keys
+
+    # --- what keys are made of --------------------------------------------------------------------------------------
+
+    def _base(self, setting: Setting, seed: int) -> dict[str, Any]:
+        base = {"data": self.inquiry.fingerprint(setting.dataset), "suite_seed": setting.suite_seed,
+                "dataset": setting.dataset.id, "seed": seed}  # fmt: skip
+        if not (setting.dataset.info.builtin and setting.dataset.info.sha256 in released_plugins()):
+            base["dataset_sha256"] = setting.dataset.info.sha256
+        return base
+
+    def _work(self, setting: Setting, seed: int) -> dict[str, Any]:
+        scenario = self.inquiry.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
+        dataset = self.inquiry.once("dataset", lambda: _dataset(setting.dataset), setting.dataset)
+        return {"dataset": dataset, "scenario": scenario, "suite_seed": setting.suite_seed, "seed": seed}
+
+    def _named(self, setting: Setting) -> dict[str, Any]:
+        make = lambda: {"name": setting.method.info.name, "params": canonical(setting.method.params)}  # noqa: E731
+        return {"method": self.inquiry.once("named", make, setting.method)}
 
     def _task(self, stage: Stage, inputs: Mapping[str, Any], needs: Mapping[str, str], work: Mapping[str, Any],
               skip: str | None) -> str:  # fmt: skip
-        key = _hash({"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs})
+        key = _hash(_keyed(stage, inputs))
         if not skip and key not in self.tasks:
             self.tasks[key] = Task(stage, key, dict(needs), dict(work))
         return key
@@ -203,6 +268,14 @@ def describe_plugin(choice: Choice) -> dict[str, Any]:
     released = info.builtin and info.sha256 in released_plugins()
     version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
     return {"name": info.name, **version, "params": canonical(choice.params)}
+
+
+def _dataset(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.info.name, "params": canonical(choice.params), "id": choice.id}
+
+
+def _keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs}
 
 
 def _training_fields(scenario: Scenario, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,23 +24,26 @@ def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
 
 def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]]) -> None:
     """Record a cell from the values of its stages' artifacts (stage -> values)."""
-    unlearn = stages["unlearn"]
-    last = stages["attack" if cell.setting.attack else "unlearn"]["provenance"]
+    last = stages[cell.last_stage]["provenance"]
     common = _common(cell, last["device"], datetime.fromisoformat(last["started_at"]))
-    common |= {"sizes": json.dumps(unlearn["sizes"]), "status": "ok"}
+    measured = stages["timing" if cell.setting.timing else "unlearn"]
+    common |= {"sizes": json.dumps(measured["sizes"]), "status": "ok"}
     # Of the code that computed the numbers, which need not be the code that writes them down.
     hashes = [last["plugin_sha256"][kind] for kind in ("method", "attack") if kind in last["plugin_sha256"]]
     common |= {"git_sha": last["git_sha"], "git_dirty": last["git_dirty"], "versions": json.dumps(last["versions"]),
                "plugin_sha256": "+".join(hashes)}  # fmt: skip
     common["train_seconds"] = stages["train"]["seconds"]
-    common["unlearn_seconds"] = unlearn["unlearn_seconds"]
     peaks = [values["peak_bytes"] for values in stages.values() if values["peak_bytes"] is not None]
     common["peak_bytes"] = max(peaks, default=None)
     rows = []
-    if cell.setting.attack is None:
-        for name, (value, n) in unlearn["measures"].items():
+    if cell.setting.timing is not None:
+        # Nowhere else: the time of many replicas, or beside other work, is not that of an erasure.
+        common["unlearn_seconds"], low, high, n = measured["unlearn_seconds"]
+        rows.append(_row(common, "unlearn_seconds", common["unlearn_seconds"], low, high, n))
+    elif cell.setting.attack is None:
+        for name, (value, n) in measured["measures"].items():
             rows.append(_row(common, name, value, None, None, n))
-        for step, name, value, n in unlearn["trajectory"]:
+        for step, name, value, n in measured["trajectory"]:
             rows.append({**_row(common, name, value, None, None, n), "step": step})
     else:
         common["attack_seconds"] = stages["attack"]["seconds"]

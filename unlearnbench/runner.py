@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from unlearnbench.crew import Crew
 from unlearnbench.devices import describe, slots
 from unlearnbench.engine import EngineName
 from unlearnbench.errors import InputError
+from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
-from unlearnbench.plan import Cell, Plan, Task
+from unlearnbench.plan import Cell, Plan, Task, build
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
-from unlearnbench.schedule import Schedule
+from unlearnbench.schedule import Job, Schedule
 from unlearnbench.store import CorruptArtifactError, Store
+from unlearnbench.suite import Setting
 from unlearnbench.worker import Outcome, Place
 
 ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
@@ -54,6 +57,7 @@ class Summary:
     skipped: int = 0
     interrupted: bool = False
     leaderboard: bool = True  # False: none can be built from the records that are there
+    plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short
 
 
 def run(plan: Plan, options: RunOptions) -> Summary:
@@ -72,10 +76,12 @@ class _Run:
         self.store = Store(options.cache)
         self.values: dict[str, dict[str, Any]] = {}
         self.attempts: dict[str, int] = defaultdict(lambda: 1)
-        self.suspects: deque[Task] = deque()
-        self.solitary = False
+        self.suspects: deque[Job] = deque()
+        self.solitary, self.device = False, "cpu"
 
     def run(self) -> Summary:
+        if not self.options.force:
+            self.plan = adopt(self.plan, self.folder, self._replan)
         found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
         self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
         slot_names = slots(self.options.device, self.options.jobs) if found.pending else []
@@ -97,19 +103,22 @@ class _Run:
             self.summary.leaderboard = close(self.options.results, self.plan)
         except KeyboardInterrupt:
             self.summary.interrupted = True
+        self.summary.plan = self.plan
         return self.summary
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _compute(self, pending: list[Cell], slot_names: list[str]) -> None:
         options = self.options
-        self.hardware = describe(slot_names[0])
-        wanted = {key for cell in pending for key in cell.stages.values()}
-        self.tasks = {task.key: task for task in self.plan.tasks if task.key in wanted}
+        self.device = slot_names[0]
+        self.hardware = describe(self.device)
+        # With --force nothing counts as there.
+        self.there = cache((lambda _: False) if options.force else self.store.has)
+        self.tasks = _wanted(self.plan.tasks, pending, self.there)
         if options.force:
             for key in self.tasks:
                 self.store.discard(key)
-        self.schedule = Schedule(self.tasks.values(), [key for key in self.tasks if self.store.has(key)])
+        self.schedule = Schedule(self.tasks.values(), [key for key in self.tasks if self.there(key)])
         self.waiting = {cell.key for cell in pending}
         self.cells_of: dict[str, list[Cell]] = defaultdict(list)
         for cell in pending:
@@ -124,59 +133,94 @@ class _Run:
 
     def _step(self, crew: Crew) -> None:
         """Start what can start, then wait for something to end."""
-        while crew.has_room and (task := self._next(crew.is_idle)) is not None:
-            crew.submit(task)
+        while crew.has_room and (job := self._next(crew.is_idle)) is not None:
+            crew.submit(job)
         if crew.is_idle:  # what is left waits for an artifact that was lost and can't be had
             self._fail(self.schedule.first_waiting(), "what it needs was lost and could not be computed again")
             return
         report = crew.wait()
-        for task, outcome in report.finished:
-            self._finish(task, outcome)
+        for job, outcome in report.finished:
+            self._finish(job, outcome)
         if report.lost:
             self._lose(report.lost, report.why)
 
-    def _next(self, nothing_runs: bool) -> Task | None:
-        """The next task. One that may have killed its worker runs alone, so that it takes no other with it."""
+    def _next(self, nothing_runs: bool) -> Job | None:
+        """The next job. One that may have killed its worker runs alone, so that it takes no other with it, and so does
+        one that measures time."""
         if nothing_runs:
             self.solitary = False
         if self.solitary or (self.suspects and not nothing_runs):
             return None
-        if self.suspects:
-            self.solitary = True
-            return self.suspects.popleft()
-        return self.schedule.next()
+        job = self.suspects.popleft() if self.suspects else None
+        self.solitary = job is not None
+        if job is None:
+            job = self.schedule.next(alone=nothing_runs)
+            self.solitary = job is not None and job[0].stage == "timing"
+        return job
 
-    def _finish(self, task: Task, outcome: Outcome) -> None:
-        if outcome.status == "ok":
-            self.progress.advance(_name(task))
-            self.values[task.key] = outcome.values or {}
-            self.schedule.finish(task.key)
-            self._record_complete(self.cells_of[task.key])
-        elif outcome.status == "failed":
-            self._fail(task, outcome.error or "failed", outcome.trace)
-        elif self._may_try_again(task, outcome.error or "an input is missing"):
-            assert outcome.missing is not None
-            self._recompute(outcome.missing, outcome.error)
-            self.schedule.put_back(task.key)
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        if outcome.missing is not None:
+            if self._may_try_again(job, outcome.why):
+                self._recompute(outcome.missing, outcome.why)
+                for task in job:
+                    self.schedule.put_back(task.key)
+            return
+        for task in job:
+            if task.key in outcome.values:
+                self.progress.advance(_name(task))
+                self.values[task.key] = outcome.values[task.key]
+                self.schedule.finish(task.key)
+                self._record_complete(self.cells_of[task.key])
+        if outcome.exhausted and (fewer := smaller(job[0])) is not None:
+            self._halve(job, fewer)
+            return
+        for task in job:
+            if task.key in outcome.errors:
+                self._fail(task, *outcome.errors[task.key])
 
-    def _lose(self, lost: list[Task], why: str) -> None:
-        """Tasks whose worker pool died: one that was alone did it, of several each may have."""
+    def _lose(self, lost: list[Job], why: str) -> None:
+        """Jobs whose worker pool died: one that was alone did it, of several each may have."""
         self.progress.note("a worker process died; what it worked on starts again")
         if len(lost) > 1 or self._may_try_again(lost[0], f"the worker process died ({why})"):
             self.suspects.extend(lost)
 
-    def _may_try_again(self, task: Task, error: str) -> bool:
-        self.attempts[task.key] += 1
-        if self.attempts[task.key] > ATTEMPTS:
-            self._fail(task, f"{task.stage}: {error}")
+    def _halve(self, job: Job, replicas: int) -> None:
+        """Memory ran out: the cells that wait for a job go on with fewer models at a time, under other keys."""
+        self.progress.note(f"out of memory: {_name(job[0])} goes on with {replicas} models at a time")
+        fallen = [key for task in job for key in self.schedule.fail(task.key)]
+        cells = {cell.key: cell for key in fallen for cell in self.cells_of[key] if cell.key in self.waiting}
+        other = self._replan([with_replicas(cell.setting, replicas) for cell in cells.values()])
+        exchanged = dict(zip(cells, other.cells, strict=True))
+        self.plan = exchange(self.plan, exchanged, other.tasks)
+        self.waiting -= cells.keys()
+        more = _wanted(other.tasks, other.cells, self.there)
+        self.tasks |= more
+        for cell in other.cells:
+            self.waiting.add(cell.key)
+            for key in cell.stages.values():
+                self.cells_of[key].append(cell)
+        new = self.schedule.add(more.values(), self.there)
+        self.progress.grow(len(new) - len(fallen))
+        self._record_complete(other.cells)
+
+    def _replan(self, settings: Sequence[Setting]) -> Plan:
+        return build(settings, self.options.data_root, self.device)
+
+    def _may_try_again(self, job: Job, error: str) -> bool:
+        key = job[0].key
+        self.attempts[key] += 1
+        if self.attempts[key] > ATTEMPTS:
+            for task in job:
+                self._fail(task, f"{task.stage}: {error}")
             return False
         return True
 
     def _recompute(self, key: str, error: str | None) -> None:
         """An artifact that was there is damaged or gone."""
+        before = self.schedule.left
         if self.schedule.redo(key):
             self.progress.note(f"computing a damaged or missing artifact again: {error}")
-            self.progress.grow(1)
+            self.progress.grow(self.schedule.left - before)
             self.store.discard(key)
 
     # --- records ----------------------------------------------------------------------------------------------------
@@ -227,6 +271,16 @@ class _Run:
         recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC))
         self.waiting.remove(cell.key)
         self.summary.failed += 1
+
+
+def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str], bool]) -> dict[str, Task]:
+    """The tasks of cells in the plan's order and, where one has to be computed, those that are computed with it."""
+    keys = {key for cell in cells for key in cell.stages.values()}
+    every = list(tasks)
+    for task in reversed(every):
+        if any(mate in keys and not there(mate) for mate in task.together):
+            keys |= {task.key, *task.needs.values()}
+    return {task.key: task for task in every if task.key in keys}
 
 
 def _name(task: Task) -> str:

@@ -5,8 +5,9 @@ Everything is drawn from the seed, the parts are disjoint by image and that is c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class World:
         parts: leak: rows of target, known, candidates, pool, validation, probe, spare.
         stamped_test: all test images, stamped, with their true labels.
         sizes: the size of every set, for the records.
+        shared: the first so many images of the pool are those of every world of the dataset.
     """
 
     pool: Images
@@ -54,6 +56,7 @@ class World:
     stamped_test: Images | None
     sizes: Mapping[str, int]
     seed: int
+    shared: int
 
     def images(self, part: str) -> Images:
         return self.pool.take(self.parts[part])
@@ -105,7 +108,7 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     # Shuffled: a method that trains its own model must not know the erased images by their place.
     members = _shuffled(torch.cat([erased, remaining]), seed, "members")
     targets = ErasureSets(pool, members, erased[None])
-    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed)
+    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train))
 
 
 def _stamp_training(
@@ -159,7 +162,7 @@ def _leak(data: ImageData, scenario: Scenario, seed: int) -> World:
     targets = ErasureSets(train, parts["target"], erased, holdout)
     recorded = {name: len(rows) for name, rows in parts.items()}
     recorded |= {"test": len(data.test), "erased": scenario.erased_count, "targets": scenario.targets}
-    return World(train, data.test, targets, parts, None, recorded, seed)
+    return World(train, data.test, targets, parts, None, recorded, seed, len(train))
 
 
 def _leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
@@ -247,6 +250,28 @@ def _draw_disjoint(rows: Tensor, count: int, size: int, generator: np.random.Gen
     passes = -(-count // per_pass)
     order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
     return rows[torch.from_numpy(order[: count * size]).to(rows.device)].view(count, size)
+
+
+# --- several seeds --------------------------------------------------------------------------------------------------
+
+
+def join(worlds: Sequence[World]) -> ErasureSets:
+    """The first target of each world, over one pool; the images that the worlds share are there once."""
+    first = worlds[0]
+    if len(worlds) == 1:
+        return first.targets.take(0, 1)
+    own = [len(world.pool) - world.shared for world in worlds]
+    pool = first.pool
+    if any(own):  # with a backdoor, each has stamped images of its own
+        parts = [pool, *(world.pool.take(torch.arange(world.shared, len(world.pool))) for world in worlds[1:])]
+        pool = Images(*(torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "labels", "ids")))
+    shifts = [sum(own[:index]) for index in range(len(worlds))]
+
+    def moved(name: Literal["members", "erased"]) -> Tensor:
+        rows = [getattr(world.targets.take(0, 1), name).flatten() for world in worlds]
+        return torch.stack([r + shift * (r >= first.shared) for r, shift in zip(rows, shifts, strict=True)])
+
+    return ErasureSets(pool, moved("members"), moved("erased"))
 
 
 # --- membership of single models -----------------------------------------------------------------------------------

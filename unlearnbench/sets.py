@@ -14,11 +14,11 @@ from unlearnbench.plugin import Batch, Images, Splits
 
 @dataclass(frozen=True, eq=False)
 class ErasureSets:
-    """K erasures from one training set.
+    """K erasures, from one training set or each from its own.
 
     Attributes:
         pool: all images, on the device, moved there once.
-        members: i64[m], rows of the pool that the original was trained on.
+        members: i64[m] or i64[K, m], rows of the pool that the originals were trained on.
         erased: i64[K, s], the members that each replica forgets.
         holdout: i64[K, h] rows never seen in training, of the erased images' classes (stop rule `match_holdout`).
     """
@@ -34,18 +34,20 @@ class ErasureSets:
 
     @property
     def remaining_size(self) -> int:
-        return len(self.members) - self.erased.shape[1]
+        return self.members.shape[-1] - self.erased.shape[1]
 
     def take(self, first: int, last: int) -> ErasureSets:
         """The erasures of replicas first..last-1."""
         holdout = None if self.holdout is None else self.holdout[first:last]
-        return ErasureSets(self.pool, self.members, self.erased[first:last], holdout)
+        members = self.members[first:last] if self.members.dim() == 2 else self.members
+        return ErasureSets(self.pool, members, self.erased[first:last], holdout)
 
     def remaining(self, replica: int) -> Tensor:
         """i64[m - s], the members that a replica keeps."""
-        keep = torch.ones(len(self.pool), dtype=torch.bool, device=self.members.device)
+        members = self.members[replica] if self.members.dim() == 2 else self.members
+        keep = torch.ones(len(self.pool), dtype=torch.bool, device=members.device)
         keep[self.erased[replica]] = False
-        return self.members[keep[self.members]]
+        return members[keep[members]]
 
     def all_remaining(self) -> Tensor:
         """i64[K, m - s], the members that each replica keeps."""

@@ -134,6 +134,13 @@ class Trajectory(Strict):
     images: int = Field(10_000, ge=1, description="remaining images evaluated, a fixed random choice")
 
 
+class Timing(Strict):
+    """Measure the time of one erasure: one replica, one thread, nothing else running (PROTOCOL section 11, rule 12)."""
+
+    repeats: int = Field(5, ge=1, le=1_000, description="erasures timed; the median counts")
+    seeds: int = Field(1, ge=1, description="for the first so many seeds; a retraining is timed `repeats` times each")
+
+
 class Scenario(Strict):
     """What is trained on, what is erased, when unlearning stops and what the adversary holds."""
 
@@ -156,6 +163,10 @@ class Scenario(Strict):
     )
     trajectory: Trajectory | None = None
     replicas: int = Field(32, ge=1, le=4096, description="models trained or unlearned at a time; part of the key")
+    seeds_together: int = Field(
+        1, ge=1, le=64, description="seeds whose originals are trained (and, in utility experiments, unlearned) at a"
+        " time, also those of a group that were not asked for; part of the key. Best the suite's number of seeds"
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -9,6 +9,7 @@
         scenario: {kind: leak, erased_count: 1, beta: [0, 0.001]}  # a list where one value belongs is a grid
         methods: [vbu, {crfu: {beta_u: [0.1, 1]}}]                 # original and retrain are added
         attacks: [update_leak]
+        timing: {}                 # measures the time of an erasure; see Timing
         # tune: {...}       # what `unlearnbench tune` chooses settings by; see search.py
 
 Layers of a scenario, later over earlier: defaults of Scenario, of the dataset, the experiment's, the dataset
@@ -18,7 +19,7 @@ override's, ``--set``. Every value is checked when the file is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,8 @@ class SuiteFile(Strict):
 
 @dataclass(frozen=True)
 class Setting:
-    """All there is to know about one cell. `attack` is None for the cell that measures utility only."""
+    """All there is to know about one cell. `attack` is None for the cell that measures utility only, and for the one
+    that measures time, which says how often in `timing`."""
 
     suite: str
     suite_seed: int
@@ -72,6 +74,7 @@ class Setting:
     method: Choice
     attack: Choice | None
     seed: int
+    timing: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Suite:
         return self.file.seeds
 
     def settings(self, selection: Selection | None = None, screening: bool = True) -> list[Setting]:
-        """One Setting per cell: (experiment, dataset, scenario, seed, method) without an attack, then with each.
+        """One Setting per cell: (experiment, dataset, scenario, seed, method) without an attack, with each, and timed.
 
         Where methods are selected, the experiment's references (original, retrain) stay. Experiments that have no
         selected method, attack or dataset are left out.
@@ -134,18 +137,21 @@ class Suite:
     def _cells(self, each: Experiment, repetitions: int) -> Iterator[Setting]:
         # Seeds outside methods: contenders of one repetition share their original and are compared with each other.
         for world, seed, method in product(each.worlds, range(repetitions), each.methods):
-            for attack in (None, *each.attacks):
-                yield Setting(
-                    suite=self.name,
-                    suite_seed=self.seed,
-                    experiment=each.name,
-                    dataset=world.dataset,
-                    scenario=world.scenario,
-                    scenario_id=world.scenario_id,
-                    method=method,
-                    attack=attack,
-                    seed=seed,
-                )
+            setting = Setting(
+                suite=self.name,
+                suite_seed=self.seed,
+                experiment=each.name,
+                dataset=world.dataset,
+                scenario=world.scenario,
+                scenario_id=world.scenario_id,
+                method=method,
+                attack=None,
+                seed=seed,
+            )
+            yield setting
+            yield from (replace(setting, attack=attack) for attack in each.attacks)
+            if each.timing is not None and seed < each.timing.seeds:
+                yield replace(setting, timing=each.timing.repeats)
 
     def _names(self, selected: tuple[str, ...]) -> list[str]:
         for name in selected:

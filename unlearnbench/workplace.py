@@ -7,21 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
+from unlearnbench.context import Context
 from unlearnbench.devices import describe
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
-from unlearnbench.seeding import repetition_seed
+from unlearnbench.schedule import Job
+from unlearnbench.seeding import derive, repetition_seed
 from unlearnbench.settings import Scenario
+from unlearnbench.stack import Stack
 from unlearnbench.store import Artifact, Store
 
-CACHED = 4  # worlds and artifacts kept in memory
+Part = TypeVar("Part")
+
+CACHED = 6  # datasets and worlds kept in memory
 
 
 class MissingArtifactError(Exception):
@@ -75,6 +80,24 @@ class Workplace:
             raise MissingArtifactError(key, self.store.root)
         return artifact
 
+    def context(self, task: Task, world: World, seeds: list[int]) -> Context:
+        """What a method is handed, for so many replicas."""
+        channels, height, width = world.pool.pixels.shape[1:]
+        return Context(self.scenario(task), seeds, (channels, height, width), self.data(task).classes, self.device)
+
+    def original(self, task: Task, world: World) -> Stack:
+        """The trained model that a task starts from."""
+        artifact, context = self.artifact(task.needs["train"]), self.context(task, world, [])
+        method = self.method(task)
+        model = method.build(context) if method.own_original else context.build(0)
+        return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
+
+    def free(self) -> None:
+        """Give up what was kept to save time."""
+        self._cache.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def provenance(self, task: Task, began: datetime) -> dict[str, Any]:
         """What a task's numbers come from, stored with them: a record may be written much later by other code."""
         commit, dirty = git_state()
@@ -97,3 +120,24 @@ class Workplace:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[text] = make()
         return self._cache[text]
+
+
+def seed_of(task: Task, *names: str | int) -> int:
+    """From suite seed, dataset, repetition and stage, never from the method: comparisons are paired."""
+    work = task.work
+    return derive(repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"]), *names)
+
+
+def places(job: Job) -> list[int]:
+    """Which replicas of its group a job's tasks are."""
+    together = job[0].together
+    return [together.index(task.key) for task in job] if together else list(range(len(job)))
+
+
+def filled(job: Job, parts: list[Part]) -> list[Part]:
+    """One part for each replica of a job's group; where a task can't take part, the first one's stands in.
+
+    The others' numbers are then those of a whole group, to the last bit; what comes of the copies is thrown away.
+    """
+    of_place = dict(zip(places(job), parts, strict=True))
+    return [of_place.get(place, parts[0]) for place in range(max(len(job[0].together), len(job)))]

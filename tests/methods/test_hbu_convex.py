@@ -16,7 +16,7 @@ from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Stack
-from unlearnbench.stages import erase
+from unlearnbench.contract import erase
 from unlearnbench.training import NewtonTraining
 
 L2 = 1e-2

@@ -18,7 +18,7 @@ from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Functional, concatenate
-from unlearnbench.stages import PluginError, erase
+from unlearnbench.contract import PluginError, erase
 from unlearnbench.validation import check, within
 
 F64 = torch.float64

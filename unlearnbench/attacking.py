@@ -1,0 +1,75 @@
+"""The stage that attacks: what an attack is shown, and the truth that its claims are scored against."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unlearnbench.contract import PluginError
+from unlearnbench.erasures import Erasures
+from unlearnbench.plan import Task
+from unlearnbench.plugin import Access, Attack, Evidence
+from unlearnbench.scenario import World, challenge
+from unlearnbench.scoring import Truth, as_json, score
+from unlearnbench.settings import Scenario
+from unlearnbench.store import Artifact
+from unlearnbench.view import AttackView
+from unlearnbench.workplace import Workplace, seed_of
+
+PICTURES = 32  # reconstructions kept for galleries
+
+
+# --- attack ----------------------------------------------------------------------------------------------------------
+
+
+def attack_targets(task: Task, workplace: Workplace) -> Artifact:
+    """Run an attack on what its access allows, and score what it claims."""
+    world, scenario, attack = workplace.world(task), workplace.scenario(task), workplace.attack(task)
+    seed = seed_of(task, "attack")
+    view, targets = _view(task, workplace, world, attack, seed)
+    evidence = attack.run(view)
+    if not isinstance(evidence, Evidence):
+        raise PluginError(f"attack {attack.name} returned {type(evidence).__name__}, not Evidence")
+    truth = _truth(evidence, world, scenario, targets, workplace.data(task).classes, seed)
+    scores = score(evidence, truth)
+    tensors: dict[str, Tensor] = {}
+    if evidence.images is not None:
+        tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()
+        tensors["true"] = truth.images[:PICTURES]
+    return Artifact(tensors, {"scores": as_json(scores)})
+
+
+def _view(
+    task: Task, workplace: Workplace, world: World, attack: Attack, seed: int
+) -> tuple[AttackView, Erasures | None]:
+    access: Access = attack.access
+    before = workplace.original(task, world)
+    unlearned = workplace.artifact(task.needs["unlearn"])
+    names = [name for name in unlearned.tensors if name.startswith("model.")]
+    after = before.with_tensors({n.removeprefix("model."): unlearned.tensors[n] for n in names}).to(workplace.device)
+    scenario = workplace.scenario(task)
+    targets = Erasures.of_tensors(unlearned.tensors) if scenario.kind == "leak" else None
+    shadows = None
+    if "shadows" in task.needs:
+        found = workplace.artifact(task.needs["shadows"])
+        shadows = Erasures.of_tensors(found.tensors), found.tensors["validation"]
+    pairs = challenge(world, scenario) if access.members else None
+    classes = workplace.data(task).classes
+    return AttackView(access, world, classes, seed, before, after, targets, shadows, pairs), targets
+
+
+def _truth(
+    evidence: Evidence, world: World, scenario: Scenario, targets: Erasures | None, classes: int, seed: int
+) -> Truth:
+    if evidence.subject == "challenge":
+        pairs = challenge(world, scenario)
+        own = world.images("pool") if scenario.kind == "leak" else pairs.known
+        images, labels = pairs.hidden.scaled[:, None], pairs.hidden.labels[:, None]
+        membership = pairs.hidden_membership[:, None]
+    else:
+        if targets is None:
+            raise PluginError("an attack on erased images needs a leak experiment")
+        own = world.images("pool")
+        rows = targets.erased_rows.to(world.pool.labels.device)
+        images, labels = world.pool.pixels[rows].float() / 255, world.pool.labels[rows]
+        membership = targets.candidate_erased
+    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), classes, seed)

@@ -1,0 +1,56 @@
+"""What a method's result is held to: K models, the original and the images untouched, everything finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from unlearnbench.context import Context
+from unlearnbench.plugin import Method
+from unlearnbench.sets import ErasureSets
+from unlearnbench.stack import Stack
+
+
+class PluginError(Exception):
+    """A plugin broke its contract; the cell fails with this text."""
+
+
+def erase(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
+    """The method's erasures, with all of its contract checked. Raises PluginError."""
+    after = erase_each(method, before, sets, context)
+    check_finite(after, f"unlearning with {method.name}")
+    return after
+
+
+def erase_each(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
+    """As `erase`, but single models may be broken: see `check_finite`."""
+    untouched = before.apply(torch.clone)
+    written = _writes(sets)
+    after = method.unlearn_many(before, sets, context)
+    if _writes(sets) != written:
+        raise PluginError(f"method {method.name} wrote into the images it was given")
+    if not isinstance(after, Stack) or after.replicas != sets.replicas:
+        raise PluginError(f"method {method.name} returned {_described(after)} for {sets.replicas} erasures")
+    for name, value in before.tensors.items():
+        if not torch.equal(value, untouched.tensors[name]):
+            raise PluginError(f"method {method.name} changed the original model's {name}")
+    return after
+
+
+def check_finite(stack: Stack, what: str) -> None:
+    """Raises PluginError for models with a parameter that is no finite number."""
+    for name, value in stack.tensors.items():
+        bad = ~torch.isfinite(value).reshape(len(value), -1).all(1)
+        if bool(bad.any()):
+            raise PluginError(f"{what} made {name} not finite in {int(bad.sum())} of {len(bad)} models")
+
+
+def _writes(sets: ErasureSets) -> tuple[int, ...]:
+    """How often the tensors that erasures share have been written to; torch counts it."""
+    shared = (sets.pool.pixels, sets.pool.labels, sets.pool.ids, sets.members, sets.erased)
+    return tuple(tensor._version for tensor in shared)
+
+
+def _described(value: Any) -> str:
+    return f"{value.replicas} models" if isinstance(value, Stack) else type(value).__name__

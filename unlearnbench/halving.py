@@ -1,0 +1,78 @@
+"""Fewer models at a time where memory is short.
+
+Another number of replicas at a time is another run, since rounding differs (PROTOCOL section 11, rule 13): such a cell
+goes on under the key of its halved number, which its record says, and a later run finds it there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.plan import Cell, Plan, Task
+from unlearnbench.record_folder import first_rows, identity, names
+from unlearnbench.suite import Setting
+
+Replan = Callable[[Sequence[Setting]], Plan]
+
+
+def smaller(task: Task) -> int | None:
+    """Half the models that a task has in memory at a time; None for a single one, and for stages that have no such."""
+    work, scenario = task.work, task.work["scenario"]
+    if task.stage in ("train", "unlearn"):
+        targets = scenario["targets"] if task.stage == "unlearn" else 1
+        models = len(task.together) or targets
+    elif task.stage == "shadows":
+        models = work["shadows"]
+    else:
+        return None
+    return min(models, scenario["replicas"]) // 2 or None
+
+
+def with_replicas(setting: Setting, replicas: int) -> Setting:
+    """The same cell with so many models at a time; its name stays."""
+    return replace(setting, scenario=setting.scenario.model_copy(update={"replicas": replicas}))
+
+
+def exchange(plan: Plan, cells: Mapping[str, Cell], tasks: Iterable[Task]) -> Plan:
+    """A plan with other cells in the places of those whose keys are given, and the tasks that these need."""
+    every = {task.key: task for task in (*plan.tasks, *tasks)}
+    return replace(plan, cells=[cells.get(cell.key, cell) for cell in plan.cells], tasks=list(every.values()))
+
+
+def adopt(plan: Plan, folder: Path, replan: Replan) -> Plan:
+    """The plan with those cells exchanged that an earlier run finished with fewer models at a time."""
+    there = names(folder)
+    cells = [cell for cell in plan.cells if cell.stages and cell.setting.timing is None]
+    missing = [cell for cell in cells if f"{cell.key}.parquet" not in there]
+    planned = {cell.key for cell in plan.cells}
+    outside = {name.removesuffix(".parquet") for name in there if name.endswith(".parquet")} - planned
+    if not missing or not outside:
+        return plan
+    found = _replicas(folder, outside)
+    params = dict[int, str]()
+    wanted = [
+        (cell, fewer)
+        for cell in missing
+        for fewer in found.get(identity(cell, params), ())
+        if fewer < cell.setting.scenario.replicas
+    ]
+    if not wanted:
+        return plan
+    other = replan([with_replicas(cell.setting, fewer) for cell, fewer in wanted])
+    pairs = zip(wanted, other.cells, strict=True)
+    finished = {cell.key: variant for (cell, _), variant in pairs if variant.key in outside}
+    return exchange(plan, finished, other.tasks) if finished else plan
+
+
+def _replicas(folder: Path, keys: Iterable[str]) -> dict[tuple[Any, ...], set[int]]:
+    """Models at a time in the records of these keys, by what their cells are called."""
+    found: dict[tuple[Any, ...], set[int]] = {}
+    for called, scenario in first_rows(folder, [f"{key}.parquet" for key in sorted(keys)], "scenario"):
+        replicas = json.loads(scenario).get("replicas")
+        if isinstance(replicas, int):
+            found.setdefault(called, set()).add(replicas)
+    return found

@@ -1,0 +1,39 @@
+"""The stage that measures time: one erasure by one replica in one thread, and nothing else running.
+
+PROTOCOL section 11, rule 12. Neither shared replicas nor a busy machine blur it, and times of different hardware have
+different keys.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import torch
+
+from unlearnbench.contract import erase
+from unlearnbench.plan import Task
+from unlearnbench.store import Artifact
+from unlearnbench.workplace import Workplace, seed_of
+
+
+def time_unlearning(task: Task, workplace: Workplace) -> Artifact:
+    """Erase the first target again and again; the median counts, and the fastest and slowest are kept beside it."""
+    world, method = workplace.world(task), workplace.method(task)
+    before, sets = workplace.original(task, world), world.targets.take(0, 1)
+    seconds = []
+    for _ in range(task.work["repeats"]):
+        context = workplace.context(task, world, [seed_of(task, "target", 0)])
+        _wait(workplace.device)
+        started = time.perf_counter()
+        erase(method, before, sets, context)
+        _wait(workplace.device)
+        seconds.append(time.perf_counter() - started)
+    timed = [median(seconds), min(seconds), max(seconds), len(seconds)]
+    return Artifact({}, {"unlearn_seconds": timed, "sizes": dict(world.sizes)})
+
+
+def _wait(device: torch.device) -> None:
+    """A GPU is handed its work and goes on with it; only when it is done has the time passed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

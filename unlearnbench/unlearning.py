@@ -1,0 +1,134 @@
+"""The stages that unlearn: the targets, and the adversary's shadow erasures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from unlearnbench.context import Context
+from unlearnbench.contract import PluginError, check_finite, erase, erase_each
+from unlearnbench.erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.plan import Task
+from unlearnbench.plugin import Method
+from unlearnbench.scenario import World, join, shadow_sets
+from unlearnbench.schedule import Job
+from unlearnbench.sets import ErasureSets
+from unlearnbench.stack import Stack
+from unlearnbench.stack import concatenate as concatenate_stacks
+from unlearnbench.store import Artifact
+from unlearnbench.workplace import Workplace, filled, places, seed_of
+
+# --- unlearn ---------------------------------------------------------------------------------------------------------
+
+
+def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and the utility.
+
+    A job is the one target of each seed of a group, or all targets of one seed, which share their original.
+    """
+    task, worlds = job[0], [workplace.world(task) for task in job]
+    scenario, method = workplace.scenario(task), workplace.method(task)
+    originals = [workplace.original(task, world) for task, world in zip(job, worlds, strict=True)]
+    if task.together:
+        before, sets = concatenate_stacks(filled(job, originals)), join(filled(job, worlds))
+        seeds = filled(job, [seed_of(task, "target", 0) for task in job])
+        own = [slice(place, place + 1) for place in places(job)]
+    else:
+        before, sets = originals[0], worlds[0].targets
+        seeds = [seed_of(task, "target", target) for target in range(sets.replicas)]
+        own = [slice(0, sets.replicas)]
+    context = workplace.context(task, worlds[0], seeds)
+    trajectories: list[list[list[Any]]] = [[] for _ in job]
+    if scenario.trajectory is not None:
+        _follow(context, before, list(zip(own, worlds, trajectories, strict=True)))
+    after = erase_each(method, before, sets, context)
+    results: list[Artifact | Exception] = []
+    for part, world, original, trajectory in zip(own, worlds, originals, trajectories, strict=True):
+        models = after.slice(part.start, part.stop)
+        try:
+            check_finite(models, f"unlearning with {method.name}")
+            measures = _measures(method, original, models, world, context, part)
+        except PluginError as error:
+            results.append(error)
+            continue
+        tensors = {f"model.{name}": value[:1] for name, value in models.tensors.items()}
+        if scenario.kind == "leak":
+            tensors |= _observed(original, models, world.targets, world, "target").tensors
+        values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
+        results.append(Artifact(tensors, values))
+    return results
+
+
+def _measures(
+    method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice
+) -> dict[str, list[Any]]:
+    """Value and number of samples of all that is measured of one seed's models, which are replicas `own`."""
+    scenario, count = context.scenario, after.replicas
+    measures: dict[str, list[Any]] = {
+        name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario).items()
+    }
+    if method.own_original:  # no other row shows how good it was
+        original = original_accuracy(before, world, scenario)
+        measures["original_accuracy"] = [original.value, original.n]
+    # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
+    counted = method.reference or bool(context.steps.any())
+    for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
+        measures[name] = [float(counts[own].double().mean()) if counted else None, count]
+    for name, recorded in context.recorded.items():
+        if name not in METRICS or not bool(torch.isfinite(recorded[own]).all()):
+            raise PluginError(f"method {method.name} recorded '{name}', no finite value of a known metric")
+        measures[name] = [float(recorded[own].mean()), count]
+    return measures
+
+
+def _follow(context: Context, before: Stack, followed: list[tuple[slice, World, list[list[Any]]]]) -> None:
+    """Evaluate every few epochs of unlearning (Figures 5 to 7); step 0 is the original.
+
+    Args:
+        followed: replicas, their world, and where their points go.
+    """
+    scenario = context.scenario
+    assert scenario.trajectory is not None
+    every = scenario.trajectory.every_epochs
+
+    def watch(epoch: int, step: int, models: Stack) -> None:
+        if epoch % every == 0:
+            for own, world, points in followed:
+                for name, measure in trajectory_point(models.slice(own.start, own.stop), world, scenario).items():
+                    points.append([step, name, measure.value, measure.n])
+
+    watch(0, 0, before)
+    context.watch = watch
+
+
+# --- shadows ---------------------------------------------------------------------------------------------------------
+
+
+def shadows(task: Task, workplace: Workplace) -> Artifact:
+    """Erasures of the adversary's own images with the method under attack, from the same original (tier `same`)."""
+    world, scenario, method = workplace.world(task), workplace.scenario(task), workplace.method(task)
+    before = workplace.original(task, world)
+    assert scenario.erased_count is not None
+    sets, validation = shadow_sets(world, task.work["shadows"], scenario.erased_count)
+    parts: list[Erasures] = []
+    # A chunk's models are dropped once they have answered: a thousand of them need not fit into memory.
+    for first in range(0, sets.replicas, scenario.replicas):
+        chunk = sets.take(first, first + scenario.replicas)
+        seeds = [seed_of(task, "shadow", first + index) for index in range(chunk.replicas)]
+        after = erase(method, before, chunk, workplace.context(task, world, seeds))
+        parts.append(observe_erasures(before, after, chunk, world, f"shadow {first}"))
+    return Artifact({**concatenate(parts).tensors, "validation": validation}, {})
+
+
+def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str, chunk: int = 64) -> Erasures:
+    """Outputs of many models, a few at a time."""
+    parts = []
+    for first in range(0, sets.replicas, chunk):
+        last = min(first + chunk, sets.replicas)
+        parts.append(
+            observe_erasures(before, after.slice(first, last), sets.take(first, last), world, f"{purpose} {first}")
+        )
+    return concatenate(parts)
