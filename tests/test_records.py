@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_records import START, row, rows, write_cells
 
-from unlearnbench import records
+from unlearnbench import record_reading, records
 from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import write_parquet
 from unlearnbench.records import RecordError, canonical, read, read_folder, write
@@ -193,6 +193,23 @@ def test_other_types_or_order_are_refused(tmp_path):
         read(tmp_path / "order.parquet")
 
 
+def test_a_file_without_rows_is_refused(tmp_path):
+    write_parquet(records.SCHEMA.empty_table(), tmp_path / "k.parquet")
+    with pytest.raises(RecordError, match="schema_version none, this version reads 1"):
+        read(tmp_path / "k.parquet")
+
+
+def test_the_schema_may_be_noted_in_another_form(tmp_path, monkeypatch):
+    write(CELL, tmp_path / "k.parquet")
+    content = (tmp_path / "k.parquet").read_bytes()
+    assert record_reading._stored_schema() in content  # else thousands of records take ten times as long to look up
+    monkeypatch.setattr(record_reading, "_stored_schema", lambda: b"as another version of pyarrow writes it")
+    assert record_reading.has_schema(content)
+    assert read(tmp_path / "k.parquet").num_rows == 2
+    write_parquet(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    assert not record_reading.has_schema((tmp_path / "other.parquet").read_bytes())
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -214,3 +231,39 @@ def test_an_empty_folder_gives_no_rows_and_a_missing_one_is_an_error(tmp_path):
     assert table.column_names == records.SCHEMA.names
     with pytest.raises(InputError, match="no such folder"):
         read_folder(tmp_path / "absent")
+
+
+LONG = [row("vbu", 0, "accuracy", 0.5, cell_key="long", step=step) for step in range(record_reading._SHORT + 1)]
+
+
+@pytest.mark.parametrize("order", ["alb", "lab", "abl", "l"])
+def test_files_of_few_and_of_many_rows_come_as_one_table(tmp_path, order):
+    cells = {"a": CELL, "l": LONG, "b": rows("hbu", "mse", [0.2], error="none", cell_key="b")}
+    for number, name in enumerate(order):
+        write(cells[name], tmp_path / f"{number}.parquet")
+    table, bad = read_folder(tmp_path)
+    assert bad == []
+    assert {str(table.schema.field(name).type) for name in ("suite", "error", "versions")} == {
+        "dictionary<values=string, indices=int32, ordered=0>"
+    }
+    read_one_by_one = [each for path in sorted(tmp_path.iterdir()) for each in read(path).to_pylist()]
+    assert table.cast(records.SCHEMA).to_pylist() == read_one_by_one
+
+
+@pytest.mark.parametrize("made", [CELL, LONG])
+def test_a_value_that_is_none_is_found_in_its_file(tmp_path, made):
+    for number in range(3):
+        write(made, tmp_path / f"{number}.parquet")
+    table = read(tmp_path / "1.parquet")
+    offsets, data = pa.array([0] + [1] * table.num_rows, pa.int32()).buffers()[1], pa.py_buffer(b"\xff")
+    broken = pa.StringArray.from_buffers(table.num_rows, offsets, data)  # not UTF-8
+    index = table.column_names.index("device")
+    write_parquet(table.set_column(index, records.SCHEMA.field(index), broken), tmp_path / "1.parquet")
+    (tmp_path / "0.parquet").write_bytes(b"half")
+    write_parquet(pa.Table.from_pylist([{**CELL[0], "schema_version": 2}], records.SCHEMA), tmp_path / "2.parquet")
+    write(made, tmp_path / "3.parquet")
+    found, bad = read_folder(tmp_path)
+    assert found.num_rows == len(made)
+    assert [error.where for error in bad] == [str(tmp_path / f"{number}.parquet") for number in range(3)]
+    for word, error in zip(("truncated", "UTF8", "schema_version 2"), bad, strict=True):
+        assert word in error.what

@@ -11,83 +11,30 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from unlearnbench.errors import InputError, suggest
+from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
-from unlearnbench.parquet_files import open_parquet, write_parquet
+from unlearnbench.parquet_files import write_parquet
+from unlearnbench.record_reading import read, read_folder
+from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCHEMA_VERSION, STATUSES, RecordError
 
-SCHEMA_VERSION = 1
-STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
-JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
+__all__ = [
+    "JSON_COLUMNS",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "STATUSES",
+    "RecordError",
+    "canonical",
+    "read",
+    "read_folder",
+    "write",
+]
 
-_NULLABLE = True
-
-
-def _field(name: str, kind: pa.DataType, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable)
-
-
-SCHEMA: pa.Schema = pa.schema(
-    [
-        _field("suite", pa.string()),
-        _field("experiment", pa.string()),
-        _field("dataset", pa.string()),
-        _field("dataset_params", pa.string()),  # JSON
-        _field("scenario", pa.string()),  # JSON
-        _field("scenario_id", pa.string()),
-        _field("method", pa.string()),
-        _field("method_params", pa.string()),  # JSON
-        _field("method_id", pa.string()),  # the name and the parameters that differ from the defaults
-        _field("attack", pa.string(), _NULLABLE),  # null: measured without an adversary
-        _field("attack_params", pa.string(), _NULLABLE),  # JSON
-        _field("attack_id", pa.string(), _NULLABLE),
-        _field("tier", pa.string(), _NULLABLE),
-        _field("observation", pa.string(), _NULLABLE),
-        _field("n_shadows", pa.int64(), _NULLABLE),
-        _field("seed", pa.int64()),
-        _field("metric", pa.string()),
-        _field("step", pa.int64(), _NULLABLE),  # null: the final value; else a point of a trajectory
-        _field("value", pa.float64(), _NULLABLE),
-        _field("low", pa.float64(), _NULLABLE),  # bootstrap over images within this seed
-        _field("high", pa.float64(), _NULLABLE),
-        _field("n_samples", pa.int64(), _NULLABLE),
-        _field("direction", pa.string()),
-        _field("status", pa.string()),
-        _field("error", pa.string(), _NULLABLE),
-        _field("train_seconds", pa.float64(), _NULLABLE),
-        _field("unlearn_seconds", pa.float64(), _NULLABLE),
-        _field("attack_seconds", pa.float64(), _NULLABLE),
-        _field("peak_bytes", pa.int64(), _NULLABLE),
-        _field("device", pa.string()),
-        _field("sizes", pa.string()),  # JSON: images in every set
-        _field("cell_key", pa.string()),
-        _field("git_sha", pa.string(), _NULLABLE),
-        _field("git_dirty", pa.bool_(), _NULLABLE),
-        _field("plugin_sha256", pa.string()),
-        _field("data_sha256", pa.string()),
-        _field("versions", pa.string()),  # JSON: packages
-        _field("started_at", pa.timestamp("us", tz="UTC")),
-        _field("protocol_version", pa.int64()),
-        _field("schema_version", pa.int64()),
-    ]
-)
-
-_TEXT = tuple(field.name for field in SCHEMA if field.type == pa.string())
 _IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
-_ENCODED: pa.Schema = pa.schema(
-    [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in _TEXT else field for field in SCHEMA]
-)
-
-
-class RecordError(InputError):
-    """A record file that can't be trusted: `where` is its path (or the row at fault), `what` is wrong with it."""
 
 
 def write(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -113,83 +60,6 @@ def write(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> No
             raise RecordError(f"{path}:row {number}", f"metric '{row['metric']}' is there twice for this seed and step")
         seen.add(identity)
     write_parquet(pa.Table.from_pylist(checked, schema=SCHEMA), path)
-
-
-def read(path: str | os.PathLike[str]) -> pa.Table:
-    """The rows of one record file, with `SCHEMA`.
-
-    Raises:
-        RecordError: the file is missing, truncated, damaged, not a record file, or of another schema version.
-    """
-    return _read(Path(path), encoded=False)
-
-
-def read_folder(folder: str | os.PathLike[str]) -> tuple[pa.Table, list[RecordError]]:
-    """All rows of the ``*.parquet`` files in a folder, in the order of file names, and what was wrong with the rest.
-
-    Text columns come dictionary-encoded (the long JSON texts repeat in every row), else the schema is `SCHEMA`.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError(str(root), "no such folder of records")
-    paths = sorted(path for path in root.glob("*.parquet") if not path.name.startswith("."))
-    tables, bad = [_ENCODED.empty_table()], []
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        for result in threads.map(_try_read, paths):
-            if isinstance(result, RecordError):
-                bad.append(result)
-            else:
-                tables.append(result)
-    return pa.concat_tables(tables).unify_dictionaries(), bad
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def _try_read(path: Path) -> pa.Table | RecordError:
-    try:
-        return _read(path, encoded=True)
-    except RecordError as error:
-        return error
-
-
-def _read(path: Path, encoded: bool) -> pa.Table:
-    expected = _ENCODED if encoded else SCHEMA
-    try:
-        file = open_parquet(path, _TEXT if encoded else None)
-        if not file.schema_arrow.equals(expected):
-            raise RecordError(str(path), _schema_difference(file, expected))
-        table = file.read(use_threads=False)
-        table.validate(full=True)
-    except FileNotFoundError:
-        raise RecordError(str(path), "no such record file") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise RecordError(str(path), f"not a readable record file ({what}); delete it to compute it again") from error
-    versions = set(table.column("schema_version").to_pylist())
-    if versions != {SCHEMA_VERSION}:
-        found = ", ".join(str(version) for version in sorted(versions)) or "none"
-        raise RecordError(str(path), f"schema_version {found}, this version reads {SCHEMA_VERSION}")
-    return table
-
-
-def _schema_difference(file: pq.ParquetFile, expected: pa.Schema) -> str:
-    found: pa.Schema = file.schema_arrow
-    if "schema_version" in found.names:
-        versions = set(file.read(columns=["schema_version"]).column(0).to_pylist())
-        if versions != {SCHEMA_VERSION}:
-            listed = ", ".join(sorted(str(version) for version in versions))
-            return f"schema_version {listed}, this version reads {SCHEMA_VERSION}"
-    missing = [name for name in expected.names if name not in found.names]
-    if missing:
-        return f"not a record file: column '{missing[0]}' is missing"
-    unknown = [name for name in found.names if name not in expected.names]
-    if unknown:
-        return f"not a record file: unknown column '{unknown[0]}'"
-    return "not a record file: its columns have other types or another order"
 
 
 # --- checking --------------------------------------------------------------------------------------------------------

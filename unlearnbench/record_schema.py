@@ -1,0 +1,67 @@
+"""The columns of a record, and the error of one that breaks their rules."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from unlearnbench.errors import InputError
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
+JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
+
+_NULLABLE = True
+
+
+def _field(name: str, kind: pa.DataType, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable)
+
+
+SCHEMA: pa.Schema = pa.schema(
+    [
+        _field("suite", pa.string()),
+        _field("experiment", pa.string()),
+        _field("dataset", pa.string()),
+        _field("dataset_params", pa.string()),  # JSON
+        _field("scenario", pa.string()),  # JSON
+        _field("scenario_id", pa.string()),
+        _field("method", pa.string()),
+        _field("method_params", pa.string()),  # JSON
+        _field("method_id", pa.string()),  # the name and the parameters that differ from the defaults
+        _field("attack", pa.string(), _NULLABLE),  # null: measured without an adversary
+        _field("attack_params", pa.string(), _NULLABLE),  # JSON
+        _field("attack_id", pa.string(), _NULLABLE),
+        _field("tier", pa.string(), _NULLABLE),
+        _field("observation", pa.string(), _NULLABLE),
+        _field("n_shadows", pa.int64(), _NULLABLE),
+        _field("seed", pa.int64()),
+        _field("metric", pa.string()),
+        _field("step", pa.int64(), _NULLABLE),  # null: the final value; else a point of a trajectory
+        _field("value", pa.float64(), _NULLABLE),
+        _field("low", pa.float64(), _NULLABLE),  # bootstrap over images within this seed
+        _field("high", pa.float64(), _NULLABLE),
+        _field("n_samples", pa.int64(), _NULLABLE),
+        _field("direction", pa.string()),
+        _field("status", pa.string()),
+        _field("error", pa.string(), _NULLABLE),
+        _field("train_seconds", pa.float64(), _NULLABLE),
+        _field("unlearn_seconds", pa.float64(), _NULLABLE),
+        _field("attack_seconds", pa.float64(), _NULLABLE),
+        _field("peak_bytes", pa.int64(), _NULLABLE),
+        _field("device", pa.string()),
+        _field("sizes", pa.string()),  # JSON: images in every set
+        _field("cell_key", pa.string()),
+        _field("git_sha", pa.string(), _NULLABLE),
+        _field("git_dirty", pa.bool_(), _NULLABLE),
+        _field("plugin_sha256", pa.string()),
+        _field("data_sha256", pa.string()),
+        _field("versions", pa.string()),  # JSON: packages
+        _field("started_at", pa.timestamp("us", tz="UTC")),
+        _field("protocol_version", pa.int64()),
+        _field("schema_version", pa.int64()),
+    ]
+)
+
+
+class RecordError(InputError):
+    """A record file that can't be trusted: `where` is its path (or the row at fault), `what` is wrong with it."""
