@@ -12,7 +12,7 @@ from unlearnbench import recording
 from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain, error_line
-from unlearnbench.record_folder import is_intact
+from unlearnbench.record_folder import is_intact, names
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Found:
 
 def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
     """Sort a plan's cells by what is in the record folder. Writes nothing."""
-    found, not_tried = Found(), 0
+    found, not_tried, there = Found(), 0, names(folder)
     for cell in plan.cells:
         if cell.skip is not None:
             found.skipped += 1
@@ -35,9 +35,9 @@ def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
             found.failed += 1
         elif force:
             found.pending.append(cell)
-        elif _is_there(folder, cell):
+        elif _is_there(there, folder, cell):
             found.cached += 1
-        elif not retry_failed and _is_there(folder, cell, failed=True):
+        elif not retry_failed and _is_there(there, folder, cell, failed=True):
             found.failed += 1
             not_tried += 1
         else:
@@ -100,12 +100,12 @@ def _check_group(cells: list[Cell], data_root: Path) -> None:
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
     """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
-    now, told = datetime.now(UTC), set()
+    now, told, there = datetime.now(UTC), set(), names(folder)
     for cell in plan.cells:
-        if cell.skip is not None and not _is_there(folder, cell):
+        if cell.skip is not None and not _is_there(there, folder, cell):
             recording.write_skip(folder, cell, "none", now)
         if cell.error is not None:
-            if not _is_there(folder, cell, failed=True):
+            if not _is_there(there, folder, cell, failed=True):
                 recording.write_failure(folder, cell, cell.error, "none", now)
             if cell.error not in told:
                 told.add(cell.error)
@@ -113,9 +113,9 @@ def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
                 recording.log(errors, cell.error, cell.trace or "")
 
 
-def _is_there(folder: Path, cell: Cell, failed: bool = False) -> bool:
+def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -> bool:
     path = recording.path(folder, cell, failed)
-    if not path.is_file():
+    if path.name not in there:
         return False
     if is_intact(path):
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from unlearnbench import PROTOCOL_VERSION, records
-from unlearnbench.parquet_files import open_parquet
+from unlearnbench.parquet_files import open_parquet, read_sealed
 from unlearnbench.plan import Cell, Plan
+from unlearnbench.record_reading import has_schema
 from unlearnbench.settings import canonical
 
 IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
@@ -28,9 +30,18 @@ class SetApart(NamedTuple):
 def is_intact(path: Path) -> bool:
     """Whether a record file is whole, unchanged since it was written, and of this version's schema."""
     try:
-        return bool(open_parquet(path).schema_arrow.equals(records.SCHEMA))
+        return has_schema(read_sealed(path))
     except (OSError, ValueError, pa.ArrowException):
         return False
+
+
+def names(folder: Path) -> set[str]:
+    """The names of the files in a folder; none if there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def set_apart(folder: Path, plan: Plan) -> SetApart:
@@ -40,12 +51,13 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     protocol. Records of cells outside the plan stay.
     """
     planned = {cell.key for cell in plan.cells}
-    outside = [path for path in sorted(folder.glob("*.parquet")) if path.name.split(".")[0] not in planned]
+    there = sorted(path.name for path in folder.glob("*.parquet"))  # names sort faster than paths
+    outside = [folder / name for name in there if name.split(".")[0] not in planned]
     if not outside:
         return SetApart(0, [])
     cells, params = set(), dict[int, str]()
     for cell in plan.cells:
-        cells.add(_identity(cell, params))
+        cells.add(identity(cell, params))
     stale, damaged = 0, []
     with ThreadPoolExecutor(max_workers=2) as threads:
         for path, found in zip(outside, threads.map(_first_row, outside), strict=True):
@@ -58,6 +70,14 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     return SetApart(stale, damaged)
 
 
+def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """What the cells of record files are called, and a further column; damaged files are left out."""
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        for found in threads.map(lambda name: _first_row(folder / name, column), files):
+            if found is not None:
+                yield tuple(found[name] for name in IDENTITY), found[column]
+
+
 def move(path: Path, where: str) -> None:
     """Put a record file into a folder below its own, where no leaderboard is built from it."""
     target = path.parent / where
@@ -65,7 +85,7 @@ def move(path: Path, where: str) -> None:
     path.replace(target / path.name)
 
 
-def _identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
+def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     """What a cell is called in its records, whatever it is computed from; `params` keeps texts once made."""
     dataset = cell.setting.dataset
     if id(dataset) not in params:
@@ -75,13 +95,13 @@ def _identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     return (*names, cell.method_id, cell.attack_id, cell.seed)
 
 
-def _first_row(path: Path) -> Mapping[str, Any] | None:
-    """The identity of a record file; None if it is damaged or of another schema."""
+def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | None:
+    """The identity of a record file, and a further column; None if it is damaged or of another schema."""
     try:
         file = open_parquet(path)
         if not file.schema_arrow.equals(records.SCHEMA):
             return None
-        rows = file.read_row_group(0, columns=[*IDENTITY, "protocol_version"], use_threads=False)
+        rows = file.read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
     except (OSError, ValueError, IndexError, pa.ArrowException):
         return None
