@@ -20,6 +20,15 @@ class Descent(Protocol):
     def step(self, inputs: Inputs) -> None:
         """One step of every replica; `inputs.params` are those that it was made with."""
 
+    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The random numbers of a step, normal and uniform, f32[K, n] each."""
+
+    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
+        """The rest of a step."""
+
+    def changing(self) -> list[Tensor]:
+        """Parameters and the optimiser's state: what a step changes, once one has been taken."""
+
     def keep(self, replicas: Tensor, params: Tensors) -> None:
         """Go on with some replicas only, whose parameters are `params`."""
 
@@ -42,11 +51,23 @@ class LossDescent:
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica; `inputs.params` are this object's."""
-        gradients = self._gradients(inputs)
+        self.compute(inputs, None)
+
+    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The random numbers of a step."""
+        return self.vectoriser.draw(self.loss, inputs._replace(params=self._leaves), bare=True)
+
+    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
+        """A step with these random numbers; without, they are drawn where they are wanted."""
+        gradients = self._gradients(inputs, noise)
         self._match_layouts(gradients)
         if self.phase.clip is not None:
             gradients = clip(gradients, self.phase.clip)
         self.optimiser.step({name: self.params[name] for name in self.trained}, gradients)
+
+    def changing(self) -> list[Tensor]:
+        """Parameters and the optimiser's state."""
+        return [*(self.params[name] for name in self.trained), *self.optimiser.state()]
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
         """Go on with some replicas only, whose parameters are `params`."""
@@ -62,8 +83,8 @@ class LossDescent:
         for name in self.trained:
             self._leaves[name].requires_grad_()
 
-    def _gradients(self, inputs: Inputs) -> list[Tensor | None]:
-        losses = self.vectoriser.call(self.loss, inputs._replace(params=self._leaves), bare=True)
+    def _gradients(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
+        losses = self.vectoriser.call(self.loss, inputs._replace(params=self._leaves), noise, bare=True)
         leaves = [self._leaves[name] for name in self.trained]
         found: Sequence[Tensor | None] = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         return [g[None] if g is not None and self.vectoriser.single else g for g in found]

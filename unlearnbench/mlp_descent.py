@@ -25,7 +25,8 @@ _LAYERS = ("representer.1", "representer.3", "approximator.0", "approximator.2")
 
 def applies(scenario: Scenario, phase: Phase) -> bool:
     """Whether training is what is written out here."""
-    return scenario.network.name == "mlp" and phase.optimiser == "adam" and phase.trains is None
+    plain = scenario.network.name == "mlp" and scenario.training.precision == "float32"
+    return plain and phase.optimiser == "adam" and phase.trains is None
 
 
 class MlpDescent:
@@ -51,14 +52,24 @@ class MlpDescent:
             params[name] = value
         self.weights = [params[f"{layer}.weight"].mT for layer in _LAYERS]
         self.biases = [params[f"{layer}.bias"][:, None] for layer in _LAYERS]
+        self.latent = self.weights[2].shape[1]
         self.optimiser = Adam(phase.lr)
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica on its minibatch of remaining images."""
-        batch = inputs.remaining
-        assert batch is not None
+        self.compute(inputs, self.draw(inputs))
+
+    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The random numbers of a step."""
+        assert inputs.remaining is not None
+        return self.vectoriser.draw_numbers(inputs.remaining.labels.shape[1] * self.latent, 0)
+
+    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
+        """A step with these random numbers."""
+        assert inputs.remaining is not None
+        normals, _ = noise or self.draw(inputs)
         with torch.no_grad():
-            self._differentiate(batch)
+            self._differentiate(inputs.remaining, normals)
             if self.l2:
                 self.gradient.add_(self.block, alpha=self.l2)
             if self.clip is not None:
@@ -68,16 +79,20 @@ class MlpDescent:
                     self.gradient.mul_(scale[:, None])
         self.optimiser.step({"block": self.block}, [self.gradient])
 
+    def changing(self) -> list[Tensor]:
+        """Parameters and the optimiser's state."""
+        return [self.block, *self.optimiser.state()]
+
     def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002
         """Training ends for all replicas at once."""
         raise AssertionError("training has no stop rule")
 
-    def _differentiate(self, batch: Batch) -> None:
+    def _differentiate(self, batch: Batch, normals: Tensor) -> None:
         (w1, w2, w3, w4), (b1, b2, b3, b4) = self.weights, self.biases
         x = batch.images.flatten(2)
         replicas, count, _ = x.shape
-        latent = w3.shape[1]
-        noise = self.vectoriser.normals(count * latent).view(replicas, count, latent)
+        latent = self.latent
+        noise = normals.view(replicas, count, latent)
         # Forward, names as in the paper: Eqs. 16 and 17.
         h1 = torch.baddbmm(b1, x, w1).relu_()
         encoded = torch.baddbmm(b2, h1, w2)

@@ -95,4 +95,12 @@ def draw_block(
             normal[row] = source.normal.take(normals)
         if uniforms:
             uniform[row] = source.uniform.take(uniforms)
-    return torch.from_numpy(normal).to(device, dtype), torch.from_numpy(uniform).to(device, dtype)
+    return _moved(normal, device, dtype), _moved(uniform, device, dtype)
+
+
+def _moved(numbers: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers on the device; a GPU fetches them when it comes to it, and nobody waits."""
+    tensor = torch.from_numpy(numbers)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, dtype, non_blocking=True)

@@ -27,6 +27,10 @@ class Sgd:
     def keep(self, rows: Tensor) -> None:
         """Go on with some replicas: there is no state."""
 
+    def state(self) -> list[Tensor]:
+        """What a step changes beside the parameters: nothing."""
+        return []
+
 
 class Adam:
     """Adam (Kingma and Ba, 2015) with torch.optim.Adam's defaults; elementwise, so replicas do not mix."""
@@ -67,6 +71,10 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+    def state(self) -> list[Tensor]:
+        """What a step changes beside the parameters."""
+        return [self.steps, *(moment for moments in self.moments.values() for moment in moments)]
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some replicas only: moments always carry the replica dimension."""

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from unlearnbench.descent import LossDescent, MakeDescent
+from unlearnbench.descent import Descent, LossDescent, MakeDescent
 from unlearnbench.frozen import Encoded, encode, recall
+from unlearnbench.graphs import RECORDERS, SMALL, Graphed
 from unlearnbench.noise import NoiseStreams
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, TransformMethod
+from unlearnbench.plugin import Batch, Loss, LossMethod, Models, Noise, Phase, TransformMethod
 from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import BatchSource, ErasureSets
 from unlearnbench.settings import Scenario
@@ -88,10 +89,7 @@ class ReplicaRun:
         for number, phase in enumerate(phases):
             self._start(number, phase)
             self._state = self._prepare(method) if given is None else given
-            if descent is not None:
-                steps = descent(phase, self.vectoriser, self.params)
-            else:
-                steps = LossDescent(phase, phase.loss or method.loss, self.vectoriser, self.params)
+            steps = self._descent(phase, phase.loss or method.loss, descent)
             for erased, remaining in self._batches(phase):
                 before = self._kept_values()
                 steps.step(self._inputs(erased, remaining))
@@ -147,6 +145,14 @@ class ReplicaRun:
         if phase.stop and self.stop.rule in ("backdoor", "match_holdout"):
             self.stopper = Stopper(self.stop, self._whole(self.sets.erased), self._holdout(), self.read_every == 1)
             self._ended_at = torch.zeros(count, dtype=torch.int64, device=self.device)  # 0: still running
+
+    def _descent(self, phase: Phase, loss: Loss, make: MakeDescent | None) -> Descent:
+        steps: Descent = LossDescent(phase, loss, self.vectoriser, self.params)
+        if make is not None:
+            steps = make(phase, self.vectoriser, self.params)
+        record = RECORDERS.get(self.device.type)
+        size = sum(value[0].numel() for value in self.params.values())
+        return steps if record is None or size > SMALL else Graphed(steps, record)
 
     def _source(self, which: str, batch: int | None, number: int) -> BatchSource:
         rows = self.sets.erased if which == "erased" else self.sets.all_remaining()

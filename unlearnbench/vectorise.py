@@ -23,6 +23,8 @@ from unlearnbench.stack import Functional, Router, Tensors
 
 Function = Callable[..., Any]  # (models, erased, remaining, state, noise) of one model
 
+LAYOUTS = {"cuda": torch.channels_last}  # of images of one model, by the kind of device
+
 
 class Inputs(NamedTuple):
     """What a function of one model gets; with a leading replica dimension for many.
@@ -86,7 +88,7 @@ class Vectoriser:
             bare: the parameters of a single replica come without the replica dimension.
         """
         if self.single:
-            one = self.first(inputs, bare)
+            one = self._laid_out(self.first(inputs, bare))
             source = BlockNoise(noise[0][0], noise[1][0]) if noise else self._stream_noise(self.streams[0])
             return unsqueeze(self._one(function, one, source))
         shared = None if self.frozen_shared else 0
@@ -112,15 +114,27 @@ class Vectoriser:
             # Batch normalisation writes to its buffers; the rehearsal must leave no trace.
             self._one(function, one._replace(buffers={n: value.clone() for n, value in one.buffers.items()}), counter)
             self._counts[sizes] = counter.normals, counter.uniforms
-        return draw_block(self.streams, *self._counts[sizes], self.device, self.dtype)
+        return self.draw_numbers(*self._counts[sizes])
 
-    def normals(self, count: int) -> Tensor:
-        """The next standard normal numbers of every replica, f32[K, count]."""
-        return draw_block(self.streams, count, 0, self.device, self.dtype)[0]
+    def draw_numbers(self, normals: int, uniforms: int) -> tuple[Tensor, Tensor]:
+        """The next random numbers of every replica, f32[K, normals] and f32[K, uniforms]."""
+        return draw_block(self.streams, normals, uniforms, self.device, self.dtype)
 
     def first(self, inputs: Inputs, bare: bool) -> Inputs:
         """The first replica's inputs."""
         return Inputs(inputs.params if bare else first(inputs.params), *(first(part) for part in inputs[1:]))
+
+    def _laid_out(self, inputs: Inputs) -> Inputs:
+        """Colour images in the memory layout that the device's convolutions like best."""
+        if self.device.type not in LAYOUTS:
+            return inputs
+
+        def laid_out(batch: Batch | None) -> Batch | None:
+            if batch is None or batch.images.shape[1] == 1:
+                return batch
+            return batch._replace(images=batch.images.contiguous(memory_format=LAYOUTS[self.device.type]))
+
+        return inputs._replace(erased=laid_out(inputs.erased), remaining=laid_out(inputs.remaining))
 
     def _ask(self) -> None:
         self.frozen_asked = True
@@ -137,7 +151,11 @@ class Vectoriser:
             self.erased_size,
             self.remaining_size,
         )
-        return function(models, inputs.erased, inputs.remaining, inputs.state, noise)
+        arguments = models, inputs.erased, inputs.remaining, inputs.state, noise
+        if self.scenario.training.precision == "float32":
+            return function(*arguments)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return function(*arguments)
 
 
 def first(tree: Any) -> Any:

@@ -36,12 +36,13 @@ class InformationBottleneck(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of p(Z|X), each f32[B, J]; Eqs. 16 and 17 with sigma = softplus(raw)."""
-        mean, raw = self.representer(images).chunk(2, dim=1)
+        # Of lower precision only where a scenario wants it: means, scales and logits never are.
+        mean, raw = self.representer(images).to(images.dtype).chunk(2, dim=1)
         return mean, F.softplus(raw) + SMALLEST_SCALE
 
     def classify(self, z: Tensor) -> Tensor:
         """Logits f32[B, Y] of p(Y|Z)."""
-        return cast(Tensor, self.approximator(z))
+        return cast(Tensor, self.approximator(z).to(z.dtype))
 
     def forward(self, images: Tensor, noise: Noise | None = None) -> Tensor:
         """Logits f32[B, Y] at the mean of p(Z|X), or at a sample of it where noise is given."""

@@ -1,0 +1,148 @@
+"""What is done on GPUs only, done here: steps that are recorded and replayed, lower precision, another layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from small_worlds import SEEDS, context, difference, equal, erasures, trained, unlearn, utility
+from torch.nn import functional as F
+
+from unlearnbench import graphs, vectorise
+from unlearnbench.descent import LossDescent
+from unlearnbench.plugin import LossMethod, Phase
+from unlearnbench.registry import discover
+from unlearnbench.settings import Backdoor, Network, Scenario, StopRule, Training
+from unlearnbench.stack import Stack
+
+Replay = Callable[[], None]
+F32 = torch.float32
+TRAINING = utility(training=Training(epochs=3, batch=8, lr=5e-3))
+
+
+def train(scenario: Scenario = TRAINING, replicas: int = 3) -> Stack:
+    """54 remaining images: 6 steps of 8 and one of 6 in each epoch."""
+    return context(scenario, SEEDS[:replicas], F32).train(erasures(replicas))
+
+
+def erase(replicas: int = 3) -> Stack:
+    scenario = utility(stop=StopRule(rule="steps", steps=20))
+    method = discover().methods["crfu"].cls()
+    before = trained(utility(), erasures(replicas), SEEDS[:1], F32)
+    return unlearn(method, before, erasures(replicas), scenario, dtype=F32)[0]
+
+
+class Recorder:
+    """Stands in for CUDA's: what is recorded is done again on the same places."""
+
+    def __init__(self, breaks: str = "") -> None:
+        self.breaks, self.recorded, self.replayed = breaks, 0, 0
+
+    def __call__(self, function: Replay) -> Replay:
+        self.recorded += 1
+        if self.breaks == "raises":
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        def replay() -> None:
+            self.replayed += 1
+            if self.breaks != "does nothing":
+                function()
+
+        return replay
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("work", [train, erase])
+def test_replayed_steps_are_the_ordinary_ones(
+    work: Callable[..., Stack], replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary = work(replicas=replicas)
+    recorder = Recorder()
+    monkeypatch.setitem(graphs.RECORDERS, "cpu", recorder)
+    assert equal(work(replicas=replicas), ordinary)
+    assert recorder.replayed > 10
+
+
+@pytest.mark.parametrize("breaks", ["raises", "does nothing"])
+def test_a_recording_that_is_not_the_step_is_never_used(breaks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordinary = train()
+    recorder = Recorder(breaks)
+    monkeypatch.setitem(graphs.RECORDERS, "cpu", recorder)
+    assert equal(train(), ordinary)
+    assert recorder.recorded == 1
+    assert recorder.replayed <= 1
+
+
+def test_replicas_that_end_are_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = utility(stop=StopRule(rule="backdoor", epochs=60), backdoor=Backdoor())
+    before, method = trained(utility(), erasures(), SEEDS, F32), Ascent()
+    ordinary, used = unlearn(method, before, erasures(), scenario, dtype=F32)
+    assert len(set(used.steps.tolist())) > 1
+    recorder = Recorder()
+    monkeypatch.setitem(graphs.RECORDERS, "cpu", recorder)
+    replayed, again = unlearn(method, before, erasures(), scenario, dtype=F32)
+    assert equal(replayed, ordinary)
+    assert again.steps.tolist() == used.steps.tolist()
+    assert recorder.recorded > 1
+
+
+def test_large_models_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setitem(graphs.RECORDERS, "cpu", recorder)
+    monkeypatch.setattr("unlearnbench.replicas.SMALL", 100)
+    train()
+    assert recorder.recorded == 0
+
+
+class Ascent(LossMethod):
+    """Gradient ascent: forgets quickly, at another step for every erased set."""
+
+    name = "ascent"
+
+    def phases(self, context):
+        return [Phase(batch=4, lr=3e-4)]
+
+    def loss(self, models, erased, remaining, state, noise):
+        mean, scale = models.model.encode(erased.images)
+        z = mean + 0.1 * scale * noise.normal(*mean.shape)
+        return -erased.mean(F.cross_entropy(models.model.classify(z), erased.labels, reduction="none"))
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_lower_precision_is_used_where_it_is_asked_for_and_changes_little(
+    replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    gradients = LossDescent._gradients
+
+    def watched(self: LossDescent, *arguments: object) -> object:
+        found = gradients(self, *arguments)  # type: ignore[arg-type]
+        seen.extend(g.dtype for g in found if g is not None)
+        return found
+
+    monkeypatch.setattr(LossDescent, "_gradients", watched)
+    lower = TRAINING.model_copy(update={"training": TRAINING.training.model_copy(update={"precision": "bfloat16"})})
+    rounded, exact = train(lower, replicas), train(replicas=replicas)
+    assert set(seen) == {F32}
+    assert 1e-5 < difference(rounded, exact) < 0.1
+
+
+def test_colour_images_in_another_layout_give_the_same_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    from small_worlds import CLASSES, blobs
+
+    from unlearnbench.context import Context
+    from unlearnbench.sets import ErasureSets
+
+    scenario = Scenario(
+        kind="utility", erased_count=1, network=Network(name="resnet18", latent=4, hidden=8),
+        training=Training(epochs=1, batch=4),
+    )  # fmt: skip
+    sets = ErasureSets(blobs(8, shape=(3, 8, 8)), torch.arange(8), torch.empty(1, 0, dtype=torch.int64))
+
+    def trained_once() -> Stack:
+        return Context(scenario, [5], (3, 8, 8), CLASSES, dtype=torch.float64).train(sets)
+
+    plain = trained_once()
+    monkeypatch.setitem(vectorise.LAYOUTS, "cpu", torch.channels_last)
+    assert difference(trained_once(), plain) < 1e-9

@@ -1,0 +1,113 @@
+"""Steps recorded once and replayed: on a GPU a small model's kernels take less time than to launch them one by one.
+
+A recorded step reads its minibatch and its random numbers from fixed places, into which each step's are copied. It is
+trusted only after it has done one step as the ordinary way does it; where it has not, the ordinary way goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from unlearnbench.descent import Descent
+from unlearnbench.stack import Tensors
+from unlearnbench.vectorise import Inputs
+
+Record = Callable[[Callable[[], None]], Callable[[], None]]  # a function without arguments -> what replays it
+
+WARM_UP = 3  # steps before recording, in which libraries set themselves up and the optimiser makes its state
+SMALL = 1_000_000  # parameters of a model, above which the launches no longer count
+TOLERANCE = 1e-4  # between a replayed step and an ordinary one
+
+
+def record_cuda(function: Callable[[], None]) -> Callable[[], None]:
+    """A CUDA graph of a function's kernels."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+RECORDERS: dict[str, Record] = {"cuda": record_cuda}  # by the kind of device
+
+
+class Graphed:
+    """A descent whose steps are replayed.
+
+    Args:
+        descent: takes the steps until one is recorded, and those whose batches have another shape.
+    """
+
+    def __init__(self, descent: Descent, record: Record) -> None:
+        self.descent, self.record = descent, record
+        self.trusted = True
+        self._replay: Callable[[], None] | None = None
+        self._shape: Any = None
+        self._places: list[Any] = []
+        self._seen: dict[Any, int] = {}
+
+    def step(self, inputs: Inputs) -> None:
+        """One step of every replica."""
+        moving, spec = tree_flatten((inputs.erased, inputs.remaining, inputs.encoded, self.draw(inputs)))
+        shape = str(spec), tuple(tuple(part.shape) if isinstance(part, Tensor) else None for part in moving)
+        if self._replay is not None and shape == self._shape:
+            for place, part in zip(self._places, moving, strict=True):
+                if isinstance(part, Tensor):
+                    place.copy_(part)
+            self._replay()
+            return
+        self._seen[shape] = self._seen.get(shape, 0) + 1
+        if self.trusted and self._replay is None and self._seen[shape] > WARM_UP:
+            self._shape = shape
+            self._record(inputs, moving, spec)
+        else:
+            self.compute(*_assembled(inputs, moving, spec))
+
+    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The random numbers of a step."""
+        return self.descent.draw(inputs)
+
+    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
+        """A step the ordinary way."""
+        self.descent.compute(inputs, noise)
+
+    def changing(self) -> list[Tensor]:
+        """Everything that a step changes."""
+        return self.descent.changing()
+
+    def keep(self, replicas: Tensor, params: Tensors) -> None:
+        """Go on with some replicas only: what was recorded is of all."""
+        self.descent.keep(replicas, params)
+        self._replay, self._shape, self._places, self._seen = None, None, [], {}
+
+    def _record(self, inputs: Inputs, moving: list[Any], spec: Any) -> None:
+        """Record a step, and take it both ways: if they differ, or it can't be recorded, the ordinary one counts."""
+        self._places = [part.clone() if isinstance(part, Tensor) else part for part in moving]
+        changing = [*self.changing(), *inputs.buffers.values()]
+        before = [value.clone() for value in changing]
+        self.compute(*_assembled(inputs, moving, spec))
+        ordinary = [value.clone() for value in changing]
+        _restore(changing, before)
+        try:
+            replay = self.record(lambda: self.compute(*_assembled(inputs, self._places, spec)))
+            _restore(changing, before)  # a recorder may have taken the step
+            replay()
+            same = all(torch.allclose(a, b, TOLERANCE, TOLERANCE) for a, b in zip(changing, ordinary, strict=True))
+        except RuntimeError:  # something in the loss can't be recorded
+            same = False
+        _restore(changing, ordinary)
+        self.trusted, self._replay = same, replay if same else None
+
+
+def _assembled(inputs: Inputs, moving: list[Any], spec: Any) -> tuple[Inputs, tuple[Tensor, Tensor]]:
+    erased, remaining, encoded, noise = tree_unflatten(moving, spec)
+    return inputs._replace(erased=erased, remaining=remaining, encoded=encoded), noise
+
+
+def _restore(changing: list[Tensor], values: list[Tensor]) -> None:
+    for place, value in zip(changing, values, strict=True):
+        place.copy_(value)
