@@ -26,7 +26,7 @@ experiments:
     methods: [{fading: {rate: [0.5, 1]}}]
     attacks: [guess]
 """
-HEAVY = ("torch", "pandas", "pyarrow", "numpy", "sklearn")
+HEAVY = ("torch", "pandas", "pyarrow", "numpy", "sklearn", "yaml", "concurrent.futures")
 
 
 @dataclass
@@ -53,7 +53,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-def fake_plan(settings: Any, data_root: Path) -> SimpleNamespace:
+def fake_plan(settings: Any, data_root: Path, device: str) -> SimpleNamespace:
     if data_root.name == "missing":
         raise InputError("dataset small", "no data")
     cells = [

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.engine import EngineName as Workers
 from unlearnbench.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearnbench.engine import EngineName as Workers
 
 
 class Format(StrEnum):

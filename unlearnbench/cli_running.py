@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import cli_loading, devices, receipt
+from unlearnbench import cli_loading, devices
 from unlearnbench import cli_options as options
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_table
 
 if TYPE_CHECKING:
+    from unlearnbench import receipt
     from unlearnbench.engine import EngineName
     from unlearnbench.plan import Cell, Plan
     from unlearnbench.runner import Summary
@@ -60,6 +61,8 @@ class Request:
 
 def run(request: Request) -> int:
     """Complete a suite's cells; ends with the line of counts and returns the exit code."""
+    from unlearnbench import receipt
+
     how = request.how
     how.workers()
 
