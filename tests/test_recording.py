@@ -32,8 +32,10 @@ HERE = {"git_sha": "c" * 40, "git_dirty": False, "versions": {"torch": "2"}, "de
         "started_at": NOW.isoformat(), "plugin_sha256": {"method": "a" * 64}}  # fmt: skip
 STAGES: dict[str, dict[str, Any]] = {
     "train": {"seconds": 5.0, "peak_bytes": None, "provenance": HERE},
-    "unlearn": {"seconds": 9.0, "peak_bytes": 9, "unlearn_seconds": 2.0, "sizes": {"erased": 1},
+    "unlearn": {"seconds": 9.0, "peak_bytes": 9, "sizes": {"erased": 1},
                 "measures": {"accuracy": [0.5, 60]}, "trajectory": [[0, "accuracy", 0.9, 60]], "provenance": HERE},
+    "timing": {"seconds": 8.0, "peak_bytes": None, "sizes": {"erased": 1}, "unlearn_seconds": [2.0, 1.5, 4.0, 3],
+               "provenance": HERE},
     "attack": {"seconds": 3.0, "peak_bytes": 8, "scores": {"auc": [0.75, 0.7, 0.8, 20]},
                "provenance": HERE | {"plugin_sha256": {"method": "a" * 64, "attack": "b" * 64}}},
 }  # fmt: skip
@@ -58,11 +60,19 @@ def test_a_utility_cell_records_measures_and_trajectory(cells: list[Cell], folde
     final, point = records.read(folder / "key0.parquet").to_pylist()
     assert (final["metric"], final["value"], final["n_samples"], final["step"]) == ("accuracy", 0.5, 60, None)
     assert (point["value"], point["step"]) == (0.9, 0)
-    assert (final["train_seconds"], final["unlearn_seconds"], final["attack_seconds"]) == (5.0, 2.0, None)
+    assert (final["train_seconds"], final["unlearn_seconds"], final["attack_seconds"]) == (5.0, None, None)
     assert (final["peak_bytes"], final["device"], final["started_at"]) == (9, "cpu: x", NOW)
     # Of the run that computed the numbers, whatever writes them down.
     assert (final["git_sha"], final["versions"], final["plugin_sha256"]) == ("c" * 40, '{"torch":"2"}', "a" * 64)
     assert (final["attack"], final["status"], final["direction"]) == (None, "ok", "utility: higher is better")
+
+
+def test_a_timed_cell_records_the_median_and_the_fastest_and_slowest(cells: list[Cell], folder: Path) -> None:
+    timed = replace(cells[0], setting=replace(cells[0].setting, timing=3))
+    recording.write_result(folder, timed, {name: STAGES[name] for name in ("train", "timing")})
+    (only,) = records.read(folder / "key0.parquet").to_pylist()
+    assert (only["metric"], only["value"], only["low"], only["high"]) == ("unlearn_seconds", 2.0, 1.5, 4.0)
+    assert (only["n_samples"], only["unlearn_seconds"], only["direction"]) == (3, 2.0, "cost: lower is better")
 
 
 def test_an_attacked_cell_records_scores_with_intervals(cells: list[Cell], folder: Path) -> None:
