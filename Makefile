@@ -6,7 +6,7 @@ WORKERS ?= 2
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test format clean
+.PHONY: help quickstart test bench format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,14 @@ test: $(VENV)/.installed-test  ## Check format, style and types, and run the tes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -n $(WORKERS) -rs
+
+# Their files are called bench_*.py, so that pytest alone does not collect them.
+bench: export OMP_NUM_THREADS = 1
+bench: $(VENV)/.installed-test  ## Measure against a plain script, write docs/benchmarks.md; BENCH='-k step' selects
+	mkdir -p .benchmarks
+	$(VENV)/bin/pytest tests/benchmarks/bench_*.py --benchmark-enable --benchmark-columns=median,iqr,rounds \
+	  --benchmark-json=.benchmarks/measured.json $(BENCH)
+	$(VENV)/bin/python tests/benchmarks/table.py .benchmarks/measured.json
 
 format: $(VENV)/.installed-test  ## Format the code and mend what ruff can mend
 	$(VENV)/bin/ruff format .
