@@ -55,6 +55,17 @@ def test_two_seeds_have_a_mean_and_no_interval(tmp_path):
     assert crfu["rank"] is pd.NA
 
 
+def test_how_many_models_were_computed_at_a_time_parts_no_contenders(tmp_path):
+    """Where memory was short: the numbers are of the same thing, and gaps to retraining go on."""
+    many, few = ('{"kind":"leak","replicas":%d,"seeds_together":%d}' % pair for pair in ((32, 5), (16, 1)))
+    made = attacked("crfu", MSE[:2], scenario=many) + attacked("retrain", RETRAINED[:3], scenario=many)
+    frame = build(tmp_path, made, [row("crfu", 2, "mse", MSE[2], attack="ridge", scenario=few)])
+    crfu = one(frame, "crfu")
+    assert (crfu["n_seeds"], crfu["mse_n"]) == (3, 3)
+    assert crfu["mse_gap_retrain"] == pytest.approx(sum(MSE[:3]) / 3 - sum(RETRAINED[:3]) / 3)
+    assert crfu["scenario"] == '{"kind":"leak"}'
+
+
 def test_null_values_and_trajectories_do_not_count(tmp_path):
     trajectory = [row("crfu", seed, "accuracy", 0.1, step=20) for seed in range(5)]
     final = rows("crfu", "accuracy", [0.9, 0.8, None])

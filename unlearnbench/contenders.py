@@ -6,6 +6,7 @@ metric. All frames here are long: one row per contender, seed and metric.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,6 +31,8 @@ REFERENCE_ID = "retrain"
 
 _MEASURED = ("seed", "metric", "step", "value", "status", "error", "device", "plugin_sha256", "data_sha256")
 
+_HOW = ("replicas", "seeds_together")
+
 _NO_BASE = -1
 
 
@@ -37,9 +40,18 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
     """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
     frame: pd.DataFrame = table.select([*KEYS, *_MEASURED, "started_at"]).to_pandas()
     frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
+    texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
+    frame["scenario"] = frame["scenario"].astype(object).map(texts)
     frame["n_shadows"] = _known_shadows(frame)
     frame["contender"] = group_codes(frame, KEYS)
     return frame
+
+
+def _measured_scenario(text: str) -> str:
+    """A scenario without how many models were computed at a time: for want of memory that may differ in one table."""
+    scenario = json.loads(text)
+    kept = {name: value for name, value in scenario.items() if name not in _HOW} if isinstance(scenario, dict) else None
+    return text if kept is None else json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64]:

@@ -35,7 +35,9 @@ def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:
     """
     leak = scenario.kind == "leak"
     # The sizes of a leak experiment's parts are its default, not a difference.
-    baseline = {**dataset_defaults, "kind": scenario.kind, "leak": dataset_defaults.get("leak", {}) if leak else None}
+    # Neither is it which seeds are computed beside one another.
+    baseline = {**dataset_defaults, "kind": scenario.kind, "leak": dataset_defaults.get("leak", {}) if leak else None,
+                "seeds_together": scenario.seeds_together}  # fmt: skip
     parts = [*(["leak"] if leak else []), *differences(scenario, baseline)]
     return ",".join(parts) or "default"
 
