@@ -57,7 +57,8 @@ def test_two_seeds_have_a_mean_and_no_interval(tmp_path):
 
 def test_how_many_models_were_computed_at_a_time_parts_no_contenders(tmp_path):
     """Where memory was short: the numbers are of the same thing, and gaps to retraining go on."""
-    many, few = ('{"kind":"leak","replicas":%d,"seeds_together":%d}' % pair for pair in ((32, 5), (16, 1)))
+    many = '{"kind":"leak","replicas":32,"seeds_together":5}'
+    few = many.replace("32", "16").replace("5", "1")
     made = attacked("crfu", MSE[:2], scenario=many) + attacked("retrain", RETRAINED[:3], scenario=many)
     frame = build(tmp_path, made, [row("crfu", 2, "mse", MSE[2], attack="ridge", scenario=few)])
     crfu = one(frame, "crfu")
