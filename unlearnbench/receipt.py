@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,9 @@ def find(wanted: Request) -> tuple[int, int] | None:
             receipt["asked"] == json.loads(json.dumps(wanted.asked))
             and receipt["files"] == dict(wanted.files)
             and all(names(Path(folder)) == listed for folder, listed in receipt["data_folders"].items())
-            and _hashes(map(Path, receipt["data_files"])) == receipt["data_files"]
+            and _hashes(receipt["data_files"]) == receipt["data_files"]
             and leaderboard_is_current(wanted.results)
-            and _hashes(map(Path, receipt["records"])) == receipt["records"]
+            and _hashes(receipt["records"]) == receipt["records"]
         )
         return (len(receipt["records"]), len(receipt["skipped"])) if same else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -111,7 +112,8 @@ def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None
         return
     from unlearnbench.parquet_files import write_atomically
 
-    records = [asked_before.results / "records" / f"{cell.key}.parquet" for cell in plan.cells]
+    folder = asked_before.results / "records"
+    records = [f"{folder}{os.sep}{cell.key}.parquet" for cell in plan.cells]
     content: dict[str, Any] = {"asked": asked_before.asked, "files": asked_before.files}
     content |= {"data_files": plan.data_files, "data_folders": plan.data_folders}
     content["skipped"] = [cell.key for cell in plan.cells if cell.skip is not None]
@@ -150,9 +152,10 @@ def names(folder: Path) -> list[str]:
         return sorted(entry.name + "/" * entry.is_dir() for entry in entries)
 
 
-def _hashes(files: Iterable[Path]) -> dict[str, str]:
+def _hashes(files: Iterable[str | Path]) -> dict[str, str]:
     found = {}
     for file in files:
-        with file.open("rb") as stream:
-            found[str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
+        name = os.fspath(file)
+        with FileIO(name) as stream:
+            found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

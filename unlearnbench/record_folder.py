@@ -27,7 +27,7 @@ class SetApart(NamedTuple):
     damaged: list[str]
 
 
-def is_intact(path: Path) -> bool:
+def is_intact(path: str | os.PathLike[str]) -> bool:
     """Whether a record file is whole, unchanged since it was written, and of this version's schema."""
     try:
         return has_schema(read_sealed(path))

@@ -18,8 +18,13 @@ FAILED = ".failed.parquet"
 
 
 def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
-    """A cell's record file. A failure has a name of its own, so that it is never taken for a result."""
-    return folder / f"{cell.key}{FAILED if failed else '.parquet'}"
+    """A cell's record file."""
+    return folder / file_name(cell, failed)
+
+
+def file_name(cell: Cell, failed: bool = False) -> str:
+    """The name of a cell's record file. A failure has one of its own, so that it is never taken for a result."""
+    return f"{cell.key}{FAILED if failed else '.parquet'}"
 
 
 def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]]) -> None:
