@@ -11,12 +11,12 @@ from unlearnbench.methods.hbu import Hbu, gaussian_epsilon, perturbed, remaining
 from unlearnbench.methods.retrain import Retrain
 
 from unlearnbench.context import Context
+from unlearnbench.contract import erase
 from unlearnbench.registry import discover
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Stack
-from unlearnbench.contract import erase
 from unlearnbench.training import NewtonTraining
 
 L2 = 1e-2

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 from unlearnbench.methods.hbu import Hbu
 
+from unlearnbench.contract import PluginError, erase
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.registry import discover
@@ -18,7 +19,6 @@ from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Functional, concatenate
-from unlearnbench.contract import PluginError, erase
 from unlearnbench.validation import check, within
 
 F64 = torch.float64
