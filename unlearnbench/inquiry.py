@@ -47,9 +47,8 @@ class Inquiry:
         """The hash of a dataset's files. Raises InputError where they are missing."""
         from unlearnbench.datasets._fingerprint import fingerprint
 
-        dataset = self._instance(choice)
-
         def compute() -> str:
+            dataset = self._instance(choice)
             self.data_folders |= listings(dataset.files(self.data_root), self.data_root)
             return fingerprint(dataset, self.data_root, self.data_files)
 
@@ -58,14 +57,11 @@ class Inquiry:
 
     def access(self, choice: Choice) -> Access:
         """What an attack needs."""
-        attack = self._instance(choice)
-        return cast("Access", self.once("access", lambda: _ask(choice, "access", lambda: _access(attack)), choice))
+        return cast("Access", self._asked("access", choice, _access))
 
     def own_original(self, choice: Choice) -> bool:
         """Whether a method trains an original of its own."""
-        method = self._instance(choice)
-        ask = lambda: _ask(choice, "own_original", lambda: bool(method.own_original))  # noqa: E731
-        return cast("bool", self.once("own_original", ask, choice))
+        return cast("bool", self._asked("own_original", choice, lambda method: bool(method.own_original)))
 
     def many(self, choice: Choice) -> bool:
         """Whether a method unlearns many replicas at once; the others gain nothing from company."""
@@ -95,9 +91,17 @@ class Inquiry:
         return answer
 
     def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
-        plugin = self._instance(choice)
-        ask = lambda: _ask(choice, "skip", lambda: _checked_reason(plugin.skip(scenario)))  # noqa: E731
-        return cast("str | None", self.once("skip", ask, choice, scenario))
+        ask = lambda plugin: _checked_reason(plugin.skip(scenario))  # noqa: E731
+        return cast("str | None", self._asked("skip", choice, ask, scenario))
+
+    def _asked(self, what: str, choice: Choice, question: Callable[[Any], Any], *about: Any) -> Any:
+        """A plugin's answer to a question (about something)."""
+
+        def ask() -> Any:
+            plugin = self._instance(choice)
+            return _ask(choice, what, lambda: question(plugin))
+
+        return self.once(what, ask, choice, *about)
 
     def _instance(self, choice: Choice) -> Any:
         make = lambda: _ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.devices import describe
@@ -160,24 +160,22 @@ class _Planner:
         if setting.timing is None:
             stages["unlearn"] = self._grouped("unlearn", setting, skip)
         base, work = self._base(setting, setting.seed), self._work(setting, setting.seed)
-        scenario, named = work["scenario"], self._named(setting)
+        named = self._named(setting)
         if setting.attack is not None:
             needs = dict(stages)
             assert access is not None
             if access.shadows and not skip:
                 count = {"shadows": access.shadows}
                 shadow = {"train": stages["train"]}
-                # Shadows do not depend on how many targets there are.
-                fields = {k: v for k, v in scenario.items() if k != "targets"}
-                inputs = {**base, "scenario": fields, "method": method, **count, **shadow}
+                inputs = {**base, "scenario": self._fields("shadows", setting), "method": method, **count, **shadow}
                 stages["shadows"] = self._task("shadows", inputs, shadow, {**work, **named, **count}, skip)
                 needs["shadows"] = stages["shadows"]
             attacking = {"attack": {"name": setting.attack.info.name, "params": canonical(setting.attack.params)}}
-            inputs = {**base, "scenario": scenario, "attack": attack, **needs}
+            inputs = {**base, "scenario": self._fields("attack", setting), "attack": attack, **needs}
             stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
         if setting.timing is not None:
             times = {"repeats": setting.timing, "hardware": describe(self.device)}
-            inputs = {**base, "scenario": _unlearning_fields(scenario), "method": method, **times, **stages}
+            inputs = {**base, "scenario": self._fields("timing", setting), "method": method, **times, **stages}
             stages["timing"] = self._task("timing", inputs, dict(stages), {**work, **named, **times}, skip)
         # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
         skipped = {"skip": skip} if skip else {}
@@ -216,13 +214,13 @@ class _Planner:
                 base |= {"together": list(seeds), "replicas": min(len(seeds), setting.scenario.replicas)}
             if stage == "unlearn":
                 needs = {"train": self._grouped("train", replace(setting, seed=seed), skip)}
-                inputs = {**base, "scenario": _unlearning_fields(work["scenario"]), "method": method, **needs}
+                inputs = {**base, "scenario": self._fields("unlearn", setting), "method": method, **needs}
+                work |= self._named(setting)
+            elif own_original:  # its context shows it all of the scenario
+                needs, inputs = {}, {**base, "scenario": self._fields("attack", setting), "method": method}
                 work |= self._named(setting)
             else:
-                needs, inputs = {}, {**base, "scenario": _training_fields(setting.scenario, work["scenario"])}
-                if own_original:  # its context shows it all of the scenario
-                    inputs |= {"method": method, "scenario": work["scenario"]}
-                    work |= self._named(setting)
+                needs, inputs = {}, {**base, "scenario": self._fields("train", setting)}
             keys[seed] = _hash(_keyed(stage, inputs))
             planned.append(Task(stage, keys[seed], needs, work))
         together = tuple(keys.values()) if len(seeds) > 1 else ()
@@ -239,6 +237,11 @@ class _Planner:
         if not (setting.dataset.info.builtin and setting.dataset.info.sha256 in released_plugins()):
             base["dataset_sha256"] = setting.dataset.info.sha256
         return base
+
+    def _fields(self, stage: Stage, setting: Setting) -> str:
+        """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
+        digest = lambda: _hash(_fields(stage, setting.scenario))  # noqa: E731
+        return cast("str", self.inquiry.once(f"fields {stage}", digest, setting.scenario))
 
     def _work(self, setting: Setting, seed: int) -> dict[str, Any]:
         scenario = self.inquiry.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
@@ -278,16 +281,17 @@ def _keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs}
 
 
-def _training_fields(scenario: Scenario, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What training depends on. Without a backdoor the erased set makes no difference to it."""
-    names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
-    if scenario.backdoor is not None:
-        names += ["erased_ratio", "erased_count"]
-    return {name: fields[name] for name in names}
-
-
-def _unlearning_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "attack_images"}
+def _fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
+    """What of a scenario a stage depends on."""
+    fields = canonical(scenario)
+    if stage == "train":
+        names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
+        # Without a backdoor the erased set makes no difference to training.
+        names += ["erased_ratio", "erased_count"] if scenario.backdoor is not None else []
+        return {name: fields[name] for name in names}
+    # Shadows do not depend on how many targets there are, and nothing but attacks on these images.
+    unseen = {"attack": (), "shadows": ("targets",)}.get(stage, ("attack_images",))
+    return {name: value for name, value in fields.items() if name not in unseen}
 
 
 def _hash(inputs: Any) -> str:
