@@ -55,8 +55,8 @@ def test_a_cell_goes_on_with_half_the_models(place: Place, monkeypatch: pytest.M
     assert "out of memory: shadows digits vbu seed 0 goes on with 5 models at a time" in ran.err
     assert "out of memory: shadows digits vbu seed 0 goes on with 2 models at a time" in ran.err
     assert models_at_a_time(place.results) == {
-        ("original", None): 32, ("retrain", None): 32, ("vbu", None): 32,
-        ("original", "membership"): 32, ("retrain", "membership"): 2, ("vbu", "membership"): 2,
+        ("original", None): 64, ("retrain", None): 64, ("vbu", None): 64,
+        ("original", "membership"): 64, ("retrain", "membership"): 2, ("vbu", "membership"): 2,
     }  # fmt: skip
     assert max(attempts) == 10
     # A later run finds them, with or without its receipt, whatever memory there is.

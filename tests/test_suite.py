@@ -138,7 +138,7 @@ def test_scenario_ids_stay_when_the_grid_grows(tmp_path: Path) -> None:
         return unique(load(tmp_path, one(scenario=scenario)).settings(), "scenario_id")
 
     assert names(beta=0) == ["beta=0,erased_count=3"]
-    assert names(beta=[0, 0.01], replicas=[32, 8]) == [
+    assert names(beta=[0, 0.01], replicas=[64, 8]) == [
         "beta=0,erased_count=3",
         "beta=0,erased_count=3,replicas=8",
         "erased_count=3",

@@ -110,7 +110,9 @@ class BatchSource:
     def _gather(self, order: Tensor) -> Batch:
         rows = torch.gather(self.rows, 1, order)
         flat = rows.flatten()
-        images = self._flat.index_select(0, flat).to(self.dtype).div_(255)
+        bytes_ = self._flat.index_select(0, flat)
+        # A byte by a number is a 32-bit float: one pass over the images instead of two.
+        images = bytes_ / 255.0 if self.dtype == torch.float32 else bytes_.to(self.dtype).div_(255)
         labels = self.pool.labels.index_select(0, flat).view(rows.shape)
         weight = (
             self._ones[:, : rows.shape[1]] if rows.shape[1] <= self.batch else torch.ones_like(rows, dtype=self.dtype)

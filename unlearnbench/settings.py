@@ -166,7 +166,7 @@ class Scenario(Strict):
         5_000, ge=2, description="utility: members and never-seen images, each, that attacks on Z use"
     )
     trajectory: Trajectory | None = None
-    replicas: int = Field(32, ge=1, le=4096, description="models trained or unlearned at a time; part of the key")
+    replicas: int = Field(64, ge=1, le=4096, description="models trained or unlearned at a time; part of the key")
     seeds_together: int = Field(
         1, ge=1, le=64, description="seeds whose originals are trained (and, in utility experiments, unlearned) at a"
         " time, also those of a group that were not asked for; part of the key. Best the suite's number of seeds"
