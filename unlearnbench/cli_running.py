@@ -150,9 +150,9 @@ def _cells(summaries: Sequence[Summary]) -> list[Cell]:
 
 def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:
     """What was measured of the settings, from the cells' record files."""
-    from unlearnbench import record_copy, records, tuning
+    from unlearnbench import records, tuning
 
-    table, _ = records.read_folder(results / "records", results / record_copy.PLACE)
+    table, _ = records.read_folder(results / "records")
     rows = table.select(["cell_key", "metric", "step", "value", "status", "error"]).to_pylist()
     return tuning.trials(cells, (row for row in rows if row["step"] is None))
 

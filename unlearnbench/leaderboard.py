@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import record_copy, records
+from unlearnbench import records
 from unlearnbench.contenders import (
     KEYS,
     TABLE_COLUMNS,
@@ -57,7 +57,7 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
     """
     from unlearnbench.report.markdown import render
 
-    table, bad = records.read_folder(records_folder, Path(out_folder) / record_copy.PLACE)
+    table, bad = records.read_folder(records_folder)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise records.RecordError(bad[0].where, bad[0].what + more)

@@ -61,13 +61,6 @@ def read_sealed(path: str | os.PathLike[str]) -> bytes:
     return content
 
 
-def seal_of(content: bytes) -> str:
-    """The digest in what `read_sealed` returned: other content has another."""
-    seal = _last_seal(content)
-    assert seal is not None
-    return seal.group(1).decode()
-
-
 def parse(content: bytes, encoded: Sequence[str] = ()) -> pq.ParquetFile:
     """What `read_sealed` returned, as a Parquet file; the columns `encoded` are read dictionary-encoded."""
     # From memory and as one file: a path would let folder names like seed=0 be read as columns.

@@ -1,18 +1,28 @@
-"""A record file to rows: one that is damaged, foreign or of another schema is an error that names it."""
+"""Record files to tables of rows: a file that is damaged, foreign or of another schema is an error that names it."""
 
 from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import parse, read_sealed
-from unlearnbench.record_schema import SCHEMA, SCHEMA_VERSION, TEXT, RecordError
+from unlearnbench.record_schema import SCHEMA, SCHEMA_VERSION, RecordError
 
+_TEXT = tuple(field.name for field in SCHEMA if field.type == pa.string())
+_ENCODED: pa.Schema = pa.schema(
+    [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in _TEXT else field for field in SCHEMA]
+)
+
+_BATCH = 250  # files that are put together and looked at as one
 _SHORT = 200  # rows of a file, up to which Parquet's reader takes longer to encode its columns than to read them
 
 
@@ -23,7 +33,28 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
         RecordError: the file is missing, truncated, damaged, not a record file, or of another schema version.
     """
     where = Path(path)
-    return checked(rows(whole(where), where), where).cast(SCHEMA)
+    return _checked(_rows(where), where).cast(SCHEMA)
+
+
+def read_folder(folder: str | os.PathLike[str]) -> tuple[pa.Table, list[RecordError]]:
+    """All rows of the ``*.parquet`` files in a folder, in the order of file names, and what was wrong with the rest.
+
+    Text columns come dictionary-encoded (the long JSON texts repeat in every row), else the schema is `SCHEMA`.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(str(root), "no such folder of records")
+    names = sorted(path.name for path in root.glob("*.parquet") if not path.name.startswith("."))
+    batches = [[root / name for name in names[start : start + _BATCH]] for start in range(0, len(names), _BATCH)]
+    tables, bad = [_ENCODED.empty_table()], list[RecordError]()
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        for table, errors in threads.map(_read_batch, batches):
+            tables.append(table)
+            bad += errors
+    return pa.concat_tables(tables).unify_dictionaries(), bad
 
 
 def has_schema(content: bytes) -> bool:
@@ -39,29 +70,66 @@ def _stored_schema() -> bytes:
     return base64.b64encode(SCHEMA.serialize())
 
 
-def whole(path: Path) -> bytes:
-    """The content of a record file, unchanged since it was written. Raises RecordError."""
+# --- many files ------------------------------------------------------------------------------------------------------
+
+
+def _read_batch(paths: Sequence[Path]) -> tuple[pa.Table, list[RecordError]]:
+    """The rows of some files as one table, and what was wrong with the files that have none."""
+    found = [_attempt(_rows, path) for path in paths]
+    table = _joined(found)
+    try:  # as one, for many small tables take long to look at
+        _checked(table, paths[0])
+    except RecordError:
+        found = [_attempt(_checked, rows, path) for rows, path in zip(found, paths, strict=True)]
+        table = _joined(found)
+    return _encoded(table), [error for error in found if isinstance(error, RecordError)]
+
+
+def _attempt(step: Callable[..., Any], given: Any, *more: Any) -> Any:
+    """What a step makes of what the one before gave, or the first error of any."""
+    if isinstance(given, RecordError):
+        return given
     try:
-        return read_sealed(path)
-    except FileNotFoundError:
-        raise RecordError(str(path), "no such record file") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        return step(given, *more)
+    except RecordError as error:
+        return error
 
 
-def rows(content: bytes, path: Path) -> pa.Table:
-    """The rows of a whole file, their values not `checked` yet; with `SCHEMA`, or `ENCODED` if they are many.
+def _joined(found: Sequence[pa.Table | RecordError]) -> pa.Table:
+    tables = [table for table in found if isinstance(table, pa.Table)]
+    if any(_is_encoded(table) for table in tables):
+        # In as many pieces as files: to put them together is to follow indices which nobody has checked yet.
+        return pa.concat_tables(map(_encoded, tables))
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
 
-    Raises:
-        RecordError: it has other columns, or no rows.
-    """
+
+def _is_encoded(table: pa.Table) -> bool:
+    return bool(pa.types.is_dictionary(table.column(_TEXT[0]).type))
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    if _is_encoded(table):
+        return table
+    columns = zip(table.column_names, table.columns, strict=True)
+    arrays = [column.dictionary_encode() if name in _TEXT else column for name, column in columns]
+    return pa.Table.from_arrays(arrays, schema=_ENCODED)
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def _rows(path: Path) -> pa.Table:
+    """The rows of a whole file with the right columns, their values not checked yet; encoded if they are many."""
     try:
+        content = read_sealed(path)
         file = parse(content)
         if not has_schema(content):
             raise RecordError(str(path), _schema_difference(file))
         if file.metadata.num_rows > _SHORT:
-            file = parse(content, TEXT)
+            file = parse(content, _TEXT)
         table = file.read(use_threads=False)
+    except FileNotFoundError:
+        raise RecordError(str(path), "no such record file") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
     if not table.num_rows:
@@ -69,8 +137,8 @@ def rows(content: bytes, path: Path) -> pa.Table:
     return table
 
 
-def checked(table: pa.Table, path: Path) -> pa.Table:
-    """The table, if every value is one of its type and of this schema version; else raises RecordError for `path`."""
+def _checked(table: pa.Table, path: Path) -> pa.Table:
+    """The table, if every value is one of its type and of this schema version."""
     try:
         table.validate(full=True)
     except (ValueError, pa.ArrowException) as error:

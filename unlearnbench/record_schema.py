@@ -62,12 +62,6 @@ SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
-TEXT = tuple(field.name for field in SCHEMA if field.type == pa.string())
-ENCODED: pa.Schema = pa.schema(
-    [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in TEXT else field for field in SCHEMA]
-)
-"""`SCHEMA` with text dictionary-encoded: in a table of many cells, the same long texts are in each row."""
-
 
 class RecordError(InputError):
     """A record file that can't be trusted: `where` is its path (or the row at fault), `what` is wrong with it."""

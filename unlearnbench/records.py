@@ -19,9 +19,8 @@ import pyarrow as pa
 from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.parquet_files import write_parquet
-from unlearnbench.record_reading import read
+from unlearnbench.record_reading import read, read_folder
 from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCHEMA_VERSION, STATUSES, RecordError
-from unlearnbench.record_tables import read_folder
 
 __all__ = [
     "JSON_COLUMNS",
