@@ -15,7 +15,7 @@ import torch
 import unlearnbench
 from unlearnbench.plan import STAGE_VERSIONS, build
 from unlearnbench.registry import KINDS, Registry, discover
-from unlearnbench.stages import run_stage
+from unlearnbench.stages import run_job
 from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
 from unlearnbench.workplace import Workplace
@@ -54,7 +54,8 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
     place = Workplace(folder, Store(folder / "store"), registry, torch.device("cpu"))
     found: dict[str, dict[str, Any]] = {}
     for task in plan.tasks:
-        artifact = run_stage(task, place)
+        (artifact,) = run_job((task,), place)
+        assert isinstance(artifact, Artifact), artifact
         place.store.put(task.key, artifact)
         method = task.work.get("method", {}).get("name")
         if task.stage == "train":

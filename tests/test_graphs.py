@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from small_worlds import SEEDS, context, difference, equal, erasures, trained, unlearn, utility
-from torch.nn import functional as F
+from replica_cases import TWENTY, Ascent, backdoored, originals
+from small_worlds import CLASSES, SEEDS, blobs, context, difference, equal, erasures, unlearn, utility
 
 from unlearnbench import graphs, vectorise
+from unlearnbench.context import Context
 from unlearnbench.descent import LossDescent
-from unlearnbench.plugin import LossMethod, Phase
 from unlearnbench.registry import discover
-from unlearnbench.settings import Backdoor, Network, Scenario, StopRule, Training
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Network, Scenario, Training
 from unlearnbench.stack import Stack
+from unlearnbench.vectorise import Inputs
 
 Replay = Callable[[], None]
 F32 = torch.float32
@@ -27,10 +30,8 @@ def train(scenario: Scenario = TRAINING, replicas: int = 3) -> Stack:
 
 
 def erase(replicas: int = 3) -> Stack:
-    scenario = utility(stop=StopRule(rule="steps", steps=20))
     method = discover().methods["crfu"].cls()
-    before = trained(utility(), erasures(replicas), SEEDS[:1], F32)
-    return unlearn(method, before, erasures(replicas), scenario, dtype=F32)[0]
+    return unlearn(method, originals(1, F32), erasures(replicas), utility(stop=TWENTY), dtype=F32)[0]
 
 
 class Recorder:
@@ -75,8 +76,7 @@ def test_a_recording_that_is_not_the_step_is_never_used(breaks: str, monkeypatch
 
 
 def test_replicas_that_end_are_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    scenario = utility(stop=StopRule(rule="backdoor", epochs=60), backdoor=Backdoor())
-    before, method = trained(utility(), erasures(), SEEDS, F32), Ascent()
+    before, method, scenario = originals(3, F32), Slow(), backdoored()
     ordinary, used = unlearn(method, before, erasures(), scenario, dtype=F32)
     assert len(set(used.steps.tolist())) > 1
     recorder = Recorder()
@@ -95,18 +95,10 @@ def test_large_models_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert recorder.recorded == 0
 
 
-class Ascent(LossMethod):
-    """Gradient ascent: forgets quickly, at another step for every erased set."""
+class Slow(Ascent):
+    """So that steps of a shape are seen often enough to be recorded."""
 
-    name = "ascent"
-
-    def phases(self, context):
-        return [Phase(batch=4, lr=3e-4)]
-
-    def loss(self, models, erased, remaining, state, noise):
-        mean, scale = models.model.encode(erased.images)
-        z = mean + 0.1 * scale * noise.normal(*mean.shape)
-        return -erased.mean(F.cross_entropy(models.model.classify(z), erased.labels, reduction="none"))
+    lr = 3e-4
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
@@ -116,8 +108,8 @@ def test_lower_precision_is_used_where_it_is_asked_for_and_changes_little(
     seen = []
     gradients = LossDescent._gradients
 
-    def watched(self: LossDescent, *arguments: object) -> object:
-        found = gradients(self, *arguments)  # type: ignore[arg-type]
+    def watched(self: LossDescent, inputs: Inputs, noise: Any) -> Any:
+        found = gradients(self, inputs, noise)
         seen.extend(g.dtype for g in found if g is not None)
         return found
 
@@ -129,11 +121,6 @@ def test_lower_precision_is_used_where_it_is_asked_for_and_changes_little(
 
 
 def test_colour_images_in_another_layout_give_the_same_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    from small_worlds import CLASSES, blobs
-
-    from unlearnbench.context import Context
-    from unlearnbench.sets import ErasureSets
-
     scenario = Scenario(
         kind="utility", erased_count=1, network=Network(name="resnet18", latent=4, hidden=8),
         training=Training(epochs=1, batch=4),

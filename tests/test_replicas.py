@@ -1,12 +1,11 @@
 """K replicas in one stack are K models alone: replicated == looped (PROTOCOL section 11, rule 13)."""
 
-import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from replica_cases import DTYPES, TOLERANCE, TWENTY, Anchored, Ascent, alone, backdoored, originals
 from small_worlds import (
     CLASSES,
     SEEDS,
@@ -16,30 +15,21 @@ from small_worlds import (
     difference,
     equal,
     erasures,
-    leak,
     replica,
-    trained,
     unlearn,
     utility,
 )
 from torch import nn
-from torch.nn import functional as F
 
 from unlearnbench.context import Context
-from unlearnbench.descent import LossDescent, clip
-from unlearnbench.frozen import Frozen
+from unlearnbench.descent import clip
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
 from unlearnbench.registry import discover
-from unlearnbench.replicas import READ_EVERY
 from unlearnbench.seeding import derive, stream
-from unlearnbench.sets import BatchSource, ErasureSets
-from unlearnbench.settings import Backdoor, Network, StopRule, Training
-from unlearnbench.stack import Functional, Stack, concatenate
-from unlearnbench.stopping import Stopper, mean_loss
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Network, StopRule, Training
+from unlearnbench.stack import Stack, concatenate
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-DTYPES = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float64", "float32"])
-TWENTY = StopRule(rule="steps", steps=20)
 VARIANTS = {
     "crfu": [
         {},
@@ -65,21 +55,6 @@ def vectorised():
         for name, cls in methods.items()
         for changes in VARIANTS.get(name, [{}])
     ]
-
-
-@cache
-def originals(count, dtype):
-    """Trained once for all tests, never changed by any."""
-    return trained(utility(), erasures(), SEEDS[:count], dtype)
-
-
-def alone(method, before, sets, scenario, seeds=SEEDS, dtype=torch.float64):
-    """One replica after the other, each in a stack of its own."""
-    runs = [
-        unlearn(method, before.take(k, k + 1), sets.take(k, k + 1), scenario, seeds[k : k + 1], dtype)
-        for k in range(sets.replicas)
-    ]
-    return concatenate([stack for stack, _ in runs]), torch.cat([used.steps for _, used in runs])
 
 
 # --- replicated == looped ---
@@ -130,29 +105,6 @@ def test_the_number_of_models_at_a_time_changes_nothing_but_rounding(size):
     chunked, used = unlearn(method, before, sets, utility(stop=TWENTY, replicas=size), dtype=torch.float32)
     assert used.steps.tolist() == [20] * 3
     assert difference(whole, chunked) < 1e-4
-
-
-# --- the trainer's gradient written out, against autograd ---
-
-
-@DTYPES
-@pytest.mark.parametrize("replicas", [1, 3])
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"kl_reduction": "sum", "clip": 0.5}, {"l2": 0.1}, {"batch": 7}],
-    ids=["defaults", "sum, clipped", "l2", "batches of two sizes"],
-)
-def test_the_trainers_written_out_step_is_autograds(changes, replicas, dtype, monkeypatch):
-    scenario = utility(beta=0.3, training=Training(**({"epochs": 3, "batch": 8, "lr": 5e-3} | changes)))
-    sets = erasures(replicas, members=60)
-    by_hand = context(scenario, SEEDS[:replicas], dtype).train(sets)
-    monkeypatch.setattr("unlearnbench.mlp_descent.applies", lambda *_: False)
-    steps = []
-    step = LossDescent.step
-    monkeypatch.setattr(LossDescent, "step", lambda self, inputs: steps.append(1) or step(self, inputs))
-    by_autograd = context(scenario, SEEDS[:replicas], dtype).train(sets)
-    assert len(steps) > 20
-    assert difference(by_hand, by_autograd) < TOLERANCE[dtype]
 
 
 # --- against torch.nn and torch.optim ---
@@ -209,215 +161,7 @@ def test_gradients_are_clipped_for_each_replica_as_torch_does(dtype):
     assert torch.equal(ours[0][0], gradients[0][0])  # under the limit: untouched
 
 
-# --- methods that tests need ---
-
-
-class Ascent(LossMethod):
-    """Gradient ascent: forgets quickly, at another step for every erased set."""
-
-    lr = 1e-3
-
-    def phases(self, context):
-        return [Phase(batch=4, lr=self.lr)]
-
-    def loss(self, models, erased, remaining, state, noise):
-        mean, scale = models.model.encode(erased.images)
-        z = mean + 0.1 * scale * noise.normal(*mean.shape)
-        return -erased.mean(F.cross_entropy(models.model.classify(z), erased.labels, reduction="none"))
-
-
-class Anchored(Ascent):
-    """Ascent that is held back by a state of its own: the mean erased image's logits, and a noise vector."""
-
-    def prepare(self, models, erased, noise):
-        return {"image": erased.images.mean(0, keepdim=True), "shift": [noise.normal(CLASSES)]}
-
-    def loss(self, models, erased, remaining, state, noise):
-        logits = models.model(state["image"]) + state["shift"][0]
-        return super().loss(models, erased, remaining, state, noise) + 0.1 * logits.square().mean()
-
-
-def backdoored(**rule):
-    return utility(stop=StopRule(rule="backdoor", epochs=60, **rule), backdoor=Backdoor())
-
-
-# --- the frozen model's outputs, computed once ---
-
-
-class Watched(LossMethod):
-    """Stays near what the frozen model makes of the erased images, and counts how often that is computed."""
-
-    def __init__(self, batch, copied=False):
-        super().__init__()
-        self.batch, self.copied, self.seen = batch, copied, []
-
-    def phases(self, context):
-        return [Phase(batch=self.batch, lr=1e-2)]
-
-    def loss(self, models, erased, remaining, state, noise):
-        images = erased.images + 0 if self.copied else erased.images  # a copy is nothing that anybody knows
-        mean, _ = models.model.encode(erased.images)
-        fixed, scale = models.frozen.encode(images)
-        shift = ((mean - 2 * fixed) / scale).square().mean(1)
-        return erased.mean(shift - F.cross_entropy(models.model.classify(mean), erased.labels, reduction="none"))
-
-
-@pytest.mark.parametrize("batch", [4, 6], ids=["minibatches", "the whole set"])
-@pytest.mark.parametrize("count", [1, 3], ids=["shared original", "own originals"])
-@pytest.mark.parametrize("replicas", [1, 3])
-def test_what_the_frozen_model_makes_of_the_erased_images_is_remembered(batch, count, replicas):
-    sets, before = erasures(replicas), originals(count, torch.float64).take(0, replicas)
-    scenario = utility(stop=TWENTY)
-    recalled, _ = unlearn(Watched(batch), before, sets, scenario)
-    computed, _ = unlearn(Watched(batch, copied=True), before, sets, scenario)
-    assert difference(recalled, before.expand(replicas)) > 0.01
-    assert difference(recalled, computed) < 1e-12
-
-
-def test_the_frozen_model_encodes_the_erased_images_twice_in_twenty_steps(monkeypatch):
-    calls = []
-    encode = Functional.encode
-    monkeypatch.setattr(Functional, "encode", lambda self, x: calls.append(type(self)) or encode(self, x))
-    unlearn(Watched(6), originals(1, torch.float64), erasures(), utility(stop=TWENTY))
-    assert calls.count(Frozen) == 2  # when numbers are counted, and at the first step; then the whole set, once
-
-
-# --- the stop rules ---
-
-
-def accuracy(stack, sets):
-    _, logits = stack.own_outputs(sets.pool.pixels[sets.erased])
-    return (logits.argmax(-1) == sets.pool.labels[sets.erased]).float().mean(1)
-
-
-@DTYPES
-@pytest.mark.parametrize("method", [Ascent(), Anchored()], ids=["no state", "state"])
-def test_replicas_that_stop_at_different_steps_stop_as_alone(method, dtype):
-    sets, before = erasures(), originals(3, dtype)
-    together, used = unlearn(method, before, sets, backdoored(), dtype=dtype)
-    separate, steps = alone(method, before, sets, backdoored(), dtype=dtype)
-    assert len(set(used.steps.tolist())) > 1  # the replicas do stop at different steps
-    assert used.steps.tolist() == steps.tolist()
-    assert difference(together, separate) < TOLERANCE[dtype]
-
-
-@DTYPES
-@pytest.mark.parametrize("method", [Ascent(), Anchored()], ids=["no state", "state"])
-def test_replicas_end_at_their_own_steps_when_nobody_looks_for_a_while(method, dtype, monkeypatch):
-    """As on a GPU, where a look at each step would cost more than the step."""
-    sets, before = erasures(), originals(3, dtype)
-    looked, used = unlearn(method, before, sets, backdoored(), dtype=dtype)
-    monkeypatch.setitem(READ_EVERY, "cpu", 7)
-    later, later_used = unlearn(method, before, sets, backdoored(), dtype=dtype)
-    assert any(step % 7 for step in used.steps.tolist())
-    assert later_used.steps.tolist() == used.steps.tolist()
-    assert later_used.samples.tolist() == used.samples.tolist()
-    assert difference(looked, later) < TOLERANCE[dtype]
-
-
-def test_the_last_steps_of_a_phase_need_no_look(monkeypatch):
-    sets, before = erasures(), originals(3, torch.float64)
-    _, used = unlearn(Ascent(), before, sets, backdoored())
-    monkeypatch.setitem(READ_EVERY, "cpu", 10_000)
-    later, later_used = unlearn(Ascent(), before, sets, backdoored())
-    assert later_used.steps.tolist() == used.steps.tolist()
-    assert accuracy(later, sets).max() < 0.02
-
-
-def test_backdoor_rule_ends_below_the_threshold_and_not_before():
-    sets, before = erasures(), originals(3, torch.float64)
-    assert accuracy(before, sets).min() > 0.9
-    stopped, used = unlearn(Ascent(), before, sets, backdoored())
-    assert accuracy(stopped, sets).max() < 0.02
-    ends = used.steps.tolist()
-    # The rule looks at the erased set after an epoch (2 steps of 4 and 2) or a minibatch without a right answer.
-    for k, end in enumerate(ends):
-        for step in range(2, end, 2):
-            scenario = utility(stop=StopRule(rule="steps", steps=step))
-            early, _ = unlearn(Ascent(), replica(before, k), sets.take(k, k + 1), scenario, SEEDS[k : k + 1])
-            assert float(accuracy(early, sets.take(k, k + 1))) >= 0.02
-
-
-def test_a_stopped_replica_stays_as_it_was_and_disturbs_no_other():
-    dtype, sets, before = torch.float32, erasures(), originals(3, torch.float32)
-    stopped, used = unlearn(Ascent(), before, sets, backdoored(), dtype=dtype)
-    first = int(used.steps.argmin())
-    others = [k for k in range(3) if k != first]
-    # Bit for bit the parameters of the moment, in a run of the same three that ends there.
-    moment = utility(stop=StopRule(rule="steps", steps=int(used.steps[first])))
-    there, _ = unlearn(Ascent(), before, sets, moment, dtype=dtype)
-    assert equal(replica(stopped, first), replica(there, first))
-    assert used.steps[others].min() > used.steps[first]
-    # The others as in a run without it.
-    fewer = ErasureSets(sets.pool, sets.members, sets.erased[others])
-    without, fewer_used = unlearn(
-        Ascent(), replica(before, *others), fewer, backdoored(), [SEEDS[k] for k in others], dtype
-    )
-    assert fewer_used.steps.tolist() == used.steps[others].tolist()
-    assert difference(replica(stopped, *others), without) < 1e-5
-
-
-def test_a_replicas_minibatch_does_not_stop_another():
-    """Alone, the second replica would not be looked at before the end of its epoch."""
-    pool = blobs(8)
-    labels = torch.zeros(2, 4, dtype=torch.int64)
-    rows = torch.arange(8).view(2, 4)
-    whole = BatchSource(pool, rows, None, [], torch.float32).whole()._replace(labels=labels)
-    minibatch = whole._replace(images=whole.images[:, :2], labels=labels[:, :2])
-
-    def predict(images):
-        """All wrong, but that the second replica's minibatch is right."""
-        logits = torch.zeros(2, images.shape[1], CLASSES)
-        logits[..., 1] = 1
-        if images.shape[1] == 2:
-            logits[1, 0, 0] = 2
-        return logits
-
-    stopper = Stopper(StopRule(rule="backdoor"), whole, None)
-    assert stopper.done(predict, minibatch, epoch_ends=False).tolist() == [True, False]
-    assert stopper.done(predict, minibatch, epoch_ends=True).tolist() == [True, True]
-
-
-def test_match_holdout_compares_the_mean_losses_of_each_replica():
-    sets = erasures()
-    erased, unseen = (
-        BatchSource(sets.pool, rows, None, [], torch.float64).whole() for rows in (sets.erased, sets.holdout)
-    )
-    sure = torch.tensor([1.0, 0.0, 2.0])  # of the erased images; never-seen ones are at 1
-
-    def predict(images):
-        certainty = sure if torch.equal(images, erased.images) else torch.ones(3)
-        return certainty[:, None, None] * F.one_hot(erased.labels, CLASSES)
-
-    stopper = Stopper(StopRule(rule="match_holdout"), erased, unseen)
-    assert stopper.done(predict, None, epoch_ends=False).tolist() == [True, True, False]
-    torch.testing.assert_close(mean_loss(predict, unseen), torch.full((3,), math.log(1 + 3 / math.e)))
-
-
-def test_match_holdout_ends_at_the_first_step_where_the_losses_meet():
-    sets, before, limit = erasures(), originals(3, torch.float64), 8
-    scenario = leak(erased_count=6, targets=3, stop=StopRule(rule="match_holdout", epochs=limit // 2))
-    _, used = unlearn(Ascent(), before, sets, scenario)
-
-    gaps = []
-    for steps in range(1, limit + 1):
-        stack, _ = unlearn(Ascent(), before, sets, utility(stop=StopRule(steps=steps)))
-        losses = []
-        for rows in (sets.erased, sets.holdout):
-            _, logits = stack.own_outputs(sets.pool.pixels[rows])
-            losses.append(F.cross_entropy(logits.mT, sets.pool.labels[rows], reduction="none").mean(1))
-        gaps.append(losses[0] - losses[1])
-    ends = [next((n for n, gap in enumerate(row, 1) if gap >= 0), limit) for row in torch.stack(gaps, 1).tolist()]
-    assert used.steps.tolist() == ends
-    assert 1 < min(ends) < max(ends) == limit  # one meets on the way, another never
-
-
-def test_match_holdout_without_never_seen_images_is_refused():
-    sets = erasures()
-    scenario = leak(stop=StopRule(rule="match_holdout"))
-    bare = ErasureSets(sets.pool, sets.members, sets.erased)
-    with pytest.raises(ValueError, match="never-seen"):
-        unlearn(Ascent(), originals(1, torch.float64), bare, scenario)
+# --- counts ---
 
 
 def test_steps_and_samples_are_counted_for_each_replica():
@@ -550,11 +294,22 @@ def test_watch_is_called_at_the_end_of_each_epoch():
     before, sets = originals(1, torch.float64), erasures(replicas=1)
     scenario = utility(stop=StopRule(rule="none", epochs=3))
     used = Context(scenario, SEEDS[:1], SHAPE, CLASSES, dtype=torch.float64)
-    used.watch = lambda epoch, step, stack: calls.append((epoch, step, stack.apply(torch.clone)))
+    used.watch = lambda first, epoch, step, stack: calls.append((first, epoch, step, stack.apply(torch.clone)))
     after = Ascent().unlearn_many(before, sets, used)
-    assert [call[:2] for call in calls] == [(1, 2), (2, 4), (3, 6)]
-    assert equal(calls[-1][2], after)
-    assert not equal(calls[0][2], after)
+    assert [call[:3] for call in calls] == [(0, 1, 2), (0, 2, 4), (0, 3, 6)]
+    assert equal(calls[-1][3], after)
+    assert not equal(calls[0][3], after)
+
+
+def test_watch_is_told_which_replicas_a_chunk_is_of():
+    calls = []
+    before, sets = originals(3, torch.float64), erasures()
+    used = context(utility(stop=StopRule(rule="none", epochs=2), replicas=2), SEEDS)
+    used.watch = lambda first, epoch, step, stack: calls.append((first, epoch, stack.apply(torch.clone)))
+    after = Ascent().unlearn_many(before, sets, used)
+    assert [call[:2] for call in calls] == [(0, 1), (0, 2), (2, 1), (2, 2)]
+    assert equal(calls[1][2], replica(after, 0, 1))
+    assert equal(calls[3][2], replica(after, 2))
 
 
 # --- batch normalisation ---

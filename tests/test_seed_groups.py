@@ -87,6 +87,27 @@ def test_a_group_is_its_seeds_alone_but_for_rounding(place: Place) -> None:
         assert grouped == pytest.approx(single, rel=1e-3, abs=0.006)  # an image of 200 either way
 
 
+def test_trajectories_of_a_group_are_each_seeds_own(place: Place) -> None:
+    found = {}
+    for name, together, more in (("alone", 1, ""), ("group", 3, ""), ("chunks", 3, "replicas: 2")):
+        write(place.folder, together=together)
+        text = (
+            (place.folder / "suite.yaml").read_text().replace("{rule: backdoor, epochs: 3}", "{rule: none, epochs: 3}")
+        )
+        text = text.replace(
+            "erased_count: 12", f"erased_count: 12\n      trajectory: {{every_epochs: 1}}\n      {more}"
+        )
+        (place.folder / "suite.yaml").write_text(text)
+        assert place.run("--results", name).code == 0
+        points = [row for row in rows(Path(name)) if row["step"] is not None and row["method"] == "crfu"]
+        found[name] = {(row["seed"], row["step"], row["metric"]): row["value"] for row in points}
+    assert {seed for seed, _, _ in found["alone"]} == {0, 1, 2}
+    assert len({step for _, step, _ in found["alone"]}) == 4  # the original, and three epochs
+    assert found["group"] == pytest.approx(found["alone"], abs=0.006)
+    assert found["chunks"] == pytest.approx(found["alone"], abs=0.006)
+    assert len({found["alone"][seed, 0, "remaining_accuracy"] for seed in (0, 1, 2)}) > 1
+
+
 def test_a_model_that_breaks_takes_no_other_seed_with_it(place: Place) -> None:
     body = (
         "after = before.expand(sets.replicas).apply(torch.clone)\nafter.params[PARAM][1] = float('nan')\nreturn after"

@@ -15,12 +15,15 @@ from unlearnbench import mlp_descent
 from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.models import information_bottleneck
 from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod
-from unlearnbench.replicas import Outcome, ReplicaRun, Watch
+from unlearnbench.replicas import Outcome, ReplicaRun
 from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
 from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase
+
+# First replica of a chunk, epoch, step, and the chunk's models as they are: called at the end of an epoch.
+Watch = Callable[[int, int, int, Stack], None]
 
 
 @dataclass
@@ -142,7 +145,7 @@ class Context:
                 self.seeds[first:last],
                 self.scenario,
                 training,
-                None if training else self.watch,
+                None if training or self.watch is None else partial(self.watch, first),
             )
             outcome = work(run, slice(first, last))
             self.steps[first:last] += outcome.steps

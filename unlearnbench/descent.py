@@ -20,20 +20,24 @@ class Descent(Protocol):
     def step(self, inputs: Inputs) -> None:
         """One step of every replica; `inputs.params` are those that it was made with."""
 
-    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """The random numbers of a step, normal and uniform, f32[K, n] each."""
-
-    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
-        """The rest of a step."""
-
-    def changing(self) -> list[Tensor]:
-        """Parameters and the optimiser's state: what a step changes, once one has been taken."""
-
     def keep(self, replicas: Tensor, params: Tensors) -> None:
         """Go on with some replicas only, whose parameters are `params`."""
 
 
-MakeDescent = Callable[[Phase, Vectoriser, Tensors], Descent]
+class Replayable(Descent, Protocol):
+    """A descent whose steps can be recorded: their random numbers are drawn apart from the rest."""
+
+    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The random numbers of a step, normal and uniform, f32[K, n] each."""
+
+    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
+        """A step with these random numbers, or with the next ones."""
+
+    def changing(self) -> list[Tensor]:
+        """Parameters and the optimiser's state: what a step changes, once one has been taken."""
+
+
+MakeDescent = Callable[[Phase, Vectoriser, Tensors], Replayable]
 
 
 class LossDescent:

@@ -49,7 +49,7 @@ def encode(router: Router, frozen: Stack, images: Tensor) -> Encoded:
 
     with torch.no_grad():
         if frozen.replicas == 1:
-            params, buffers = ({n: v[0] for n, v in part.items()} for part in (frozen.params, frozen.buffers))
+            params, buffers = frozen.first()
             means, scales = zip(
                 *(one(params, buffers, part) for part in images.flatten(0, 1).split(IMAGES)), strict=True
             )

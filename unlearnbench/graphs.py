@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from unlearnbench.descent import Descent
+from unlearnbench.descent import Replayable
 from unlearnbench.stack import Tensors
 from unlearnbench.vectorise import Inputs
 
@@ -42,7 +42,7 @@ class Graphed:
         descent: takes the steps until one is recorded, and those whose batches have another shape.
     """
 
-    def __init__(self, descent: Descent, record: Record) -> None:
+    def __init__(self, descent: Replayable, record: Record) -> None:
         self.descent, self.record = descent, record
         self.trusted = True
         self._replay: Callable[[], None] | None = None
@@ -52,7 +52,7 @@ class Graphed:
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica."""
-        moving, spec = tree_flatten((inputs.erased, inputs.remaining, inputs.encoded, self.draw(inputs)))
+        moving, spec = tree_flatten((inputs.erased, inputs.remaining, inputs.encoded, self.descent.draw(inputs)))
         shape = str(spec), tuple(tuple(part.shape) if isinstance(part, Tensor) else None for part in moving)
         if self._replay is not None and shape == self._shape:
             for place, part in zip(self._places, moving, strict=True):
@@ -65,19 +65,7 @@ class Graphed:
             self._shape = shape
             self._record(inputs, moving, spec)
         else:
-            self.compute(*_assembled(inputs, moving, spec))
-
-    def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """The random numbers of a step."""
-        return self.descent.draw(inputs)
-
-    def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
-        """A step the ordinary way."""
-        self.descent.compute(inputs, noise)
-
-    def changing(self) -> list[Tensor]:
-        """Everything that a step changes."""
-        return self.descent.changing()
+            self.descent.compute(*_assembled(inputs, moving, spec))
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
         """Go on with some replicas only: what was recorded is of all."""
@@ -87,13 +75,13 @@ class Graphed:
     def _record(self, inputs: Inputs, moving: list[Any], spec: Any) -> None:
         """Record a step, and take it both ways: if they differ, or it can't be recorded, the ordinary one counts."""
         self._places = [part.clone() if isinstance(part, Tensor) else part for part in moving]
-        changing = [*self.changing(), *inputs.buffers.values()]
+        changing = [*self.descent.changing(), *inputs.buffers.values()]
         before = [value.clone() for value in changing]
-        self.compute(*_assembled(inputs, moving, spec))
+        self.descent.compute(*_assembled(inputs, moving, spec))
         ordinary = [value.clone() for value in changing]
         _restore(changing, before)
         try:
-            replay = self.record(lambda: self.compute(*_assembled(inputs, self._places, spec)))
+            replay = self.record(lambda: self.descent.compute(*_assembled(inputs, self._places, spec)))
             _restore(changing, before)  # a recorder may have taken the step
             replay()
             same = all(torch.allclose(a, b, TOLERANCE, TOLERANCE) for a, b in zip(changing, ordinary, strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 
 from unlearnbench.plan import Cell, Plan, Task
 from unlearnbench.record_folder import first_rows, identity, names
+from unlearnbench.recording import FAILED
 from unlearnbench.suite import Setting
 
 Replan = Callable[[Sequence[Setting]], Plan]
@@ -49,7 +50,8 @@ def adopt(plan: Plan, folder: Path, replan: Replan) -> Plan:
     cells = [cell for cell in plan.cells if cell.stages and cell.setting.timing is None]
     missing = [cell for cell in cells if f"{cell.key}.parquet" not in there]
     planned = {cell.key for cell in plan.cells}
-    outside = {name.removesuffix(".parquet") for name in there if name.endswith(".parquet")} - planned
+    results = {name for name in there if name.endswith(".parquet") and not name.endswith(FAILED)}
+    outside = {name.removesuffix(".parquet") for name in results} - planned
     if not missing or not outside:
         return plan
     found = _replicas(folder, outside)

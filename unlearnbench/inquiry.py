@@ -63,11 +63,9 @@ class Inquiry:
         """Whether a method trains an original of its own."""
         return cast("bool", self._asked("own_original", choice, lambda method: bool(method.own_original)))
 
-    def many(self, choice: Choice) -> bool:
-        """Whether a method unlearns many replicas at once; the others gain nothing from company."""
-        from unlearnbench.plugin import Method
-
-        return choice.info.cls.unlearn_many is not Method.unlearn_many  # type: ignore[attr-defined]
+    def many_at_once(self, choice: Choice) -> bool:
+        """Whether a method unlearns many replicas by the same kernels."""
+        return cast("bool", self._asked("many_at_once", choice, lambda method: bool(method.many_at_once)))
 
     def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
@@ -91,7 +89,10 @@ class Inquiry:
         return answer
 
     def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
-        ask = lambda plugin: _checked_reason(plugin.skip(scenario))  # noqa: E731
+
+        def ask(plugin: Any) -> str | None:
+            return _checked_reason(plugin.skip(scenario))
+
         return cast("str | None", self._asked("skip", choice, ask, scenario))
 
     def _asked(self, what: str, choice: Choice, question: Callable[[Any], Any], *about: Any) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlearnbench.descent import clip
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
 from unlearnbench.optimisers import Adam
 from unlearnbench.plugin import Batch, Phase
@@ -57,7 +58,7 @@ class MlpDescent:
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica on its minibatch of remaining images."""
-        self.compute(inputs, self.draw(inputs))
+        self.compute(inputs, None)
 
     def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """The random numbers of a step."""
@@ -65,25 +66,21 @@ class MlpDescent:
         return self.vectoriser.draw_numbers(inputs.remaining.labels.shape[1] * self.latent, 0)
 
     def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
-        """A step with these random numbers."""
+        """A step with these random numbers, or with the next ones."""
         assert inputs.remaining is not None
         normals, _ = noise or self.draw(inputs)
         with torch.no_grad():
             self._differentiate(inputs.remaining, normals)
             if self.l2:
                 self.gradient.add_(self.block, alpha=self.l2)
-            if self.clip is not None:
-                norms = torch.linalg.vector_norm(self.gradient, dim=1)
-                scale = (self.clip / (norms + 1e-6)).clamp_(max=1.0)
-                if scale.device.type != "cpu" or not bool((scale == 1).all()):
-                    self.gradient.mul_(scale[:, None])
-        self.optimiser.step({"block": self.block}, [self.gradient])
+            gradients = [self.gradient] if self.clip is None else clip([self.gradient], self.clip)
+        self.optimiser.step({"block": self.block}, gradients)
 
     def changing(self) -> list[Tensor]:
         """Parameters and the optimiser's state."""
         return [self.block, *self.optimiser.state()]
 
-    def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002
+    def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002 (the protocol's names)
         """Training ends for all replicas at once."""
         raise AssertionError("training has no stop rule")
 

@@ -170,7 +170,7 @@ class _Planner:
                 inputs = {**base, "scenario": self._fields("shadows", setting), "method": method, **count, **shadow}
                 stages["shadows"] = self._task("shadows", inputs, shadow, {**work, **named, **count}, skip)
                 needs["shadows"] = stages["shadows"]
-            attacking = {"attack": {"name": setting.attack.info.name, "params": canonical(setting.attack.params)}}
+            attacking = {"attack": _named(setting.attack)}
             inputs = {**base, "scenario": self._fields("attack", setting), "attack": attack, **needs}
             stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
         if setting.timing is not None:
@@ -191,15 +191,18 @@ class _Planner:
         size = setting.scenario.seeds_together if self._in_company(stage, setting) else 1
         first = setting.seed - setting.seed % size
         question = f"{stage} {first} {bool(skip)}"
-        plan = lambda: self._plan_group(stage, setting, range(first, first + size), skip)  # noqa: E731
-        keys: dict[int, str] = self.inquiry.once(question, plan, setting.dataset, setting.scenario, setting.method)
+        keys: dict[int, str] = self.inquiry.once(
+            question,
+            lambda: self._plan_group(stage, setting, range(first, first + size), skip),
+            setting.dataset, setting.scenario, setting.method,
+        )  # fmt: skip
         return keys[setting.seed]
 
     def _in_company(self, stage: Stage, setting: Setting) -> bool:
         if stage == "train":
             return not self.inquiry.own_original(setting.method)
         # The targets of a leak experiment are company enough.
-        return setting.scenario.kind == "utility" and self.inquiry.many(setting.method)
+        return setting.scenario.kind == "utility" and self.inquiry.many_at_once(setting.method)
 
     def _plan_group(
         self, stage: Literal["train", "unlearn"], setting: Setting, seeds: range, skip: str | None
@@ -240,8 +243,8 @@ class _Planner:
 
     def _fields(self, stage: Stage, setting: Setting) -> str:
         """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
-        digest = lambda: _hash(_fields(stage, setting.scenario))  # noqa: E731
-        return cast("str", self.inquiry.once(f"fields {stage}", digest, setting.scenario))
+        scenario = setting.scenario
+        return cast("str", self.inquiry.once(f"fields {stage}", lambda: _hash(_fields(stage, scenario)), scenario))
 
     def _work(self, setting: Setting, seed: int) -> dict[str, Any]:
         scenario = self.inquiry.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
@@ -249,8 +252,7 @@ class _Planner:
         return {"dataset": dataset, "scenario": scenario, "suite_seed": setting.suite_seed, "seed": seed}
 
     def _named(self, setting: Setting) -> dict[str, Any]:
-        make = lambda: {"name": setting.method.info.name, "params": canonical(setting.method.params)}  # noqa: E731
-        return {"method": self.inquiry.once("named", make, setting.method)}
+        return {"method": self.inquiry.once("named", lambda: _named(setting.method), setting.method)}
 
     def _task(self, stage: Stage, inputs: Mapping[str, Any], needs: Mapping[str, str], work: Mapping[str, Any],
               skip: str | None) -> str:  # fmt: skip
@@ -274,7 +276,11 @@ def describe_plugin(choice: Choice) -> dict[str, Any]:
 
 
 def _dataset(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.info.name, "params": canonical(choice.params), "id": choice.id}
+    return {**_named(choice), "id": choice.id}
+
+
+def _named(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.info.name, "params": canonical(choice.params)}
 
 
 def _keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:

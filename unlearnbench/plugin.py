@@ -165,6 +165,11 @@ class Method(Plugin, ABC):
         """Whether `train` makes an original of this method's own, which no other method shares."""
         return type(self).train is not Method.train
 
+    @property
+    def many_at_once(self) -> bool:
+        """Whether replicas are unlearned by the same kernels; to a loop over them company brings nothing."""
+        return type(self).unlearn_many is not Method.unlearn_many
+
     def build(self, context: Context) -> nn.Module:
         """A model of the architecture that `train` returns, its values of no matter: it has `encode` and `classify`."""
         return context.build(0)

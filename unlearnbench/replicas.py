@@ -66,7 +66,7 @@ class ReplicaRun:
     ) -> None:
         self.before, self.sets, self.watch = before, sets, watch
         self.scenario, self.stop = scenario, scenario.stop
-        self.router = before.router(training)
+        self.training, self.router = training, before.router(training)
         self.dtype = before.dtype
         self.device = sets.pool.pixels.device
         self.read_every = READ_EVERY.get(self.device.type, 1)
@@ -147,9 +147,8 @@ class ReplicaRun:
             self._ended_at = torch.zeros(count, dtype=torch.int64, device=self.device)  # 0: still running
 
     def _descent(self, phase: Phase, loss: Loss, make: MakeDescent | None) -> Descent:
-        steps: Descent = LossDescent(phase, loss, self.vectoriser, self.params)
-        if make is not None:
-            steps = make(phase, self.vectoriser, self.params)
+        given = phase, self.vectoriser, self.params
+        steps = make(*given) if make is not None else LossDescent(phase, loss, self.vectoriser, self.params)
         record = RECORDERS.get(self.device.type)
         size = sum(value[0].numel() for value in self.params.values())
         return steps if record is None or size > SMALL else Graphed(steps, record)
@@ -196,6 +195,8 @@ class ReplicaRun:
         """After the first step: encode the whole erased set once, if the loss wants it and epochs will pass over it."""
         source = self.over if phase.over == "erased" else self.other
         if self._step > 1 or source is None or not self.vectoriser.frozen_asked:
+            return
+        if self.training:  # batch normalisation makes of an image what its minibatch makes of it
             return
         if self._length(phase) >= 2 * source.steps_per_epoch:
             self._encoded = encode(self.router, self.frozen, self._whole(self.sets.erased).images)

@@ -151,7 +151,7 @@ class Stack:
             for part in images.split(batch):
                 x = part.to(self.dtype) / 255
                 if self.replicas == 1:
-                    mean, logit = (value[None] for value in one(*self._first(), x))
+                    mean, logit = (value[None] for value in one(*self.first(), x))
                 else:
                     mean, logit = vmap(one, in_dims=(0, 0, None))(self.params, self.buffers, x)
                 means.append(mean)
@@ -178,7 +178,8 @@ class Stack:
 
         return one
 
-    def _first(self) -> tuple[Tensors, Tensors]:
+    def first(self) -> tuple[Tensors, Tensors]:
+        """Parameters and buffers of the first replica, without the replica dimension."""
         return {n: v[0] for n, v in self.params.items()}, {n: v[0] for n, v in self.buffers.items()}
 
 

@@ -16,7 +16,7 @@ from unlearnbench.attacking import attack_targets
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.plan import Task
-from unlearnbench.scenario import World, join
+from unlearnbench.scenario import join
 from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
@@ -42,37 +42,23 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     ]
 
 
-def run_stage(task: Task, workplace: Workplace) -> Artifact:
-    """Carry out one task that is computed alone."""
-    (result,) = run_job((task,), workplace)
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
 # --- train -----------------------------------------------------------------------------------------------------------
 
 
 def _train(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     """The original models of a group of seeds, or a method's own one."""
     task, worlds = job[0], [workplace.world(task) for task in job]
-    if "method" in task.work:
-        return [_train_own(task, workplace, worlds[0])]
     context = workplace.context(task, worlds[0], filled(job, [seed_of(task, "train") for task in job]))
-    sets = join(filled(job, worlds))
-    nothing = torch.empty(len(context.seeds), 0, dtype=torch.int64, device=workplace.device)
-    stack = context.train(ErasureSets(sets.pool, sets.members, nothing))
+    own = None
+    if "method" in task.work:
+        own = workplace.method(task).train(worlds[0].pool.take(worlds[0].targets.members), context)
+    if own is not None:
+        stack = Stack.of([own])
+    else:
+        sets = join(filled(job, worlds))
+        nothing = torch.empty(len(context.seeds), 0, dtype=torch.int64, device=workplace.device)
+        stack = context.train(ErasureSets(sets.pool, sets.members, nothing))
     return [_trained(stack.slice(k, k + 1), context, k) for k in places(job)]
-
-
-def _train_own(task: Task, workplace: Workplace, world: World) -> Artifact | Exception:
-    """An original as its method trains it."""
-    context = workplace.context(task, world, [seed_of(task, "train")])
-    own = workplace.method(task).train(world.pool.take(world.targets.members), context)
-    if own is None:
-        nothing = torch.empty(1, 0, dtype=torch.int64, device=workplace.device)
-        return _trained(context.train(ErasureSets(world.pool, world.targets.members, nothing)), context, 0)
-    return _trained(Stack.of([own]), context, 0)
 
 
 def _trained(model: Stack, context: Context, replica: int) -> Artifact | Exception:

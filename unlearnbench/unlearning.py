@@ -43,7 +43,7 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     context = workplace.context(task, worlds[0], seeds)
     trajectories: list[list[list[Any]]] = [[] for _ in job]
     if scenario.trajectory is not None:
-        _follow(context, before, list(zip(own, worlds, trajectories, strict=True)))
+        _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
     for part, world, original, trajectory in zip(own, worlds, originals, trajectories, strict=True):
@@ -84,23 +84,26 @@ def _measures(
     return measures
 
 
-def _follow(context: Context, before: Stack, followed: list[tuple[slice, World, list[list[Any]]]]) -> None:
+def _follow(context: Context, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> None:
     """Evaluate every few epochs of unlearning (Figures 5 to 7); step 0 is the original.
 
     Args:
-        followed: replicas, their world, and where their points go.
+        followed: a replica, its world, and where its points go.
     """
     scenario = context.scenario
     assert scenario.trajectory is not None
     every = scenario.trajectory.every_epochs
 
-    def watch(epoch: int, step: int, models: Stack) -> None:
+    def watch(first: int, epoch: int, step: int, models: Stack) -> None:
         if epoch % every == 0:
-            for own, world, points in followed:
-                for name, measure in trajectory_point(models.slice(own.start, own.stop), world, scenario).items():
-                    points.append([step, name, measure.value, measure.n])
+            shown = range(first, first + models.replicas)
+            for place, world, points in followed:
+                if place in shown:
+                    model = models.slice(place - first, place - first + 1)
+                    for name, measure in trajectory_point(model, world, scenario).items():
+                        points.append([step, name, measure.value, measure.n])
 
-    watch(0, 0, before)
+    watch(0, 0, 0, before)
     context.watch = watch
 
 

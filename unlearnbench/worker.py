@@ -54,10 +54,11 @@ def carry_out(job: Job, place: Place) -> Outcome:
     from unlearnbench.store import Artifact, CorruptArtifactError
     from unlearnbench.workplace import MissingArtifactError
 
-    outcome, workplace = Outcome(), _workplace(place)
+    outcome = Outcome()
     try:
         # Whatever plugins print: stdout is for results.
         with contextlib.redirect_stdout(sys.stderr):
+            workplace = _workplace(place)
             results = run_job(job, workplace)
         for task, result in zip(job, results, strict=True):
             if isinstance(result, Artifact):
@@ -70,8 +71,7 @@ def carry_out(job: Job, place: Place) -> Outcome:
     except (Exception, SystemExit) as error:
         outcome = Outcome.failure(job, error)
         if outcome.exhausted:
-            workplace.free()
-        return outcome
+            _workplace(place).free()
     return outcome
 
 
