@@ -33,7 +33,8 @@ HERE = {"git_sha": "c" * 40, "git_dirty": False, "versions": {"torch": "2"}, "de
 STAGES: dict[str, dict[str, Any]] = {
     "train": {"seconds": 5.0, "peak_bytes": None, "provenance": HERE},
     "unlearn": {"seconds": 9.0, "peak_bytes": 9, "sizes": {"erased": 1},
-                "measures": {"accuracy": [0.5, 60]}, "trajectory": [[0, "accuracy", 0.9, 60]], "provenance": HERE},
+                "measures": {"accuracy": [0.5, 60], "gradient_steps": [20.0, 5]},
+                "trajectory": [[0, "accuracy", 0.9, 60]], "provenance": HERE},
     "timing": {"seconds": 8.0, "peak_bytes": None, "sizes": {"erased": 1}, "unlearn_seconds": [2.0, 1.5, 4.0, 3],
                "provenance": HERE},
     "attack": {"seconds": 3.0, "peak_bytes": 8, "scores": {"auc": [0.75, 0.7, 0.8, 20]},
@@ -57,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_utility_cell_records_measures_and_trajectory(cells: list[Cell], folder: Path) -> None:
     recording.write_result(folder, cells[0], {name: STAGES[name] for name in ("train", "unlearn")})
-    final, point = records.read(folder / "key0.parquet").to_pylist()
+    final, _, point = records.read(folder / "key0.parquet").to_pylist()
     assert (final["metric"], final["value"], final["n_samples"], final["step"]) == ("accuracy", 0.5, 60, None)
     assert (point["value"], point["step"]) == (0.9, 0)
     assert (final["train_seconds"], final["unlearn_seconds"], final["attack_seconds"]) == (5.0, None, None)
@@ -77,7 +78,8 @@ def test_a_timed_cell_records_the_median_and_the_fastest_and_slowest(cells: list
 
 def test_an_attacked_cell_records_scores_with_intervals(cells: list[Cell], folder: Path) -> None:
     recording.write_result(folder, cells[1], STAGES)
-    (only,) = records.read(folder / "key1.parquet").to_pylist()
+    only, steps = records.read(folder / "key1.parquet").to_pylist()
+    assert (steps["metric"], steps["value"], steps["attack_id"]) == ("gradient_steps", 20.0, "guess")
     assert (only["metric"], only["value"], only["low"], only["high"], only["n_samples"]) == ("auc", 0.75, 0.7, 0.8, 20)
     assert (only["attack_seconds"], only["attack_id"], only["cell_key"]) == (3.0, "guess", "key1")
     assert only["plugin_sha256"] == "a" * 64 + "+" + "b" * 64

@@ -225,6 +225,17 @@ def test_a_folder_gives_all_rows_and_names_the_bad_files(tmp_path):
     assert decoded.slice(0, 1).equals(read(folder / "000000.parquet"))
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_only_the_wanted_columns_are_read(tmp_path, many):
+    folder = write_cells(tmp_path / "records", rows("crfu", "mse", [0.1, 0.2]))
+    if many:
+        write(LONG, folder / "long.parquet")
+    wanted = ["method", "value", "schema_version"]
+    some, bad = read_folder(folder, ["value", "method"])
+    assert (some.column_names, bad) == (wanted, [])
+    assert some.equals(read_folder(folder)[0].select(wanted))
+
+
 def test_an_empty_folder_gives_no_rows_and_a_missing_one_is_an_error(tmp_path):
     table, bad = read_folder(tmp_path)
     assert (table.num_rows, bad) == (0, [])

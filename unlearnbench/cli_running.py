@@ -152,9 +152,8 @@ def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:
     """What was measured of the settings, from the cells' record files."""
     from unlearnbench import records, tuning
 
-    table, _ = records.read_folder(results / "records")
-    rows = table.select(["cell_key", "metric", "step", "value", "status", "error"]).to_pylist()
-    return tuning.trials(cells, (row for row in rows if row["step"] is None))
+    table, _ = records.read_folder(results / "records", ("cell_key", "metric", "step", "value", "status", "error"))
+    return tuning.trials(cells, (row for row in table.to_pylist() if row["step"] is None))
 
 
 def _choose(picks: Sequence[Pick], suite: Suite, results: Path) -> None:

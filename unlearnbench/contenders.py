@@ -31,6 +31,9 @@ REFERENCE_ID = "retrain"
 
 _MEASURED = ("seed", "metric", "step", "value", "status", "error", "device", "plugin_sha256", "data_sha256")
 
+COLUMNS = (*KEYS, *_MEASURED, "started_at")
+"""The columns of records that contenders are made of."""
+
 _HOW = ("replicas", "seeds_together")
 
 _NO_BASE = -1
@@ -38,7 +41,7 @@ _NO_BASE = -1
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
     """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
-    frame: pd.DataFrame = table.select([*KEYS, *_MEASURED, "started_at"]).to_pandas()
+    frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
     frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
     frame["scenario"] = frame["scenario"].astype(object).map(texts)

@@ -13,7 +13,7 @@ from typing import Self
 from unlearnbench import engine
 from unlearnbench.printing import error_line
 from unlearnbench.schedule import Job
-from unlearnbench.worker import Outcome, Place, carry_out
+from unlearnbench.worker import Outcome, Place, carry_out, get_ready
 
 
 @dataclass
@@ -47,6 +47,13 @@ class Crew:
     ) -> None:
         if self._executor is not None:
             engine.stop(self._executor)
+
+    def call(self) -> None:
+        """Start the workers before there is work, for importing torch takes each of them seconds."""
+        if self._name != "serial":
+            self._executor = engine.start(self._name, len(self._slots))
+            for _ in self._slots:
+                self._executor.submit(get_ready)
 
     @property
     def is_idle(self) -> bool:

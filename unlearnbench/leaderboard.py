@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from unlearnbench import records
 from unlearnbench.contenders import (
+    COLUMNS,
     KEYS,
     TABLE_COLUMNS,
     contenders_of,
@@ -57,7 +58,7 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
     """
     from unlearnbench.report.markdown import render
 
-    table, bad = records.read_folder(records_folder)
+    table, bad = records.read_folder(records_folder, (*COLUMNS, "protocol_version"))
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise records.RecordError(bad[0].where, bad[0].what + more)

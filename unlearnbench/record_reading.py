@@ -6,7 +6,7 @@ import base64
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +36,30 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
     return _checked(_rows(where), where).cast(SCHEMA)
 
 
-def read_folder(folder: str | os.PathLike[str]) -> tuple[pa.Table, list[RecordError]]:
+def read_folder(
+    folder: str | os.PathLike[str], columns: Sequence[str] = tuple(SCHEMA.names)
+) -> tuple[pa.Table, list[RecordError]]:
     """All rows of the ``*.parquet`` files in a folder, in the order of file names, and what was wrong with the rest.
 
     Text columns come dictionary-encoded (the long JSON texts repeat in every row), else the schema is `SCHEMA`.
 
+    Args:
+        folder: holds the files; every byte of theirs is checked.
+        columns: those that are wanted, for each takes time in each file; they come in the schema's order, and
+            `schema_version` with them.
+
     Raises:
         InputError: there is no such folder.
     """
+    wanted = [name for name in SCHEMA.names if name in columns or name == "schema_version"]
     root = Path(folder)
     if not root.is_dir():
         raise InputError(str(root), "no such folder of records")
     names = sorted(path.name for path in root.glob("*.parquet") if not path.name.startswith("."))
     batches = [[root / name for name in names[start : start + _BATCH]] for start in range(0, len(names), _BATCH)]
-    tables, bad = [_ENCODED.empty_table()], list[RecordError]()
+    tables, bad = [_ENCODED.empty_table().select(wanted)], list[RecordError]()
     with ThreadPoolExecutor(max_workers=2) as threads:
-        for table, errors in threads.map(_read_batch, batches):
+        for table, errors in threads.map(partial(_read_batch, columns=wanted), batches):
             tables.append(table)
             bad += errors
     return pa.concat_tables(tables).unify_dictionaries(), bad
@@ -73,15 +81,15 @@ def _stored_schema() -> bytes:
 # --- many files ------------------------------------------------------------------------------------------------------
 
 
-def _read_batch(paths: Sequence[Path]) -> tuple[pa.Table, list[RecordError]]:
+def _read_batch(paths: Sequence[Path], columns: list[str]) -> tuple[pa.Table, list[RecordError]]:
     """The rows of some files as one table, and what was wrong with the files that have none."""
-    found = [_attempt(_rows, path) for path in paths]
-    table = _joined(found)
+    found = [_attempt(_rows, path, columns) for path in paths]
+    table = _joined(found, columns)
     try:  # as one, for many small tables take long to look at
         _checked(table, paths[0])
     except RecordError:
         found = [_attempt(_checked, rows, path) for rows, path in zip(found, paths, strict=True)]
-        table = _joined(found)
+        table = _joined(found, columns)
     return _encoded(table), [error for error in found if isinstance(error, RecordError)]
 
 
@@ -95,16 +103,16 @@ def _attempt(step: Callable[..., Any], given: Any, *more: Any) -> Any:
         return error
 
 
-def _joined(found: Sequence[pa.Table | RecordError]) -> pa.Table:
+def _joined(found: Sequence[pa.Table | RecordError], columns: list[str]) -> pa.Table:
     tables = [table for table in found if isinstance(table, pa.Table)]
     if any(_is_encoded(table) for table in tables):
         # In as many pieces as files: to put them together is to follow indices which nobody has checked yet.
         return pa.concat_tables(map(_encoded, tables))
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+    return pa.concat_tables([SCHEMA.empty_table().select(columns), *tables]).combine_chunks()
 
 
 def _is_encoded(table: pa.Table) -> bool:
-    return bool(pa.types.is_dictionary(table.column(_TEXT[0]).type))
+    return any(pa.types.is_dictionary(field.type) for field in table.schema)
 
 
 def _encoded(table: pa.Table) -> pa.Table:
@@ -112,14 +120,15 @@ def _encoded(table: pa.Table) -> pa.Table:
         return table
     columns = zip(table.column_names, table.columns, strict=True)
     arrays = [column.dictionary_encode() if name in _TEXT else column for name, column in columns]
-    return pa.Table.from_arrays(arrays, schema=_ENCODED)
+    return pa.Table.from_arrays(arrays, schema=pa.schema([_ENCODED.field(name) for name in table.column_names]))
 
 
 # --- one file --------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path) -> pa.Table:
-    """The rows of a whole file with the right columns, their values not checked yet; encoded if they are many."""
+def _rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a whole file with the right columns, all or those that are wanted, their values not checked yet;
+    encoded if they are many."""
     try:
         content = read_sealed(path)
         file = parse(content)
@@ -127,7 +136,7 @@ def _rows(path: Path) -> pa.Table:
             raise RecordError(str(path), _schema_difference(file))
         if file.metadata.num_rows > _SHORT:
             file = parse(content, _TEXT)
-        table = file.read(use_threads=False)
+        table = file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise RecordError(str(path), "no such record file") from None
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -15,6 +15,7 @@ from unlearnbench.provenance import git_state, versions
 from unlearnbench.settings import canonical
 
 FAILED = ".failed.parquet"
+WORK = ("gradient_steps", "samples_processed")
 
 
 def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
@@ -54,6 +55,11 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
         common["attack_seconds"] = stages["attack"]["seconds"]
         for name, (value, low, high, n) in stages["attack"]["scores"].items():
             rows.append(_row(common, name, value, low, high, n))
+        # So that a record of an attack says how much work the attacked erasures were.
+        for name in WORK:
+            if name in measured["measures"]:
+                value, n = measured["measures"][name]
+                rows.append(_row(common, name, value, None, None, n))
     records.write(rows, path(folder, cell))
     path(folder, cell, failed=True).unlink(missing_ok=True)
 

@@ -84,14 +84,11 @@ class _Run:
             self.plan = adopt(self.plan, self.folder, self._replan)
         found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
         self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
-        slot_names = slots(self.options.device, self.options.jobs) if found.pending else []
-        check_data(found.pending, self.options.data_root)
-        if found.pending:
-            check_writable(self.folder, self.options.cache)
         try:
-            record_decided(self.plan, self.folder, self.errors)
             if found.pending:
-                self._compute(found.pending, slot_names)
+                self._compute(found.pending, slots(self.options.device, self.options.jobs))
+            else:
+                record_decided(self.plan, self.folder, self.errors)
         except KeyboardInterrupt:
             self.summary.interrupted = True
             # The interrupt may have come between a record and its count.
@@ -110,12 +107,24 @@ class _Run:
 
     def _compute(self, pending: list[Cell], slot_names: list[str]) -> None:
         options = self.options
-        self.device = slot_names[0]
-        self.hardware = describe(self.device)
+        place = Place(options.data_root, options.cache, options.plugin_dirs, "")
+        with Crew(options.engine, slot_names[: len(pending)], place) as crew:
+            crew.call()
+            check_data(pending, options.data_root)
+            check_writable(self.folder, options.cache)
+            record_decided(self.plan, self.folder, self.errors)
+            self._prepare(pending, slot_names[0])
+            with Progress(self.schedule.left) as self.progress:
+                self._record_complete(pending)
+                while self.schedule.left:
+                    self._step(crew)
+
+    def _prepare(self, pending: list[Cell], device: str) -> None:
+        self.device, self.hardware = device, describe(device)
         # With --force nothing counts as there.
-        self.there = cache((lambda _: False) if options.force else self.store.has)
+        self.there = cache((lambda _: False) if self.options.force else self.store.has)
         self.tasks = _wanted(self.plan.tasks, pending, self.there)
-        if options.force:
+        if self.options.force:
             for key in self.tasks:
                 self.store.discard(key)
         self.schedule = Schedule(self.tasks.values(), [key for key in self.tasks if self.there(key)])
@@ -124,12 +133,6 @@ class _Run:
         for cell in pending:
             for key in cell.stages.values():
                 self.cells_of[key].append(cell)
-        place = Place(options.data_root, options.cache, options.plugin_dirs, "")
-        with Progress(self.schedule.left) as self.progress:
-            self._record_complete(pending)
-            with Crew(options.engine, slot_names[: self.schedule.left], place) as crew:
-                while self.schedule.left:
-                    self._step(crew)
 
     def _step(self, crew: Crew) -> None:
         """Start what can start, then wait for something to end."""

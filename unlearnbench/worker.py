@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ class Outcome:
     def failure(cls, job: Job, error: BaseException) -> Outcome:
         """The whole job failed."""
         return cls({}, {task.key: _told(task, error) for task in job}, _is_exhaustion(error))
+
+
+def get_ready() -> None:
+    """Import what jobs need."""
+    importlib.import_module("unlearnbench.stages")
 
 
 def carry_out(job: Job, place: Place) -> Outcome:
