@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from unlearnbench.observation import observe
-from unlearnbench.plugin import Updates
+from unlearnbench.plugin import Access, Updates
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Level
 from unlearnbench.stack import Stack
 
 _FIELDS = (
@@ -51,16 +50,17 @@ class Erasures:
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Erasures:
         return cls(**{name: tensors[name] for name in _FIELDS})
 
-    def updates(self, level: Level, world: World) -> Updates:
-        """As seen at an observation level."""
+    def updates(self, access: Access, world: World) -> Updates:
+        """As seen with an access."""
+        level, temperature = access.level, access.temperature
         rows = self.candidate_rows.to(world.pool.labels.device)
         return Updates(
-            observe(level, self.probe_before_mean, self.probe_before_logits),
-            observe(level, self.probe_after_mean, self.probe_after_logits),
+            observe(level, self.probe_before_mean, self.probe_before_logits, temperature),
+            observe(level, self.probe_after_mean, self.probe_after_logits, temperature),
             world.pool.pixels[rows].cpu(),
             world.pool.labels[rows].cpu(),
-            observe(level, self.candidates_before_mean, self.candidates_before_logits),
-            observe(level, self.candidates_after_mean, self.candidates_after_logits),
+            observe(level, self.candidates_before_mean, self.candidates_before_logits, temperature),
+            observe(level, self.candidates_after_mean, self.candidates_after_logits, temperature),
         )
 
 

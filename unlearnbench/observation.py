@@ -11,20 +11,22 @@ from unlearnbench.settings import Level
 TOP_K = 3
 
 
-def observe(level: Level, mean: Tensor, logits: Tensor) -> Tensor:
+def observe(level: Level, mean: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     """What is seen of outputs at the mean of p(Z|X).
 
     Args:
         mean: f32[..., J].
         logits: f32[..., Y].
+        temperature: a defence that flattens (above 1) or sharpens the probabilities shown.
 
     Returns:
-        f32[..., D]: means of Z (D = J); log-probabilities; probabilities; probabilities with all but the largest 3
-        set to 0; or the predicted label as one-hot (D = Y).
+        f32[..., D]: means of Z (D = J); log-probabilities (also beside `parameters`); probabilities; probabilities
+        with all but the largest 3 set to 0; or the predicted label as one-hot (D = Y).
     """
     if level == "representation":
         return mean
-    if level == "log_probabilities":
+    logits = logits / temperature
+    if level in ("log_probabilities", "parameters"):
         return F.log_softmax(logits, -1)
     if level == "label":
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.settings import Level, PluginParams, Scenario
+from unlearnbench.settings import Level, PluginParams, Scenario, Tier
 
 if TYPE_CHECKING:
     from unlearnbench.context import Context
@@ -233,13 +233,26 @@ class Access:
     """What an attack needs; the view refuses everything else.
 
     Attributes:
-        level: the observation level of model outputs.
+        level: the observation level of model outputs. `parameters`: all weights before and after; outputs come as
+            log-probabilities with them.
+        temperature: a defence: probabilities are softmax(logits / temperature), at every level that shows any.
         shadows: how many erasures of the adversary's own images, computed with the method under attack.
+        tier: `same`: shadows start from the target's original and erase members that the adversary knows; `disjoint`:
+            from originals trained on the adversary's own images, so that nothing of the target's is known.
+        shadow_models: originals of the tier `disjoint`; shadows are spread evenly over them, and whole models (a
+            quarter, at least one) are held out for validation.
+        in_and_out: models trained with and without each candidate and made to forget it (per-example attacks).
+        retrained: independent originals that forget the first target, and as many models trained without it.
         members: images whose membership is known to the adversary (the paper's Table 2 attack).
     """
 
     level: Level = "log_probabilities"
+    temperature: float = 1.0
     shadows: int = 0
+    tier: Tier = "same"
+    shadow_models: int = 0
+    in_and_out: int = 0
+    retrained: int = 0
     members: bool = False
 
 
@@ -252,6 +265,8 @@ class Updates(NamedTuple):
     candidate_labels: Tensor  # i64[n, c]
     candidates_before: Tensor  # f32[n, c, D]
     candidates_after: Tensor  # f32[n, c, D]
+    # Level `parameters` only, by the parameter's name: what unlearning changed, f32[n, ...], after - before.
+    parameter_changes: Mapping[str, Tensor] = {}
 
 
 class ShadowUpdates(NamedTuple):
@@ -261,7 +276,29 @@ class ShadowUpdates(NamedTuple):
     images: Tensor  # u8[n, s, C, H, W], what was erased
     labels: Tensor  # i64[n, s]
     erased: Tensor  # bool[n, c]: which candidates were erased
-    validation: Tensor  # bool[n]: shadows whose images no other shadow used, for early stopping and choices
+    validation: Tensor  # bool[n]: shadows whose images (tier `disjoint`: and models) no other shadow used
+    model: Tensor  # i64[n]: which original a shadow started from; all 0 in the tier `same`
+
+
+class InAndOut(NamedTuple):
+    """M models' outputs on the targets' candidates; each was trained on a random half of them.
+
+    A model that had a candidate was made to forget it, a model that had not forgot another of its class.
+    """
+
+    before: Tensor  # f32[M, T, c, D], outputs of models before unlearning
+    after: Tensor  # f32[M, T, c, D], and after
+    was_in: Tensor  # bool[M, T, c], whether the model was trained with it
+
+
+class RetrainedModels(NamedTuple):
+    """N originals that forgot the first target, and N models that never saw it, all of other seeds: one question is
+    whether the two kinds can be told apart."""
+
+    unlearned: Tensor  # f32[N, n, D]
+    retrained: Tensor  # f32[N, n, D]
+    labels: Tensor  # i64[n]
+    part: Sequence[str]  # of each image: erased, remaining or unseen
 
 
 class Evidence(NamedTuple):

@@ -11,7 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Level = Literal["representation", "log_probabilities", "probabilities", "top_k", "label"]
+Level = Literal["parameters", "representation", "log_probabilities", "probabilities", "top_k", "label"]
+Tier = Literal["same", "disjoint"]
 
 
 class Strict(BaseModel):

@@ -94,7 +94,7 @@ class AttackView:
     def updates(self) -> Updates:
         """The T targets' updates."""
         targets = self._own("updates", lambda: self._targets)
-        return targets.updates(self.access.level, self._world)
+        return targets.updates(self.access, self._world)
 
     def shadow_updates(self) -> ShadowUpdates:
         """The declared number of erasures of the adversary's own images, by the method under attack."""
@@ -103,8 +103,9 @@ class AttackView:
         erasures, validation = self._own("shadow updates", lambda: self._shadows)
         rows = erasures.erased_rows.to(self._world.pool.labels.device)
         pixels, labels = self._world.pool.pixels[rows].cpu(), self._world.pool.labels[rows].cpu()
-        updates = erasures.updates(self.access.level, self._world)
-        return ShadowUpdates(updates, pixels, labels, erasures.candidate_erased, validation)
+        updates = erasures.updates(self.access, self._world)
+        model = torch.zeros(len(validation), dtype=torch.int64)
+        return ShadowUpdates(updates, pixels, labels, erasures.candidate_erased, validation, model)
 
     # --- membership of single models --------------------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class AttackView:
 
     def _query(self, stack: Stack, images: Images) -> Tensor:
         mean, logits = stack.take(0, 1).outputs(images.pixels.to(self._world.pool.pixels.device))
-        return observe(self.access.level, mean, logits)[0].float().cpu()
+        return observe(self.access.level, mean, logits, self.access.temperature)[0].float().cpu()
 
     def _own(self, what: str, get: Callable[[], T | None]) -> T:
         value = get()

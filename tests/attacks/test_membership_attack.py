@@ -28,7 +28,9 @@ class View:
         if permuted:
             answers = answers.flatten()[torch.randperm(answers.numel(), generator=self.random)].view(answers.shape)
         empty = torch.empty(SHADOWS, 1, 1, 4, 4)
-        self._shadow = ShadowUpdates(shadow, empty, torch.empty(SHADOWS, 1), answers, torch.zeros(SHADOWS) > 0)
+        self._shadow = ShadowUpdates(
+            shadow, empty, torch.empty(SHADOWS, 1), answers, torch.zeros(SHADOWS) > 0, torch.zeros(SHADOWS)
+        )
 
     def _updates(self, count, shift, noise):
         before = torch.randn(count, CANDIDATES, CLASSES, generator=self.random)

@@ -29,7 +29,14 @@ def view(planted):
         return Updates(before, after[part], nothing, nothing, nothing, nothing)
 
     validation = torch.arange(SHADOWS) >= SHADOWS * 4 // 5
-    shadow = ShadowUpdates(updates(slice(SHADOWS)), pixels[:SHADOWS, None], labels[:SHADOWS, None], nothing, validation)
+    shadow = ShadowUpdates(
+        updates(slice(SHADOWS)),
+        pixels[:SHADOWS, None],
+        labels[:SHADOWS, None],
+        nothing,
+        validation,
+        torch.zeros(SHADOWS),
+    )
     made = SimpleNamespace(shape=(1, 8, 8), classes=10, torch_seed=lambda *purpose: 3)
     made.shadow_updates, made.updates = (lambda: shadow), (lambda: updates(slice(SHADOWS, None)))
     made.images, made.labels = pixels[SHADOWS:].float() / 255, labels[SHADOWS:]
