@@ -11,6 +11,7 @@ import pytest
 from fake_plugins import Original, Small, fake_registry, info
 from tiny_runs import write_method, write_suite
 
+from unlearnbench import keys as keys_of
 from unlearnbench import plan
 from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
@@ -137,7 +138,7 @@ def test_keys_change_with_the_data_which_are_hashed_once(build: Any, tmp_path: P
 
 def test_keys_change_with_the_protocol(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = keys(build())
-    monkeypatch.setattr(plan, "PROTOCOL_VERSION", 99)
+    monkeypatch.setattr(keys_of, "PROTOCOL_VERSION", 99)
     assert not set(expected.values()) & set(keys(build()).values())
 
 

@@ -6,7 +6,7 @@ from small_worlds import image_data, leak, utility
 
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import ImageData, Images
-from unlearnbench.scenario import build_world, challenge, check_disjoint, matched, shadow_sets
+from unlearnbench.scenario import build_world, challenge, check_disjoint, matched
 from unlearnbench.settings import Backdoor, LeakSizes
 
 CPU = torch.device("cpu")
@@ -213,41 +213,6 @@ def test_matching_repeats_an_image_only_where_a_class_has_too_few():
     assert repeated.tolist() == [[4, 4, 4]]
     with pytest.raises(InputError, match="erase 1 images of class 1 and 0 never-seen"):
         matched(labels, torch.tensor([[3]]), torch.tensor([4, 5]), 1)
-
-
-def test_shadows_never_use_what_targets_erase_or_are_scored_with():
-    made = world(leak())
-    sets, validation = shadow_sets(made, 30, 2)
-    assert sets.erased.shape == sets.holdout.shape == (30, 2)
-    erased, unseen = set(sets.erased.flatten().tolist()), set(sets.holdout.flatten().tolist())
-    assert erased <= set(made.parts["known"].tolist())
-    assert unseen <= set(made.parts["pool"].tolist())
-    assert not erased & set(made.parts["candidates"].tolist())
-    assert torch.equal(sets.members, made.targets.members)
-    assert torch.equal(made.pool.labels[sets.holdout], made.pool.labels[sets.erased])
-    assert all(len(set(row)) == 2 for row in sets.erased.tolist())
-    assert validation.tolist() == [False] * 24 + [True] * 6
-
-
-@pytest.mark.parametrize("count", [10, 30, 200])
-def test_validation_shadows_share_no_image_with_training_shadows(count):
-    sets, validation = shadow_sets(world(leak()), count, 2)
-    training, held_out = (set(sets.erased[flags].flatten().tolist()) for flags in (~validation, validation))
-    assert training
-    assert held_out
-    assert not training & held_out
-
-
-def test_shadow_images_are_used_once_before_any_is_used_again():
-    sets, validation = shadow_sets(world(leak()), 50, 2)
-    assert len(sets.erased[~validation].unique()) == 80  # 40 shadows of 2: all 80 of the first four fifths
-    assert len(sets.erased[validation].unique()) == 20
-
-
-@pytest.mark.parametrize(("count", "size"), [(4, 2), (10, 21)])
-def test_too_few_shadows_or_known_images_are_refused(count, size):
-    with pytest.raises(InputError, match="need 5 shadows"):
-        shadow_sets(world(leak()), count, size)
 
 
 def test_parts_larger_than_the_dataset_are_refused():

@@ -10,11 +10,12 @@ from small_worlds import SEEDS, context, image_data, leak, utility
 from unlearnbench.methods.crfu import Crfu
 from unlearnbench.methods.original import Original
 
+from unlearnbench.draws import shadow_erasures
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
 from unlearnbench.plugin import Access
-from unlearnbench.scenario import build_world, challenge, shadow_sets
+from unlearnbench.scenario import build_world, challenge
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import StopRule, Training
 from unlearnbench.view import AttackView
@@ -33,9 +34,10 @@ class Experiment:
         nothing = ErasureSets(self.world.pool, members, torch.empty(1, 0, dtype=torch.int64))
         self.before = context(SCENARIO, SEEDS[:1], torch.float32).train(nothing)
         self.targets, self.after = self._erase(method, self.world.targets, "target")
-        self.shadow_sets, flags = shadow_sets(self.world, 10, 2)
+        drawn = shadow_erasures(self.world, "same", 10, 0, 2)
+        self.shadow_sets = drawn.sets[0]
         shadows, _ = self._erase(method, self.shadow_sets, "shadow")
-        self.shadows = shadows, flags
+        self.shadows = {**shadows.tensors, "validation": drawn.validation, "model": drawn.model}
         self.pairs = challenge(self.world, SCENARIO)
 
     def _erase(self, method, sets, purpose):
@@ -194,3 +196,48 @@ def test_parts_of_erasures_are_put_together_in_order(crfu):
            for half in halves]  # fmt: skip
     assert concatenate(own).probe_before_mean.shape == (4, 10, 5)
     assert np.array_equal(concatenate(own).probe_before_mean, targets.probe_after_mean)
+
+
+# --- models of the adversary's own ---
+
+
+def test_models_with_and_without_a_candidate_are_put_in_the_targets_order(crfu):
+    models, rows = 4, crfu.targets.candidate_rows
+    drawn = shadow_erasures(crfu.world, "in_and_out", 0, models, 2)
+    parts = []
+    for model, sets in enumerate(drawn.sets):  # answers name the model and the image
+        erased = observe_erasures(crfu.before, crfu.before.expand(sets.replicas), sets, crfu.world, f"{model}")
+        answer = (1_000 * model + erased.candidate_rows).float()[..., None].expand(-1, -1, 4)
+        parts.append(replace(erased, candidates_before_logits=answer, candidates_after_mean=answer))
+    stored = {**concatenate(parts, shared=False).tensors, "validation": drawn.validation, "model": drawn.model}
+    access = Access(level="representation", in_and_out=models)
+    view = AttackView(access, crfu.world, 4, 9, crfu.before, crfu.after, crfu.targets, stored, None)
+    found = view.in_and_out()
+    assert found.after.shape == (models, 4, 4, 4)
+    expected = rows.float()[None] + 1_000 * torch.arange(models)[:, None, None]
+    assert torch.equal(found.after[..., 0], expected)
+    for model, sets in enumerate(drawn.sets):
+        assert torch.equal(found.was_in[model], torch.isin(rows, sets.erased))
+    assert bool((found.was_in.sum(0) == models // 2).all())
+
+
+@pytest.mark.parametrize("asked", ["shadow_updates", "in_and_out", "retrained_models"])
+def test_models_that_were_not_declared_are_refused_by_name(crfu, asked):
+    with pytest.raises(AccessError, match=f"{asked} needs"):
+        getattr(crfu.view(), asked)()
+
+
+@pytest.mark.parametrize(
+    "access", [{"shadows": 10, "retrained": 4}, {"shadows": 10, "tier": "disjoint"}, {"shadow_models": 8},
+               {"shadows": 4, "tier": "disjoint", "shadow_models": 8}],
+)  # fmt: skip
+def test_access_that_contradicts_itself_is_refused(access):
+    with pytest.raises(ValueError, match="shadow"):
+        Access(**access)
+
+
+def test_a_temperature_flattens_what_is_seen(crfu):
+    sharp, flat = (crfu.view(level="probabilities", temperature=t).updates().candidates_after for t in (1.0, 5.0))
+    assert not torch.equal(sharp, flat)
+    assert bool((flat.max(-1).values < sharp.max(-1).values).all())
+    assert torch.equal(flat.argmax(-1), sharp.argmax(-1))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 from unlearnbench.contract import PluginError
 from unlearnbench.erasures import Erasures
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.scenario import World, challenge
+from unlearnbench.scenario import World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings import Scenario
 from unlearnbench.store import Artifact
@@ -48,13 +51,31 @@ def _view(
     after = before.with_tensors({n.removeprefix("model."): unlearned.tensors[n] for n in names}).to(workplace.device)
     scenario = workplace.scenario(task)
     targets = Erasures.of_tensors(unlearned.tensors) if scenario.kind == "leak" else None
-    shadows = None
-    if "shadows" in task.needs:
-        found = workplace.artifact(task.needs["shadows"])
-        shadows = Erasures.of_tensors(found.tensors), found.tensors["validation"]
+    shadows = workplace.artifact(task.needs["shadows"]).tensors if "shadows" in task.needs else None
+    if shadows is not None and access.shadows:
+        check_held_out(shadows, world)
     pairs = challenge(world, scenario) if access.members else None
     classes = workplace.data(task).classes
     return AttackView(access, world, classes, seed, before, after, targets, shadows, pairs), targets
+
+
+def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
+    """Refuse shadows that share an image (tier `disjoint`: or a model) between training, validation and test: a
+    programming error, never a user's.
+
+    Args:
+        shadows: erasures, with `validation` and `model`.
+    """
+    rows, validation, model = shadows["candidate_rows"], shadows["validation"], shadows["model"]
+    assert world.targets.holdout is not None
+    parts = {
+        "the targets": torch.cat([world.targets.erased, world.targets.holdout], 1),
+        "training shadows": rows[~validation],
+        "validation shadows": rows[validation],
+    }
+    check_disjoint({name: part.cpu().flatten().unique() for name, part in parts.items()})
+    if model.unique().numel() > 1 and bool(torch.isin(model[validation], model[~validation]).any()):
+        raise AssertionError("training and validation shadows share a model")
 
 
 def _truth(

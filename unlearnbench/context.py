@@ -33,6 +33,7 @@ class Context:
     Attributes:
         scenario: all settings; the stop rule is applied by the harness.
         seeds: one per replica.
+        origin: the seeds that the originals were trained with, one or one per replica; for references only.
         shape: C, H, W of the images.
         classes: Y.
         watch: called at the end of each epoch of unlearning, for trajectories.
@@ -47,6 +48,7 @@ class Context:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     watch: Watch | None = None
+    origin: Sequence[int] = ()
     steps: Tensor = field(init=False)
     samples: Tensor = field(init=False)
     recorded: dict[str, Tensor] = field(init=False, default_factory=dict)
@@ -103,7 +105,7 @@ class Context:
         """`method.unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
         after = []
         for k in range(sets.replicas):
-            model, single = before.module(0 if before.replicas == 1 else k), self._single(k)
+            model, single = before.module(0 if before.replicas == 1 else k), self.single(k)
             after.append(Stack.of([method.unlearn(model, sets.splits(k), single)]))
             for metric, value in single.recorded.items():
                 self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
@@ -122,6 +124,25 @@ class Context:
             return run.minimise(method, [phase], descent=descent)
 
         return self._chunks(self.fresh(), sets, work, training=True)
+
+    def again(self) -> Context:
+        """The context in which the originals were trained, for as many replicas; what it counts is counted here too.
+
+        Raises:
+            ValueError: they were not trained by the shared trainer.
+        """
+        if not self.origin:
+            raise ValueError("the original was not trained by the shared trainer: its random numbers are not known")
+        again = replace(self, seeds=list(self.origin) * (len(self.seeds) // len(self.origin)))
+        again.steps, again.samples = self.steps, self.samples
+        return again
+
+    def single(self, replica: int) -> Context:
+        """The context of one replica; what it counts is counted here too (the tensors are views)."""
+        origin = self.origin if len(self.origin) < 2 else [self.origin[replica]]
+        single = replace(self, seeds=[self.seeds[replica]], origin=origin)
+        single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
+        return single
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -152,9 +173,3 @@ class Context:
             self.samples[first:last] += outcome.samples
             after.append(outcome.stack)
         return concatenate(after)
-
-    def _single(self, replica: int) -> Context:
-        """The context of one replica; what it counts is counted here too (the tensors are views)."""
-        single = replace(self, seeds=[self.seeds[replica]])
-        single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
-        return single

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ _FIELDS = (
     "candidates_before_mean", "candidates_before_logits", "candidates_after_mean", "candidates_after_logits",
     "candidate_rows", "candidate_erased", "erased_rows",
 )  # fmt: skip
+_CHANGE = "change."
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Erasures:
     """n erasures of s images, c = 2 s candidates each: the erased ones and as many never-seen of the same classes.
 
     Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row where all
-    erasures start from one original. Rows are rows of the world's pool.
+    erasures start from one original. Rows are rows of the world's pool. `changes` are the parameters' differences,
+    f32[n, ...] by name, where they are kept.
     """
 
     probe_before_mean: Tensor
@@ -41,14 +43,16 @@ class Erasures:
     candidate_rows: Tensor  # i64[n, c]
     candidate_erased: Tensor  # bool[n, c]
     erased_rows: Tensor  # i64[n, s]
+    changes: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in _FIELDS}
+        return {name: getattr(self, name) for name in _FIELDS} | {_CHANGE + n: v for n, v in self.changes.items()}
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Erasures:
-        return cls(**{name: tensors[name] for name in _FIELDS})
+        changes = {n.removeprefix(_CHANGE): value for n, value in tensors.items() if n.startswith(_CHANGE)}
+        return cls(**{name: tensors[name] for name in _FIELDS}, changes=changes)
 
     def updates(self, access: Access, world: World) -> Updates:
         """As seen with an access."""
@@ -61,17 +65,21 @@ class Erasures:
             world.pool.labels[rows].cpu(),
             observe(level, self.candidates_before_mean, self.candidates_before_logits, temperature),
             observe(level, self.candidates_after_mean, self.candidates_after_logits, temperature),
+            self.changes if level == "parameters" else {},
         )
 
 
-def observe_erasures(before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str) -> Erasures:
+def observe_erasures(
+    before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str, keep: bool = False
+) -> Erasures:
     """Query models before and after on the probe images and on each erasure's own candidates.
 
     Args:
-        before: 1 original, or n.
+        before: 1 original, or n; queried as it is, so that an original that erasures share answers once.
         after: n models.
         sets: the erasures, with class-matched never-seen images as `holdout`.
         purpose: names the stream that shuffles candidates, so that their order says nothing.
+        keep: whether all parameters' changes are kept.
     """
     assert sets.holdout is not None
     count, size = sets.erased.shape
@@ -82,14 +90,25 @@ def observe_erasures(before: Stack, after: Stack, sets: ErasureSets, world: Worl
     images = world.pool.pixels[candidates]
     outputs = [*before.outputs(probe), *after.outputs(probe), *before.own_outputs(images), *after.own_outputs(images)]
     tensors = [*(output.float().cpu() for output in outputs), candidates.cpu(), (order < size).cpu(), sets.erased.cpu()]
-    return Erasures.of_tensors(dict(zip(_FIELDS, tensors, strict=True)))
+    changes = {_CHANGE + n: (after.params[n] - before.params[n]).cpu() for n in after.params} if keep else {}
+    return Erasures.of_tensors(dict(zip(_FIELDS, tensors, strict=True)) | changes)
 
 
-def concatenate(parts: list[Erasures]) -> Erasures:
-    """All erasures, in order; a shared original stays one row."""
-    shared = all(part.probe_before_mean.shape[0] == 1 for part in parts)
+def concatenate(parts: Sequence[Erasures], shared: bool = True) -> Erasures:
+    """All erasures, in order.
+
+    Args:
+        shared: whether all start from one original; then what it answers on the probes stays one row.
+    """
     joined = {}
     for name in _FIELDS:
         values = [getattr(part, name) for part in parts]
-        joined[name] = values[0] if shared and name.startswith("probe_before") else torch.cat(values)
-    return Erasures(**joined)
+        if name.startswith("probe_before") and shared and all(len(value) == 1 for value in values):
+            joined[name] = values[0]
+            continue
+        if name.startswith("probe_before"):
+            counts = [len(part.erased_rows) for part in parts]
+            values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
+        joined[name] = torch.cat(values)
+    changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
+    return Erasures(**joined, changes=changes)

@@ -123,8 +123,9 @@ def _access(attack: Any) -> Access:
     from unlearnbench.plugin import Access
 
     access = attack.access
-    if not isinstance(access, Access) or type(access.shadows) is not int or access.shadows < 0:
-        raise TypeError(f"must be an Access with a number of shadows, not {access!r}")
+    counts = ("shadows", "shadow_models", "in_and_out", "retrained")
+    if not isinstance(access, Access) or any(type(n := getattr(access, name)) is not int or n < 0 for name in counts):
+        raise TypeError(f"must be an Access with numbers of shadows and models, not {access!r}")
     return access
 
 

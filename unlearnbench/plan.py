@@ -8,26 +8,23 @@ the stage before. Never the engine, the number of workers or the order of anythi
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from unlearnbench import PROTOCOL_VERSION
+from unlearnbench import keys
 from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
+from unlearnbench.keys import Stage
 from unlearnbench.registry import released_plugins
-from unlearnbench.settings import Scenario, canonical
+from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting
 
-Stage = Literal["train", "unlearn", "shadows", "attack", "timing"]
-
-# Raise one whenever the stage's results change.
-STAGE_VERSIONS: Mapping[Stage, int] = {"train": 2, "unlearn": 3, "shadows": 2, "attack": 1, "timing": 1}
+if TYPE_CHECKING:
+    from unlearnbench.plugin import Access
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Task:
 
     Attributes:
         needs: keys of the stages before, by stage.
-        work: dataset, scenario, method, attack, suite_seed, seed, shadows, repeats, hardware.
+        work: dataset, scenario, method, attack, suite_seed, seed, repeats, hardware; of the adversary's models draw,
+            models, trained and shadows; and keep, where weights are kept.
         together: keys of the tasks that are computed with it, one a seed and in their order, its own among them; empty
             if it is computed alone.
     """
@@ -63,6 +61,7 @@ class Cell:
     data_sha256: str
     stages: Mapping[str, str]
     shadows: int | None = None
+    tier: str | None = None
     observation: str | None = None
     skip: str | None = None
     error: str | None = None
@@ -148,7 +147,7 @@ class _Planner:
             # A key of its own, so that nothing is taken for this cell's result once the plugin is mended.
             identity = [setting.suite, setting.experiment, setting.dataset.id, setting.scenario_id, setting.method.id]
             attack = setting.attack.id if setting.attack else None
-            key = _hash({"cell": [*identity, attack, setting.seed], "error": str(fault)})
+            key = keys.digest({"cell": [*identity, attack, setting.seed], "error": str(fault)})
             return Cell(key, setting, "", {}, error=str(fault), trace=fault.trace)
 
     def _cell(self, setting: Setting) -> Cell:
@@ -156,21 +155,18 @@ class _Planner:
         access = ask.access(setting.attack) if setting.attack else None
         skip = ask.skip((setting.method, setting.attack), setting.scenario)
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
+        keep = access is not None and access.level == "parameters"
         stages = {"train": self._grouped("train", setting, skip)}
         if setting.timing is None:
-            stages["unlearn"] = self._grouped("unlearn", setting, skip)
+            stages["unlearn"] = self._grouped("unlearn", setting, skip, keep)
         base, work = self._base(setting, setting.seed), self._work(setting, setting.seed)
         named = self._named(setting)
         if setting.attack is not None:
-            needs = dict(stages)
             assert access is not None
-            if access.shadows and not skip:
-                count = {"shadows": access.shadows}
-                shadow = {"train": stages["train"]}
-                inputs = {**base, "scenario": self._fields("shadows", setting), "method": method, **count, **shadow}
-                stages["shadows"] = self._task("shadows", inputs, shadow, {**work, **named, **count}, skip)
-                needs["shadows"] = stages["shadows"]
-            attacking = {"attack": _named(setting.attack)}
+            if not skip:
+                stages |= self._shadows(access, stages["train"], setting, {**base, "method": method}, {**work, **named})
+            needs = dict(stages)
+            attacking = {"attack": keys.named(setting.attack)}
             inputs = {**base, "scenario": self._fields("attack", setting), "attack": attack, **needs}
             stages["attack"] = self._task("attack", inputs, needs, {**work, **named, **attacking}, skip)
         if setting.timing is not None:
@@ -179,24 +175,63 @@ class _Planner:
             stages["timing"] = self._task("timing", inputs, dict(stages), {**work, **named, **times}, skip)
         # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
         skipped = {"skip": skip} if skip else {}
-        key = _hash({"cell": stages, "suite": setting.suite, "experiment": setting.experiment, **skipped})
+        key = keys.digest({"cell": stages, "suite": setting.suite, "experiment": setting.experiment, **skipped})
         observation = access.level if access else None
         data = ask.fingerprint(setting.dataset)
-        return Cell(key, setting, data, stages, (access.shadows or None) if access else None, observation, skip)
+        shadows, tier = ((access.shadows or access.models) or None, access.draw) if access else (None, None)
+        return Cell(key, setting, data, stages, shadows, tier, observation, skip)
+
+    def _shadows(
+        self, access: Access, original: str, setting: Setting, inputs: dict[str, Any], work: dict[str, Any]
+    ) -> dict[str, str]:
+        """The keys of the stages that the adversary's own erasures need, by name; none if she makes none."""
+        draw = access.draw
+        if draw is None:
+            return {}
+        stages: dict[str, str] = {}
+        drawn: dict[str, Any] = {"draw": draw, "models": access.models}
+        needs = {"train": original}
+        if draw != "same":
+            trainings = ["originals"] + (["without"] if draw == "retrained" else [])
+            names = [f"shadow_models {trained}" for trained in trainings]
+            stages = {
+                name: self._shadow_models({**drawn, "trained": trained}, setting, inputs, work)
+                for name, trained in zip(names, trainings, strict=True)
+            }
+            needs = dict(stages)
+        drawn |= {"shadows": access.shadows} | ({"keep": "parameters"} if access.level == "parameters" else {})
+        inputs = {**inputs, "scenario": self._fields("shadows", setting), **drawn, **needs}
+        return {**stages, "shadows": self._task("shadows", inputs, needs, {**work, **drawn}, None)}
+
+    def _shadow_models(
+        self, drawn: dict[str, Any], setting: Setting, inputs: dict[str, Any], work: dict[str, Any]
+    ) -> str:
+        own_original, scenario = self.inquiry.own_original(setting.method), setting.scenario
+        # Candidates depend on the targets, and so does what the first of them erases.
+        names = () if drawn["draw"] == "disjoint" else ("targets", "erased_count", "erased_ratio")
+        of_targets = {name: getattr(scenario, name) for name in names}
+        inputs = {**inputs, **drawn, **of_targets, "replicas": scenario.replicas}
+        inputs["scenario"] = self._fields("attack" if own_original else "train", setting)
+        if not own_original:  # any method's
+            del inputs["method"]
+            work = {name: value for name, value in work.items() if name != "method"}
+        return self._task("shadow_models", inputs, {}, {**work, **drawn}, None)
 
     # --- stages that the seeds of a group go through together -------------------------------------------------------
 
-    def _grouped(self, stage: Literal["train", "unlearn"], setting: Setting, skip: str | None) -> str:
-        """The key of a setting's stage; its group's tasks are planned once."""
+    def _grouped(
+        self, stage: Literal["train", "unlearn"], setting: Setting, skip: str | None, keep: bool = False
+    ) -> str:
+        """The key of a setting's stage; its group's tasks are planned once. `keep`: with all models' weights."""
         size = setting.scenario.seeds_together if self._in_company(stage, setting) else 1
         first = setting.seed - setting.seed % size
-        question = f"{stage} {first} {bool(skip)}"
-        keys: dict[int, str] = self.inquiry.once(
+        question = f"{stage} {first} {bool(skip)} {keep}"
+        group: dict[int, str] = self.inquiry.once(
             question,
-            lambda: self._plan_group(stage, setting, range(first, first + size), skip),
+            lambda: self._plan_group(stage, setting, range(first, first + size), skip, keep),
             setting.dataset, setting.scenario, setting.method,
         )  # fmt: skip
-        return keys[setting.seed]
+        return group[setting.seed]
 
     def _in_company(self, stage: Stage, setting: Setting) -> bool:
         if stage == "train":
@@ -205,14 +240,16 @@ class _Planner:
         return setting.scenario.kind == "utility" and self.inquiry.many_at_once(setting.method)
 
     def _plan_group(
-        self, stage: Literal["train", "unlearn"], setting: Setting, seeds: range, skip: str | None
+        self, stage: Literal["train", "unlearn"], setting: Setting, seeds: range, skip: str | None, keep: bool
     ) -> dict[int, str]:
         method = self._described(setting.method)
         own_original = self.inquiry.own_original(setting.method)
-        keys: dict[int, str] = {}
+        group: dict[int, str] = {}
         planned = []
         for seed in seeds:
             base, work = self._base(setting, seed), self._work(setting, seed)
+            if keep:
+                base, work = {**base, "keep": "parameters"}, {**work, "keep": "parameters"}
             if len(seeds) > 1:
                 base |= {"together": list(seeds), "replicas": min(len(seeds), setting.scenario.replicas)}
             if stage == "unlearn":
@@ -224,13 +261,13 @@ class _Planner:
                 work |= self._named(setting)
             else:
                 needs, inputs = {}, {**base, "scenario": self._fields("train", setting)}
-            keys[seed] = _hash(_keyed(stage, inputs))
-            planned.append(Task(stage, keys[seed], needs, work))
-        together = tuple(keys.values()) if len(seeds) > 1 else ()
+            group[seed] = keys.digest(keys.keyed(stage, inputs))
+            planned.append(Task(stage, group[seed], needs, work))
+        together = tuple(group.values()) if len(seeds) > 1 else ()
         for task in planned:
             if not skip:
                 self.tasks.setdefault(task.key, replace(task, together=together))
-        return keys
+        return group
 
     # --- what keys are made of --------------------------------------------------------------------------------------
 
@@ -244,62 +281,25 @@ class _Planner:
     def _fields(self, stage: Stage, setting: Setting) -> str:
         """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
         scenario = setting.scenario
-        return cast("str", self.inquiry.once(f"fields {stage}", lambda: _hash(_fields(stage, scenario)), scenario))
+        return cast(
+            "str", self.inquiry.once(f"fields {stage}", lambda: keys.digest(keys.fields(stage, scenario)), scenario)
+        )
 
     def _work(self, setting: Setting, seed: int) -> dict[str, Any]:
         scenario = self.inquiry.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
-        dataset = self.inquiry.once("dataset", lambda: _dataset(setting.dataset), setting.dataset)
+        dataset = self.inquiry.once("dataset", lambda: keys.dataset_work(setting.dataset), setting.dataset)
         return {"dataset": dataset, "scenario": scenario, "suite_seed": setting.suite_seed, "seed": seed}
 
     def _named(self, setting: Setting) -> dict[str, Any]:
-        return {"method": self.inquiry.once("named", lambda: _named(setting.method), setting.method)}
+        return {"method": self.inquiry.once("named", lambda: keys.named(setting.method), setting.method)}
 
     def _task(self, stage: Stage, inputs: Mapping[str, Any], needs: Mapping[str, str], work: Mapping[str, Any],
               skip: str | None) -> str:  # fmt: skip
-        key = _hash(_keyed(stage, inputs))
+        key = keys.digest(keys.keyed(stage, inputs))
         if not skip and key not in self.tasks:
             self.tasks[key] = Task(stage, key, dict(needs), dict(work))
         return key
 
     def _described(self, choice: Choice) -> dict[str, Any]:
-        described: dict[str, Any] = self.inquiry.once("described", lambda: describe_plugin(choice), choice)
+        described: dict[str, Any] = self.inquiry.once("described", lambda: keys.describe_plugin(choice), choice)
         return described
-
-
-def describe_plugin(choice: Choice) -> dict[str, Any]:
-    """What of a plugin goes into keys."""
-    info = choice.info
-    # A file that was added to the package or changed since its release is known by its content alone.
-    released = info.builtin and info.sha256 in released_plugins()
-    version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
-    return {"name": info.name, **version, "params": canonical(choice.params)}
-
-
-def _dataset(choice: Choice) -> dict[str, Any]:
-    return {**_named(choice), "id": choice.id}
-
-
-def _named(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.info.name, "params": canonical(choice.params)}
-
-
-def _keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs}
-
-
-def _fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
-    """What of a scenario a stage depends on."""
-    fields = canonical(scenario)
-    if stage == "train":
-        names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
-        # Without a backdoor the erased set makes no difference to training.
-        names += ["erased_ratio", "erased_count"] if scenario.backdoor is not None else []
-        return {name: fields[name] for name in names}
-    # Shadows do not depend on how many targets there are, and nothing but attacks on these images.
-    unseen = {"attack": (), "shadows": ("targets",)}.get(stage, ("attack_images",))
-    return {name: value for name, value in fields.items() if name not in unseen}
-
-
-def _hash(inputs: Any) -> str:
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

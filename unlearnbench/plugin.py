@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.settings import Level, PluginParams, Scenario, Tier
+from unlearnbench.settings import Draw, Level, PluginParams, Scenario, Tier
 
 if TYPE_CHECKING:
     from unlearnbench.context import Context
@@ -48,6 +48,9 @@ class Images:
         return len(self.labels)
 
 
+SMALLEST = 1e-30  # of a minibatch's weights: the mean of nothing is 0
+
+
 class Batch(NamedTuple):
     """A minibatch as a loss sees it: images f32[B, C, H, W] in [0, 1], labels i64[B], weight f32[B], rows i64[B]."""
 
@@ -58,7 +61,7 @@ class Batch(NamedTuple):
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean of values f32[B] over the batch; rows that only pad it have weight 0."""
-        return (values * self.weight).sum() / self.weight.sum()
+        return (values * self.weight).sum() / self.weight.sum().clamp_min(SMALLEST)
 
 
 class Noise(Protocol):
@@ -255,6 +258,27 @@ class Access:
     retrained: int = 0
     members: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what can't be had together."""
+        if sum(count > 0 for count in (self.shadows, self.in_and_out, self.retrained)) > 1:
+            raise ValueError("an attack has one kind of shadows: shadows, in_and_out or retrained")
+        if (self.tier == "disjoint") != (self.shadow_models > 0) or self.shadow_models > self.shadows:
+            raise ValueError(
+                "the tier disjoint needs shadow_models, and at least as many shadows; other tiers have none"
+            )
+
+    @property
+    def draw(self) -> Draw | None:
+        """Which models and erasures of hers the adversary learns from; None: none."""
+        if self.shadows:
+            return self.tier
+        return "in_and_out" if self.in_and_out else "retrained" if self.retrained else None
+
+    @property
+    def models(self) -> int:
+        """Shadow originals of her own, or retrained models."""
+        return self.shadow_models or self.in_and_out or self.retrained
+
 
 class Updates(NamedTuple):
     """n erasures as the adversary sees them. Outputs have D numbers per image at the declared level."""
@@ -313,6 +337,9 @@ class Evidence(NamedTuple):
     threshold: float | None = None  # membership above it is a yes; chosen without looking at the targets' truth
     subject: Literal["erased", "challenge"] = "erased"
     metrics: Mapping[str, float] = {}  # further numbers, by names of the metric catalogue
+    # Membership, of the same shape, by the attack's own baseline that ignores the update. Both must be probabilities:
+    # the gain in confidence of the true answer is scored.
+    baseline: Tensor | None = None
 
 
 class Attack(Plugin, ABC):

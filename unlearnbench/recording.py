@@ -111,7 +111,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "attack": attack.info.name if attack else None,
         "attack_params": json.dumps(canonical(attack.params)) if attack else None,
         "attack_id": attack.id if attack else None,
-        "tier": "same" if cell.shadows else None,
+        "tier": cell.tier,
         "observation": cell.observation,
         "n_shadows": cell.shadows,
         "seed": setting.seed,

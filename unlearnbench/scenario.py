@@ -223,35 +223,6 @@ def matched(
     return torch.from_numpy(result).to(erased.device)
 
 
-def shadow_sets(world: World, count: int, size: int) -> tuple[ErasureSets, Tensor]:
-    """Erasures of the adversary's known members (tier `same`), and which of them are for validation, bool[count].
-
-    The last fifth validates; its images come from a part of the known members that no other shadow uses. Images are
-    used once before any is used again. `holdout` are class-matched images of the adversary's pool.
-    """
-    known = world.parts["known"]
-    validating = max(1, count // 5)
-    if count < 5 or len(known) < 5 * size:
-        raise InputError(
-            "attack.shadows", f"{count} shadows of {size} images need 5 shadows and {5 * size} known images"
-        )
-    cut = len(known) - max(size, len(known) // 5)
-    generator = stream(world.seed, "shadow images")
-    training = _draw_disjoint(known[:cut], count - validating, size, generator)
-    validation = _draw_disjoint(known[cut:], validating, size, generator)
-    erased = torch.cat([training, validation])
-    holdout = matched(world.pool.labels, erased, world.parts["pool"], world.seed, "shadow")
-    flags = torch.arange(count) >= count - validating
-    return ErasureSets(world.pool, world.parts["target"], erased, holdout), flags
-
-
-def _draw_disjoint(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
-    per_pass = len(rows) // size
-    passes = -(-count // per_pass)
-    order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
-    return rows[torch.from_numpy(order[: count * size]).to(rows.device)].view(count, size)
-
-
 # --- several seeds --------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""The stages: train -> unlearn -> shadows -> attack, and timing.
+"""The stages: train -> unlearn -> (shadow models ->) shadows -> attack, and timing.
 
 Each is a function of its job, whose results are stored under the keys of its tasks; nothing else passes from one to the
 next.
@@ -19,10 +19,11 @@ from unlearnbench.plan import Task
 from unlearnbench.scenario import join
 from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
+from unlearnbench.shadowing import shadow_models, shadows
 from unlearnbench.stack import Stack
 from unlearnbench.store import Artifact
 from unlearnbench.timing import time_unlearning
-from unlearnbench.unlearning import shadows, unlearn
+from unlearnbench.unlearning import unlearn
 from unlearnbench.workplace import Workplace, filled, places, seed_of
 
 
@@ -86,6 +87,7 @@ def _peak(device: torch.device) -> int | None:
 _STAGES: Mapping[str, Callable[[Job, Workplace], list[Artifact | Exception]]] = {
     "train": _train,
     "unlearn": unlearn,
+    "shadow_models": _alone(shadow_models),
     "shadows": _alone(shadows),
     "attack": _alone(attack_targets),
     "timing": _alone(time_unlearning),

@@ -1,4 +1,4 @@
-"""The stages that unlearn: the targets, and the adversary's shadow erasures."""
+"""The stage that unlearns: the targets' images, with every method."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 import torch
 
 from unlearnbench.context import Context
-from unlearnbench.contract import PluginError, check_finite, erase, erase_each
+from unlearnbench.contract import PluginError, check_finite, erase_each
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.plan import Task
 from unlearnbench.plugin import Method
-from unlearnbench.scenario import World, join, shadow_sets
+from unlearnbench.scenario import World, join
 from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
@@ -40,7 +39,9 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         before, sets = originals[0], worlds[0].targets
         seeds = [seed_of(task, "target", target) for target in range(sets.replicas)]
         own = [slice(0, sets.replicas)]
-    context = workplace.context(task, worlds[0], seeds)
+    trained = [seed_of(task, "train") for task in job]
+    origin = filled(job, trained) if task.together else trained
+    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin)
     trajectories: list[list[list[Any]]] = [[] for _ in job]
     if scenario.trajectory is not None:
         _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
@@ -56,7 +57,7 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
             continue
         tensors = {f"model.{name}": value[:1] for name, value in models.tensors.items()}
         if scenario.kind == "leak":
-            tensors |= _observed(original, models, world.targets, world, "target").tensors
+            tensors |= _observed(original, models, world.targets, world, "keep" in task.work).tensors
         values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
         results.append(Artifact(tensors, values))
     return results
@@ -107,31 +108,11 @@ def _follow(context: Context, before: Stack, followed: list[tuple[int, World, li
     context.watch = watch
 
 
-# --- shadows ---------------------------------------------------------------------------------------------------------
-
-
-def shadows(task: Task, workplace: Workplace) -> Artifact:
-    """Erasures of the adversary's own images with the method under attack, from the same original (tier `same`)."""
-    world, scenario, method = workplace.world(task), workplace.scenario(task), workplace.method(task)
-    before = workplace.original(task, world)
-    assert scenario.erased_count is not None
-    sets, validation = shadow_sets(world, task.work["shadows"], scenario.erased_count)
-    parts: list[Erasures] = []
-    # A chunk's models are dropped once they have answered: a thousand of them need not fit into memory.
-    for first in range(0, sets.replicas, scenario.replicas):
-        chunk = sets.take(first, first + scenario.replicas)
-        seeds = [seed_of(task, "shadow", first + index) for index in range(chunk.replicas)]
-        after = erase(method, before, chunk, workplace.context(task, world, seeds))
-        parts.append(observe_erasures(before, after, chunk, world, f"shadow {first}"))
-    return Artifact({**concatenate(parts).tensors, "validation": validation}, {})
-
-
-def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str, chunk: int = 64) -> Erasures:
-    """Outputs of many models, a few at a time."""
+def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep: bool, chunk: int = 64) -> Erasures:
+    """Outputs of the targets' models, a few at a time."""
     parts = []
     for first in range(0, sets.replicas, chunk):
         last = min(first + chunk, sets.replicas)
-        parts.append(
-            observe_erasures(before, after.slice(first, last), sets.take(first, last), world, f"{purpose} {first}")
-        )
+        models, some = after.slice(first, last), sets.take(first, last)
+        parts.append(observe_erasures(before, models, some, world, f"target {first}", keep))
     return concatenate(parts)

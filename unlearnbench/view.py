@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from unlearnbench.erasures import Erasures
 from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
-from unlearnbench.plugin import Access, Images, ShadowUpdates, Updates
+from unlearnbench.plugin import Access, Images, InAndOut, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.seeding import derive, stream
 from unlearnbench.stack import Stack
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from unlearnbench.scenario import Challenge, World
 
 T = TypeVar("T")
+
+PARTS = ("erased", "remaining", "unseen")
+"""Of the images that retrained models are compared on."""
 
 
 class AttackView:
@@ -31,7 +34,7 @@ class AttackView:
         seed: of the attack's random numbers, the same for every method under attack.
         before, after: the first target's models.
         targets: outputs of all targets; None in a utility experiment.
-        shadows: outputs of shadow erasures and which are for validation; None where not declared.
+        shadows: what the adversary's own models answered, as the stage stored it; None where not declared.
         challenge: members and never-seen images; None where not declared.
     """
 
@@ -44,7 +47,7 @@ class AttackView:
         before: Stack,
         after: Stack,
         targets: Erasures | None = None,
-        shadows: tuple[Erasures, Tensor] | None = None,
+        shadows: Mapping[str, Tensor] | None = None,
         challenge: Challenge | None = None,
     ) -> None:
         self.access = access
@@ -98,14 +101,44 @@ class AttackView:
 
     def shadow_updates(self) -> ShadowUpdates:
         """The declared number of erasures of the adversary's own images, by the method under attack."""
-        if self.access.shadows == 0:
-            raise AccessError("shadow_updates needs `shadows` in the attack's access, which declares none")
-        erasures, validation = self._own("shadow updates", lambda: self._shadows)
+        tensors = self._declared("shadow_updates", "shadows")
+        erasures = Erasures.of_tensors(tensors)
         rows = erasures.erased_rows.to(self._world.pool.labels.device)
         pixels, labels = self._world.pool.pixels[rows].cpu(), self._world.pool.labels[rows].cpu()
         updates = erasures.updates(self.access, self._world)
-        model = torch.zeros(len(validation), dtype=torch.int64)
-        return ShadowUpdates(updates, pixels, labels, erasures.candidate_erased, validation, model)
+        return ShadowUpdates(
+            updates, pixels, labels, erasures.candidate_erased, tensors["validation"], tensors["model"]
+        )
+
+    def in_and_out(self) -> InAndOut:
+        """Models that forgot, or never saw, each of the targets' candidates, by the method under attack."""
+        tensors = self._declared("in_and_out", "in_and_out")
+        tried = Erasures.of_tensors(tensors)
+        rows = self._own("candidates", lambda: self._targets).candidate_rows
+        updates = tried.updates(self.access, self._world)
+        # Each model's erasures have all candidates: put them in the order of the targets'.
+        models = self.access.in_and_out
+        places = tried.candidate_rows.view(models, -1).argsort(1)
+        order = places.gather(1, rows.flatten().argsort().argsort().expand(models, -1))
+
+        def placed(values: Tensor) -> Tensor:
+            flat = values.reshape(models, order.shape[1], -1)
+            chosen = flat.gather(1, order[:, :, None].expand(-1, -1, flat.shape[2]))
+            return chosen.view(models, *rows.shape, -1)
+
+        was_in = placed(tried.candidate_erased)[..., 0]
+        return InAndOut(placed(updates.candidates_before), placed(updates.candidates_after), was_in)
+
+    def retrained_models(self) -> RetrainedModels:
+        """Originals that forgot the first target with the method under attack, beside models that never saw it."""
+        tensors = self._declared("retrained_models", "retrained")
+        level, temperature = self.access.level, self.access.temperature
+        unlearned, retrained = (
+            observe(level, tensors[f"{kind}_mean"], tensors[f"{kind}_logits"], temperature)
+            for kind in ("unlearned", "retrained")
+        )
+        parts = [PARTS[number] for number in tensors["part"].tolist()]
+        return RetrainedModels(unlearned, retrained, tensors["labels"], parts)
 
     # --- membership of single models --------------------------------------------------------------------------------
 
@@ -123,6 +156,11 @@ class AttackView:
     @property
     def _leak(self) -> bool:
         return "pool" in self._world.parts
+
+    def _declared(self, asked: str, field: str) -> Mapping[str, Tensor]:
+        if getattr(self.access, field) == 0:
+            raise AccessError(f"{asked} needs `{field}` in the attack's access, which declares none")
+        return self._own(f"models for {asked}", lambda: self._shadows)
 
     def _members(self) -> Challenge:
         if not self.access.members:

@@ -80,14 +80,19 @@ class Workplace:
             raise MissingArtifactError(key, self.store.root)
         return artifact
 
-    def context(self, task: Task, world: World, seeds: list[int]) -> Context:
-        """What a method is handed, for so many replicas."""
+    def context(self, task: Task, world: World, seeds: list[int], origin: Sequence[int] = ()) -> Context:
+        """What a method is handed, for so many replicas; `origin`: the seeds their originals were trained with."""
         channels, height, width = world.pool.pixels.shape[1:]
-        return Context(self.scenario(task), seeds, (channels, height, width), self.data(task).classes, self.device)
+        shape, classes = (channels, height, width), self.data(task).classes
+        return Context(self.scenario(task), seeds, shape, classes, self.device, origin=origin)
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""
-        artifact, context = self.artifact(task.needs["train"]), self.context(task, world, [])
+        return self.shadow_models(task, world, "train")
+
+    def shadow_models(self, task: Task, world: World, need: str) -> Stack:
+        """The models of a stage before that trains, by the name that a task has for it."""
+        artifact, context = self.artifact(task.needs[need]), self.context(task, world, [])
         method = self.method(task)
         model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_worlds import SEEDS, context, difference, equal, erasures, replica, trained, unlearn, utility
+from small_worlds import SEEDS, context, difference, equal, erasures, flat, replica, trained, unlearn, utility
 from unlearnbench.methods.original import Original
 from unlearnbench.methods.retrain import Retrain
+from unlearnbench.methods.retrain_paired import RetrainPaired
+from unlearnbench.methods.seed_noise import SeedNoise
 
+from unlearnbench.plugin import Images
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Training
 
@@ -66,3 +69,54 @@ def test_training_learns():
     fresh = context(utility(), [1]).build(1)
     chance = float((fresh(sets.pool.scaled[:60]).argmax(1) == sets.pool.labels[:60]).float().mean())
     assert right > 0.85 > chance
+
+
+# --- the other references ---
+
+
+def as_trained(sets, seeds, method, origin):
+    """Erasures by a reference that trains, each from the original that was trained with its seed of `origin`."""
+    used = context(utility(), seeds)
+    used.origin = origin
+    nothing = ErasureSets(sets.pool, sets.members, sets.erased[:1, :0])
+    before = context(utility(), origin).train(nothing)
+    return before, method.unlearn_many(before, sets, used), used
+
+
+def test_paired_retraining_without_anything_to_mask_is_the_original():
+    sets = erasures(replicas=2)
+    nothing = ErasureSets(sets.pool, sets.members, sets.erased[:, :0])
+    before, after, _ = as_trained(nothing, SEEDS[:2], RetrainPaired(), [77])
+    assert difference(before.expand(2), after) < 1e-9
+
+
+def test_paired_retraining_is_nearer_to_the_original_than_retraining_and_does_not_see_the_erased():
+    sets = erasures(size=2)
+    before, paired, used = as_trained(sets, SEEDS, RetrainPaired(), [77])
+    _, retrained, _ = as_trained(sets, SEEDS, Retrain(), [77])
+    assert difference(before.expand(3), paired) < 0.5 * difference(before.expand(3), retrained)
+    assert bool((used.steps > 0).all())
+    blank = sets.pool.pixels.clone()
+    blank[sets.erased[0]] = 0
+    masked = replace(sets, pool=Images(blank, sets.pool.labels, sets.pool.ids)).take(0, 1)
+    _, other, _ = as_trained(masked, SEEDS[:1], RetrainPaired(), [77])
+    assert difference(replica(paired, 0), other) < 1e-9
+
+
+def test_a_minibatch_of_erased_images_alone_moves_nothing_astray():
+    sets = erasures(replicas=1, size=1, members=57)  # minibatches of 8: one image in the last
+    _, after, _ = as_trained(sets, SEEDS[:1], RetrainPaired(), [77])
+    assert bool(torch.isfinite(flat(after.params)).all())
+
+
+def test_paired_retraining_needs_to_know_how_the_original_was_trained():
+    sets = erasures()
+    with pytest.raises(ValueError, match="random numbers are not known"):
+        RetrainPaired().unlearn_many(trained(utility(), sets, SEEDS[:1]), sets, context(utility(), SEEDS))
+
+
+def test_seed_noise_trains_on_everything_with_a_fresh_seed():
+    sets = erasures()
+    _, after, _ = as_trained(sets, SEEDS, SeedNoise(), [77])
+    nothing = ErasureSets(sets.pool, sets.members, sets.erased[:, :0])
+    assert equal(after, context(utility(), SEEDS).train(nothing))

@@ -1,0 +1,216 @@
+"""What the adversary trains and erases: shadow originals, and her erasures (PROTOCOL section 11, rules 5, 6, 11).
+
+Four draws, each made anew from the world's seed wherever it is needed:
+
+- `same`: the target's own original; she erases members that she knows.
+- `disjoint`: originals trained on her own images; she erases from those.
+- `in_and_out`: originals trained on random halves of the targets' candidates, filled up with her own images; she
+  erases each candidate from the models that had it.
+- `retrained`: originals trained on the target's members with other seeds; each forgets the first target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import InputError
+from unlearnbench.scenario import World, matched
+from unlearnbench.seeding import stream
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Draw
+
+Trained = Literal["originals", "without"]
+
+HELD_OUT = 5  # a fifth of the adversary's images, and of the shadows of the tier `same`, validate
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """The adversary's erasures.
+
+    Attributes:
+        sets: of each original in turn; in the draw `retrained` one element, whose erasures are of one original each.
+        validation: bool[n], which erasures are for validation.
+        model: i64[n], the original that each starts from.
+    """
+
+    sets: Sequence[ErasureSets]
+    validation: Tensor
+    model: Tensor
+
+
+def training_sets(world: World, draw: Draw, models: int, trained: Trained = "originals") -> ErasureSets:
+    """What shadow originals are trained on: the members of each, less what `trained = "without"` leaves out.
+
+    Raises:
+        InputError: where the adversary has too few images.
+    """
+    pool = world.pool
+    if draw == "retrained":
+        first = world.targets.erased[:1]
+        erased = first if trained == "without" else first[:, :0]
+        return ErasureSets(pool, world.targets.members, erased.expand(models, -1))
+    members = _disjoint(world, models) if draw == "disjoint" else _halves(world, models)[0]
+    return ErasureSets(pool, members, members[:, :0])
+
+
+def shadow_erasures(world: World, draw: Draw, count: int, models: int, size: int) -> Shadows:
+    """The erasures of a draw.
+
+    Args:
+        count: erasures in the tiers `same` and `disjoint`, where models share them evenly; no matter in others.
+        models: shadow originals.
+        size: s, images of one erasure.
+
+    Raises:
+        InputError: where the adversary has too few images.
+    """
+    if draw == "same":
+        return _same_erasures(world, count, size)
+    if draw == "disjoint":
+        return _disjoint_erasures(world, count, models, size)
+    if draw == "in_and_out":
+        return _in_and_out_erasures(world, models, size)
+    one = ErasureSets(
+        world.pool, world.targets.members, world.targets.erased[:1].expand(models, -1), _holdout(world, models)
+    )
+    return Shadows([one], torch.zeros(models, dtype=torch.bool), torch.arange(models))
+
+
+def _holdout(world: World, models: int) -> Tensor | None:
+    holdout = world.targets.holdout
+    return None if holdout is None else holdout[:1].expand(models, -1)
+
+
+# --- same -----------------------------------------------------------------------------------------------------------
+
+
+def _same_erasures(world: World, count: int, size: int) -> Shadows:
+    """The last fifth validates; neither its erased nor its never-seen images are those of another shadow. Images are
+    used once before any is used again."""
+    known, unseen = world.parts["known"], world.parts["pool"]
+    validating = max(1, count // HELD_OUT)
+    if count < HELD_OUT or len(known) < HELD_OUT * size:
+        raise InputError(
+            "attack.shadows", f"{count} shadows of {size} images need 5 shadows and {HELD_OUT * size} known images"
+        )
+    cut, unseen_cut = len(known) - max(size, len(known) // HELD_OUT), len(unseen) - len(unseen) // HELD_OUT
+    generator = stream(world.seed, "shadow images")
+    training = _draw(known[:cut], count - validating, size, generator)
+    validation = _draw(known[cut:], validating, size, generator)
+    holdout = [
+        matched(world.pool.labels, training, unseen[:unseen_cut], world.seed, "shadow"),
+        matched(world.pool.labels, validation, unseen[unseen_cut:], world.seed, "shadow validation"),
+    ]
+    sets = ErasureSets(world.pool, world.parts["target"], torch.cat([training, validation]), torch.cat(holdout))
+    return Shadows([sets], torch.arange(count) >= count - validating, torch.zeros(count, dtype=torch.int64))
+
+
+def _draw(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
+    """Rows i64[count, size], none twice before all have come."""
+    per_pass = len(rows) // size
+    passes = -(-count // per_pass)
+    order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
+    return rows[torch.from_numpy(order[: count * size]).to(rows.device)].view(count, size)
+
+
+# --- disjoint -------------------------------------------------------------------------------------------------------
+
+
+def _disjoint(world: World, models: int) -> Tensor:
+    """Members i64[M, m]: of each model as many random images of the adversary's as the target model has."""
+    pool, wanted = world.parts["pool"], len(world.parts["target"])
+    if len(pool) <= wanted:
+        raise InputError(
+            "scenario.leak.pool",
+            f"shadow models train on {wanted} of the adversary's images, as the target does, and compare with others;"
+            f" she has {len(pool)}: enlarge pool or lower target",
+        )
+    generator = stream(world.seed, "shadow members")
+    orders = np.stack([generator.permutation(len(pool))[:wanted] for _ in range(models)])
+    return pool[torch.from_numpy(orders).to(pool.device)]
+
+
+def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shadows:
+    """Whole models validate, the last quarter; what is erased from them, and their never-seen images, come from a
+    fifth of the adversary's images from which no other shadow takes any."""
+    pool, labels = world.parts["pool"], world.pool.labels
+    validating = max(1, models // 4)
+    if count < models or models < 2:
+        raise InputError("attack.shadows", f"{count} shadows of {models} models: give 2 models, and each a shadow")
+    cut = len(pool) - len(pool) // HELD_OUT
+    counts = [count // models + (model < count % models) for model in range(models)]
+    sets = []
+    for model, members in enumerate(_disjoint(world, models)):
+        own = pool[cut:] if model >= models - validating else pool[:cut]
+        is_member = torch.isin(own, members)
+        usable, unseen = own[is_member], own[~is_member]
+        if len(usable) < size:
+            raise InputError("scenario.leak.pool", f"too small to erase {size} images from a shadow model; enlarge it")
+        erased = _draw(usable, counts[model], size, stream(world.seed, "shadow images", model))
+        holdout = matched(labels, erased, unseen, world.seed, "shadow", model)
+        sets.append(ErasureSets(world.pool, members, erased, holdout))
+    model_of = torch.repeat_interleave(torch.arange(models), torch.tensor(counts))
+    return Shadows(sets, model_of >= models - validating, model_of)
+
+
+# --- in and out -----------------------------------------------------------------------------------------------------
+
+
+def _halves(world: World, models: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Members i64[M, m], and of each model the candidates that are among them and those that are not, by class.
+
+    Two models after each other have complementary halves, so that every candidate is in as many models as not.
+    """
+    assert world.targets.holdout is not None
+    labels, pool = world.pool.labels, world.parts["pool"]
+    candidates = torch.cat([world.targets.erased, world.targets.holdout], 1).flatten()
+    if models < 2 or models % 2:
+        raise InputError("attack", f"{models} models with and without each candidate: give an even number")
+    filling = len(world.parts["target"]) - len(candidates) // 2
+    if not 0 <= filling <= len(pool):
+        raise InputError(
+            "scenario.leak",
+            f"models with half of {len(candidates)} candidates need {filling} of the adversary's images to be as large"
+            f" as the target's; she has {len(pool)}: lower targets or enlarge pool",
+        )
+    members, inside, outside = [], list[Tensor](), list[Tensor]()
+    for model in range(models):
+        generator = stream(world.seed, "halves", model)
+        if model % 2:
+            inside.append(outside[-1])
+            outside.append(inside[-2])
+        else:
+            halves = [
+                _half(candidates[labels[candidates] == label], generator) for label in labels[candidates].unique()
+            ]
+            inside.append(torch.cat([half[0] for half in halves]))
+            outside.append(torch.cat([half[1] for half in halves]))
+        fill = pool[torch.from_numpy(generator.permutation(len(pool))[:filling]).to(pool.device)]
+        rows = torch.cat([inside[-1], fill])
+        members.append(rows[torch.from_numpy(generator.permutation(len(rows))).to(rows.device)])
+    return torch.stack(members), inside, outside
+
+
+def _half(rows: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Two random halves; a class has as many erased as never-seen candidates, so the number is even."""
+    order = torch.from_numpy(generator.permutation(len(rows))).to(rows.device)
+    return rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]
+
+
+def _in_and_out_erasures(world: World, models: int, size: int) -> Shadows:
+    """From each model all candidates that it had, s at a time, each beside one of its class that it had not."""
+    sets = []
+    members, inside, outside = _halves(world, models)
+    for model in range(models):
+        order = torch.from_numpy(stream(world.seed, "in and out", model).permutation(len(inside[model])))
+        rows = order.to(members.device).view(-1, size)
+        sets.append(ErasureSets(world.pool, members[model], inside[model][rows], outside[model][rows]))
+    each = len(inside[0]) // size
+    return Shadows(sets, torch.zeros(models * each, dtype=torch.bool), torch.arange(models).repeat_interleave(each))
