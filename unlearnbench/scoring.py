@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unlearnbench.metrics import membership, reconstruction
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.metrics.intervals import bootstrap
+from unlearnbench.metrics.intervals import Statistic, bootstrap
 from unlearnbench.plugin import Evidence
 from unlearnbench.seeding import stream
 
@@ -60,7 +60,8 @@ class EvidenceError(Exception):
 
 def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
     """All metrics that the evidence allows."""
-    if all(part is None for part in (evidence.images, evidence.label_scores, evidence.membership)):
+    claims = (evidence.images, evidence.label_scores, evidence.membership)
+    if all(part is None for part in claims) and not evidence.metrics:
         raise EvidenceError("the attack returned no evidence")
     scores: dict[str, Score] = {}
     if evidence.images is not None:
@@ -68,9 +69,7 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
     if evidence.label_scores is not None:
         scores |= _labels(evidence.label_scores, truth)
     if evidence.membership is not None:
-        scores |= _membership(
-            _checked("membership", evidence.membership, truth.membership.shape), evidence.threshold, truth
-        )
+        scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), evidence, truth)
     for name, value in evidence.metrics.items():
         if name not in METRICS or not math.isfinite(value):
             raise EvidenceError(f"evidence.metrics: '{name}' = {value} is not a finite value of a known metric")
@@ -146,33 +145,48 @@ def _labels(label_scores: Tensor, truth: Truth) -> dict[str, Score]:
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
-def _membership(scores: Tensor, threshold: float | None, truth: Truth) -> dict[str, Score]:
+def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, Score]:
     """Over all candidates of all targets; candidates of one target are resampled together."""
-    pairs = torch.stack([scores.flatten(), truth.membership.flatten().float()], 1).double().numpy()
+    members = truth.membership.flatten().float()
     clusters = np.repeat(np.arange(scores.shape[0]), scores.shape[1]) if scores.shape[1] > 1 else None
+    threshold = evidence.threshold
 
-    def measure(name: str, function: Callable[[np.ndarray, np.ndarray], float | None]) -> Score:
+    def measure(name: str, own: Tensor, function: Callable[[np.ndarray, np.ndarray], float | None]) -> Score:
+        pairs = torch.stack([own.flatten(), members], 1).double().numpy()
         value = function(pairs[:, 0], pairs[:, 1] > 0)
         if value is None:
             return Score(None, None, None, len(pairs))
 
         def resampled(x: np.ndarray) -> float:
-            members = x[:, 1] > 0
-            if members.all() or not members.any():
+            drawn = x[:, 1] > 0
+            if drawn.all() or not drawn.any():
                 return float("nan")
-            result = function(x[:, 0], members)
+            result = function(x[:, 0], drawn)
             return float("nan") if result is None else result
 
         return _bootstrap(pairs, resampled, truth, name, clusters)
 
-    return {
-        "auc": measure("auc", membership.auc),
+    measured = {
+        "auc": measure("auc", scores, membership.auc),
         "balanced_accuracy": measure(
-            "balanced_accuracy",
+            "balanced_accuracy", scores,
             lambda s, m: None if threshold is None else membership.balanced_accuracy(s, m, threshold),
         ),
-        "tpr_at_1pct_fpr": measure("tpr_at_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.01)),
-        "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),
+        "tpr_at_1pct_fpr": measure("tpr_at_1pct_fpr", scores, lambda s, m: membership.tpr_at_fpr(s, m, 0.01)),
+        "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", scores, lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),
+    }  # fmt: skip
+    if evidence.baseline is None:
+        return measured
+    baseline = _checked("baseline", evidence.baseline, truth.membership.shape)
+    for name, values in (("membership", scores), ("baseline", baseline)):
+        if float(values.min()) < 0 or float(values.max()) > 1:
+            raise EvidenceError(f"evidence.{name} beside a baseline must hold probabilities, from 0 to 1")
+    gains = membership.confidence_gains(scores.flatten().numpy(), baseline.flatten().numpy(), members.numpy() > 0)
+    higher = (np.sign(gains) + 1) / 2
+    return measured | {
+        "auc_classical": measure("auc_classical", baseline, membership.auc),
+        "deg_count": _bootstrap(higher, "mean", truth, "deg_count", clusters),
+        "deg_rate": _bootstrap(gains, "mean", truth, "deg_rate", clusters),
     }
 
 
@@ -187,7 +201,7 @@ def _mean(values: Tensor, truth: Truth, name: str) -> Score:
 
 
 def _bootstrap(
-    values: np.ndarray, statistic: Callable[[np.ndarray], float], truth: Truth, name: str,
+    values: np.ndarray, statistic: Statistic, truth: Truth, name: str,
     clusters: np.ndarray | None = None,
 ) -> Score:  # fmt: skip
     # A callable is evaluated once per resample, so fewer of them than for means.

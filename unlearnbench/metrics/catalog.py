@@ -99,6 +99,16 @@ _ALL = (
     _privacy(
         "auc_on_attack_training_data", "share", "lower", "AUC on the data the attack was fitted to (Table 2)", 0.5
     ),
+    # Against the attack on the original model alone (Chen et al., 2021, section 3.3).
+    _info("auc_classical", "share", "auc of the same attack without the model after unlearning"),
+    _privacy("deg_count", "share", "lower", "candidates it is surer of than the classical attack; equal: half", 0.5),
+    _privacy("deg_rate", "probability", "lower", "mean gain in confidence over the classical attack", 0.0),
+    # Distance to a distribution of retrained models.
+    _privacy("klom_erased", "nat", "lower", "KL of margins to retrained models, erased images, 95th percentile"),
+    _privacy("klom_remaining", "nat", "lower", "the same on remaining training images"),
+    _privacy("klom_unseen", "nat", "lower", "the same on never-seen images"),
+    _info("klom_null", "nat", "KL of margins between two halves of the retrained models, erased images"),
+    _privacy("epsilon_erased", "nat", "lower", "epsilon of the best threshold on margins, median of erased images"),
     # Trivial attackers: they look at no model output.
     _info("mse_mean_image", "per pixel", "mse of answering with the adversary's mean image"),
     _info("mse_class_mean", "per pixel", "mse of answering with the mean image of the true class"),

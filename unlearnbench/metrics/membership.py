@@ -71,6 +71,20 @@ def balanced_accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) ->
     return float(((positives > threshold).mean() + (negatives <= threshold).mean()) / 2)
 
 
+def confidence_gains(scores: ArrayLike, baseline: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """How much surer of the true answer one attack is than another, f64[n] from -1 to 1 (Chen et al., section 3.3).
+
+    Their mean is DegRate. DegCount is the share above 0; equals count as half here, so that an attack compared with
+    itself gets 0.5, not 0.
+
+    Args:
+        scores, baseline: f64[n] in [0, 1], chances of being a member.
+        labels: bool[n], True for members.
+    """
+    gains = np.asarray(scores, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    return np.where(np.asarray(labels, dtype=bool), gains, -gains)
+
+
 def _split(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores of members and of non-members."""
     s, members = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
