@@ -1,15 +1,13 @@
 """Retraining as it never happens: with the original's own random numbers, so that nothing differs but the erased."""
 
-from typing import Any
 
-from torch import Tensor
 
 from unlearnbench.context import Context
-from unlearnbench.plugin import Batch, Method, Models, Noise
+from unlearnbench.plugin import Method
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
-from unlearnbench.training import InformationBottleneckLoss, training_phase
+from unlearnbench.training import MaskedTrainingLoss
 
 
 class RetrainPaired(Method):
@@ -33,17 +31,5 @@ class RetrainPaired(Method):
         members = everything.all_remaining()
         weight = (~(members[:, :, None] == sets.erased[:, None, :]).any(2)).to(before.dtype)
         again = context.again()
-        loss = _Masked(again.scenario.beta, again.scenario.training)
+        loss = MaskedTrainingLoss(again.scenario.beta, again.scenario.training)
         return again.minimise(loss, again.fresh(), everything, state=weight, training=True)
-
-
-class _Masked(InformationBottleneckLoss):
-    """The trainer's loss with a weight for each member, which is the method's state f32[m]."""
-
-    def phases(self, context: Context) -> Any:
-        return [training_phase(context.scenario.training)]
-
-    def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
-        assert remaining is not None
-        masked = remaining._replace(weight=remaining.weight * state[remaining.rows])
-        return super().loss(models, erased, masked, state, noise)

@@ -38,6 +38,7 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     if evidence.images is not None:
         tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()
         tensors["true"] = truth.images[:PICTURES]
+        tensors["mean"] = truth.auxiliary.mean(0)
     return Artifact(tensors, {"scores": as_json(scores)})
 
 

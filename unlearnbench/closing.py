@@ -1,8 +1,9 @@
-"""The end of a run: records that must not be averaged are set apart, the rest becomes the leaderboard."""
+"""The end of a run: records that must not be averaged are set apart, the rest becomes the leaderboard; and pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearnbench.errors import InputError
 from unlearnbench.plan import Plan
@@ -11,11 +12,22 @@ from unlearnbench.receipt import leaderboard_is_current
 from unlearnbench.record_folder import move, set_apart
 from unlearnbench.records import RecordError
 
+if TYPE_CHECKING:
+    from unlearnbench.store import Store
+
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
 
 
-def close(results: Path, plan: Plan) -> bool:
-    """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built."""
+def close(results: Path, plan: Plan, drawn_from: Store | None = None) -> bool:
+    """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
+
+    Args:
+        drawn_from: where the artifacts of rebuilt images are, if galleries are to be drawn of them.
+    """
+    if drawn_from is not None:
+        from unlearnbench.report.pictures import draw_galleries
+
+        draw_galleries(plan.cells, drawn_from, results)
     folder = results / "records"
     if not folder.is_dir():
         return True

@@ -97,7 +97,7 @@ class _Run:
         except OSError as error:  # a full disk, a folder without permission
             raise InputError(str(error.filename or self.folder), f"can't be written: {error.strerror}") from error
         try:
-            self.summary.leaderboard = close(self.options.results, self.plan)
+            self.summary.leaderboard = close(self.options.results, self.plan, self.store if self.summary.done else None)
         except KeyboardInterrupt:
             self.summary.interrupted = True
         self.summary.plan = self.plan

@@ -41,6 +41,18 @@ class InformationBottleneckLoss(LossMethod):
         return value
 
 
+class MaskedTrainingLoss(InformationBottleneckLoss):
+    """The same with a weight for each member of the training set, which is the method's state, f32[m]."""
+
+    def phases(self, context: Any) -> Sequence[Phase]:
+        return [training_phase(context.scenario.training)]
+
+    def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
+        assert remaining is not None
+        masked = remaining._replace(weight=remaining.weight * state[remaining.rows])
+        return super().loss(models, erased, masked, state, noise)
+
+
 class NewtonTraining(TransformMethod):
     """One Newton step on the mean cross-entropy of the whole remaining set plus the L2 penalty.
 
