@@ -31,6 +31,7 @@ class ReportFormat(StrEnum):
     markdown = "markdown"
     latex = "latex"
     html = "html"
+    leaks = "leaks"
 
 
 class Engine(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench.errors import InputError, suggest
-from unlearnbench.report import markdown, terminal
+from unlearnbench.report import leaks, markdown, terminal
 from unlearnbench.report.tables import Table, plain, tables
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def export(frame: pd.DataFrame, format: str) -> str:
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
-        format: markdown, latex (booktabs), html or table (the terminal's): the chosen columns; csv or json: all.
+        format: markdown, latex (booktabs), html or table (the terminal's): the chosen columns; csv or json: all;
+            leaks: one page of what leaks, relative to retraining, as Markdown.
 
     Raises:
         InputError: an unknown format.
@@ -132,6 +133,7 @@ _FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
     "html": _html,
     "json": _json,
     "table": _terminal,
+    "leaks": leaks.render,
 }
 
 FORMATS = tuple(_FORMATS)

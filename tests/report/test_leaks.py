@@ -1,0 +1,81 @@
+"""The page of what leaks: relative to retraining, and only what an interval shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sample_records import rows, write_cells
+
+from unlearnbench import leaderboard
+from unlearnbench.report.leaks import render
+
+RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
+
+
+def board(tmp_path: Path, scores: dict[str, list[float]], metric: str = "auc", **other: Any) -> pd.DataFrame:
+    made = []
+    for method, values in scores.items():
+        made += rows(method, metric, values, attack="membership", **other)
+        made += rows(method, "forgot", [1.0] * len(values) if method != "lazy" else [0.0] * len(values))
+    folder = write_cells(tmp_path / "records", made)
+    return leaderboard.build(folder, tmp_path / "board")
+
+
+def above(by: float) -> list[float]:
+    return [value + by for value in RETRAIN]
+
+
+def line(page: str, start: str = "| membership") -> str:
+    return next(line for line in page.splitlines() if line.startswith(start))
+
+
+def test_what_betrays_more_than_retraining_is_bold(tmp_path: Path) -> None:
+    noisy = [0.3, 0.9, 0.5, 0.4, 0.6]
+    page = render(board(tmp_path, {"retrain": RETRAIN, "crfu": above(0.2), "vbu": noisy, "hbu": above(-0.2)}))
+    cells = dict(zip(page.split("| metric |")[1].splitlines()[0].strip(" |").split(" | "),
+                     line(page).strip(" |").split(" | ")[2:], strict=True))  # fmt: skip
+    assert cells["crfu"].startswith("**0.70")
+    assert "(+0.2 ± 0)" in cells["crfu"]
+    assert "**" not in cells["vbu"] + cells["hbu"] + cells["retrain"]
+    assert "(-0.2 ± 0)" in cells["hbu"]
+    assert "| crfu | 1 of 1 accesses | membership, same, log probabilities |" in page
+    assert "| vbu | 0 of 1 accesses |" in page
+
+
+def test_without_retraining_the_trivial_attacker_is_the_bar(tmp_path: Path) -> None:
+    page = render(board(tmp_path, {"crfu": above(0.2), "vbu": RETRAIN}))
+    assert "*0.70" in line(page)
+    assert "**" not in line(page)
+    assert line(page).count("*") == 2
+
+
+def test_two_seeds_show_nothing(tmp_path: Path) -> None:
+    page = render(board(tmp_path, {"retrain": RETRAIN[:2], "crfu": above(0.2)[:2]}))
+    assert "*" not in line(page)
+
+
+def test_what_did_not_forget_is_marked(tmp_path: Path) -> None:
+    page = render(board(tmp_path, {"retrain": RETRAIN, "lazy": above(0.3)}))
+    assert "** †" in line(page)
+
+
+def test_a_lower_klom_is_better_and_reported(tmp_path: Path) -> None:
+    page = render(board(tmp_path, {"retrain": [0.1] * 5, "crfu": [2.0, 2.1, 2.2, 2.0, 2.1]}, metric="klom_erased"))
+    assert "**2.08" in line(page)
+    assert "klom" in page.split("## leak")[0]
+
+
+def test_text_from_records_stays_text(evil: pd.DataFrame) -> None:
+    page = render(evil)
+    assert "<script>" not in page
+    assert "\x1b" not in page
+
+
+def test_a_leaderboard_without_attacks_says_so(frame: pd.DataFrame) -> None:
+    assert "No attack has been run." in render(frame[frame["attack"].isna()])
+
+
+def test_what_failed_is_named_with_its_reason(frame: pd.DataFrame) -> None:
+    assert "broken under ridge on mnist, failed: ValueError: no" in render(frame).replace("\\", "")

@@ -1,0 +1,156 @@
+"""One page: what leaks, under which access, for which method, relative to retraining.
+
+Every leaderboard row under attack becomes one cell of a table: accesses down, methods across. What counts is not how
+well an attack does but how much better than against retraining; where an experiment has no retraining, how much better
+than an attacker who looks at nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.report.markdown import escape
+from unlearnbench.report.tables import NOTHING, format_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINES = ("skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
+"""What an attack is judged by: those of these that it has, and if none then `mse`."""
+
+_LEAD = """# What leaks
+
+Each row is an attack under one access (the tier of its shadows, what it observes), each column a method. A cell says
+how well the attack did, the mean over seeds, and in brackets the difference to the same attack on `retrain`, with as
+many shadows, seed by seed.
+
+- **Bold**: the 95 % interval (Student t over seeds) of that difference excludes 0: the method betrays more than
+  retraining would.
+- *Italic*: no retraining at this size; the interval of the score lies beyond what an attacker gets who looks at no
+  output.
+- Plain: not shown to leak, which is not the same as shown not to leak; with fewer than three seeds nothing is shown.
+- †: the erasures did not reach the scenario's forgetting criterion in every seed; nothing is hidden by not forgetting.
+
+Scores are of held-out erasures: attacks were fitted and chosen on others.
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One attack on one method, by one metric."""
+
+    access: str
+    metric: Metric
+    method: str
+    text: str
+    leaks: bool
+
+
+def render(frame: pd.DataFrame) -> str:
+    """The page as Markdown.
+
+    Args:
+        frame: a leaderboard as `leaderboard.read` gives it.
+    """
+    sections, found = [], []
+    attacked = frame[frame["attack"].notna()]
+    for (experiment, dataset, scenario), part in attacked.groupby(["experiment", "dataset", "scenario_id"], sort=False):
+        findings = [finding for _, row in part.iterrows() for finding in _findings(row)]
+        if findings:
+            sections.append(f"## {escape(experiment)} on {escape(dataset)}\n\n{escape(scenario)}\n\n{_table(findings)}")
+            found += findings
+    if not sections:
+        return f"{_LEAD}\nNo attack has been run.\n"
+    return "\n".join([_LEAD, _summary(found), *sections, *_unmeasured(attacked)])
+
+
+def _findings(row: pd.Series) -> list[Finding]:
+    parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not _missing(row[key]))]
+    access = ", ".join(str(part).replace("_", " ") if number else str(part) for number, part in enumerate(parts))
+    measured = [name for name in (*HEADLINES, "mse") if name in row.index and not _missing(row[name])]
+    metrics = [METRICS[name] for name in measured if name in HEADLINES or measured == ["mse"]]
+    return [Finding(access, metric, row["method_id"], *_cell(row, metric)) for metric in metrics]
+
+
+def _cell(row: pd.Series, metric: Metric) -> tuple[str, bool]:
+    """The text of a cell, as Markdown, and whether it shows a leak."""
+    name = metric.name
+    text = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
+    gap, low = f"{name}_gap_retrain", row.get(f"{name}_gap_retrain_low")
+    mark = "" if _missing(row.get("forgot")) or row["forgot"] == 1 else " †"
+    if gap in row.index and not _missing(row[gap]):
+        difference = format_interval(row[gap], low, row[f"{gap}_high"])
+        leaks = _worse_than(0.0, low, row[f"{gap}_high"], metric)
+        text = f"{text} ({'' if difference.startswith('-') else '+'}{difference})"
+        return (f"**{text}**{mark}" if leaks else f"{text}{mark}"), leaks
+    trivial = _trivial(row, metric)
+    worse = trivial is not None and _worse_than(trivial, row[f"{name}_low"], row[f"{name}_high"], metric)
+    leaks = worse and row["method_id"] != "retrain"
+    return (f"*{text}*{mark}" if leaks else f"{text}{mark}"), leaks
+
+
+def _worse_than(bar: float, low: Any, high: Any, metric: Metric) -> bool:
+    """Whether an interval lies on the side of `bar` where privacy is lost."""
+    if _missing(low) or _missing(high):
+        return False
+    return float(low) > bar if metric.better == "lower" else float(high) < bar
+
+
+def _trivial(row: pd.Series, metric: Metric) -> float | None:
+    gap = row.get(f"{metric.name}_gap_trivial")
+    return None if _missing(gap) else float(row[metric.name] - gap)
+
+
+def _table(findings: Sequence[Finding]) -> str:
+    methods = list(dict.fromkeys(finding.method for finding in findings))
+    cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for finding in findings:
+        cells[finding.access, finding.metric.name][finding.method] = finding.text
+    lines = ["| attack, tier, observation | metric | " + " | ".join(map(escape, methods)) + " |",
+             "| :--- | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
+    for (access, metric), row in cells.items():
+        shown = " | ".join(row.get(method, NOTHING) for method in methods)
+        lines.append(f"| {escape(access)} | {escape(metric)} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _summary(found: Sequence[Finding]) -> str:
+    """Per method: in how many of its cells a leak is shown, and the accesses that show none of it."""
+    lines = ["## Summary", "", "| method | shown to leak | under |", "| :--- | ---: | :--- |"]
+    for method in dict.fromkeys(finding.method for finding in found):
+        own = [finding for finding in found if finding.method == method]
+        leaking = list(dict.fromkeys(finding.access for finding in own if finding.leaks))
+        accesses = len({finding.access for finding in own})
+        lines.append(
+            f"| {escape(method)} | {len(leaking)} of {accesses} accesses | {escape('; '.join(leaking) or NOTHING)} |"
+        )
+    used = list(dict.fromkeys(finding.metric for finding in found))
+    lines += [
+        "",
+        *(f"- {escape(metric.name)}: {escape(metric.description)} ({metric.direction})" for metric in used),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _unmeasured(attacked: pd.DataFrame) -> list[str]:
+    """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
+    lines = []
+    for _, row in attacked[attacked["status"] != "ok"].iterrows():
+        note = "" if _missing(row["note"]) else f": {row['note']}"
+        lines.append(f"{row['method_id']} under {row['attack_id']} on {row['dataset']}, {row['status']}{note}")
+    return (
+        ["## Not measured, or not in every seed", "", *(f"- {escape(line)}" for line in dict.fromkeys(lines)), ""]
+        if lines
+        else []
+    )
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or bool(pd.isna(value))
