@@ -33,7 +33,7 @@ class LikelihoodRatio(Attack):
 
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level: (log-)probabilities")
-        models: int = Field(32, ge=32, description="models with and without each candidate, about half a side")
+        models: int = Field(32, ge=32, multiple_of=2, description="models, half of them a side of each candidate")
         uses: Literal["after", "both", "change"] = Field(
             "both", description="margins after unlearning, jointly before and after, or after - before"
         )
