@@ -61,7 +61,9 @@ def render(frame: pd.DataFrame) -> str:
     for (experiment, dataset, scenario), part in attacked.groupby(["experiment", "dataset", "scenario_id"], sort=False):
         findings = [finding for _, row in part.iterrows() for finding in _findings(row)]
         if findings:
-            sections.append(f"## {escape(experiment)} on {escape(dataset)}\n\n{escape(scenario)}\n\n{_table(findings)}")
+            sections.append(
+                f"## {escape(str(experiment))} on {escape(str(dataset))}\n\n{escape(str(scenario))}\n\n{_table(findings)}"
+            )
             found += findings
     if not sections:
         return f"{_LEAD}\nNo attack has been run.\n"
