@@ -39,6 +39,7 @@ _STATE = {
     "rank": pa.int64(),
     "rank_metric": pa.string(),
 }
+_RANKED_BY = ("mse", "auc", "klom_erased")  # under attack: the first that there is
 _DTYPES = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
 
 
@@ -185,10 +186,10 @@ def _ranks(board: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     eligible = ~board["method"].isin(REFERENCES) & (board["forgot"] == 1)
     per_seed = {
         name: part.pivot(index="contender", columns="seed", values="value")
-        for name, part in values[values["metric"].isin(["mse", "auc", "accuracy"])].groupby("metric")
+        for name, part in values[values["metric"].isin([*_RANKED_BY, "accuracy"])].groupby("metric")
     }
     for _, contenders in board.groupby("table"):
-        names = ("accuracy",) if contenders["attack"].isna().all() else ("mse", "auc")
+        names = ("accuracy",) if contenders["attack"].isna().all() else _RANKED_BY
         metric = next((name for name in names if name in board and contenders[name].notna().any()), None)
         if metric is None:
             continue

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 NOTHING = "\u2013"  # an en dash: no value, no rank
 
-PRIVACY_HEADLINES = ("mse", "skill_mean", "label_accuracy", "auc", "tpr_at_1pct_fpr")
+PRIVACY_HEADLINES = (
+    "mse", "skill_mean", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr", "klom_erased", "epsilon_erased",
+)  # fmt: skip
 PRIVACY_CONDITIONS = ("erased_accuracy", "forgot")
 UTILITY_HEADLINES = (
     "accuracy",
@@ -53,11 +55,15 @@ _HEADERS = {
     "ssim": "SSIM",
     "retrieval_top1": "top-1",
     "label_accuracy": "label",
+    "label_kl": "label KL",
     "auc": "AUC",
     "tpr_at_1pct_fpr": "TPR@1%",
     "tpr_at_0_1pct_fpr": "TPR@.1%",
     "balanced_accuracy": "bal.acc.",
     "auc_on_attack_training_data": "AUC tr.",
+    "auc_classical": "AUC cl.",
+    "klom_erased": "KLoM",
+    "epsilon_erased": "epsilon",
 }
 _SETTING = (
     "suite",
