@@ -61,9 +61,8 @@ def render(frame: pd.DataFrame) -> str:
     for (experiment, dataset, scenario), part in attacked.groupby(["experiment", "dataset", "scenario_id"], sort=False):
         findings = [finding for _, row in part.iterrows() for finding in _findings(row)]
         if findings:
-            sections.append(
-                f"## {escape(str(experiment))} on {escape(str(dataset))}\n\n{escape(str(scenario))}\n\n{_table(findings)}"
-            )
+            title = f"## {escape(str(experiment))} on {escape(str(dataset))}"
+            sections.append(f"{title}\n\n{escape(str(scenario))}\n\n{_table(findings)}")
             found += findings
     if not sections:
         return f"{_LEAD}\nNo attack has been run.\n"
