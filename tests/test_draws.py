@@ -116,6 +116,13 @@ def test_a_disjoint_adversary_without_images_to_compare_with_is_refused(pool, wh
         training_sets(made, "disjoint", 2)
 
 
+def test_a_class_without_never_seen_images_names_the_adversarys_pool():
+    made = world(leak=SIZES.model_copy(update={"pool": 101}))
+    with pytest.raises(InputError, match=r"the adversary erases .* enlarge pool") as caught:
+        shadow_erasures(made, "disjoint", 40, 8, 2)
+    assert caught.value.where == "scenario.leak.pool"
+
+
 # --- in and out ---
 
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import unlearnbench
-from unlearnbench.plan import STAGE_VERSIONS, build
+from unlearnbench.keys import STAGE_VERSIONS
+from unlearnbench.plan import build
 from unlearnbench.registry import KINDS, Registry, discover
 from unlearnbench.stages import run_job
 from unlearnbench.store import Artifact, Store

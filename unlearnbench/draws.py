@@ -105,8 +105,8 @@ def _same_erasures(world: World, count: int, size: int) -> Shadows:
     training = _draw(known[:cut], count - validating, size, generator)
     validation = _draw(known[cut:], validating, size, generator)
     holdout = [
-        matched(world.pool.labels, training, unseen[:unseen_cut], world.seed, "shadow"),
-        matched(world.pool.labels, validation, unseen[unseen_cut:], world.seed, "shadow validation"),
+        matched(world.pool.labels, training, unseen[:unseen_cut], world.seed, "shadow", part="pool"),
+        matched(world.pool.labels, validation, unseen[unseen_cut:], world.seed, "shadow validation", part="pool"),
     ]
     sets = ErasureSets(world.pool, world.parts["target"], torch.cat([training, validation]), torch.cat(holdout))
     return Shadows([sets], torch.arange(count) >= count - validating, torch.zeros(count, dtype=torch.int64))
@@ -154,7 +154,7 @@ def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shad
         if len(usable) < size:
             raise InputError("scenario.leak.pool", f"too small to erase {size} images from a shadow model; enlarge it")
         erased = _draw(usable, counts[model], size, stream(world.seed, "shadow images", model))
-        holdout = matched(labels, erased, unseen, world.seed, "shadow", model)
+        holdout = matched(labels, erased, unseen, world.seed, "shadow", model, part="pool")
         sets.append(ErasureSets(world.pool, members, erased, holdout))
     model_of = torch.repeat_interleave(torch.arange(models), torch.tensor(counts))
     return Shadows(sets, model_of >= models - validating, model_of)

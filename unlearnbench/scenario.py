@@ -186,8 +186,9 @@ def check_disjoint(parts: Mapping[str, Tensor]) -> None:
 
 
 def matched(
-    labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False
-) -> Tensor:
+    labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False,
+    part: str = "spare",
+) -> Tensor:  # fmt: skip
     """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
 
     No image is taken twice before its class has run out: that an image comes back would give it away as never-seen.
@@ -197,6 +198,7 @@ def matched(
         erased: i64[n, s] rows.
         source: i64[m] rows to choose from.
         once: refuse to take an image twice.
+        part: the setting of scenario.leak that would give more rows, for the error.
 
     Returns:
         i64[n, s] rows of `source`.
@@ -213,10 +215,11 @@ def matched(
         places = wanted == label
         count = int(places.sum())
         if len(own) == 0 or (once and len(own) < count):
+            who = "targets erase" if part == "spare" else "adversary erases"
             raise InputError(
-                "scenario.leak.spare",
-                f"the targets erase {count} images of class {label} and {len(own)} never-seen ones are there to compare"
-                " with; enlarge spare or erase fewer",
+                f"scenario.leak.{part}",
+                f"the {who} {count} images of class {label} and {len(own)} never-seen ones are there to compare with;"
+                f" enlarge {part} or erase fewer",
             )
         passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
         result[places] = np.concatenate(passes)[:count]
