@@ -28,7 +28,7 @@ experiments:
       erased_count: 1
       targets: 2
       network: {hidden: 8, latent: 4}
-      leak: {target: 60, known: 40, pool: 60, validation: 20, probe: 10, spare: 30}
+      leak: {target: 60, known: 40, pool: 150, validation: 20, probe: 10, spare: 60}
       stop: {rule: steps, steps: 2}
       training: {epochs: 2}
     methods: [METHODS]
