@@ -114,7 +114,7 @@ def test_run_ends_with_one_line_and_its_exit_code(call: Any, runner: Any, summar
 def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNLEARNBENCH_CACHE", "kept")
     monkeypatch.setenv("UNLEARNBENCH_DATA", "images")
-    call("run", "suite.yaml", "--jobs", "3", "--force", "--fail-fast", "--retry-failed", "--plugins", ".")
+    call("run", "suite.yaml", "--jobs", "3", "--force", "--fail-fast", "--retry-failed", "--plugins", ".", "-v")
     assert vars(runner.options) == {
         "data_root": Path("images"),
         "results": Path("results/tiny"),
@@ -126,6 +126,7 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
         "force": True,
         "retry_failed": True,
         "fail_fast": True,
+        "verbose": True,
     }
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     call("run", "suite.yaml", "--data", "d", "--results", "r", "--cache", "c", "--device", "cpu")

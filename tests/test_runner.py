@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,24 @@ def test_nothing_is_written_where_input_is_bad(place: Place) -> None:
     ran = place.run()
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: results/tiny/records: can't be written: ")
+
+
+def test_a_run_leaves_a_log_and_says_whose_code_it_runs(place: Place) -> None:
+    write_method(place.folder / "own", "raises", unlearn="raise RuntimeError('no \\x1b[31mluck')")
+    write_suite(place.folder, methods="raises", attacks="")
+    quiet = place.run("--plugins", "own", "-m", "original").err.splitlines()
+    assert quiet[0] == "plugins taken from own, whose code runs here: method raises"
+    assert not any(line.startswith("start") for line in quiet)
+    assert place.run("--plugins", "own", "-m", "original").counts["cached"] == 2
+    ran = place.run("--plugins", "own", "--verbose")
+    first, second = sorted((place.results / "logs").iterdir())  # nothing to do, no log
+    assert "end: tasks 3/3, cells 2/2" in first.read_text()
+    text = second.read_text()
+    for told in ("command: ", "start unlearn digits raises seed 0 (worker 1)", "Traceback (most recent call last)"):
+        assert told in text
+    assert re.search(r"end unlearn digits raises seed 0 \(worker 1, \d+\.\d\d s\)", text)
+    assert "failed: unlearn digits raises seed 0: unlearn: RuntimeError: no \\x1b[31mluck" in text
+    assert "end: tasks 1/1 (1 failed), cells 0/1 (1 failed, 2 cached)" in text
+    for told in ("start unlearn digits raises seed 0 (worker 1)", "Traceback (most recent call last):"):
+        assert told in ran.err.splitlines()
+    assert "\x1b" not in text + ran.err

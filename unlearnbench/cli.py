@@ -83,6 +83,7 @@ def run(
     force: options.Force = False,
     retry_failed: options.RetryFailed = False,
     fail_fast: options.FailFast = False,
+    verbose: options.Verbose = False,
 ) -> int:
     """Run a suite.
 
@@ -93,7 +94,9 @@ def run(
         cli_running.Request(
             suite,
             cli_loading.Chosen(experiment, method, attack, dataset, seeds, override),
-            cli_running.How(engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast),
+            cli_running.How(
+                engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast, verbose
+            ),
         )
     )
 
@@ -116,6 +119,7 @@ def tune(
     force: options.Force = False,
     retry_failed: options.RetryFailed = False,
     fail_fast: options.FailFast = False,
+    verbose: options.Verbose = False,
 ) -> int:
     """Choose every method's best setting.
 
@@ -127,7 +131,9 @@ def tune(
         cli_running.Request(
             suite,
             cli_loading.Chosen(experiment, method, None, dataset, seeds, override),
-            cli_running.How(engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast),
+            cli_running.How(
+                engine, jobs, device, data, results, cache, plugins, force, retry_failed, fail_fast, verbose
+            ),
         )
     )
 

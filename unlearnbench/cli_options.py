@@ -82,6 +82,7 @@ Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, c
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is already there.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes into the run's log.")]
 
 
 def data_root(option: Path | None) -> Path:

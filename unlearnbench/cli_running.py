@@ -39,6 +39,7 @@ class How:
     force: bool
     retry_failed: bool
     fail_fast: bool
+    verbose: bool
 
     def workers(self) -> tuple[EngineName, int]:
         """The engine and its number of workers. Raises InputError for those, or a device, that can't be."""
@@ -75,7 +76,7 @@ def run(request: Request) -> int:
         planned, skipped = known
         _close(Counter(planned=planned, cached=planned - skipped, skipped=skipped))
         return OK
-    suite = cli_loading.load(request.suite, how.plugins)
+    suite = _load(request)
     settings = suite.settings(request.chosen.selection)
     from unlearnbench import search
 
@@ -97,7 +98,7 @@ def tune(request: Request) -> int:
     """
     how = request.how
     how.workers()
-    suite = cli_loading.load(request.suite, how.plugins)
+    suite = _load(request)
     from unlearnbench import search, tuning
 
     selection = search.tuned_only(suite, request.chosen.selection)
@@ -116,6 +117,16 @@ def tune(request: Request) -> int:
         _choose(tuning.picks(_trials(_cells(summaries), how.folder(suite)), rules, seeds), suite, how.folder(suite))
     _close(_counts(summaries))
     return _code(summaries)
+
+
+def _load(request: Request) -> Suite:
+    """The suite; says which plugins come from folders of the user's own, for they are code that is about to run."""
+    suite = cli_loading.load(request.suite, request.how.plugins)
+    for folder in request.how.plugins or ():
+        complain(
+            f"plugins taken from {folder}, whose code runs here: {', '.join(suite.registry.taken(folder)) or 'none'}"
+        )
+    return suite
 
 
 def _ended(summaries: Sequence[Summary], how: How) -> bool:
@@ -139,6 +150,7 @@ def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
             force=how.force,
             retry_failed=how.retry_failed,
             fail_fast=how.fail_fast,
+            verbose=how.verbose,
         ),
     )
 

@@ -87,6 +87,11 @@ class Registry:
         """The plugins of one kind."""
         return {"method": self.methods, "attack": self.attacks, "dataset": self.datasets}[kind]
 
+    def taken(self, folder: Path) -> list[str]:
+        """The plugins that come from a --plugins folder, each with its kind."""
+        every = [info for kind in KINDS for info in self.of(kind).values() if not info.builtin]
+        return [f"{info.kind} {info.name}" for info in every if Path(info.origin).is_relative_to(folder.resolve())]
+
     def method(self, name: str, where: str) -> PluginInfo:
         """The method `name`; raises InputError at `where` with the nearest name there is."""
         return self.find("method", name, where)

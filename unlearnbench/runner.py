@@ -22,6 +22,7 @@ from unlearnbench.lookup import check_data, check_writable, look_up, record_deci
 from unlearnbench.plan import Cell, Plan, Task, build
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
+from unlearnbench.run_log import begin
 from unlearnbench.schedule import Job, Schedule
 from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
@@ -44,6 +45,7 @@ class RunOptions:
     force: bool = False
     retry_failed: bool = False
     fail_fast: bool = False
+    verbose: bool = False
 
 
 @dataclass
@@ -114,7 +116,9 @@ class _Run:
             check_writable(self.folder, options.cache)
             record_decided(self.plan, self.folder, self.errors)
             self._prepare(pending, slot_names[0])
-            with Progress(self.schedule.left) as self.progress:
+            about = {"suite": self.plan.suite, "engine": options.engine, "devices": " ".join(slot_names)}
+            log, cached = begin(options.results / "logs", self.device, about), self.summary.cached
+            with Progress(self.schedule.left, len(pending), cached, log, options.verbose) as self.progress:
                 self._record_complete(pending)
                 while self.schedule.left:
                     self._step(crew)
@@ -137,12 +141,14 @@ class _Run:
     def _step(self, crew: Crew) -> None:
         """Start what can start, then wait for something to end."""
         while crew.has_room and (job := self._next(crew.is_idle)) is not None:
+            self.progress.start(job[0].key, _name(job[0], len(job)))
             crew.submit(job)
         if crew.is_idle:  # what is left waits for an artifact that was lost and can't be had
             self._fail(self.schedule.first_waiting(), "what it needs was lost and could not be computed again")
             return
         report = crew.wait()
         for job, outcome in report.finished:
+            self.progress.end(job[0].key)
             self._finish(job, outcome)
         if report.lost:
             self._lose(report.lost, report.why)
@@ -183,6 +189,8 @@ class _Run:
 
     def _lose(self, lost: list[Job], why: str) -> None:
         """Jobs whose worker pool died: one that was alone did it, of several each may have."""
+        for job in lost:
+            self.progress.end(job[0].key, "lost")
         self.progress.note("a worker process died; what it worked on starts again")
         if len(lost) > 1 or self._may_try_again(lost[0], f"the worker process died ({why})"):
             self.suspects.extend(lost)
@@ -239,11 +247,14 @@ class _Run:
             try:
                 recording.write_result(self.folder, cell, stages)
             except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
-                self._record_failure(cell, f"record: {error_line(error)}")
-                recording.log(self.errors, f"{_name(self.tasks[cell.last])} {cell.last}", traceback.format_exc())
+                what, name, trace = f"record: {error_line(error)}", _name(self.tasks[cell.last]), traceback.format_exc()
+                self._record_failure(cell, what)
+                self.progress.note(f"failed: {name}: {what}", trace)
+                recording.log(self.errors, f"{name} {cell.last}", trace)
                 continue
             self.waiting.remove(cell.key)
             self.summary.done += 1
+            self.progress.cell()
 
     def _all_done(self, cell: Cell) -> bool:
         return all(key in self.schedule.done for key in cell.stages.values())
@@ -261,7 +272,7 @@ class _Run:
     def _fail(self, task: Task, error: str, trace: str | None = None) -> None:
         fallen = self.schedule.fail(task.key)
         self.progress.advance(_name(task), failed=len(fallen))
-        self.progress.note(f"failed: {_name(task)}: {error}")
+        self.progress.note(f"failed: {_name(task)}: {error}", trace or "")
         recording.log(self.errors, f"{_name(task)} {task.key}", trace or error)
         for key in fallen:
             for cell in self.cells_of[key]:
@@ -274,6 +285,7 @@ class _Run:
         recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC))
         self.waiting.remove(cell.key)
         self.summary.failed += 1
+        self.progress.cell(failed=True)
 
 
 def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str], bool]) -> dict[str, Task]:
@@ -286,8 +298,8 @@ def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str],
     return {task.key: task for task in every if task.key in keys}
 
 
-def _name(task: Task) -> str:
+def _name(task: Task, together: int = 1) -> str:
     work = task.work
     parts = [task.stage, work["dataset"]["name"]]
     parts += [work[kind]["name"] for kind in ("method", "attack") if kind in work]
-    return " ".join([*parts, f"seed {work['seed']}"])
+    return " ".join([*parts, f"seed {work['seed']}", *([f"and {together - 1} more"] if together > 1 else [])])
