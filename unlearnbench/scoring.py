@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.metrics import membership, reconstruction
+from unlearnbench.metrics import label_sets, membership, reconstruction
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import Statistic, bootstrap
+from unlearnbench.metrics.similarity import structural_similarity
 from unlearnbench.plugin import Evidence
-from unlearnbench.seeding import stream
+from unlearnbench.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
 
@@ -90,56 +91,87 @@ def _checked(what: str, value: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[str, Score]:
-    matched = reconstruction.match_sets(images, truth.images).flatten(0, 1)
+    """Sets have no order: what an attack and what trivial attackers answer is matched with the truth alike."""
     true, labels = truth.images.flatten(0, 1), truth.labels.flatten()
+    matched = reconstruction.match_sets(images, truth.images).flatten(0, 1)
     means = reconstruction.class_means(truth.auxiliary, truth.auxiliary_labels, truth.classes)
+
+    def errors_of_classes(labels: Tensor) -> Tensor:
+        answer = reconstruction.match_sets(means[labels], truth.images).flatten(0, 1)
+        return reconstruction.squared_errors(answer, true)
+
     errors = {
-        "": reconstruction.squared_errors(matched, true),
         "mean_image": reconstruction.squared_errors(reconstruction.mean_image(truth.auxiliary).expand_as(true), true),
-        "class_mean": reconstruction.squared_errors(means[labels], true),
+        "class_mean": errors_of_classes(truth.labels),
     }
     pixels = true[0].numel()
-    own = errors[""]
+    own = reconstruction.squared_errors(matched, true)
+    similarity = structural_similarity(matched, true)
     scores = {
-        "mse": _mean(own / pixels, truth, "mse"),
-        "sse": _mean(own, truth, "sse"),
-        "mse_batch20": _mean(20 * own, truth, "mse_batch20"),
-        "nearest_sse": _mean(reconstruction.nearest_errors(true, truth.auxiliary), truth, "nearest_sse"),
+        "mse": _by_erasure(own / pixels, truth, "mse"),
+        "sse": _by_erasure(own, truth, "sse"),
+        "mse_batch20": _by_erasure(20 * own, truth, "mse_batch20"),
+        "ssim": _by_erasure(similarity, truth, "ssim"),
+        "nearest_sse": _by_erasure(reconstruction.nearest_errors(true, truth.auxiliary), truth, "nearest_sse"),
         "skill_mean": _skill(own, errors["mean_image"], truth, "skill_mean"),
         "skill_class_true": _skill(own, errors["class_mean"], truth, "skill_class_true"),
     }
     for reference in ("mean_image", "class_mean"):
-        scores[f"mse_{reference}"] = _mean(errors[reference] / pixels, truth, f"mse_{reference}")
-        scores[f"sse_{reference}"] = _mean(errors[reference], truth, f"sse_{reference}")
+        scores[f"mse_{reference}"] = _by_erasure(errors[reference] / pixels, truth, f"mse_{reference}")
+        scores[f"sse_{reference}"] = _by_erasure(errors[reference], truth, f"sse_{reference}")
+    if truth.labels.shape[1] > 1:
+        blind = reconstruction.blind_set(truth.auxiliary, truth.labels.shape[1], derive(truth.seed, "blind set"))
+        answer = reconstruction.match_sets(blind.expand_as(truth.images), truth.images).flatten(0, 1)
+        blind_errors = reconstruction.squared_errors(answer, true)
+        scores["mse_blind_set"] = _by_erasure(blind_errors / pixels, truth, "mse_blind_set")
+        scores["skill_blind_set"] = _skill(own, blind_errors, truth, "skill_blind_set")
     if evidence.label_scores is not None:
-        shape = torch.Size((*truth.labels.shape, truth.classes))
-        inferred = _checked("label_scores", evidence.label_scores, shape).argmax(-1).view(-1)
-        reference_errors = reconstruction.squared_errors(means[inferred], true)
+        reference_errors = errors_of_classes(_inferred(evidence.label_scores, truth))
         scores["skill_class_inferred"] = _skill(own, reference_errors, truth, "skill_class_inferred")
-    if len(truth.auxiliary) >= reconstruction.RETRIEVAL_CANDIDATES:
+    for name, decoy_labels in (("retrieval_top1", None), ("retrieval_top1_class", truth.auxiliary_labels)):
         generator = stream(truth.seed, "retrieval")
-        found = reconstruction.retrieved(matched, true, truth.auxiliary, generator, reconstruction.RETRIEVAL_CANDIDATES)
-        scores["retrieval_top1"] = _mean(found.double(), truth, "retrieval_top1")
+        found = reconstruction.retrieved(matched, true, truth.auxiliary, generator, labels, decoy_labels)
+        if found is not None:
+            scores[name] = _by_erasure(found.double(), truth, name)
     return scores
 
 
 def _skill(own: Tensor, reference: Tensor, truth: Truth, name: str) -> Score:
     """1 - sum SSE / sum SSE of a reference: a ratio of sums over erasures (PROTOCOL section 11, rule 8)."""
-    pairs = torch.stack([own, reference], 1).numpy()
-    return _bootstrap(pairs, lambda x: float(1 - x[:, 0].sum() / x[:, 1].sum()), truth, name)
+    # Images of one erasure were rebuilt from one update, so their sums are what is resampled.
+    pairs = torch.stack([own, reference], 1).view(len(truth.labels), -1, 2).sum(1).numpy()
+    estimate = _bootstrap(pairs, lambda x: float(1 - x[:, 0].sum() / x[:, 1].sum()), truth, name)
+    return replace(estimate, n=len(own))
+
+
+def _by_erasure(values: Tensor, truth: Truth, name: str) -> Score:
+    """Mean of f64[T * s]; images of one erasure are resampled together."""
+    return replace(_mean(values.view(len(truth.labels), -1).mean(1), truth, name), n=len(values))
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
 def _labels(label_scores: Tensor, truth: Truth) -> dict[str, Score]:
-    shape = torch.Size((*truth.labels.shape, truth.classes))
-    inferred = _checked("label_scores", label_scores, shape).argmax(-1)
-    majority = truth.auxiliary_labels.mode().values
-    return {
-        "label_accuracy": _mean((inferred == truth.labels).double().flatten(), truth, "label_accuracy"),
-        "label_accuracy_majority": _mean((truth.labels == majority).double().flatten(), truth, "majority"),
+    """A set's labels without their order; for single images the share of right answers."""
+    inferred = _inferred(label_scores, truth)
+    majority = truth.auxiliary_labels.mode().values.expand_as(truth.labels)
+    values = {
+        "label_accuracy": label_sets.overlap(inferred, truth.labels, truth.classes),
+        "label_accuracy_majority": label_sets.overlap(majority, truth.labels, truth.classes),
     }
+    if truth.labels.shape[1] > 1:
+        prior = torch.bincount(truth.auxiliary_labels, minlength=truth.classes)[None]
+        counts = label_sets.counts(inferred, truth.classes)
+        values["label_kl"] = label_sets.divergence(truth.labels, counts)
+        values["label_kl_prior"] = label_sets.divergence(truth.labels, prior)
+    return {name: replace(_mean(each, truth, name), n=truth.labels.numel()) for name, each in values.items()}
+
+
+def _inferred(label_scores: Tensor, truth: Truth) -> Tensor:
+    """i64[T, s]."""
+    shape = torch.Size((*truth.labels.shape, truth.classes))
+    return _checked("label_scores", label_scores, shape).argmax(-1)
 
 
 # --- membership -----------------------------------------------------------------------------------------------------

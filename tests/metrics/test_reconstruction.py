@@ -63,21 +63,49 @@ def test_nearest_errors_are_the_smallest_distances():
     assert float(found[5]) < 1e-4
 
 
+def labels(count, classes=1):
+    return torch.arange(count) % classes
+
+
 def test_a_perfect_reconstruction_is_always_retrieved():
     truth, decoys = images(20), images(150, seed=1)
-    assert retrieved(truth, truth, decoys, np.random.default_rng(0), 100).all()
+    assert retrieved(truth, truth, decoys, np.random.default_rng(0), labels(20)).all()
 
 
 @pytest.mark.parametrize("candidates", [10, 100])
-def test_a_constant_reconstruction_is_retrieved_by_chance(candidates):
+@pytest.mark.parametrize("same_class", [False, True])
+def test_a_constant_reconstruction_is_retrieved_by_chance(candidates, same_class):
     """Truth and decoys are alike, so that the truth is the nearest of N in one of N cases."""
     count = 3_000 if candidates == 100 else 1_000
     truth, decoys = images(count), images(500, seed=1)
     constant = torch.full_like(truth, 0.5)
-    hits = int(retrieved(constant, truth, decoys, np.random.default_rng(0), candidates).sum())
-    assert binomtest(hits, count, 1 / candidates).pvalue > 1e-3
+    own = labels(500, 2) if same_class else None
+    hits = int(retrieved(constant, truth, decoys, np.random.default_rng(0), labels(count, 2), own, candidates).sum())
+    assert binomtest(hits, count, 1 / candidates).pvalue > 0.001
 
 
-def test_a_tie_is_not_found():
-    truth = torch.zeros(1, 1, 4, 4)
-    assert not retrieved(truth, truth, torch.zeros(10, 1, 4, 4), np.random.default_rng(0), 5).any()
+def test_ties_are_not_found():
+    """An answer that fits everything equally well has found nothing."""
+    truth = torch.zeros(10, 1, 4, 4)
+    assert not retrieved(truth, truth, torch.zeros(50, 1, 4, 4), np.random.default_rng(0), labels(10), None, 20).any()
+
+
+def test_knowing_the_class_finds_nothing_among_decoys_of_the_class():
+    """Class brightness is all that the answer holds: it sets the truth apart from others, not from its own class."""
+    brightness = torch.tensor([0.0, 10.0])
+    truth = images(600) + brightness[labels(600, 2)][:, None, None, None]
+    decoys = images(400, seed=1) + brightness[labels(400, 2)][:, None, None, None]
+    answer = (0.5 + brightness)[labels(600, 2)][:, None, None, None].expand_as(truth)
+    any_class, own_class = (
+        float(retrieved(answer, truth, decoys, np.random.default_rng(0), labels(600, 2), of, 10).double().mean())
+        for of in (None, labels(400, 2))
+    )
+    assert own_class == pytest.approx(0.1, abs=0.05)
+    assert any_class > own_class + 0.03
+
+
+def test_too_few_decoys_give_no_retrieval():
+    truth, decoys = images(6), images(120, seed=1)
+    assert retrieved(truth, truth, decoys[:98], np.random.default_rng(0), labels(6)) is None
+    assert retrieved(truth, truth, decoys, np.random.default_rng(0), labels(6, 2), labels(120, 2)) is None
+    assert retrieved(truth, truth, decoys, np.random.default_rng(0), labels(6, 2), labels(120, 2), 60).all()

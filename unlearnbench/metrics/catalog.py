@@ -87,9 +87,18 @@ _ALL = (
     _privacy("skill_mean", "share", "lower", "1 - SSE / SSE of the adversary's mean image", 0.0),
     _privacy("skill_class_true", "share", "lower", "1 - SSE / SSE of the mean image of the true class", 0.0),
     _privacy("skill_class_inferred", "share", "lower", "1 - SSE / SSE of the mean image of the inferred class", 0.0),
+    _privacy("skill_blind_set", "share", "lower", "1 - SSE / SSE of the best answer that looks at no output", 0.0),
     _privacy("ssim", "-1 to 1", "lower", "structural similarity of reconstructions"),
     _privacy("retrieval_top1", "share", "lower", "erased image found among 100 by its reconstruction", 0.01),
-    _privacy("label_accuracy", "share", "lower", "labels of erased images inferred", "label_accuracy_majority"),
+    _privacy(
+        "retrieval_top1_class", "share", "lower", "the same among 100 images of the erased image's own class", 0.01
+    ),
+    _privacy(
+        "label_accuracy", "share", "lower", "labels of erased images inferred, in any order", "label_accuracy_majority"
+    ),
+    _privacy(
+        "label_kl", "nat", "higher", "KL[shares of a set's true labels || shares of inferred ones]", "label_kl_prior"
+    ),
     _info("nearest_sse", "per image", "SSE of the nearest adversary's image: an oracle that sees the erased image"),
     # Membership in the erased set.
     _privacy("auc", "share", "lower", "area under the ROC curve: erased (or member) against never-seen images", 0.5),
@@ -112,9 +121,11 @@ _ALL = (
     # Trivial attackers: they look at no model output.
     _info("mse_mean_image", "per pixel", "mse of answering with the adversary's mean image"),
     _info("mse_class_mean", "per pixel", "mse of answering with the mean image of the true class"),
+    _info("mse_blind_set", "per pixel", "mse of answering all sets with the best set that looks at no output"),
     _info("sse_mean_image", "per image", "sse of answering with the adversary's mean image"),
     _info("sse_class_mean", "per image", "sse of answering with the mean image of the true class"),
     _info("label_accuracy_majority", "share", "label_accuracy of always answering with the adversary's largest class"),
+    _info("label_kl_prior", "nat", "label_kl of answering with the shares of the adversary's own labels"),
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})

@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 RETRIEVAL_CANDIDATES = 100
+BLIND_IMAGES, BLIND_SETS = 3_000, 50  # what an attacker who looks at no output tries her answer on
 
 
 def squared_errors(reconstructed: Tensor, truth: Tensor) -> Tensor:
@@ -35,6 +36,32 @@ def mean_image(auxiliary: Tensor) -> Tensor:
     return auxiliary.mean(0)
 
 
+def blind_set(auxiliary: Tensor, size: int, seed: int) -> Tensor:
+    """What the best attacker answers who looks at no output, f32[s, C, H, W].
+
+    For one image that is the mean image. For a set it is not: different images, each matched with the true one that it
+    fits, are nearer than one image many times. So it is the centroids of the adversary's images (KMeans, k = s), drawn
+    to their mean as far as that lowers the error on random sets of her images.
+
+    Args:
+        auxiliary: f32[m, C, H, W].
+        size: s.
+        seed: of the clustering and of those sets.
+    """
+    mean = mean_image(auxiliary)[None]
+    if size == 1:
+        return mean
+    from sklearn.cluster import KMeans  # takes a second to import, and single images are most experiments
+
+    generator = np.random.default_rng(seed)
+    own = auxiliary[torch.from_numpy(generator.permutation(len(auxiliary))[:BLIND_IMAGES])]
+    clusters = KMeans(min(size, len(own)), n_init=1, random_state=seed % 2**32).fit(own.flatten(1).numpy())
+    centroids = torch.from_numpy(clusters.cluster_centers_)[torch.arange(size) % len(own)].view(-1, *mean.shape[1:])
+    sets = own[torch.from_numpy(generator.integers(len(own), size=(BLIND_SETS, size)))]
+    answers = [mean + share * (centroids - mean) for share in (0, 0.25, 0.5, 0.75, 1)]
+    return min(answers, key=lambda answer: float((match_sets(answer.expand_as(sets), sets) - sets).square().mean()))
+
+
 def class_means(auxiliary: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Mean of the adversary's images of each class, f32[Y, C, H, W]; a class she lacks gets the mean of all."""
     means = mean_image(auxiliary).repeat(classes, 1, 1, 1)
@@ -52,15 +79,34 @@ def nearest_errors(truth: Tensor, auxiliary: Tensor, batch: int = 256) -> Tensor
 
 
 def retrieved(
-    reconstructed: Tensor, truth: Tensor, decoys: Tensor, generator: np.random.Generator, candidates: int
-) -> Tensor:
-    """Whether the erased image is the nearest of `candidates`, the others drawn from decoys; bool[n].
+    reconstructed: Tensor,
+    truth: Tensor,
+    decoys: Tensor,
+    generator: np.random.Generator,
+    labels: Tensor,
+    decoy_labels: Tensor | None = None,
+    candidates: int = RETRIEVAL_CANDIDATES,
+) -> Tensor | None:
+    """Whether the erased image is the nearest of `candidates`, the others drawn from decoys.
 
     A reconstruction that is the same for all finds the truth by chance only; ties count as not found.
+
+    Args:
+        reconstructed, truth: f32[n, C, H, W].
+        decoys: f32[m, C, H, W].
+        labels: i64[n], of the truth.
+        decoy_labels: i64[m]: draw decoys of the truth's own class; None: of any.
+
+    Returns:
+        bool[n], or None where there are too few decoys.
     """
+    of_class = {int(y): np.flatnonzero(decoy_labels == y) for y in labels.unique()} if decoy_labels is not None else {}
+    every = np.arange(len(decoys))
+    if min((len(rows) for rows in of_class.values()), default=len(every)) < candidates - 1:
+        return None
     hits = []
-    for image, true in zip(reconstructed, truth, strict=True):
-        chosen = torch.from_numpy(generator.choice(len(decoys), candidates - 1, replace=False))
+    for image, true, label in zip(reconstructed, truth, labels.tolist(), strict=True):
+        chosen = torch.from_numpy(generator.choice(of_class.get(label, every), candidates - 1, replace=False))
         own = (image - true).square().sum()
         others = (decoys[chosen] - image).square().flatten(1).sum(1)
         hits.append(bool(own < others.min()))
