@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_loading, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="How much private information do machine-unlearning methods leak?",
 )
+app.add_typer(cli_cache.app, name="cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unlearnbench.parquet_files import write_atomically
+
+_FOLDER = re.compile(r"[0-9a-f]{2}")
+_ARTIFACT = re.compile(r"([0-9a-f]{64})\.safetensors")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.safetensors\.[0-9a-f]+\.tmp")
 
 
 class CorruptArtifactError(Exception):
@@ -106,6 +112,28 @@ class Store:
     def discard(self, key: str) -> None:
         """Delete an artifact, if it is there."""
         self.path(key).unlink(missing_ok=True)
+
+    def keys(self) -> list[str]:
+        """The keys of all artifacts, damaged ones too, in order; links and files that `put` did not name are none."""
+        found = (_ARTIFACT.fullmatch(path.name) for path in self._files())
+        return sorted(match[1] for match in found if match)
+
+    def leftovers(self) -> list[Path]:
+        """Temporary files: of writers at work, or left by those that were killed."""
+        return sorted(path for path in self._files() if _TEMPORARY.fullmatch(path.name))
+
+    def _files(self) -> Iterator[Path]:
+        """Ordinary files in the folders of artifacts."""
+        with os.scandir(self.root) as entries:
+            folders = [e.path for e in entries if _FOLDER.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            with os.scandir(folder) as entries:
+                yield from (
+                    Path(entry.path)
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False)
+                    and entry.name.removeprefix(".").startswith(Path(folder).name)
+                )
 
 
 def _digest(values: str) -> str:

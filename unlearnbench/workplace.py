@@ -111,8 +111,9 @@ class Workplace:
             for kind, registered in (("method", self.registry.methods), ("attack", self.registry.attacks))
             if kind in task.work
         }
+        named = {kind: task.work[kind]["name"] for kind in ("dataset", "method", "attack") if kind in task.work}
         return {"git_sha": commit, "git_dirty": dirty, "versions": versions(), "device": describe(str(self.device)),
-                "started_at": began.isoformat(), "plugin_sha256": plugins}  # fmt: skip
+                "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
 
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
         cls = plugins[chosen["name"]].cls
