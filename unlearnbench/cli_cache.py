@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,11 +35,11 @@ def list_artifacts(cache: options.Cache = None, output: options.Output = options
     for key, size, changed in _artifacts(store):
         groups[_made(store, key)].append((size, changed))
     rows = [
-        [*made, len(files), sum(size for size, _ in files), _day(min(times)), _day(max(times))]
+        [*made, len(files), sum(size for size, _ in files), *_span([changed for _, changed in files])]
         for made, files in sorted(groups.items())
-        if (times := [changed for _, changed in files])
     ]
-    number, size, temporary = sum(row[4] for row in rows), sum(row[5] for row in rows), len(store.leftovers())
+    every = [size for files in groups.values() for size, _ in files]
+    number, size, temporary = len(every), sum(every), len(store.leftovers())
     columns = [*WHAT, "number", "bytes", "oldest", "newest"]
     if output is options.Format.json:
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -170,5 +170,9 @@ def _delete(path: Path) -> None:
         raise InputError(str(path), f"can't be deleted: {error.strerror}") from error
 
 
-def _day(changed: float) -> str:
-    return datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
+def _span(changed: Sequence[float]) -> tuple[str, str]:
+    """The first and the last of some times."""
+    first, last = (
+        datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds") for when in (min(changed), max(changed))
+    )
+    return first, last
