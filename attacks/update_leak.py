@@ -1,118 +1,173 @@
-"""Update leak: rebuild the erased image from how the model's outputs on probe images change."""
+"""Update leak: rebuild the erased images from how the model changes."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
-import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.decoders import Decoder, RidgeDecoder, VaeDecoder, standardise
-from unlearnbench.plugin import Access, Attack, Evidence, Updates
-from unlearnbench.settings import Level, PluginParams, Scenario
+from unlearnbench.autoencoder import VaeDecoder
+from unlearnbench.decoders import RidgeDecoder, average, blend, standardise
+from unlearnbench.plugin import Access, Attack, Evidence
+from unlearnbench.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
+from unlearnbench.settings import Level, PluginParams, Scenario, Tier
+from unlearnbench.update_features import features, traced
 from unlearnbench.view import AttackView
 
-# An output's last bits differ between two ways of computing it; a change of a few of them is no trace of anything.
-ROUNDING = 4 * torch.finfo(torch.float32).eps
 FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
+FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four a naive attack made a leak look like a defence
+Predict = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
+
+
+class Known(NamedTuple):
+    """Shadows that left a trace: what they erased, what is inferred of its labels, and which of them decide."""
+
+    images: Tensor  # f32[n, s, C * H * W]
+    labels: Tensor  # i64[n, s]
+    inferred: Tensor  # i64[n, s]
+    validation: Tensor  # bool[n]
 
 
 class UpdateLeak(Attack):
     """Decodes delta = after - before on P probe images (Salem et al., section 4; CRFU section 5.1).
 
     Decoders are trained on shadow erasures, which the adversary carries out on images of her own with the method under
-    attack, and scored on the targets' erased images, which she never saw. Three things make it stronger than feeding
-    delta to a network. Each delta is scaled to length 1: how far an image moves the model varies by orders of magnitude
-    with how sure the model is of it. The matrix delta[P, D] of one erased image is close to rank one, (what each probe
-    has in common with the image) x (a direction set by its label): `factor` features are its left singular vector,
-    which holds the image without the label's changing signs. And a delta within rounding of zero is set apart: it holds
-    no image, and would be noise to the decoders. `best` takes the features and the decoder with the lowest error on the
-    validation shadows. The label is inferred as well, by ridge classification of delta.
+    attack, and scored on the targets' erased images, which she never saw. What makes it stronger than feeding delta to
+    a network: each delta is scaled to length 1, since how far an image moves the model varies by orders of magnitude.
+    The matrix delta[P, D] of one erased image is close to rank one, (what each probe has in common with the image) x (a
+    direction set by its label): `factor` features are its left singular vector, which holds the image without the
+    label's changing signs. And a delta within rounding of zero is set apart: it holds no image, and would be noise to
+    the decoders. `best` averages those features and decoders that have the lowest error on the validation shadows.
+
+    The labels are inferred by ridge regression of their counts. Of several erased images each inferred label is one to
+    decode. In the tier `disjoint` representations are aligned with the target's first (`alignment`).
     """
 
+    version = 2
     paper = "Salem et al.: Updates-Leak, USENIX Security 2020"
 
     class Params(PluginParams):
         observe: Level = Field("representation", description="observation level of the outputs")
         shadows: int = Field(64, ge=10, description="shadow erasures, validation ones included")
+        tier: Tier = Field("same", description="disjoint: shadows start from originals of the adversary's own")
+        shadow_models: int = Field(8, ge=FEWEST_MODELS, description="those originals")
         features: Literal["best", "factor", "delta"] = Field(
-            "best", description="left singular vector of each delta, or all of it"
+            "best", description="left singular vectors of each delta, or all of it"
         )
         decoder: Literal["best", "vae", "ridge"] = Field("best", description="variational autoencoder or ridge")
-        epochs: int = Field(200, ge=1, description="most epochs of training the autoencoder; it stops early")
+        network: Literal["auto", "dense", "convolutional"] = Field(
+            "auto", description="the autoencoder's decoder; auto: convolutional for colour and large images"
+        )
+        epochs: int = Field(100, ge=1, description="most epochs of training an autoencoder; it stops early")
+        members: int = Field(2, ge=1, description="autoencoders, each of another seed, averaged")
         code: int = Field(64, ge=1, description="dimensions of the autoencoder's code")
-        hidden: int = Field(512, ge=1, description="hidden units of its encoder and decoder")
-        lr: float = Field(1e-3, gt=0, description="its learning rate (Adam)")
+        hidden: int | None = Field(
+            None, ge=1, description="hidden units of its encoder and decoder; null: as many as shadows, 64 to 1,024"
+        )
+        lr: float = Field(2e-3, gt=0, description="its learning rate (Adam)")
         kl_weight: float = Field(0.01, ge=0, description="weight of its KL term, per image")
+        matching: Matching = Field(
+            "hungarian", description="of a set's images in the autoencoder's loss: one to one, or the best for each"
+        )
+        clusters: bool = Field(
+            False, description="sets: the evidence is centroids of images that the autoencoder draws (Salem et al.)"
+        )
+        draws: int = Field(100, ge=2, description="codes drawn for each update when clustering")
+
+        @model_validator(mode="after")
+        def _consistent(self) -> Self:
+            if self.tier == "same":
+                self.refuse(["shadow_models"], "tier 'same'")
+            if not self.clusters:
+                self.refuse(["draws"], "an attack without clusters")
+            elif self.decoder == "ridge":
+                raise ValueError("clusters are of images that the autoencoder draws; decoder 'ridge' draws none")
+            return self
 
     @property
     def access(self) -> Access:
-        return Access(level=self.params.observe, shadows=self.params.shadows)
+        models = self.params.shadow_models if self.params.tier == "disjoint" else 0
+        return Access(
+            level=self.params.observe, shadows=self.params.shadows, tier=self.params.tier, shadow_models=models
+        )
 
     def skip(self, scenario: Scenario) -> str | None:
         if scenario.kind != "leak":
             return "update_leak needs a leak experiment"
-        if scenario.erased_count != 1:
-            return "update_leak rebuilds single erased images; erased_count is larger"
+        if self.params.observe == "parameters" and scenario.network.name == "resnet18":
+            return "update_leak can't keep the parameters of thousands of resnet18"
+        if self.params.clusters and scenario.erased_count == 1:
+            return "update_leak clusters the images of sets; erased_count is 1"
         return None
 
     def run(self, view: AttackView) -> Evidence:
         shadow, target = view.shadow_updates(), view.updates()
-        images, labels = shadow.images[:, 0].float().flatten(1) / 255, F.one_hot(shadow.labels[:, 0], view.classes)
-        traced, asked = _traced(shadow.updates), _traced(target)
-        rebuilt, scores = (_without_trace(known.float(), traced, len(asked)) for known in (images, labels))
-        validation = shadow.validation[traced]
+        size = shadow.labels.shape[1]
+        images, counts = shadow.images.float().flatten(2) / 255, F.one_hot(shadow.labels, view.classes).sum(1).float()
+        left, asked = traced(shadow.updates), traced(target)
+        # Erasures without a trace are answered with the mean of shadows that left none either.
+        alike = ~left if bool((~left).any()) else left
+        rebuilt = images[alike].mean((0, 1)).repeat(len(asked), size, 1)
+        scores = counts[alike].mean(0).repeat(len(asked), 1)
+        validation = shadow.validation[left]
         if asked.any() and min(int(validation.sum()), int((~validation).sum())) >= FEWEST:
-            known, unknown = _unit_deltas(shadow.updates)[traced], _unit_deltas(target)[asked]
-            rebuilt[asked] = self._rebuild(known, unknown, images[traced], validation, view)
-            inputs, targets = standardise(known.flatten(1), unknown.flatten(1), ~validation)
-            scores[asked] = RidgeDecoder().fit(inputs, labels[traced].float(), validation).predict(targets)
-        return Evidence(images=rebuilt.clamp(0, 1).view(-1, 1, *view.shape), label_scores=scores[:, None])
+            kinds, of_labels = features(shadow, target, self.params.observe, self.params.tier)
+            inputs, targets = standardise(of_labels[0][left], of_labels[1][asked], ~validation)
+            ridge = RidgeDecoder(inputs, counts[left], validation)
+            scores[asked] = ridge.predict(targets)
+            known = Known(images[left], shadow.labels[left], nearest_labels(ridge.predict(inputs), size), validation)
+            pairs = {
+                kind: standardise(mine[left], theirs[asked], ~validation) for kind, (mine, theirs) in kinds.items()
+            }
+            rebuilt[asked] = self._rebuild(pairs, known, nearest_labels(scores[asked], size), view)
+        # Of a set each image was decoded for a label, and claims it; of one image all scores are of use.
+        slots = F.one_hot(nearest_labels(scores, size), view.classes).float() if size > 1 else scores[:, None]
+        return Evidence(images=rebuilt.clamp(0, 1).view(-1, size, *view.shape), label_scores=slots)
 
-    def _rebuild(self, known: Tensor, unknown: Tensor, images: Tensor, validation: Tensor, view: AttackView) -> Tensor:
-        """Images of unknown deltas f32[T, P, D] by the best decoder of known ones, f32[T, C * H * W]."""
-        kinds = list(_FEATURES) if self.params.features == "best" else [self.params.features]
-        names = ["ridge", "vae"] if self.params.decoder == "best" else [self.params.decoder]
-        lowest, best = float("inf"), images.mean(0).expand(len(unknown), -1)
-        for kind in kinds:
-            inputs, targets = standardise(_FEATURES[kind](known), _FEATURES[kind](unknown), ~validation)
-            for name in names:
-                decoder: Decoder = RidgeDecoder()
-                if name == "vae":
-                    decoder = VaeDecoder(self.params, view.torch_seed("vae", kind))
-                decoder.fit(inputs, images, validation)
-                if decoder.validation_error < lowest:
-                    lowest, best = decoder.validation_error, decoder.predict(targets)
-        return best
+    def _rebuild(
+        self, pairs: dict[str, tuple[Tensor, Tensor]], known: Known, labels: Tensor, view: AttackView
+    ) -> Tensor:
+        """Images f32[T, s, C * H * W] of targets with inferred labels i64[T, s], by the best decoders."""
+        rows = known.validation
+        answers: list[tuple[Tensor, Tensor]] = []
 
+        def error(predicted: Tensor) -> float:
+            return float(set_errors(predicted, known.images[rows]).mean())
 
-def _traced(updates: Updates) -> Tensor:
-    """Which erasures changed the outputs by more than rounding, bool[n]."""
-    change = torch.linalg.vector_norm((updates.probe_after - updates.probe_before).flatten(1), dim=1)
-    traced: Tensor = change > ROUNDING * torch.linalg.vector_norm(updates.probe_before.flatten(1), dim=1)
-    return traced
+        def answer(kind: str, fit: Callable[..., Predict], *seed: int) -> tuple[Tensor, Tensor]:
+            """What a decoder makes of the validation shadows, and of the targets."""
+            inputs, asked = pairs[kind]
+            predict = fit(inputs, known, view, *seed)
+            return predict(inputs[rows], known.inferred[rows]), predict(asked, labels)
 
+        # Ridge takes a second: the features that it does best with are those worth the time of autoencoders.
+        ridges = {kind: answer(kind, self._ridge) for kind in pairs if self.params.features in ("best", kind)}
+        if self.params.decoder != "vae" and not self.params.clusters:
+            answers += ridges.values()
+        if self.params.decoder != "ridge":
+            kind = min(ridges, key=lambda kind: error(ridges[kind][0]))
+            for member in range(self.params.members):
+                answers.append(answer(kind, self._vae, view.torch_seed("vae", kind, str(member))))
+        chosen = blend([own for own, _ in answers], error)
+        return average([answers[index][1] for index in chosen])
 
-def _without_trace(known: Tensor, traced: Tensor, count: int) -> Tensor:
-    """The answer for erasures that left no trace: the mean of shadows that left none either, f32[count, M]."""
-    alike = known[~traced] if bool((~traced).any()) else known
-    return alike.mean(0).repeat(count, 1)
+    def _ridge(self, inputs: Tensor, known: Known, view: AttackView) -> Predict:
+        if known.images.shape[1] > 1:
+            return RidgeSetDecoder(
+                inputs, known.images, known.labels, known.inferred, known.validation, view.classes
+            ).predict
+        single = RidgeDecoder(inputs, known.images[:, 0], known.validation)
+        return lambda asked, _: single.predict(asked)[:, None]
 
-
-def _unit_deltas(updates: Updates) -> Tensor:
-    """Deltas f32[n, P, D] of length 1."""
-    delta = updates.probe_after - updates.probe_before
-    length: Tensor = torch.linalg.vector_norm(delta, dim=(1, 2), keepdim=True)
-    unit: Tensor = delta / length.clamp_min(torch.finfo(torch.float32).tiny)
-    return unit
-
-
-def _factor(deltas: Tensor) -> Tensor:
-    """First left singular vector of each delta, f32[n, P]; its sign is free and taken so that its sum is positive."""
-    left = torch.linalg.svd(deltas, full_matrices=False)[0][:, :, 0]
-    signed: Tensor = left * torch.where(left.sum(1) < 0, -1.0, 1.0)[:, None]
-    return signed
-
-
-_FEATURES: dict[str, Callable[[Tensor], Tensor]] = {"factor": _factor, "delta": lambda deltas: deltas.flatten(1)}
+    def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Predict:
+        if known.images.shape[1] > 1:
+            draws = self.params.draws if self.params.clusters else 0
+            return VaeSetDecoder(
+                self.params, self.params.matching, draws, view.shape, seed,
+                inputs, known.images, known.labels, known.inferred, known.validation, view.classes,
+            ).predict  # fmt: skip
+        single = VaeDecoder(self.params, view.shape, seed, inputs, known.images[:, 0], known.validation)
+        return lambda asked, _: single.predict(asked)[:, None]
