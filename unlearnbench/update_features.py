@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.alignment import procrustes
+from unlearnbench.errors import AccessError
 from unlearnbench.plugin import ShadowUpdates, Updates
 from unlearnbench.settings import Level, Tier
 
@@ -75,8 +76,10 @@ def _outputs(shadow: ShadowUpdates, target: Updates, level: Level, tier: Tier) -
 def _weights(shadow: ShadowUpdates, target: Updates) -> tuple[Tensor, Tensor]:
     """Changes of the first layer's weights, f32[n, C * H * W, H] and f32[T, C * H * W, H], of length 1."""
     pixels = shadow.images[0, 0].numel()
-    name = next(n for n, change in target.parameter_changes.items() if change.ndim == 3 and change.shape[2] == pixels)
-    known, asked = (updates.parameter_changes[name].transpose(1, 2) for updates in (shadow.updates, target))
+    names = [n for n, change in target.parameter_changes.items() if change.ndim == 3 and change.shape[2] == pixels]
+    if not names:
+        raise AccessError(f"level 'parameters': no changes of weights[., {pixels}] among those that are shown")
+    known, asked = (updates.parameter_changes[names[0]].transpose(1, 2) for updates in (shadow.updates, target))
     return _unit(known), _unit(asked)
 
 
