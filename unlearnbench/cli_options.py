@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,10 +36,11 @@ class ReportFormat(StrEnum):
 
 
 class Engine(StrEnum):
-    """What runs the cells: this process, or several on this machine."""
+    """What runs the cells: this process, several on this machine, or Dask's workers on any machines."""
 
     serial = "serial"
     loky = "loky"
+    dask = "dask"
 
 
 FILTER = "NAME[param=value,...]"
@@ -79,6 +81,17 @@ Cache = Annotated[
 EngineName = Annotated[Engine | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1].")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Worker processes [all cores].")]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, or GPUs as cuda:0,cuda:1.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="URL", help="Use a Dask cluster, e.g. tcp://host:8786; with --engine dask."),
+]
+PerDevice = Annotated[
+    int, typer.Option("--cells-per-device", min=1, max=64, metavar="N", help="Cells at a time on each GPU.")
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End what takes longer; its cells fail."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is already there.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
@@ -95,13 +108,22 @@ def cache_root(option: Path | None) -> Path:
     return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
 
 
-def engine_and_jobs(engine: Engine | None, jobs: int | None) -> tuple[Workers, int]:
+def engine_and_jobs(engine: Engine | None, jobs: int | None, scheduler: str | None = None) -> tuple[Workers, int]:
     """The engine's name and its number of workers: all cores unless told otherwise."""
+    if scheduler is not None:
+        if engine is not Engine.dask:
+            raise InputError("--scheduler", "is for --engine dask")
+        if not re.fullmatch(r"(tcp|tls|wss?)://.+:[0-9]{1,5}", scheduler):
+            raise InputError("--scheduler", f"'{scheduler}' is no address like tcp://host:8786")
+        if jobs is not None:
+            raise InputError("--jobs", "a cluster has the workers that were started for it; leave it out")
     if engine is Engine.serial:
         if jobs is not None and jobs > 1:
             raise InputError("--jobs", "the serial engine runs one job at a time; use --engine loky")
         return "serial", 1
     workers = jobs or _cores()
+    if engine is Engine.dask:
+        return "dask", workers
     return ("loky" if engine is Engine.loky or workers > 1 else "serial"), workers
 
 

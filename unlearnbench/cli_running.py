@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unlearnbench import receipt
     from unlearnbench.engine import EngineName
     from unlearnbench.plan import Cell, Plan
-    from unlearnbench.runner import Summary
+    from unlearnbench.run_options import Summary
     from unlearnbench.suite import Suite
     from unlearnbench.tuning import Pick, Trial
 
@@ -31,7 +31,10 @@ class How:
 
     engine: options.Engine | None
     jobs: int | None
+    scheduler: str | None
     device: str
+    cells_per_device: int
+    time_limit: float | None
     data: Path | None
     results: Path | None
     cache: Path | None
@@ -43,8 +46,12 @@ class How:
 
     def workers(self) -> tuple[EngineName, int]:
         """The engine and its number of workers. Raises InputError for those, or a device, that can't be."""
-        devices.parse(self.device)
-        return options.engine_and_jobs(self.engine, self.jobs)
+        wanted = devices.parse(self.device)
+        if self.scheduler is not None and wanted not in ("auto", "cpu"):
+            raise InputError("--device", "with --scheduler, CUDA_VISIBLE_DEVICES gives each worker its GPU; use auto")
+        if self.scheduler is not None and self.cells_per_device > 1:
+            raise InputError("--cells-per-device", "with --scheduler, start as many workers on each GPU")
+        return options.engine_and_jobs(self.engine, self.jobs, self.scheduler)
 
     def folder(self, suite: Suite) -> Path:
         """Where results go."""
@@ -135,11 +142,12 @@ def _ended(summaries: Sequence[Summary], how: How) -> bool:
 
 def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
     from unlearnbench import runner
+    from unlearnbench.run_options import RunOptions
 
     engine, jobs = how.workers()
     return runner.run(
         plan,
-        runner.RunOptions(
+        RunOptions(
             data_root=options.data_root(how.data),
             results=how.folder(suite),
             cache=options.cache_root(how.cache),
@@ -151,6 +159,9 @@ def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
             retry_failed=how.retry_failed,
             fail_fast=how.fail_fast,
             verbose=how.verbose,
+            scheduler=how.scheduler,
+            cells_per_device=how.cells_per_device,
+            time_limit=how.time_limit,
         ),
     )
 

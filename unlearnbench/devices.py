@@ -1,7 +1,8 @@
-"""Which device a task runs on: leased to one task at a time."""
+"""Which device a task runs on: leased to one task at a time, or to as many as were asked for."""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from typing import Literal
@@ -9,26 +10,29 @@ from typing import Literal
 from unlearnbench.errors import InputError
 
 
-def slots(option: str, workers: int) -> list[str]:
+def slots(option: str, workers: int, per_gpu: int = 1) -> list[str]:
     """The devices that tasks may run on at the same time, one entry per task.
 
     Args:
         option: `auto` (all GPUs, else the CPU), `cpu`, or GPUs as `cuda:0,cuda:1`.
         workers: tasks at a time on the CPU.
+        per_gpu: tasks at a time on each GPU.
 
     Raises:
-        InputError: for a device that is not there.
+        InputError: for a device that is not there, or for several tasks on each where there are no GPUs.
     """
     wanted = parse(option)
-    if wanted == "cpu":
+    there = 0 if wanted == "cpu" else _gpus()
+    if wanted == "cpu" or (wanted == "auto" and not there):
+        if per_gpu > 1:
+            raise InputError("--cells-per-device", "is for GPUs; on the CPU --jobs says how many cells run at a time")
         return ["cpu"] * workers
-    there = _gpus()
     if wanted == "auto":
-        return [f"cuda:{index}" for index in range(there)] or ["cpu"] * workers
+        wanted = list(range(there))
     for index in wanted:
         if index >= there:
             raise InputError("--device", f"no device 'cuda:{index}': this machine has {there or 'no'} CUDA devices")
-    return [f"cuda:{index}" for index in wanted]
+    return [f"cuda:{index}" for index in wanted] * per_gpu
 
 
 def parse(option: str) -> Literal["auto", "cpu"] | list[int]:
@@ -63,6 +67,16 @@ def describe(device: str) -> str:
 
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {_cpu_model()}"
+
+
+@cache
+def memory(device: str) -> float:
+    """All of a device's memory, in GiB: of a GPU its own, of the CPU the machine's."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.get_device_properties(device).total_memory) / 2**30
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def _cpu_model() -> str:

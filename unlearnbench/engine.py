@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Literal
 
-EngineName = Literal["serial", "loky"]
+EngineName = Literal["serial", "loky", "dask"]
 
 # Small kernels with two threads on a busy two-core machine ran 60 times slower than with one.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -34,14 +35,33 @@ class Inline(Executor):
         return future
 
 
-def start(engine: EngineName, workers: int) -> Executor:
-    """An executor with `workers` workers of one thread each.
+class WorkerDiedError(Exception):
+    """The worker that had a task died, and no other task with it."""
+
+
+class Cluster(Executor):
+    """Workers that come, go and die one by one, where the workers of a pool die together."""
+
+    @abstractmethod
+    def workers(self) -> int:
+        """How many there are; waits for the first."""
+
+
+def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Executor:
+    """An executor with `workers` workers of one thread each, or those that a Dask scheduler has.
 
     loky is joblib's own process pool; a worker that dies does not hang it, it raises.
+
+    Raises:
+        InputError: the scheduler can't be reached, or its workers can't be used.
     """
     if engine == "serial":
         limit_threads()
         return Inline()
+    if engine == "dask":
+        from unlearnbench import dask_engine
+
+        return dask_engine.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
 
     executor: Executor = ProcessPoolExecutor(workers, initializer=_settle, initargs=(os.getpid(),), env=THREADS)
@@ -50,7 +70,8 @@ def start(engine: EngineName, workers: int) -> Executor:
 
 def stop(executor: Executor) -> None:
     """End the workers at once, whatever they do: results so far are in the store."""
-    if isinstance(executor, Inline):
+    if isinstance(executor, Inline | Cluster):
+        executor.shutdown(cancel_futures=True)
         return
     executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
 
@@ -70,13 +91,16 @@ def _stdout_kept() -> Iterator[None]:
 
 def _settle(parent: int) -> None:
     """Make this process a worker of `parent`."""
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Stdout is the parent's, for results.
-    sys.stdout.flush()
-    os.dup2(2, 1)
+    be_quiet()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     limit_threads()
+
+
+def be_quiet() -> None:
+    """Leave stdout and Ctrl-C, which reaches the whole process group, to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout.flush()
+    os.dup2(2, 1)
 
 
 def _end_with(parent: int) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION, records
 from unlearnbench.metrics.catalog import describe
@@ -14,6 +14,7 @@ from unlearnbench.plan import Cell
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.settings import canonical
 
+Failure = Literal["failed", "timeout"]
 FAILED = ".failed.parquet"
 WORK = ("gradient_steps", "samples_processed")
 
@@ -64,9 +65,9 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
-def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime) -> None:
+def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime, status: Failure = "failed") -> None:
     """Record that a cell failed: one row with a null value."""
-    row = {**_common(cell, device, at), "status": "failed", "error": error}
+    row = {**_common(cell, device, at), "status": status, "error": error}
     records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True))
     path(folder, cell).unlink(missing_ok=True)  # an earlier result that --force was to replace
 

@@ -5,61 +5,29 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from unlearnbench import recording
 from unlearnbench.closing import close
-from unlearnbench.crew import Crew
+from unlearnbench.crew import Crew, Report
 from unlearnbench.devices import describe, slots
-from unlearnbench.engine import EngineName
 from unlearnbench.errors import InputError
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
+from unlearnbench.parcels import inputs
 from unlearnbench.plan import Cell, Plan, Task, build
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
 from unlearnbench.run_log import begin
+from unlearnbench.run_options import RunOptions, Summary
 from unlearnbench.schedule import Job, Schedule
 from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
 from unlearnbench.worker import Outcome, Place
 
 ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run a plan; see the command line."""
-
-    data_root: Path
-    results: Path
-    cache: Path
-    engine: EngineName = "serial"
-    jobs: int = 1
-    device: str = "auto"
-    plugin_dirs: tuple[Path, ...] = ()
-    force: bool = False
-    retry_failed: bool = False
-    fail_fast: bool = False
-    verbose: bool = False
-
-
-@dataclass
-class Summary:
-    """What became of the cells."""
-
-    planned: int = 0
-    done: int = 0
-    cached: int = 0
-    failed: int = 0
-    skipped: int = 0
-    interrupted: bool = False
-    leaderboard: bool = True  # False: none can be built from the records that are there
-    plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short
 
 
 def run(plan: Plan, options: RunOptions) -> Summary:
@@ -88,7 +56,8 @@ class _Run:
         self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
         try:
             if found.pending:
-                self._compute(found.pending, slots(self.options.device, self.options.jobs))
+                options = self.options
+                self._compute(found.pending, slots(options.device, options.jobs, options.cells_per_device))
             else:
                 record_decided(self.plan, self.folder, self.errors)
         except KeyboardInterrupt:
@@ -109,8 +78,13 @@ class _Run:
 
     def _compute(self, pending: list[Cell], slot_names: list[str]) -> None:
         options = self.options
-        place = Place(options.data_root, options.cache, options.plugin_dirs, "")
-        with Crew(options.engine, slot_names[: len(pending)], place) as crew:
+        plan = inputs(pending)
+        place = Place(
+            options.data_root, options.cache, options.plugin_dirs, "", options.time_limit,
+            data=plan.data, plugins=plan.plugins,
+        )  # fmt: skip
+        leased = slot_names[: len(pending)] if options.scheduler is None else [options.device]
+        with Crew(options.engine, leased, place, options.scheduler, plan.memory) as crew:
             crew.call()
             check_data(pending, options.data_root)
             check_writable(self.folder, options.cache)
@@ -150,8 +124,17 @@ class _Run:
         for job, outcome in report.finished:
             self.progress.end(job[0].key)
             self._finish(job, outcome)
+        for job in report.late:
+            self.progress.end(job[0].key, "late")
+            for task in job:
+                self._fail(task, f"{task.stage}: longer than {self.options.time_limit:g} s", status="timeout")
+        for job in report.innocent:
+            self.progress.end(job[0].key, "stopped")
+        if report.innocent:
+            self.progress.note(f"the workers were stopped ({report.why}); what else they worked on starts again")
+            self._start_again(report.innocent)
         if report.lost:
-            self._lose(report.lost, report.why)
+            self._lose(report)
 
     def _next(self, nothing_runs: bool) -> Job | None:
         """The next job. One that may have killed its worker runs alone, so that it takes no other with it, and so does
@@ -171,8 +154,7 @@ class _Run:
         if outcome.missing is not None:
             if self._may_try_again(job, outcome.why):
                 self._recompute(outcome.missing, outcome.why)
-                for task in job:
-                    self.schedule.put_back(task.key)
+                self._start_again([job])
             return
         for task in job:
             if task.key in outcome.values:
@@ -187,13 +169,21 @@ class _Run:
             if task.key in outcome.errors:
                 self._fail(task, *outcome.errors[task.key])
 
-    def _lose(self, lost: list[Job], why: str) -> None:
-        """Jobs whose worker pool died: one that was alone did it, of several each may have."""
+    def _lose(self, report: Report) -> None:
+        """Jobs whose worker, or pool of workers, died: one that was alone did it, of a pool's jobs each may have."""
+        lost, why = report.lost, f"the worker process died ({report.why})"
         for job in lost:
             self.progress.end(job[0].key, "lost")
         self.progress.note("a worker process died; what it worked on starts again")
-        if len(lost) > 1 or self._may_try_again(lost[0], f"the worker process died ({why})"):
+        if report.guilty:
+            self._start_again([job for job in lost if self._may_try_again(job, why)])
+        elif len(lost) > 1 or self._may_try_again(lost[0], why):
             self.suspects.extend(lost)
+
+    def _start_again(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            for task in job:
+                self.schedule.put_back(task.key)
 
     def _halve(self, job: Job, replicas: int) -> None:
         """Memory ran out: the cells that wait for a job go on with fewer models at a time, under other keys."""
@@ -269,7 +259,7 @@ class _Run:
                 return {}
         return self.values[key]
 
-    def _fail(self, task: Task, error: str, trace: str | None = None) -> None:
+    def _fail(self, task: Task, error: str, trace: str | None = None, status: recording.Failure = "failed") -> None:
         fallen = self.schedule.fail(task.key)
         self.progress.advance(_name(task), failed=len(fallen))
         self.progress.note(f"failed: {_name(task)}: {error}", trace or "")
@@ -277,12 +267,12 @@ class _Run:
         for key in fallen:
             for cell in self.cells_of[key]:
                 if cell.key in self.waiting:
-                    self._record_failure(cell, error)
+                    self._record_failure(cell, error, status)
         if self.options.fail_fast:
             self.schedule.abandon()
 
-    def _record_failure(self, cell: Cell, error: str) -> None:
-        recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC))
+    def _record_failure(self, cell: Cell, error: str, status: recording.Failure = "failed") -> None:
+        recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC), status)
         self.waiting.remove(cell.key)
         self.summary.failed += 1
         self.progress.cell(failed=True)

@@ -9,21 +9,36 @@ import traceback
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.plan import Task
 from unlearnbench.printing import error_line
 from unlearnbench.schedule import Job
+from unlearnbench.time_limit import OverdueError, limited
+
+if TYPE_CHECKING:
+    from unlearnbench.workplace import Workplace
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job is carried out; plain values, sent to the worker with the job."""
+    """Where and how a job is carried out; plain values, sent to the worker with the job.
+
+    Attributes:
+        time_limit: seconds that a job may take.
+        expendable: whether the process may be ended with a job that takes longer.
+        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of each
+            plugin's file by its kind and name. Only a worker that may be on another machine looks at them.
+    """
 
     data_root: Path
     cache: Path
     plugin_dirs: tuple[Path, ...]
     device: str
+    time_limit: float | None = None
+    expendable: bool = False
+    data: tuple[tuple[str, str], ...] = ()
+    plugins: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,19 +49,21 @@ class Outcome:
         values: what those that are done have measured.
         errors: why others failed, in one line, and where.
         exhausted: whether there was too little memory for so many models at a time.
+        late: whether the job took too long and was interrupted; nothing was done.
         missing: an artifact that the job needs and that is gone or damaged, as `why` says; nothing was done.
     """
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)
     exhausted: bool = False
+    late: bool = False
     missing: str | None = None
     why: str = ""
 
     @classmethod
     def failure(cls, job: Job, error: BaseException) -> Outcome:
         """The whole job failed."""
-        return cls({}, {task.key: _told(task, error) for task in job}, _is_exhaustion(error))
+        return cls({}, {task.key: _told(task, error) for task in job}, exhausted=_is_exhaustion(error))
 
 
 def get_ready() -> None:
@@ -63,8 +80,8 @@ def carry_out(job: Job, place: Place) -> Outcome:
     outcome = Outcome()
     try:
         # Whatever plugins print: stdout is for results.
-        with contextlib.redirect_stdout(sys.stderr):
-            workplace = _workplace(place)
+        with contextlib.redirect_stdout(sys.stderr), limited(place.time_limit, place.expendable):
+            workplace = workplace_of(place)
             results = run_job(job, workplace)
         for task, result in zip(job, results, strict=True):
             if isinstance(result, Artifact):
@@ -72,12 +89,14 @@ def carry_out(job: Job, place: Place) -> Outcome:
                 outcome.values[task.key] = dict(result.values)
             else:
                 outcome.errors[task.key] = _told(task, result)
+    except OverdueError:
+        return Outcome(late=True)
     except (MissingArtifactError, CorruptArtifactError) as error:
         return Outcome(missing=error.key, why=error_line(error))
     except (Exception, SystemExit) as error:
         outcome = Outcome.failure(job, error)
         if outcome.exhausted:
-            _workplace(place).free()
+            workplace_of(place).free()
     return outcome
 
 
@@ -94,9 +113,13 @@ def _told(task: Task, error: BaseException) -> tuple[str, str]:
     return f"{task.stage}: {error_line(error)}", "".join(traceback.format_exception(error))
 
 
+def workplace_of(place: Place) -> Workplace:
+    """What a worker has at hand; one per process and place, so that plugins are found and images loaded once."""
+    return _workplace(place)
+
+
 @lru_cache(maxsize=4)
-def _workplace(place: Place) -> Any:
-    """One per process and place: plugins are found and images loaded once."""
+def _workplace(place: Place) -> Workplace:
     from unlearnbench.workplace import Workplace
 
     return Workplace.open(place.data_root, place.cache, place.plugin_dirs, place.device)

@@ -1,0 +1,209 @@
+"""--engine dask: the numbers of serial, on workers and schedulers that die and machines that share nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_engine import finished_records, session, wait_for
+from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
+
+from unlearnbench import dask_engine, parcels, worker
+
+WAITS = """
+Path(f'started-{os.getpid()}').touch()
+while not Path('go').exists(): time.sleep(0.05)
+return before.expand(sets.replicas)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.slow
+def test_dask_gives_the_numbers_of_serial_and_artifacts_travel_where_the_store_is_not_shared(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_suite(place.folder)
+    place.run("--results", "serial", "--cache", "c0")
+    shared = place.run("--results", "shared", "--cache", "c1", "--jobs", "2", engine="dask")
+    assert (shared.code, shared.counts["done"]) == (0, 6), shared.err
+    assert "distributed" not in shared.err
+    here = dask_engine._anywhere
+    elsewhere = place.folder / "elsewhere"
+    monkeypatch.setattr(dask_engine, "_anywhere", lambda place: replace(here(place), cache=elsewhere))
+    apart = place.run("--results", "apart", "--cache", "c2", "--jobs", "2", engine="dask")
+    assert (apart.code, apart.counts["done"]) == (0, 6), apart.err
+    expected = rows(place.folder / "serial")
+    assert rows(place.folder / "shared") == expected
+    assert rows(place.folder / "apart") == expected
+    assert not elsewhere.exists()
+    names = [{path.name for path in (place.folder / cache).rglob("*.safetensors")} for cache in ("c0", "c1", "c2")]
+    assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(place: Place, tmp_path: Path) -> None:
+    write_method(tmp_path / "own", "waits", unlearn=WAITS)
+    write_method(tmp_path / "own", "dies", unlearn="os.kill(os.getpid(), signal.SIGKILL)")
+    write_suite(tmp_path, methods="vbu, waits, dies", attacks="")
+    process = start(tmp_path, "--plugins", "own", "--jobs", "2", engine="dask")
+    wait_for(lambda: list(tmp_path.glob("started-*")) and len(finished_records(tmp_path)) >= 3)
+    (mark,) = tmp_path.glob("started-*")
+    os.kill(int(mark.name.removeprefix("started-")), signal.SIGKILL)
+    wait_for(lambda: len(list(tmp_path.glob("started-*"))) == 2)
+    (tmp_path / "go").touch()
+    ran = finish(process)
+    assert (ran.code, ran.counts) == (1, {"planned": 5, "done": 4, "cached": 0, "failed": 1, "skipped": 0}), ran.err
+    assert "Traceback" not in ran.err
+    assert "distributed" not in ran.err
+    wait_for(lambda: not session(process.pid), seconds=10)
+    results = tmp_path / "results" / "tiny"
+    (dead,) = status_of(results, "dies")
+    assert dead[0] == "failed"
+    assert "the worker process died" in str(dead[1])
+    other = place.run("--plugins", "own", "-m", "vbu", "-m", "waits", "--results", "o", "--cache", "c")
+    assert other.counts["done"] == 4
+    assert rows(tmp_path / "o") == [row for row in rows(results) if row["method"] != "dies"]
+
+
+# --- a cluster of one's own ------------------------------------------------------------------------------------------
+
+
+class ByHand:
+    """A scheduler and a worker, started as docs/cluster.md says."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.folder = folder
+        self.scheduler = self.run("scheduler", "--host", self.address, "--no-dashboard")
+        self.worker = self.run("worker", self.address, "--nthreads", "1", "--no-dashboard")
+
+    def run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
+        with (self.folder / "cluster.log").open("ab") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+
+    def stop(self) -> None:
+        for process in (self.worker, self.scheduler):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ByHand]:
+    """Its own folder is where plugins of the test look for files."""
+    by_hand = ByHand(tmp_path)
+    yield by_hand
+    by_hand.stop()
+
+
+@pytest.mark.slow
+def test_a_killed_scheduler_ends_the_run_with_one_line_and_the_next_goes_on(
+    place: Place, tmp_path: Path, cluster: ByHand
+) -> None:
+    write_method(tmp_path / "own", "waits", unlearn=WAITS)
+    write_suite(tmp_path, methods="vbu, waits", attacks="")
+    process = start(tmp_path, "--plugins", "own", "--scheduler", cluster.address, engine="dask")
+    wait_for(lambda: list(tmp_path.glob("started-*")))
+    kept = len(finished_records(tmp_path))
+    cluster.scheduler.kill()
+    ran = finish(process)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: --scheduler {cluster.address}: can't be reached" in ran.err
+    assert "Traceback" not in ran.err, ran.err
+    assert len(finished_records(tmp_path)) == kept >= 1
+    (tmp_path / "go").touch()
+    ended = place.run("--plugins", "own", "--jobs", "1", engine="dask")
+    assert (ended.code, ended.counts["done"], ended.counts["cached"]) == (0, 4 - kept, kept)
+    place.run("--plugins", "own", "--results", "o", "--cache", "c")
+    assert rows(tmp_path / "o") == rows(tmp_path / "results" / "tiny")
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(place: Place) -> None:
+    write_suite(place.folder)
+    started = time.monotonic()
+    ran = place.run("--scheduler", "tcp://127.0.0.1:9", engine="dask")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith("error: --scheduler tcp://127.0.0.1:9: can't be reached")
+    assert time.monotonic() - started < 30
+    for arguments, engine, error in (
+        (("--scheduler", "tcp://a:1"), "loky", "--scheduler: is for --engine dask"),
+        (("--scheduler", "host"), "dask", "--scheduler: 'host' is no address like tcp://host:8786"),
+        (("--scheduler", "tcp://a:1", "--jobs", "2"), "dask", "--jobs: a cluster has the workers"),
+        (("--scheduler", "tcp://a:1", "--cells-per-device", "2"), "dask", "--cells-per-device: with --scheduler"),
+    ):
+        ran = place.run(*arguments, engine=engine)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert error in ran.err
+    assert [path.name for path in place.folder.iterdir()] == ["suite.yaml"]
+
+
+# --- parcels ---------------------------------------------------------------------------------------------------------
+
+
+def parcel_of(place: Place, **changes: object) -> parcels.Parcel:
+    """The first job of the suite, as it is sent."""
+    from unlearnbench import cli_loading
+
+    suite = cli_loading.load(place.folder / "suite.yaml", [place.folder / "own"])
+    planned = cli_loading.plan(suite.settings(), place.folder / "data", "cpu")
+    inputs = parcels.inputs(planned.cells)
+    there = worker.Place(
+        place.folder / "data", place.folder / "cache", (place.folder / "own",), "auto",
+        data=inputs.data, plugins=inputs.plugins,
+    )  # fmt: skip
+    first = next(task for task in planned.tasks if "method" in task.work)
+    return parcels.Parcel((first,), replace(there, **changes), "id")  # type: ignore[arg-type]
+
+
+def refusal(place: Place, parcel: parcels.Parcel) -> str:
+    outcome = parcels.answer(parcel, place.folder / "scratch").outcome
+    assert outcome is not None
+    ((error, _),) = outcome.errors.values()
+    assert error.startswith(f"unlearn: worker on {socket.gethostname()}: ")
+    return error
+
+
+def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Place) -> None:
+    write_method(place.folder / "own", "mine")
+    write_suite(place.folder, methods="mine", attacks="")
+    parcel = parcel_of(place)
+    assert "no such folder" in refusal(place, replace(parcel, place=replace(parcel.place, plugin_dirs=(Path("gone"),))))
+    own = tuple((name, "0" * 64) for name, _ in parcel.place.plugins)
+    assert "differs from that of the plan" in refusal(place, replace(parcel, place=replace(parcel.place, plugins=own)))
+    assert "files of dataset digits in" in refusal(place, replace(parcel, place=replace(parcel.place, data=())))
+    assert "has unlearnbench" in refusal(place, replace(parcel, version="0"))
+    timed = replace(parcel.job[0], work={**parcel.job[0].work, "hardware": "cpu: abacus"})
+    assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
+
+
+def test_what_was_damaged_on_its_way_is_missing(place: Place) -> None:
+    write_method(place.folder / "own", "mine")
+    write_suite(place.folder, methods="mine", attacks="")
+    parcel = parcel_of(place)
+    assert parcels.answer(parcel, place.folder / "scratch") == parcels.Answer(None)  # it needs a trained model
+    place.run("--plugins", "own")
+    store = place.folder / "cache"
+    (needed,) = parcels.pack(parcel.job, store).items()
+    key, content = needed
+    done = parcels.Answer(worker.Outcome(values={key: {}}), {key: content})
+    assert parcels.unpack(done, place.folder / "other") is done.outcome
+    assert parcels.pack(parcel.job, place.folder / "other").keys() == {key}
+    damaged = replace(done, artifacts={key: content[:-1] + bytes([content[-1] ^ 1])})
+    assert parcels.unpack(damaged, place.folder / "third").missing == key
+    assert not parcels.pack(parcel.job, place.folder / "third")
+    known = parcels.identity(store)
+    assert parcels.identity(store) == known != parcels.identity(place.folder / "other")

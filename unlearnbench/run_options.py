@@ -1,0 +1,45 @@
+"""What a run is told, and what it tells when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unlearnbench.engine import EngineName
+    from unlearnbench.plan import Plan
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan; see the command line."""
+
+    data_root: Path
+    results: Path
+    cache: Path
+    engine: EngineName = "serial"
+    jobs: int = 1
+    device: str = "auto"
+    plugin_dirs: tuple[Path, ...] = ()
+    force: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    verbose: bool = False
+    scheduler: str | None = None
+    cells_per_device: int = 1
+    time_limit: float | None = None  # seconds for a job
+
+
+@dataclass
+class Summary:
+    """What became of the cells."""
+
+    planned: int = 0
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    skipped: int = 0
+    interrupted: bool = False
+    leaderboard: bool = True  # False: none can be built from the records that are there
+    plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short
