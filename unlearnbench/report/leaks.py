@@ -19,8 +19,9 @@ from unlearnbench.report.tables import NOTHING, format_interval
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINES = ("skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
-"""What an attack is judged by: those of these that it has, and if none then `mse`."""
+HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
+"""What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
+any different images, matched to the true ones, beat it."""
 
 _LEAD = """# What leaks
 
@@ -73,7 +74,10 @@ def _findings(row: pd.Series) -> list[Finding]:
     parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not _missing(row[key]))]
     access = ", ".join(str(part).replace("_", " ") if number else str(part) for number, part in enumerate(parts))
     measured = [name for name in (*HEADLINES, "mse") if name in row.index and not _missing(row[name])]
-    metrics = [METRICS[name] for name in measured if name in HEADLINES or measured == ["mse"]]
+    chosen = [name for name in measured if name in HEADLINES] or measured
+    if "skill_blind_set" in chosen and "skill_mean" in chosen:
+        chosen.remove("skill_mean")
+    metrics = [METRICS[name] for name in chosen]
     return [Finding(access, metric, row["method_id"], *_cell(row, metric)) for metric in metrics]
 
 

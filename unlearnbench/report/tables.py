@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 NOTHING = "\u2013"  # an en dash: no value, no rank
 
 PRIVACY_HEADLINES = (
-    "mse", "skill_mean", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr", "klom_erased", "epsilon_erased",
+    "mse", "skill_mean", "skill_blind_set", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr", "klom_erased",
+    "epsilon_erased",
 )  # fmt: skip
 PRIVACY_CONDITIONS = ("erased_accuracy", "forgot")
 UTILITY_HEADLINES = (
@@ -50,6 +51,7 @@ _HEADERS = {
     "mse": "MSE",
     "sse": "SSE",
     "skill_mean": "skill",
+    "skill_blind_set": "skill s.",
     "skill_class_true": "skill c.",
     "skill_class_inferred": "skill i.",
     "ssim": "SSIM",
