@@ -43,7 +43,9 @@ def finished_records(folder: Path) -> list[Path]:
     return list((folder / "results" / "tiny" / "records").glob("*.parquet"))
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("serial", "1"), ("loky", "2")])
+@pytest.mark.parametrize(
+    ("name", "jobs"), [("serial", "1"), ("loky", "2"), pytest.param("dask", "2", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, name: str, jobs: str) -> None:
     write_method(tmp_path / "own", "waits", unlearn=WAITS)
     write_suite(tmp_path, methods="original, retrain, vbu, waits", attacks="")

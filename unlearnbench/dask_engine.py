@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -175,7 +176,9 @@ def _result(remote: Remote) -> Any:
         raise WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error
     try:
         return remote.result()
-    except OSError as error:
+    except KilledWorker as error:  # computed again, for its worker died before the result was fetched
+        raise WorkerDiedError(str(error)) from error
+    except (OSError, CancelledError, asyncio.CancelledError) as error:
         raise BrokenExecutor(error_line(error)) from error
 
 
