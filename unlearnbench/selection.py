@@ -19,7 +19,10 @@ from unlearnbench.validation import check_key
 OPTIONS: dict[Kind, str] = {"method": "-m", "attack": "-a", "dataset": "-d"}
 FILTER = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<params>.*)\])?", re.DOTALL)
 # Commas between parameters, not those inside brackets, braces or quotes.
-PARAMETER = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^\[\]]*\]|\{[^{}]*\}|[^,\[\]{}"'])+""")
+_QUOTED = r""""(?:[^"\\]|\\.)*"|'[^']*'"""
+PARAMETER = re.compile(
+    rf"""(?:{_QUOTED}|\[(?:{_QUOTED}|[^\[\]"'])*\]|\{{(?:{_QUOTED}|[^{{}}"'])*\}}|[^,\[\]{{}}"'])+""", re.DOTALL
+)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def _scalar(node: yaml.ScalarNode, loader: _Loader, where: str) -> Any:
     except Exception as error:  # PyYAML fails in many ways on a tag that does not fit its value
         raise InputError(where, f"can't read '{one_line(node.value, 40)}': {one_line(str(error), 80)}") from error
     if isinstance(value, str):
+        value = _paired(value)
         if any(c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs") for c in value):
             raise InputError(where, "control characters are not allowed in text")
     elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
@@ -122,6 +123,11 @@ def _scalar(node: yaml.ScalarNode, loader: _Loader, where: str) -> Any:
             where, f"'{one_line(node.value, 40)}' is a {_kind(value)}, which is not allowed: put it in quotes"
         )
     return value
+
+
+def _paired(text: str) -> str:
+    """JSON writes a character beyond 16 bits as an escaped pair, which to YAML is two halves; a lone half stays one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _at(where: str, path: str) -> str:
