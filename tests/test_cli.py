@@ -121,7 +121,10 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
         "cache": Path("kept"),
         "engine": "loky",
         "jobs": 3,
+        "scheduler": None,
         "device": "auto",
+        "cells_per_device": 1,
+        "time_limit": None,
         "plugin_dirs": (Path(),),
         "force": True,
         "retry_failed": True,
@@ -133,6 +136,11 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
     options = runner.options
     assert (options.data_root, options.results, options.cache) == (Path("d"), Path("r"), Path("c"))
     assert (options.engine, options.jobs, options.device) == ("serial", 1, "cpu")
+    call("run", "suite.yaml", "--engine", "dask", "--scheduler", "tcp://h:1", "--time-limit", "60")
+    options = runner.options
+    assert (options.engine, options.scheduler, options.time_limit) == ("dask", "tcp://h:1", 60.0)
+    call("run", "suite.yaml", "--engine", "loky", "--cells-per-device", "2")
+    assert runner.options.cells_per_device == 2
     assert call("run", "suite.yaml", "--engine", "serial", "--jobs", "2").code == 2
 
 
@@ -291,7 +299,7 @@ def test_text_of_plugins_can_not_command_the_terminal(call: Any, monkeypatch: py
         ),
         (["run", "suite.yaml", "--seeds", "0"], "error: unlearnbench run: invalid value for '--seeds'"),
         (["run", "suite.yaml", "--seeds", "x"], "error: unlearnbench run: invalid value for '--seeds'"),
-        (["run", "suite.yaml", "--engine", "dask"], "error: unlearnbench run: invalid value for '--engine'"),
+        (["run", "suite.yaml", "--engine", "spark"], "error: unlearnbench run: invalid value for '--engine'"),
         (["run"], "error: unlearnbench run: missing argument"),
         (["rum"], "error: unlearnbench: no such command 'rum'; did you mean 'run'?"),
         ([], "error: unlearnbench: missing command"),

@@ -1,4 +1,7 @@
-"""--engine dask: the numbers of serial, on workers and schedulers that die and machines that share nothing."""
+"""--engine dask: workers and schedulers that die, and machines that share nothing.
+
+That its records are those of the other engines is tested in test_determinism.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ import pytest
 from test_engine import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
-from unlearnbench import dask_engine, parcels, worker
+import unlearnbench
+from unlearnbench import dask_engine, engine, parcels, worker
+from unlearnbench.errors import InputError
 
 WAITS = """
 Path(f'started-{os.getpid()}').touch()
@@ -31,27 +36,18 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_dask_gives_the_numbers_of_serial_and_artifacts_travel_where_the_store_is_not_shared(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_artifacts_travel_where_the_store_is_not_shared(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write_suite(place.folder)
     place.run("--results", "serial", "--cache", "c0")
-    with monkeypatch.context() as patch:
-        patch.setattr(dask_engine, "pack", None)  # nothing travels
-        shared = place.run("--results", "shared", "--cache", "c1", "--jobs", "2", engine="dask")
-    assert (shared.code, shared.counts["done"]) == (0, 6), shared.err
-    assert "distributed" not in shared.err
-    here = dask_engine._anywhere
-    elsewhere = place.folder / "elsewhere"
+    here, elsewhere = dask_engine._anywhere, place.folder / "elsewhere"
     monkeypatch.setattr(dask_engine, "_anywhere", lambda place: replace(here(place), cache=elsewhere))
-    apart = place.run("--results", "apart", "--cache", "c2", "--jobs", "2", engine="dask")
+    apart = place.run("--results", "apart", "--cache", "c1", "--jobs", "2", engine="dask")
     assert (apart.code, apart.counts["done"]) == (0, 6), apart.err
-    expected = rows(place.folder / "serial")
-    assert rows(place.folder / "shared") == expected
-    assert rows(place.folder / "apart") == expected
+    assert "distributed" not in apart.err
+    assert rows(place.folder / "apart") == rows(place.folder / "serial")
     assert not elsewhere.exists()
-    names = [{path.name for path in (place.folder / cache).rglob("*.safetensors")} for cache in ("c0", "c1", "c2")]
-    assert names[0] == names[1] == names[2]
+    names = [{path.name for path in (place.folder / cache).rglob("*.safetensors")} for cache in ("c0", "c1")]
+    assert names[0] == names[1]
 
 
 @pytest.mark.slow
@@ -141,16 +137,24 @@ def test_a_scheduler_that_is_not_there_is_one_line(place: Place) -> None:
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert ran.err.startswith("error: --scheduler tcp://127.0.0.1:9: can't be reached")
     assert time.monotonic() - started < 30
-    for arguments, engine, error in (
+    for arguments, name, error in (
         (("--scheduler", "tcp://a:1"), "loky", "--scheduler: is for --engine dask"),
         (("--scheduler", "host"), "dask", "--scheduler: 'host' is no address like tcp://host:8786"),
         (("--scheduler", "tcp://a:1", "--jobs", "2"), "dask", "--jobs: a cluster has the workers"),
         (("--scheduler", "tcp://a:1", "--cells-per-device", "2"), "dask", "--cells-per-device: with --scheduler"),
     ):
-        ran = place.run(*arguments, engine=engine)
+        ran = place.run(*arguments, engine=name)
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert error in ran.err
     assert [path.name for path in place.folder.iterdir()] == ["suite.yaml"]
+
+
+def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "unlearnbench.dask_engine")
+    monkeypatch.delattr(unlearnbench, "dask_engine")
+    with pytest.raises(InputError, match="--engine dask: not installed; pip install"):
+        engine.start("dask", 1)
 
 
 # --- parcels ---------------------------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Pl
     assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
 
 
-def test_what_was_damaged_on_its_way_is_missing(place: Place) -> None:
+def test_parcels_are_packed_where_needed_and_what_was_damaged_on_its_way_is_missing(place: Place) -> None:
     write_method(place.folder / "own", "mine")
     write_suite(place.folder, methods="mine", attacks="")
     parcel = parcel_of(place)
@@ -208,4 +212,8 @@ def test_what_was_damaged_on_its_way_is_missing(place: Place) -> None:
     assert parcels.unpack(damaged, place.folder / "third").missing == key
     assert not parcels.pack(parcel.job, place.folder / "third")
     known = parcels.identity(store)
+    assert parcels.answer(replace(parcel, store=known), place.folder / "scratch").artifacts == {}  # nothing travels
+    packed = replace(parcel, artifacts={key: content})
+    assert list(parcels.answer(packed, place.folder / "scratch").artifacts) == [parcel.job[0].key]
+    assert not (place.folder / "scratch").exists()
     assert parcels.identity(store) == known != parcels.identity(place.folder / "other")
