@@ -146,13 +146,21 @@ def test_parquet_cut_short_is_named(tmp_path: Path) -> None:
         Cifar10().load(tmp_path)
 
 
-def test_a_parquet_folder_outside_the_data_root_needs_an_absolute_path(tmp_path: Path) -> None:
+def test_a_parquet_folder_stays_in_the_data_root(tmp_path: Path) -> None:
     write_parquet(tmp_path / "elsewhere")
     root = tmp_path / "root"
     root.mkdir()
-    with pytest.raises(InputError, match=r"cifar10.path: '../elsewhere' leaves the data root"):
-        Cifar10(Cifar10Params(source="parquet", path="../elsewhere")).files(root)
-    assert len(Cifar10(Cifar10Params(source="parquet", path=str(tmp_path / "elsewhere"))).files(root)) == 2
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    for path in ("../elsewhere", str(tmp_path / "elsewhere"), "link"):
+        with pytest.raises(InputError, match=rf"cifar10.path: '{path}' leaves the data root"):
+            Cifar10(Cifar10Params(source="parquet", path=path)).files(root)
+    assert len(Cifar10(Cifar10Params(source="parquet", path="elsewhere")).files(tmp_path)) == 2
+    assert len(Cifar10(Cifar10Params(source="parquet", path=str(tmp_path / "elsewhere"))).files(tmp_path)) == 2
+    (root / "own").mkdir()
+    (root / "own" / "train.parquet").symlink_to(tmp_path / "elsewhere" / "train.parquet")
+    (root / "own" / "test.parquet").symlink_to(tmp_path / "elsewhere" / "test.parquet")
+    with pytest.raises(InputError, match=r"own/train.parquet: is a link out of the data root"):
+        Cifar10(Cifar10Params(source="parquet", path="own")).files(root)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +128,35 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
         OwnImages().files(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["../images", "a/../../images", ".."])
-def test_a_relative_path_stays_in_the_data_root(flat: Path, path: str) -> None:
-    (flat / "root").mkdir()
+@pytest.mark.parametrize(
+    "path", ["../images", "a/../../images", "..", "/", "/etc", "link", "link/ant", "circle", "a\0b"]
+)
+def test_a_path_stays_in_the_data_root(flat: Path, path: str) -> None:
+    root = flat / "root"
+    root.mkdir()
+    (root / "link").symlink_to(flat / "images")
+    (root / "circle").symlink_to("circle")
     with pytest.raises(InputError, match=r"images.path: .* leaves the data root"):
-        load(flat / "root", path=path)
-    assert load(flat / "root", path=str(flat / "images")).classes == 3
+        load(root, path=path)
+    assert load(flat, path=str(flat / "images")).classes == 3
+    with pytest.raises(InputError, match=r"images.path: .* leaves the data root"):
+        load(root, path=str(flat / "images"))
+
+
+def test_images_and_classes_that_are_links_out_of_the_data_root_are_refused(flat: Path) -> None:
+    root = flat / "root"
+    shutil.copytree(flat / "images", root / "images")
+    (root / "images" / "ant" / "in.png").symlink_to(root / "images" / "ant" / "0.png")
+    assert load(root).classes == 3
+    assert len(OwnImages().files(root)) == 16
+    out = root / "images" / "ant" / "out.png"
+    out.symlink_to(flat / "images" / "ant" / "0.png")
+    with pytest.raises(InputError, match=r"ant/out.png: is a link out of the data root"):
+        OwnImages().files(root)
+    out.unlink()
+    (root / "images" / "dog").symlink_to(flat / "images" / "bee")
+    with pytest.raises(InputError, match=r"images/dog: is a link out of the data root"):
+        OwnImages().files(root)
 
 
 def test_one_parquet_file_is_split(tmp_path: Path) -> None:

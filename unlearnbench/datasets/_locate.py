@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnbench.errors import InputError
@@ -29,17 +30,33 @@ def prepare_hint(root: Path) -> str:
 
 
 def inside(dataset: Dataset, root: Path, path: str) -> Path:
-    """`path` as given if it is absolute, else below the data root.
+    """`path` below the data root: a suite may come from anyone, and reads nothing that was not declared to be data.
 
     Raises:
-        InputError: a relative path that would leave the data root.
+        InputError: a path that leaves the data root, itself or by a link in it.
     """
-    given = Path(path)
-    if not given.is_absolute() and ".." in given.parts:
+    found = root / path
+    if "\0" in path or ".." in Path(path).parts or not is_inside(root, found):
         raise InputError(
-            f"{name_of(dataset)}.path", f"'{path}' leaves the data root; give a path below it, or an absolute one"
+            f"{name_of(dataset)}.path", f"'{one_line(path)}' leaves the data root {root.absolute()}; see --data"
         )
-    return root / given
+    return found
+
+
+def check_inside(root: Path, files: Sequence[Path]) -> None:
+    """Raise InputError for the first file that is, or lies in, a link out of the data root."""
+    folders = {file.parent for file in files}
+    for path in [*sorted(folders), *(file for file in files if file.is_symlink())]:
+        if not is_inside(root, path):
+            raise InputError(str(path.absolute()), f"is a link out of the data root {root.absolute()}; see --data")
+
+
+def is_inside(root: Path, path: Path) -> bool:
+    """Whether a path lies below the data root once all links are followed."""
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return False
 
 
 def one_line(text: object, longest: int = 300) -> str:

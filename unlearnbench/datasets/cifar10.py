@@ -12,7 +12,7 @@ from pydantic import Field
 from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
 from unlearnbench.datasets._decode import decode
 from unlearnbench.datasets._download import prepare
-from unlearnbench.datasets._locate import damaged, inside, missing, prepare_hint
+from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
 from unlearnbench.datasets._parquet import read_rows, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
@@ -29,9 +29,7 @@ class Cifar10Params(PluginParams):
     source: Literal["auto", "torchvision", "parquet"] = Field(
         "auto", description="the original files, or Parquet; auto: the original files if they are there"
     )
-    path: str = Field(
-        "cifar10-jpeg", description="folder of train*.parquet and test*.parquet, below the data root or absolute"
-    )
+    path: str = Field("cifar10-jpeg", description="folder of train*.parquet and test*.parquet, below the data root")
 
 
 class Cifar10(Dataset):
@@ -54,6 +52,7 @@ class Cifar10(Dataset):
     def files(self, root: Path) -> list[Path]:
         if self._source(root) == "parquet":
             train, test = self._parquet(root)
+            check_inside(root, [*train, *test])
             return [*train, *test]
         paths = [root / _FOLDER / name for name in _FILES]
         for path in paths:

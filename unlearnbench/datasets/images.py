@@ -13,7 +13,7 @@ from torch import Tensor
 from unlearnbench.datasets._assemble import Part, fixed_order, image_data
 from unlearnbench.datasets._decode import Picture, decode
 from unlearnbench.datasets._folder import list_images
-from unlearnbench.datasets._locate import inside, missing
+from unlearnbench.datasets._locate import check_inside, inside, missing
 from unlearnbench.datasets._parquet import Rows, read_rows, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
@@ -25,7 +25,7 @@ class ImagesParams(PluginParams):
 
     path: str = Field(
         "images",
-        description="a folder of images, a folder of Parquet files or one such file; in the data root or absolute",
+        description="a folder of images, a folder of Parquet files or one such file; below the data root",
     )
     size: int | None = Field(
         None, ge=1, description="resize to size x size pixels; null: all images must have one size"
@@ -53,9 +53,12 @@ class OwnImages(Dataset):
         path = self._path(root)
         parquet = _parquet_files(path)
         if parquet is not None:
-            return [*parquet[0], *parquet[1]]
-        listing = list_images(path)
-        return [file for file, _ in (*listing.train, *listing.test)]
+            files = [*parquet[0], *parquet[1]]
+        else:
+            listing = list_images(path)
+            files = [file for file, _ in (*listing.train, *listing.test)]
+        check_inside(root, files)
+        return files
 
     def load(self, root: Path) -> ImageData:
         path = self._path(root)
