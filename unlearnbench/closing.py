@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
 
 
-def close(results: Path, plan: Plan, drawn_from: Store | None = None) -> bool:
+def close(results: Path, plan: Plan, drawn_from: Store | None = None, changed: bool = False) -> bool:
     """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
 
     Args:
         drawn_from: where the artifacts of rebuilt images are, if galleries are to be drawn of them.
+        changed: whether this run wrote records; their times don't tell where a clock was set back.
     """
     if drawn_from is not None:
         from unlearnbench.report.pictures import draw_galleries
@@ -36,7 +37,8 @@ def close(results: Path, plan: Plan, drawn_from: Store | None = None) -> bool:
         complain(f"kept apart {moved.stale} stale records in {folder / 'stale'}")
     for name in moved.damaged:
         complain(f"moved a damaged record file to {folder / 'damaged' / name}")
-    if leaderboard_is_current(results) or next(folder.glob("*.parquet"), None) is None:
+    changed = changed or moved.stale > 0 or bool(moved.damaged)
+    if (leaderboard_is_current(results) and not changed) or next(folder.glob("*.parquet"), None) is None:
         return True
     return _build(results, folder)
 

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from unlearnbench import recording
@@ -66,11 +67,14 @@ class _Run:
             written = [cell for cell in found.pending if recording.path(self.folder, cell).is_file()]
             self.summary.done = self.summary.done if self.options.force else len(written)
         except OSError as error:  # a full disk, a folder without permission
-            raise InputError(str(error.filename or self.folder), f"can't be written: {error.strerror}") from error
+            raise _unwritable(error, self.folder) from error
         try:
-            self.summary.leaderboard = close(self.options.results, self.plan, self.store if self.summary.done else None)
+            drawn_from = self.store if self.summary.done else None
+            self.summary.leaderboard = close(self.options.results, self.plan, drawn_from, bool(found.pending))
         except KeyboardInterrupt:
             self.summary.interrupted = True
+        except OSError as error:
+            raise _unwritable(error, self.options.results) from error
         self.summary.plan = self.plan
         return self.summary
 
@@ -151,6 +155,8 @@ class _Run:
         return job
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
+        if outcome.unwritable is not None:
+            raise InputError(outcome.unwritable[0], f"can't be written: {outcome.unwritable[1]}")
         if outcome.missing is not None:
             if self._may_try_again(job, outcome.why):
                 self._recompute(outcome.missing, outcome.why)
@@ -286,6 +292,10 @@ def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str],
         if any(mate in keys and not there(mate) for mate in task.together):
             keys |= {task.key, *task.needs.values()}
     return {task.key: task for task in every if task.key in keys}
+
+
+def _unwritable(error: OSError, folder: Path) -> InputError:
+    return InputError(str(error.filename or folder), f"can't be written: {error.strerror or error}")
 
 
 def _name(task: Task, together: int = 1) -> str:

@@ -51,6 +51,7 @@ class Outcome:
         exhausted: whether there was too little memory for so many models at a time.
         late: whether the job took too long and was interrupted; nothing was done.
         missing: an artifact that the job needs and that is gone or damaged, as `why` says; nothing was done.
+        unwritable: where a result could not be stored and why: a full disk, or a folder without permission.
     """
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Outcome:
     late: bool = False
     missing: str | None = None
     why: str = ""
+    unwritable: tuple[str, str] | None = None
 
     @classmethod
     def failure(cls, job: Job, error: BaseException) -> Outcome:
@@ -85,7 +87,10 @@ def carry_out(job: Job, place: Place) -> Outcome:
             results = run_job(job, workplace)
         for task, result in zip(job, results, strict=True):
             if isinstance(result, Artifact):
-                workplace.store.put(task.key, result)
+                try:
+                    workplace.store.put(task.key, result)
+                except OSError as error:  # no fault of the cell's, and those after it would meet it too
+                    return Outcome(unwritable=(str(error.filename or place.cache), str(error.strerror or error)))
                 outcome.values[task.key] = dict(result.values)
             else:
                 outcome.errors[task.key] = _told(task, result)
