@@ -83,12 +83,13 @@ def run(request: Request) -> int:
         planned, skipped = known
         _close(Counter(planned=planned, cached=planned - skipped, skipped=skipped))
         return OK
-    suite = _load(request)
+    suite = cli_loading.load(request.suite, how.plugins)
     settings = suite.settings(request.chosen.selection)
     from unlearnbench import search
 
     search.refuse_partial(suite, settings)
     plan = cli_loading.plan(settings, how.data, how.device)
+    _tell_of_plugins(suite, how)
     summary = _compute(plan, suite, how)
     _close(_counts([summary]))
     code = _code([summary])
@@ -105,13 +106,14 @@ def tune(request: Request) -> int:
     """
     how = request.how
     how.workers()
-    suite = _load(request)
+    suite = cli_loading.load(request.suite, how.plugins)
     from unlearnbench import search, tuning
 
     selection = search.tuned_only(suite, request.chosen.selection)
     first, every = suite.settings(selection), suite.settings(selection, screening=False)
     rules = search.rules(suite, dict.fromkeys(setting.experiment for setting in every))
     plan = cli_loading.plan(first, how.data, how.device)
+    _tell_of_plugins(suite, how)
     summaries = [_compute(plan, suite, how)]
     if not _ended(summaries, how):
         finalists = tuning.finalists(_trials(_cells(summaries), how.folder(suite)), rules)
@@ -126,14 +128,11 @@ def tune(request: Request) -> int:
     return _code(summaries)
 
 
-def _load(request: Request) -> Suite:
-    """The suite; says which plugins come from folders of the user's own, for they are code that is about to run."""
-    suite = cli_loading.load(request.suite, request.how.plugins)
-    for folder in request.how.plugins or ():
-        complain(
-            f"plugins taken from {folder}, whose code runs here: {', '.join(suite.registry.taken(folder)) or 'none'}"
-        )
-    return suite
+def _tell_of_plugins(suite: Suite, how: How) -> None:
+    """Plugins from folders of the user's own are code that runs here."""
+    for folder in how.plugins or ():
+        names = ", ".join(suite.registry.taken(folder)) or "none"
+        complain(f"plugins taken from {folder}, whose code runs here: {names}")
 
 
 def _ended(summaries: Sequence[Summary], how: How) -> bool:
