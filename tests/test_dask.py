@@ -35,7 +35,7 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return Place(tmp_path, capsys, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_artifacts_travel_where_the_store_is_not_shared(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write_suite(place.folder)
     place.run("--results", "serial", "--cache", "c0")
@@ -50,7 +50,7 @@ def test_artifacts_travel_where_the_store_is_not_shared(place: Place, monkeypatc
     assert names[0] == names[1]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_worker_costs_nothing_but_time(place: Place, tmp_path: Path) -> None:
     write_method(tmp_path / "own", "waits", unlearn=WAITS)
     write_method(tmp_path / "own", "dies", unlearn="os.kill(os.getpid(), signal.SIGKILL)")
@@ -108,7 +108,7 @@ def cluster(tmp_path: Path) -> Iterator[ByHand]:
     by_hand.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_scheduler_ends_the_run_with_one_line_and_the_next_goes_on(
     place: Place, tmp_path: Path, cluster: ByHand
 ) -> None:

@@ -22,7 +22,7 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return Place(tmp_path, capsys, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_every_engine_writes_the_same_records(place: Place) -> None:
     write_suite(place.folder, METHODS, ATTACKS, seeds=2)
     assert place.run("--results", "serial", "--cache", "serial-cache").code == 0
@@ -34,7 +34,7 @@ def test_every_engine_writes_the_same_records(place: Place) -> None:
         assert rows(place.folder / name) == expected, name
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_other_numbers_of_models_at_a_time_change_the_last_bits_only(place: Place) -> None:
     write_suite(place.folder, METHODS, ATTACKS)
     found = {}

@@ -44,7 +44,7 @@ def finished_records(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "jobs"), [("serial", "1"), ("loky", "2"), pytest.param("dask", "2", marks=pytest.mark.slow)]
+    ("name", "jobs"), [("serial", "1"), ("loky", "2"), pytest.param("dask", "2", marks=pytest.mark.faults)]
 )
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, name: str, jobs: str) -> None:
     write_method(tmp_path / "own", "waits", unlearn=WAITS)
@@ -62,7 +62,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, name: str, jobs: str) -> 
     assert not (results / "receipts").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     """kill -9 of the run, of a worker that was innocent, and a method that always kills its worker."""
     write_method(tmp_path / "own", "waits", unlearn=LOUD + WAITS)

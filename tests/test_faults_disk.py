@@ -118,7 +118,7 @@ def test_a_folder_that_can_not_be_written_is_one_line(
 # --- two runs at once ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_two_runs_at_once_leave_what_one_would_have_left(place: Place) -> None:
     write_suite(place.folder, seeds=2)
     ran = [finish(process) for process in [start(place.folder), start(place.folder)]]

@@ -14,7 +14,7 @@ KILLS, SEED = 20, 6
 METHODS, ATTACKS = "vbu, crfu", "membership: {shadows: 10}, representation: {epochs: 1}"
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
     write_suite(tmp_path, METHODS, ATTACKS, seeds=2)
     started = time.monotonic()

@@ -26,8 +26,8 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     ("name", "jobs"),
     [
         ("serial", "1"),
-        pytest.param("loky", "2", marks=pytest.mark.slow),
-        pytest.param("dask", "2", marks=pytest.mark.slow),
+        pytest.param("loky", "2", marks=pytest.mark.faults),
+        pytest.param("dask", "2", marks=pytest.mark.faults),
     ],
 )
 def test_what_hangs_times_out_and_others_complete(place: Place, name: str, jobs: str) -> None:
