@@ -256,6 +256,30 @@ RAW: dict[str, str | bytes] = {
     ]},
 }  # fmt: skip
 
+# Beginnings of a suite that is right but for what they say.
+REST = "\nexperiments: {one: {datasets: [small], scenario: {kind: utility, erased_count: 3}}}\n"
+BEGINNINGS = (
+    "name: tiny\nname: tiny",
+    "name: tiny\n'name': tiny",
+    "name: tiny\nexperiments: {}",
+    "name: &n tiny",
+    "name: tiny\ndescription: &d text",
+    "name: tiny\n<<: {seed: 1}",
+    "name: tiny\n1: x",
+    "name: tiny\nseed: 99999999999999999999",
+    "name: tiny\nseed: !!int x",
+    "name: tiny\ndescription: !!binary aGVsbG8=",
+    "name: tiny\ndescription: !!python/name:os.system",
+    "name: tiny\ndescription: 2020-01-01",
+    'name: tiny\ndescription: "\\e[31m"',
+    'name: tiny\ndescription: "\\0"',
+    'name: tiny\ndescription: "\\x9b"',
+    'name: tiny\ndescription: "\\ud800"',
+    "name: tiny\nseed: 1.0",
+    "name: tiny\nseeds: yes",
+    "%TAG ! tag:x,2000:\n---\nname: !y tiny",
+)
+
 
 def suites() -> Iterator[tuple[str, bytes]]:
     """What is wrong, and the file."""
@@ -291,6 +315,8 @@ def suites() -> Iterator[tuple[str, bytes]]:
             parent = parent[key]
         parent |= changes
         yield f"contradiction {changes!r}", _text(suite)
+    for text in BEGINNINGS:
+        yield text, (text + REST).encode()
     for what, text in RAW.items():
         yield what, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
