@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -300,3 +300,18 @@ def report(
     else:
         emit(export.export(frame, output.value).rstrip("\n"))
     return OK
+
+
+@app.command()
+def compare(
+    folder: cli_compare.Folder,
+    claims: cli_compare.ClaimsFile = None,
+    strict: cli_compare.Strict = False,
+    output: cli_compare.Output = cli_compare.CompareFormat.text,
+    report: cli_compare.Report = None,
+) -> int:
+    """Hold a run against a paper's claims.
+
+    Prints the paper's tables beside the measured ones and a verdict on each claim.
+    """
+    return cli_compare.compare(folder, claims, strict, output, report)

@@ -1,0 +1,228 @@
+"""One check on one dataset: paired per-seed differences with Student's interval, at least three seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from unlearnbench.claims.measured import Measured, Values
+from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.intervals import MINIMUM, student_t
+
+Within = Callable[[float, float], bool]  # of an interval's low and high
+
+FEW = "fewer than three seeds"
+_ROUNDING = 1e-9  # of differences of two decimal numbers that a bound was written for
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found on one dataset.
+
+    Attributes:
+        what: the quantity that was tested, in words.
+        asked: what must be true of it.
+        holds: None where nothing can be said, for the `reason`.
+        reason: that, or why it does not hold, or on what part of the data it was measured.
+        mean, low, high: of the quantity over `n` seeds; None where it was not measured.
+        unit: of the quantity, as in the catalogue.
+        points: the values behind it, each with its name, mean, low and high.
+    """
+
+    what: str
+    asked: str
+    holds: bool | None
+    reason: str = ""
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unit: str = ""
+    points: list[tuple[str, float, float | None, float | None]] = field(default_factory=list)
+
+
+def run(
+    test: Check, chosen: Sequence[Selection], known: Selection, measured: Measured, dataset: str, conditions: bool
+) -> list[Finding]:
+    """A check on a dataset.
+
+    Args:
+        test: what is asked.
+        chosen: its quantities, whole, in the order of `model.terms`.
+        known: what need not be said of each quantity again.
+        conditions: whether those of the check count.
+    """
+    metric, names = _names(chosen, known)
+    values = [measured.values(selection, dataset) for selection in chosen]
+    sides, unit = list(zip(names, values, strict=True)), METRICS[str(chosen[0].metric)].unit
+    unmet = _unmet(test.given if conditions else [], chosen, names, measured, dataset)
+    if isinstance(test, Ordering):
+        many = len(test.greater)
+        pairs = [(sides[high], sides[low]) for high in range(many) for low in range(many, len(chosen))]
+        return [
+            _paired([high, low], f"{metric}{high[0]} - {low[0]}", "above 0", _above, unit, unmet, _minus)
+            for high, low in pairs
+        ]
+    if isinstance(test, Monotone):
+        return [_monotone(test, sides, metric, unit, unmet)]
+    if isinstance(test, Trivial):
+        return [_trivial(chosen[0], sides[0], measured, dataset, unmet)]
+    if isinstance(test, Difference):
+        return [_paired(sides, metric + " - ".join(names), *_bounds(test, unit), unit, unmet, _minus)]
+    if isinstance(test, Ratio):
+        return [_paired(sides, metric + " / ".join(names), *_bounds(test, ""), "", unmet, _ratio)]
+    return [_paired(sides, metric + names[0], *_bounds(test, unit), unit, unmet, _same)]
+
+
+# --- kinds -----------------------------------------------------------------------------------------------------------
+
+
+def _paired(sides: Sequence[tuple[str, Values]], what: str, asked: str, within: Within, unit: str, unmet: str,
+            combine: Callable[..., float]) -> Finding:  # fmt: skip
+    """A quantity made of one or two values a seed, tested by its interval over the seeds that have all of them."""
+    seeds, reason = _seeds([values for _, values in sides])
+    if reason:
+        return Finding(what, asked, None, reason, n=len(seeds))
+    each = [combine(*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
+    if not all(map(math.isfinite, each)):
+        return Finding(what, asked, None, "divided by 0 in a seed: there is no ratio", n=len(seeds))
+    mean, low, high = _interval(each)
+    points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
+    said = "; ".join(dict.fromkeys(filter(None, [unmet, *(values.remark for _, values in sides)])))
+    return Finding(what, asked, within(low, high) and not unmet, said, mean, low, high, len(seeds), unit, points)
+
+
+def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, unit: str, unmet: str) -> Finding:
+    rises = test.direction == "rises"
+    what = f"{metric}{sides[-1][0]} - {sides[0][0]}"
+    found = _paired([sides[-1], sides[0]], what, "above 0" if rises else "below 0", _above if rises else _below, unit,
+                    unmet, _minus)  # fmt: skip
+    seeds, reason = _seeds([values for _, values in sides])
+    if reason:
+        return Finding(what, found.asked, None, reason, n=len(seeds))
+    points = [_point(name, values, seeds) for name, values in sides]
+    against = [
+        f"not from {first[0]} to {second[0]}"
+        for first, second in pairwise(points)
+        if test.adjacent and (second[1] <= first[1] if rises else second[1] >= first[1])
+    ]
+    asked = f"{found.asked}, and {test.direction} at every step" if test.adjacent else found.asked
+    said = "; ".join(filter(None, [found.reason, *against]))
+    return replace(found, asked=asked, holds=found.holds and not against, reason=said, points=points)
+
+
+def _trivial(selection: Selection, side: tuple[str, Values], measured: Measured, dataset: str, unmet: str) -> Finding:
+    metric = METRICS[str(selection.metric)]
+    name, values = side
+    higher = metric.better == "higher"
+    what, asked = f"{metric.name} of {name} - the trivial attacker's", "above 0" if higher else "below 0"
+    if metric.trivial is None:
+        return Finding(what, asked, None, f"{metric.name} has no trivial attacker")
+    if isinstance(metric.trivial, str):
+        other = measured.values(Selection(metric=metric.trivial).over(selection), dataset)
+    else:
+        other = Values(dict.fromkeys(values.by_seed, metric.trivial))
+    within = _above if higher else _below
+    return _paired([side, ("trivial", other)], what, asked, within, metric.unit, unmet, _minus)
+
+
+def _bounds(test: Difference | Ratio | Value, unit: str) -> tuple[str, Within]:
+    """What is asked, in words, and whether an interval is so."""
+    least, most = test.at_least, test.at_most
+    bounds = {"at least": least, "at most": most}
+    shown = {name: f"{100 * bound:g} %" if unit == "share" else f"{bound:g}"
+             for name, bound in bounds.items() if bound is not None}  # fmt: skip
+
+    def within(low: float, high: float) -> bool:
+        return (least is None or low >= least - _ROUNDING) and (most is None or high <= most + _ROUNDING)
+
+    return " and ".join(f"{name} {bound}" for name, bound in shown.items()), within
+
+
+def _above(low: float, _: float) -> bool:
+    return low > 0
+
+
+def _below(_: float, high: float) -> bool:
+    return high < 0
+
+
+def _minus(first: float, second: float) -> float:
+    return first - second
+
+
+def _ratio(first: float, second: float) -> float:
+    return first / second if second else math.nan
+
+
+def _same(value: float) -> float:
+    return value
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _seeds(values: Sequence[Values]) -> tuple[list[int], str]:
+    """The seeds that all have, and why they do not do."""
+    missing = next((each.reason for each in values if each.reason), "")
+    if missing:
+        return [], missing
+    if len(frozenset[str]().union(*(each.devices for each in values))) > 1:
+        return [], "times of several kinds of machines can't be compared"
+    seeds = sorted(set.intersection(*(set(each.by_seed) for each in values)))
+    return seeds, "" if len(seeds) >= MINIMUM else f"{FEW} ({len(seeds)})"
+
+
+def _unmet(given: Sequence[Condition], chosen: Sequence[Selection], names: Sequence[str], measured: Measured,
+           dataset: str) -> str:  # fmt: skip
+    """Which side does not meet which condition, in how many seeds; empty if all do."""
+    for condition in given:
+        for selection, name in zip(chosen, names, strict=True):
+            values = measured.values(Selection(metric=condition.metric).over(selection), dataset)
+            over = [value for value in values.by_seed.values() if value > condition.at_most]
+            if over or not values.by_seed:
+                count = f"in {len(over)} of {len(values.by_seed)} seeds" if over else "not measured"
+                return f"{name}: {condition.metric} at most {condition.at_most:g} is not met ({count})"
+    return ""
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+    mean, low, high = student_t(values)
+    assert low is not None
+    assert high is not None
+    return mean, low, high
+
+
+def _point(name: str, values: Values, seeds: Sequence[int]) -> tuple[str, float, float | None, float | None]:
+    return name, *student_t([values.by_seed[seed] for seed in seeds])
+
+
+def _names(chosen: Sequence[Selection], known: Selection) -> tuple[str, list[str]]:
+    """The metric that all share, if they do, and what tells each quantity apart from what is `known` of all."""
+    metrics = {str(selection.metric) for selection in chosen}
+    metric = metrics.pop() if len(metrics) == 1 else ""
+    said = _parts(known)
+    names = []
+    for selection in chosen:
+        parts = _parts(selection)
+        own = [text for name, text in parts.items() if name == "method" or said.get(name) != text]
+        names.append(" ".join([*([] if metric else [str(selection.metric)]), *own]))
+    return f"{metric} of " if metric else "", names
+
+
+def _parts(selection: Selection) -> dict[str, str]:
+    """A selection's parts in words, by what they say; not the metric."""
+    parts = {"method": str(selection.method)}
+    for name, value in {**selection.scenario, **selection.params, **selection.attack_params}.items():
+        parts[name] = f"{name.split('.')[-1]}={value}"
+    if selection.course is not None:
+        course = selection.course
+        end = "the end" if course.to is None else str(course.to)
+        span = (
+            f"at epoch {end}" if course.statistic == "at" else f"{course.statistic} of epochs {course.first} to {end}"
+        )
+        parts["course"] = f"({span})"
+    return parts

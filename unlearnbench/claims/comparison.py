@@ -1,0 +1,143 @@
+"""Everything that `unlearnbench compare` says about a results folder, before it is drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.claims import measured, model, reported, verdicts
+from unlearnbench.claims.checks import Finding
+from unlearnbench.claims.reported import Beside
+from unlearnbench.claims.verdicts import Judgement
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and with what one experiment was run on one dataset."""
+
+    experiment: str
+    dataset: str
+    cells: int
+    without_result: int
+    seeds: Sequence[int]
+    train_sizes: Sequence[str]
+    batches: Sequence[int]
+    devices: Sequence[str]
+    commits: Sequence[str]
+    versions: Sequence[str]
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paper beside the measured: its claims, its numbers, and the runs behind them."""
+
+    paper: str
+    source: str
+    judgements: Sequence[Judgement]
+    targets: Sequence[Judgement]
+    tables: Sequence[Beside]
+    runs: Sequence[Run]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every claim that can be tested has a verdict."""
+        return not any(judgement.is_missing for judgement in self.judgements)
+
+
+def compare(results: Path, path: Path) -> Comparison:
+    """The records of a results folder against a claims file and the reported numbers that it names.
+
+    Raises:
+        InputError: a file that can't be read or breaks a rule, or records that do not belong to the claims.
+    """
+    claims = model.load(path)
+    paper = reported.load(path, claims.reported) if claims.reported else None
+    found = measured.read(results / "records", claims.suite, claims.unavailable)
+    return Comparison(
+        paper.paper if paper else claims.suite,
+        paper.source if paper else "",
+        [verdicts.judge(claim, found) for claim in claims.claims],
+        [verdicts.judge(claim, found) for claim in claims.targets],
+        reported.beside(paper, found) if paper else [],
+        _runs(found.rows),
+    )
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values."""
+    tables = [
+        {"id": each.published.id, "title": each.published.title, "dataset": each.dataset,
+         "entries": [{"row": entry.row.label, "column": entry.column.label, "unit": entry.unit,
+                      "reported": entry.reported, "mean": entry.mean, "low": entry.low, "high": entry.high,
+                      "n": entry.n, "difference": entry.difference, "reason": entry.reason or None}
+                     for entry in each.entries],
+         "notes": each.published.notes}
+        for each in comparison.tables
+    ]  # fmt: skip
+    return {
+        "paper": comparison.paper,
+        "tables": tables,
+        "claims": [_plain(judgement) for judgement in comparison.judgements],
+        "targets": [_plain(judgement) for judgement in comparison.targets],
+        "runs": [asdict(run) for run in comparison.runs],
+    }
+
+
+def _plain(judgement: Judgement) -> dict[str, Any]:
+    claim = judgement.claim
+    said = ("id", "words", "place", "tested", "paper_protocol", "comment", "untestable")
+    return {
+        **{name: getattr(claim, name) for name in said},
+        "verdict": judgement.verdict,
+        "datasets": [
+            {"dataset": each.dataset, "verdict": each.verdict, "checks": [_finding(one) for one in each.findings],
+             "checks_of_paper": [_finding(one) for one in each.papers]}
+            for each in judgement.datasets
+        ],
+    }  # fmt: skip
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return asdict(finding)
+
+
+# --- where it was run ------------------------------------------------------------------------------------------------
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["experiment"], row["dataset"]), []).append(row)
+    return [_run(experiment, dataset, part) for (experiment, dataset), part in sorted(groups.items())]
+
+
+def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Run:
+    scenarios = [json.loads(text) for text in {row["scenario"] for row in rows}]
+    training = [scenario.get("training") or {} for scenario in scenarios]
+    return Run(
+        experiment,
+        dataset,
+        cells=len({row["cell_key"] for row in rows}),
+        without_result=len({row["cell_key"] for row in rows if row["status"] != "ok"}),
+        seeds=sorted({row["seed"] for row in rows}),
+        train_sizes=sorted({str(scenario.get("train_size") or "all") for scenario in scenarios}),
+        batches=sorted({each["batch"] for each in training if isinstance(each.get("batch"), int)}),
+        devices=sorted({row["device"] for row in rows}),
+        commits=sorted({_commit(row) for row in rows}),
+        versions=sorted({_versions(text) for text in {row["versions"] for row in rows}}),
+        first=f"{min(row['started_at'] for row in rows):%Y-%m-%d}",
+        last=f"{max(row['started_at'] for row in rows):%Y-%m-%d}",
+    )
+
+
+def _commit(row: Mapping[str, Any]) -> str:
+    return f"{row['git_sha'][:10]}{' with changes' if row['git_dirty'] else ''}" if row["git_sha"] else "unknown"
+
+
+def _versions(text: str) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))

@@ -1,0 +1,196 @@
+"""Records -> the per-seed values that a selection asks for, or the reason why there are none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import records
+from unlearnbench.claims.model import Course, Selection
+from unlearnbench.errors import InputError
+from unlearnbench.metrics.catalog import METRICS
+
+_HOW = ("replicas", "seeds_together")  # how many models are computed at a time parts no contenders
+_KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")
+_RUN = ("suite", "seed", "metric", "step", "value", "status", "error", "device", "git_sha", "git_dirty", "versions",
+        "started_at", "cell_key", "method_id", "attack_id", "protocol_version")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Values:
+    """One number a seed, or why there is none."""
+
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    devices: frozenset[str] = frozenset()  # of times only: those of several kinds are not one quantity
+    reason: str = ""
+    remark: str = ""  # that it was measured on a part of the data only
+
+
+@dataclass
+class Contender:
+    """A method with its parameters in one setting, attacked or not, and everything measured of it."""
+
+    row: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    params: Mapping[str, Any]
+    attack_params: Mapping[str, Any]
+    values: dict[tuple[str, int | None], dict[int, tuple[float, str]]] = field(default_factory=dict)
+    problems: dict[int, str] = field(default_factory=dict)  # by seed: of cells that have no result
+
+    @property
+    def name(self) -> str:
+        return str(self.row["attack_id"] or self.row["method_id"])
+
+
+class Measured:
+    """The records of one results folder, ready to be asked."""
+
+    def __init__(self, rows: list[dict[str, Any]], unavailable: Mapping[str, str]) -> None:
+        self.rows = sorted(rows, key=lambda row: (row["started_at"], row["cell_key"]))
+        self.unavailable = unavailable
+        self._by_experiment: dict[tuple[str, str], list[Contender]] = defaultdict(list)
+        contenders: dict[tuple[Any, ...], Contender] = {}
+        settings: dict[str | None, dict[str, Any]] = {None: {}}
+        for row in self.rows:
+            for text in (row["scenario"], row["method_params"], row["attack_params"]):
+                if text not in settings:
+                    settings[text] = json.loads(text)
+            scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in _HOW}
+            key = (json.dumps(scenario, sort_keys=True), *(row[name] for name in _KEYS if name != "scenario"))
+            if key not in contenders:
+                made = Contender(row, scenario, settings[row["method_params"]], settings[row["attack_params"]])
+                contenders[key] = made
+                self._by_experiment[row["experiment"], row["dataset"]].append(made)
+            _note(contenders[key], row)
+
+    @property
+    def datasets(self) -> list[str]:
+        return sorted({dataset for _, dataset in self._by_experiment})
+
+    def values(self, selection: Selection, dataset: str) -> Values:
+        """The per-seed values of a selection on a dataset."""
+        found = self._find(selection, dataset)
+        if isinstance(found, str):
+            return Values(reason=found)
+        assert selection.metric is not None
+        if selection.course is not None:
+            by_seed = _courses(found, selection.metric, selection.course)
+        else:
+            by_seed = found.values.get((selection.metric, None), {})
+        if not by_seed:
+            problem = next(iter(found.problems.values()), None)
+            return Values(reason=problem or f"{selection.metric} was not measured of {found.name}")
+        timed = METRICS[selection.metric].unit == "s"
+        devices = frozenset(device for _, device in by_seed.values()) if timed else frozenset()
+        size = found.scenario.get("train_size")
+        remark = f"on {size} training images only" if size else ""
+        return Values({seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, remark=remark)
+
+    def _find(self, selection: Selection, dataset: str) -> Contender | str:
+        if dataset in self.unavailable:
+            return self.unavailable[dataset]
+        experiment = selection.experiment_on(dataset)
+        if experiment is None:
+            return f"no experiment on {dataset}"
+        there = self._by_experiment.get((experiment, dataset), [])
+        if not there:
+            return f"no records of {experiment} on {dataset}"
+        fitting = [each for each in there if _fits(each, selection)]
+        with_values = [each for each in fitting if each.values]
+        fitting = with_values or fitting
+        wanted = _words(selection)
+        if not fitting:
+            return f"no records of {wanted} in {experiment} on {dataset}"
+        if selection.metric is not None and len(fitting) > 1:  # times stand in cells of their own
+            measuring = [each for each in fitting if any(name == selection.metric for name, _ in each.values)]
+            fitting = measuring or fitting
+        if len(fitting) > 1:
+            return f"{len(fitting)} contenders fit {wanted} in {experiment} on {dataset}: the selection is ambiguous"
+        return fitting[0]
+
+
+def read(folder: Path, suite: str, unavailable: Mapping[str, str]) -> Measured:
+    """The records of a suite in a results folder.
+
+    Raises:
+        InputError: no such folder, a damaged record file, records of another suite or of several protocol versions.
+    """
+    table, bad = records.read_folder(folder, (*_KEYS, *_RUN))
+    if bad:
+        more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
+        raise records.RecordError(bad[0].where, bad[0].what + more)
+    rows = table.to_pylist()
+    other = next((row["suite"] for row in rows if row["suite"] != suite), None)
+    if other is not None:
+        raise InputError(str(folder), f"holds records of suite '{other}', but the claims are about '{suite}'")
+    versions = Counter(row["protocol_version"] for row in rows)
+    if len(versions) > 1:
+        listed = " and ".join(map(str, sorted(versions)))
+        raise InputError(str(folder), f"records of protocol_version {listed} can't be compared")
+    return Measured(rows, unavailable)
+
+
+def _note(contender: Contender, row: Mapping[str, Any]) -> None:
+    """Add a row; rows come oldest first, so the newest of repeated measurements stays."""
+    seed = row["seed"]
+    if row["status"] != "ok":
+        contender.problems[seed] = f"{row['status']}: {row['error']}" if row["error"] else str(row["status"])
+    elif row["value"] is not None:
+        contender.values.setdefault((row["metric"], row["step"]), {})[seed] = row["value"], row["device"]
+
+
+def _fits(contender: Contender, selection: Selection) -> bool:
+    row = contender.row
+    pairs = (
+        (selection.params, contender.params),
+        (selection.attack_params, contender.attack_params),
+        (selection.scenario, contender.scenario),
+    )
+    named = (row["method"], row["attack"]) == (selection.method, selection.attack)
+    return named and all(_is(_at(actual, key), value) for wanted, actual in pairs for key, value in wanted.items())
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    found: Any = values
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _is(actual: Any, wanted: Any) -> bool:
+    return bool(actual == wanted) and isinstance(actual, bool) == isinstance(wanted, bool)
+
+
+def _words(selection: Selection) -> str:
+    """A selection for people: the method with what is asked of it, and the attack."""
+    asked = {**selection.params, **selection.scenario}
+    shown = ", ".join(f"{key}={'null' if value is None else value}" for key, value in asked.items())
+    attack = f" under {selection.attack}" if selection.attack else ""
+    return f"{selection.method}{f'[{shown}]' if shown else ''}{attack}"
+
+
+def _courses(contender: Contender, metric: str, course: Course) -> dict[int, tuple[float, str]]:
+    """One number a seed of its trajectory; seeds whose trajectory does not reach as far have none."""
+    every = _at(contender.scenario, "trajectory.every_epochs")
+    steps = sorted(step for name, step in contender.values if name == metric and step is not None)
+    if not every or not steps:
+        return {}
+    epochs = {step: number * every for number, step in enumerate(steps)}  # step 0 is the original
+    last = course.to if course.to is not None else max(epochs.values())
+    first = last if course.statistic == "at" else course.first
+    chosen = [step for step, epoch in epochs.items() if first <= epoch <= last]
+    if not chosen or epochs[steps[-1]] < last:
+        return {}
+    points = [contender.values[metric, step] for step in chosen]
+    seeds = set.intersection(*(set(point) for point in points))
+    return {seed: (_reduced([point[seed][0] for point in points], course), points[0][seed][1]) for seed in seeds}
+
+
+def _reduced(values: list[float], course: Course) -> float:
+    if course.statistic == "mean":
+        return sum(values) / len(values)
+    return min(values) if course.statistic == "min" else max(values)  # `at`: there is one

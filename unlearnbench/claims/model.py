@@ -1,0 +1,257 @@
+"""What a claims file may say: a small closed set of checks on selected per-seed values.
+
+A selection is written in parts that are laid over one another: the claim's `of`, then one entry of the check's `each`,
+then the term itself, and for the paper's own protocol the check's `paper`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from unlearnbench import yaml_reading
+from unlearnbench.metrics.catalog import describe
+from unlearnbench.settings import Strict
+from unlearnbench.validation import Keys, check, key_path
+
+Plain = float | int | str | bool | None
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml$"
+
+
+class Course(Strict):
+    """One number of a trajectory: how a metric went over the epochs of unlearning."""
+
+    statistic: Literal["at", "mean", "min", "max"] = Field("at", description="`at`: the value at epoch `to`")
+    first: int = Field(0, ge=0, description="epoch from which points count")
+    to: int | None = Field(None, ge=0, description="last epoch that counts; null: the last of the trajectory")
+
+
+class Selection(Strict):
+    """Which per-seed values; what is left out is taken from the parts below, or does not matter."""
+
+    experiment: str | dict[str, str] | None = Field(None, description="its name, or one a dataset")
+    method: str | None = None
+    params: dict[str, Plain] = Field({}, description="the method's parameters that must be so, by dotted key")
+    attack: str | None = Field(None, description="an attack's name; null: measured without an adversary")
+    attack_params: dict[str, Plain] = Field({}, description="the attack's parameters that must be so")
+    scenario: dict[str, Plain] = Field({}, description="the scenario's values that must be so, by dotted key")
+    metric: str | None = None
+    course: Course | None = Field(None, description="of a trajectory; null: the final value")
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        return name if name is None else _metric(name)
+
+    def over(self, base: Selection) -> Selection:
+        """This part laid over `base`: what it sets replaces, mappings key by key.
+
+        Parameters belong to their method or attack: a part that names another one has none of those below.
+        """
+        values = base.model_dump(exclude_unset=True)
+        for owner, owned in (("method", "params"), ("attack", "attack_params")):
+            if owner in self.model_fields_set and values.get(owner) not in (None, getattr(self, owner)):
+                values.pop(owned, None)
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            below = values.get(name)
+            mapped = name in ("params", "attack_params", "scenario") and isinstance(below, Mapping)
+            values[name] = {**below, **value} if mapped and below is not None else value
+        return Selection.model_validate(values)
+
+    def experiment_on(self, dataset: str) -> str | None:
+        """The experiment's name on a dataset; None if there is none on it."""
+        return self.experiment.get(dataset) if isinstance(self.experiment, dict) else self.experiment
+
+
+class Paper(Strict):
+    """How the paper measured it: a last part of every selection, and whether it asked for the conditions."""
+
+    of: Selection = Selection()
+    conditions: bool = Field(True, description="false: the conditions do not count")
+
+
+class Condition(Strict):
+    """What must be true of each side in every seed, else the comparison is not the claimed one."""
+
+    metric: str
+    at_most: float
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _metric(name)
+
+
+class _Check(Strict):
+    each: list[Selection] = Field([Selection()], min_length=1, description="the check must hold with each of these")
+    paper: Paper | None = Field(None, description="how the paper measured it; null: no other way")
+    given: list[Condition] = Field([], description="of every side; of an attacked one without the attack")
+
+
+class _Bounded(_Check):
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("needs at_least or at_most")
+        return self
+
+
+class Monotone(_Check):
+    """Rises or falls over values of a parameter: each step in the mean, first to last beyond its interval."""
+
+    kind: Literal["monotone"]
+    of: Selection = Selection()
+    over: str = Field(pattern=r"^(scenario|params|attack_params)\..+", description="the parameter, e.g. scenario.beta")
+    values: list[Plain] = Field(min_length=2)
+    direction: Literal["rises", "falls"]
+    adjacent: bool = Field(True, description="false: only first to last counts")
+
+
+class Difference(_Bounded):
+    """first - second, seed by seed: the whole interval within the bounds."""
+
+    kind: Literal["difference"]
+    first: Selection
+    second: Selection
+
+
+class Ratio(_Bounded):
+    """first / second, seed by seed: the whole interval within the bounds."""
+
+    kind: Literal["ratio"]
+    first: Selection
+    second: Selection
+
+
+class Value(_Bounded):
+    """One quantity: the whole interval within the bounds."""
+
+    kind: Literal["value"]
+    of: Selection = Selection()
+
+
+class Ordering(_Check):
+    """Every `greater` above every `less`: the interval of the paired difference excludes 0."""
+
+    kind: Literal["ordering"]
+    greater: list[Selection] = Field(min_length=1)
+    less: list[Selection] = Field(min_length=1)
+
+
+class Trivial(_Check):
+    """An attack that does worse than the attacker who looks at no output (the catalogue's): the interval excludes 0."""
+
+    kind: Literal["trivial"]
+    of: Selection = Selection()
+
+
+Check = Annotated[Monotone | Difference | Ratio | Value | Ordering | Trivial, Field(discriminator="kind")]
+
+
+class Claim(Strict):
+    """A statement of the paper: its words, and the checks that must all hold on each of the datasets."""
+
+    id: Name
+    words: str = Field(min_length=1, description="the paper's own")
+    place: str = Field(min_length=1, description="where they stand")
+    tested: str = Field("", description="what is tested, with what is pinned that the words leave open")
+    paper_protocol: str = Field("", description="how the paper measured it, where that is another way")
+    comment: str = Field("", description="what is known about a miss")
+    datasets: list[Name] = Field([], description="on which it must hold")
+    of: Selection = Selection()
+    checks: list[Check] = Field([])
+    untestable: str | None = Field(None, description="why nothing measured can decide it")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.untestable is not None:
+            if self.checks or self.datasets:
+                raise ValueError("what is not testable has no checks and no datasets")
+            return self
+        if not self.checks or not self.datasets:
+            raise ValueError("needs datasets and checks, or the reason why it is 'untestable'")
+        for selection in selections(self):
+            missing = [name for name in ("experiment", "method", "metric") if getattr(selection, name) is None]
+            if missing:
+                raise ValueError(f"a selection names no {missing[0]}")
+        return self
+
+
+class Claims(Strict):
+    """A claims file."""
+
+    suite: str
+    reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
+    unavailable: dict[str, str] = Field({}, description="datasets that can't be had, and why")
+    claims: list[Claim] = Field(min_length=1)
+    targets: list[Claim] = Field([], description="numbers this project set itself to reach")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [claim.id for claim in (*self.claims, *self.targets)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two claims have the id '{twice}'")
+        return self
+
+
+def load(path: Path) -> Claims:
+    """A claims file, checked.
+
+    Raises:
+        InputError: naming the key at fault.
+    """
+    return check(Claims, yaml_reading.read(path), place_in(path))
+
+
+def place_in(path: Path) -> Callable[[Keys], str]:
+    """For `validation.check`: the place of a key in a file."""
+
+    def place(keys: Keys) -> str:
+        return f"{path}:{key_path(*keys)}" if keys else str(path)
+
+    return place
+
+
+def _metric(name: str) -> str:
+    try:
+        return describe(name).name
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+
+
+def resolved(claim: Claim, test: Check, each: Selection, papers: bool = False) -> list[Selection]:
+    """The quantities of a check, whole: its terms over `each` and the claim's part, under the paper's if that is asked.
+
+    In the order of `terms`.
+    """
+    under = each.over(claim.of)
+    whole = [term.over(under) for term in terms(test)]
+    return [test.paper.of.over(term) for term in whole] if papers and test.paper is not None else whole
+
+
+def selections(claim: Claim, papers: bool = False) -> Iterator[Selection]:
+    """Everything that a claim selects, for the project's protocol or the paper's."""
+    for test in claim.checks:
+        for each in test.each:
+            yield from resolved(claim, test, each, papers)
+
+
+def terms(test: Check) -> list[Selection]:
+    """The quantities of a check, in its own words."""
+    if isinstance(test, Monotone):
+        section, key = test.over.split(".", 1)
+        return [Selection.model_validate({section: {key: value}}).over(test.of) for value in test.values]
+    if isinstance(test, Difference | Ratio):
+        return [test.first, test.second]
+    if isinstance(test, Ordering):
+        return [*test.greater, *test.less]
+    return [test.of]

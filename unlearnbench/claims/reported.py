@@ -1,0 +1,136 @@
+"""A paper's own numbers, as data, and what was measured beside each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from unlearnbench import yaml_reading
+from unlearnbench.claims.measured import Measured
+from unlearnbench.claims.model import Name, Selection, place_in
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.intervals import student_t
+from unlearnbench.settings import Strict
+from unlearnbench.validation import check
+
+
+class Row(Strict):
+    """One line of a table, or one place on a figure's x axis."""
+
+    label: str
+    x: float | None = None
+    of: Selection = Selection()
+
+
+class Column(Strict):
+    """One quantity in every row; what the paper does not report has no numbers."""
+
+    label: str
+    panel: str = Field("", description="what the y axis shows, where it is drawn; empty: not drawn")
+    series: str = Field("", description="the name of the line")
+    of: Selection = Selection()
+    reported: dict[str, list[float | None]] = Field({}, description="by dataset, one number a row, the metric's unit")
+
+
+class Published(Strict):
+    """A table or a figure of the paper."""
+
+    id: Name
+    title: str
+    x: str | None = Field(None, description="what the x axis shows, where it is drawn; null: it is not")
+    ticks: bool = Field(False, description="whether the rows' labels stand on the x axis, not their x")
+    of: Selection = Selection()
+    datasets: list[Name] = Field(min_length=1)
+    rows: list[Row] = Field(min_length=1)
+    columns: list[Column] = Field(min_length=1)
+    notes: list[str] = Field([], description="slips of the paper, and how its numbers are to be read")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for column in self.columns:
+            for dataset, numbers in column.reported.items():
+                if dataset not in self.datasets:
+                    raise ValueError(f"column '{column.label}' reports on '{dataset}', which is not in datasets")
+                if len(numbers) != len(self.rows):
+                    raise ValueError(f"column '{column.label}' has {len(numbers)} numbers for {len(self.rows)} rows")
+            for row in self.rows:
+                whole = self.selection(row, column)
+                missing = [name for name in ("experiment", "method", "metric") if getattr(whole, name) is None]
+                if missing:
+                    raise ValueError(f"column '{column.label}' names no {missing[0]}")
+        if self.x is not None and any(row.x is None for row in self.rows):
+            raise ValueError("every row of what is drawn needs its x")
+        return self
+
+    def selection(self, row: Row, column: Column) -> Selection:
+        """What was measured in a row and a column."""
+        return column.of.over(row.of.over(self.of))
+
+
+class Reported(Strict):
+    """A file of a paper's numbers."""
+
+    paper: str
+    source: str
+    published: list[Published] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of the paper beside the measured one."""
+
+    row: Row
+    column: Column
+    unit: str
+    reported: float | None
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    reason: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus reported."""
+        return None if self.mean is None or self.reported is None else self.mean - self.reported
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A table or figure on one dataset, reported and measured."""
+
+    published: Published
+    dataset: str
+    entries: Sequence[Entry]
+
+
+def load(claims: Path, name: str) -> Reported:
+    """The file of reported numbers that lies beside a claims file. Raises InputError naming the key at fault."""
+    path = claims.with_name(name)
+    return check(Reported, yaml_reading.read(path), place_in(path))
+
+
+def beside(reported: Reported, measured: Measured) -> list[Beside]:
+    """All tables and figures, each on each of its datasets."""
+    return [
+        Beside(each, dataset, [_entry(each, row, column, dataset, measured) for row in each.rows
+                               for column in each.columns])
+        for each in reported.published
+        for dataset in each.datasets
+    ]  # fmt: skip
+
+
+def _entry(published: Published, row: Row, column: Column, dataset: str, measured: Measured) -> Entry:
+    selection = published.selection(row, column)
+    unit = METRICS[str(selection.metric)].unit
+    numbers = column.reported.get(dataset)
+    stated = numbers[published.rows.index(row)] if numbers else None
+    values = measured.values(selection, dataset)
+    if values.reason or len(values.devices) > 1:
+        return Entry(row, column, unit, stated, reason=values.reason or "times of several kinds of machines")
+    seeds = list(values.by_seed.values())
+    return Entry(row, column, unit, stated, *student_t(seeds), len(seeds), values.remark)

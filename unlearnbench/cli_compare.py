@@ -1,0 +1,58 @@
+"""The verb `compare`: a results folder against the claims of a paper."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unlearnbench.errors import InputError
+from unlearnbench.printing import complain, emit, emit_json
+
+MISSING = 1
+
+
+class CompareFormat(StrEnum):
+    """How a comparison is written to stdout."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/paper.")]
+ClaimsFile = Annotated[
+    Path | None, typer.Option("--claims", metavar="FILE", help="The claims [suites/<name of DIR>.claims.yaml].")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit code 1 if a claim has no verdict.")]
+Output = Annotated[CompareFormat, typer.Option("--format", help="How the comparison is written to stdout.")]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="DIR", help="Also write REPORT.md and its figures there.")
+]
+
+
+def compare(folder: Path, claims: Path | None, strict: bool, output: CompareFormat, report: Path | None) -> int:
+    """Print a comparison, write its report, and return the exit code."""
+    if not (folder / "records").is_dir():
+        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    from unlearnbench.claims import comparison
+    from unlearnbench.report import paper
+
+    path = claims or Path("suites") / f"{folder.resolve().name}.claims.yaml"
+    if claims is None and not path.is_file():
+        raise InputError(str(path), "no such file; give the claims with --claims")
+    found = comparison.compare(folder, path)
+    if output is CompareFormat.json:
+        emit_json(comparison.plain(found))
+    else:
+        draw = paper.text if output is CompareFormat.text else paper.markdown
+        emit(draw(found).rstrip("\n"))
+    if report is not None:
+        try:
+            written = paper.write(found, report)
+        except OSError as error:
+            raise InputError(str(report), f"can't be written: {error.strerror or error}") from error
+        complain(f"wrote {written[0]} and {len(written) - 1} figures")
+    return MISSING if strict and not found.is_complete else 0

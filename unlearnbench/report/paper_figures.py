@@ -1,0 +1,140 @@
+"""Figures of a comparison: what was measured as lines with the band of its interval, the paper's points beside it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.report.tables import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SIZE = 3.4, 2.9  # inches of a panel
+_ACROSS = 3  # panels a line
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in two formats, and the words for who does not see it."""
+
+    svg: bytes
+    png: bytes
+    alt: str
+
+
+def draw(beside: Beside) -> Drawing | None:
+    """The figure of a table or figure of the paper on one dataset; None if it has no x axis or nothing was measured."""
+    if beside.published.x is None or all(entry.mean is None for entry in beside.entries):
+        return None
+    import matplotlib as mpl
+    import seaborn as sns
+
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever the user's own settings are: the same numbers give the same file
+        sns.set_style("whitegrid", {"font.family": ["DejaVu Sans"]})
+        mpl.rcParams.update({"svg.hashsalt": "unlearnbench", "font.size": 8.0, "text.parse_math": False})
+        figure = _figure(beside)
+        return Drawing(_saved(figure, "svg"), _saved(figure, "png"), _alt(beside))
+
+
+def _panels(beside: Beside) -> dict[str, dict[str, list[Entry]]]:
+    """Panel -> line -> its entries; panels of which nothing is known are left out."""
+    panels: dict[str, dict[str, list[Entry]]] = {}
+    for entry in beside.entries:
+        if entry.column.panel and (entry.mean is not None or entry.reported is not None):
+            panels.setdefault(entry.column.panel, {}).setdefault(entry.column.series, []).append(entry)
+    order = list(dict.fromkeys(column.panel for column in beside.published.columns))
+    return {name: panels[name] for name in order if name in panels}
+
+
+def _figure(beside: Beside) -> Figure:
+    import seaborn as sns
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = _panels(beside)
+    across = min(_ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{plain(beside.published.title)}\n{plain(beside.dataset)}", fontsize=9)
+    series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    colours = dict(zip(series, sns.color_palette("colorblind", len(series)), strict=True))
+    for number, (panel, lines) in enumerate(panels.items()):
+        axes = figure.add_subplot(down, across, number + 1)
+        for name, entries in lines.items():
+            _line(axes, name, entries, colours[name])
+        _label(axes, beside, panel)
+        _scale(axes, [entry for entries in lines.values() for entry in entries])
+    handles = {
+        text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 * across, fontsize=7)
+    return figure
+
+
+def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
+    import seaborn as sns
+
+    measured = [entry for entry in entries if entry.mean is not None]
+    if measured:
+        x = [entry.row.x for entry in measured]
+        sns.lineplot(
+            x=x,
+            y=[entry.mean for entry in measured],
+            ax=axes,
+            color=colour,
+            label=plain(name),
+            errorbar=None,
+            legend=False,
+        )
+        low = [entry.mean if entry.low is None else entry.low for entry in measured]
+        high = [entry.mean if entry.high is None else entry.high for entry in measured]
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    stated = [entry for entry in entries if entry.reported is not None]
+    if stated:
+        x, y = [entry.row.x for entry in stated], [entry.reported for entry in stated]
+        label = plain(f"{name}, paper")
+        axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label)
+
+
+def _scale(axes: Any, entries: list[Entry]) -> None:
+    """Costs of methods are orders of magnitude apart."""
+    values = [value for entry in entries for value in (entry.mean, entry.reported) if value is not None]
+    if min(values) > 0 and all(entry.unit in ("s", "steps", "images") for entry in entries):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")  # the default one writes mathematics
+
+
+def _label(axes: Any, beside: Beside, panel: str) -> None:
+    axes.set_xlabel(plain(beside.published.x or ""))
+    axes.set_ylabel(plain(panel))
+    if beside.published.ticks:
+        axes.set_xticks([row.x for row in beside.published.rows], [plain(row.label) for row in beside.published.rows])
+
+
+def _alt(beside: Beside) -> str:
+    """What the figure shows, in words: each line from its first to its last measured value."""
+    parts = [
+        f"{beside.published.title}, {beside.dataset}. Measured means with 95 % bands, crosses: the paper's points."
+    ]
+    for panel, lines in _panels(beside).items():
+        told = []
+        for name, entries in lines.items():
+            measured = [(entry, entry.mean) for entry in entries if entry.mean is not None]
+            if measured:
+                (first, start), (last, end) = measured[0], measured[-1]
+                told.append(f"{name} from {start:.3g} at {first.row.label} to {end:.3g} at {last.row.label}")
+        parts.append(f"{panel}: {', '.join(told) or 'not measured'}.")
+    return " ".join(parts)
+
+
+def _saved(figure: Figure, form: str) -> bytes:
+    buffer = io.BytesIO()
+    # Without date and library version: the same numbers give the same file.
+    stripped = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    figure.savefig(buffer, format=form, metadata=stripped)
+    return buffer.getvalue()
