@@ -299,6 +299,28 @@ def test_an_ambiguous_selection_is_no_verdict(tmp_path: Path) -> None:
     assert "2 contenders fit crfu" in first(found).reason
 
 
+def test_what_is_not_asked_for_is_at_its_default(tmp_path: Path) -> None:
+    made = values("crfu", "accuracy", 0.6, method_params='{"lr":0.001}')
+    made += values("crfu", "accuracy", 0.9, method_params='{"lr":0.1}', method_id="crfu[lr=0.1]", cell_key="other")
+    found = judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}])
+    assert (found.verdict, first(found).mean) == ("reproduced", pytest.approx(0.6))
+    other = judged(tmp_path, [], [{"kind": "value", "of": {"params": {"lr": 0.1}}, "at_most": 0.7}])
+    assert (other.verdict, first(other).mean) == ("not reproduced", pytest.approx(0.9))
+
+
+def test_bounds_and_numbers_are_said_as_people_write_them(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("crfu", "auc", 0.6, attack="r")]
+    checks = [
+        {"kind": "value", "at_most": 0.7},
+        {"kind": "difference", "first": {}, "second": {}, "at_most": 0.02},
+        {"kind": "ratio", "first": {}, "second": {}, "at_least": 0.5, "at_most": 2},
+        {"kind": "value", "of": {"attack": "r", "metric": "auc"}, "at_most": 0.7},
+    ]
+    found = judged(tmp_path, made, checks)
+    asked = [finding.asked for finding in found.datasets[0].findings]
+    assert asked == ["at most 70 %", "at most 2 points", "at least 0.5 and at most 2", "at most 0.7"]
+
+
 def test_how_many_models_were_computed_at_a_time_parts_no_contenders(tmp_path: Path) -> None:
     made = values("crfu", "accuracy", 0.6, scenario='{"replicas":1}', seeds=2)
     more = values("crfu", "accuracy", 0.6, scenario='{"replicas":64}')[2:]

@@ -31,7 +31,7 @@ def records() -> list[Any]:
     ]  # fmt: skip
 
 
-def write_files(folder: Path, title: str = "Figure 1: a sweep") -> Path:
+def write_files(folder: Path, title: str = "Figure 1: a sweep", ticks: bool = True) -> Path:
     of = {"experiment": "sweep", "method": "crfu", "metric": "accuracy"}
     bound = {"kind": "value", "of": {"scenario": {"beta": 1}}}
     words = {"words": "So it is.", "place": title, "datasets": ["mnist"], "of": of}
@@ -44,7 +44,7 @@ def write_files(folder: Path, title: str = "Figure 1: a sweep") -> Path:
         {"label": "steps", "panel": "steps", "series": "CRFU", "of": {"metric": "gradient_steps"}},
     ]
     published = {
-        "id": "sweep", "title": title, "x": "beta", "datasets": ["mnist", "cifar10"], "of": of,
+        "id": "sweep", "title": title, "x": "beta", "ticks": ticks, "datasets": ["mnist", "cifar10"], "of": of,
         "rows": [{"label": f"{beta:g}", "x": beta, "of": {"scenario": {"beta": beta}}} for beta in LEVELS],
         "columns": columns, "notes": ["A slip."],
     }  # fmt: skip
@@ -69,7 +69,7 @@ def written(folder: Path, made: list[Any]) -> dict[str, bytes]:
 def test_reported_measured_and_difference_stand_beside_each_other(tmp_path: Path) -> None:
     text = paper.markdown(compared(tmp_path, records()))
     assert "### Figure 1: a sweep / mnist" in text
-    assert "| accuracy | 0 | 97.1 % | 97.08 ± 0.10 % | 5 | -0.02 % |" in text
+    assert "| accuracy | 0 | 97.1 % | 97.08 ± 0.10 % | 5 | -0.02 points |" in text
     assert "| accuracy | 1 | \u2013 | 90.08 ± 0.10 % | 5 | \u2013 |" in text
     assert "| steps | 0 | \u2013 | not run: gradient\\_steps was not measured of crfu | \u2013 | \u2013 |" in text
     assert "not run: no records of sweep on cifar10" in text
@@ -84,7 +84,7 @@ def test_the_report_holds_verdicts_misses_and_where_it_was_run(tmp_path: Path) -
     assert "### fails: not reproduced" in text
     assert "Comment: Tried twice." in text
     assert "- fails, mnist: accuracy of crfu beta=1 is 90.08 ± 0.10 % (n 5), asked: at least 95 %" in text
-    assert "- sweep, mnist: accuracy, 0.1: measured 95.08 ± 0.10 %, reported 80 % (15.08 %)" in text
+    assert "- sweep, mnist: accuracy, 0.1: measured 95.08 ± 0.10 %, reported 80 % (15.08 points)" in text
     assert "accuracy, 0: measured" not in text  # the reported number lies inside the interval
     assert (
         "| sweep | mnist | 15 | 0 | 0, 1, 2, 3, 4 | all | \u2013 | cpu | abcabcabca with changes | torch 2.11 |" in text
@@ -92,6 +92,13 @@ def test_the_report_holds_verdicts_misses_and_where_it_was_run(tmp_path: Path) -
     alt = re.search(r"!\[(.*)\]\(sweep_mnist\.svg\)", text)
     assert alt is not None
     assert "CRFU from 0.971 at 0 to 0.901 at 1" in alt.group(1)
+
+
+def test_of_a_figures_many_points_the_report_says_how_many_were_missed(tmp_path: Path) -> None:
+    paper.write(compared(tmp_path, records(), ticks=False), tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "- sweep, mnist: 1 of the paper's 2 points" in text
+    assert "accuracy, 0.1: measured" not in text
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
@@ -139,4 +146,4 @@ def test_figures_are_not_empty(tmp_path: Path) -> None:
 
 def test_two_seeds_have_a_mean_and_no_interval(tmp_path: Path) -> None:
     text = paper.markdown(compared(tmp_path, [each for each in records() if each["seed"] < 2]))
-    assert "| accuracy | 0.1 | 80 % | 95.05 % | 2 | 15.05 % |" in text
+    assert "| accuracy | 0.1 | 80 % | 95.05 % | 2 | 15.05 points |" in text

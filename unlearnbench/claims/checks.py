@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal
 
 from unlearnbench.claims.measured import Measured, Values
 from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
@@ -13,6 +14,8 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM, student_t
 
 Within = Callable[[float, float], bool]  # of an interval's low and high
+
+Form = Literal["value", "difference", "ratio"]
 
 FEW = "fewer than three seeds"
 _ROUNDING = 1e-9  # of differences of two decimal numbers that a bound was written for
@@ -28,7 +31,8 @@ class Finding:
         holds: None where nothing can be said, for the `reason`.
         reason: that, or why it does not hold, or on what part of the data it was measured.
         mean, low, high: of the quantity over `n` seeds; None where it was not measured.
-        unit: of the quantity, as in the catalogue.
+        metric: of the values behind it.
+        form: what the quantity is made of them.
         points: the values behind it, each with its name, mean, low and high.
     """
 
@@ -40,7 +44,8 @@ class Finding:
     low: float | None = None
     high: float | None = None
     n: int = 0
-    unit: str = ""
+    metric: str = ""
+    form: Form = "value"
     points: list[tuple[str, float, float | None, float | None]] = field(default_factory=list)
 
 
@@ -55,91 +60,97 @@ def run(
         known: what need not be said of each quantity again.
         conditions: whether those of the check count.
     """
-    metric, names = _names(chosen, known)
+    metric, names = str(chosen[0].metric), _names(chosen, known)
     values = [measured.values(selection, dataset) for selection in chosen]
-    sides, unit = list(zip(names, values, strict=True)), METRICS[str(chosen[0].metric)].unit
+    sides = list(zip(names, values, strict=True))
     unmet = _unmet(test.given if conditions else [], chosen, names, measured, dataset)
     if isinstance(test, Ordering):
         many = len(test.greater)
         pairs = [(sides[high], sides[low]) for high in range(many) for low in range(many, len(chosen))]
-        return [
-            _paired([high, low], f"{metric}{high[0]} - {low[0]}", "above 0", _above, unit, unmet, _minus)
-            for high, low in pairs
-        ]
+        return [_paired(pair, "difference", metric, "above 0", _above, unmet) for pair in pairs]
     if isinstance(test, Monotone):
-        return [_monotone(test, sides, metric, unit, unmet)]
+        return [_monotone(test, sides, metric, unmet)]
     if isinstance(test, Trivial):
         return [_trivial(chosen[0], sides[0], measured, dataset, unmet)]
-    if isinstance(test, Difference):
-        return [_paired(sides, metric + " - ".join(names), *_bounds(test, unit), unit, unmet, _minus)]
-    if isinstance(test, Ratio):
-        return [_paired(sides, metric + " / ".join(names), *_bounds(test, ""), "", unmet, _ratio)]
-    return [_paired(sides, metric + names[0], *_bounds(test, unit), unit, unmet, _same)]
+    form: Form = "difference" if isinstance(test, Difference) else "ratio" if isinstance(test, Ratio) else "value"
+    return [_paired(sides, form, metric, *_bounds(test, form, metric), unmet)]
+
+
+def in_percent(metric: str) -> bool:
+    """Whether people write a metric in percent: shares of images, and not an attack's scores."""
+    described = METRICS.get(metric)
+    return described is not None and described.unit == "share" and described.good != "privacy"
 
 
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 
-def _paired(sides: Sequence[tuple[str, Values]], what: str, asked: str, within: Within, unit: str, unmet: str,
-            combine: Callable[..., float]) -> Finding:  # fmt: skip
+def _paired(
+    sides: Sequence[tuple[str, Values]], form: Form, metric: str, asked: str, within: Within, unmet: str
+) -> Finding:
     """A quantity made of one or two values a seed, tested by its interval over the seeds that have all of them."""
+    made = {"value": "", "difference": " - ", "ratio": " / "}[form].join(name for name, _ in sides)
+    found = Finding(f"{metric} of {made}", asked, None, metric=metric, form=form)
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
-        return Finding(what, asked, None, reason, n=len(seeds))
-    each = [combine(*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
+        return replace(found, reason=reason, n=len(seeds))
+    combine: dict[Form, Callable[..., float]] = {"value": _same, "difference": _minus, "ratio": _ratio}
+    each = [combine[form](*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
     if not all(map(math.isfinite, each)):
-        return Finding(what, asked, None, "divided by 0 in a seed: there is no ratio", n=len(seeds))
+        return replace(found, reason="divided by 0 in a seed: there is no ratio", n=len(seeds))
     mean, low, high = _interval(each)
     points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
     said = "; ".join(dict.fromkeys(filter(None, [unmet, *(values.remark for _, values in sides)])))
-    return Finding(what, asked, within(low, high) and not unmet, said, mean, low, high, len(seeds), unit, points)
+    holds = within(low, high) and not unmet
+    return replace(found, holds=holds, reason=said, mean=mean, low=low, high=high, n=len(seeds), points=points)
 
 
-def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, unit: str, unmet: str) -> Finding:
+def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, unmet: str) -> Finding:
     rises = test.direction == "rises"
-    what = f"{metric}{sides[-1][0]} - {sides[0][0]}"
-    found = _paired([sides[-1], sides[0]], what, "above 0" if rises else "below 0", _above if rises else _below, unit,
-                    unmet, _minus)  # fmt: skip
+    asked = "above 0" if rises else "below 0"
+    found = _paired([sides[-1], sides[0]], "difference", metric, asked, _above if rises else _below, unmet)
+    if test.adjacent:
+        found = replace(found, asked=f"{asked}, and {test.direction} at every step")
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
-        return Finding(what, found.asked, None, reason, n=len(seeds))
+        return replace(found, holds=None, reason=reason, mean=None, low=None, high=None, n=len(seeds), points=[])
     points = [_point(name, values, seeds) for name, values in sides]
     against = [
         f"not from {first[0]} to {second[0]}"
         for first, second in pairwise(points)
         if test.adjacent and (second[1] <= first[1] if rises else second[1] >= first[1])
     ]
-    asked = f"{found.asked}, and {test.direction} at every step" if test.adjacent else found.asked
     said = "; ".join(filter(None, [found.reason, *against]))
-    return replace(found, asked=asked, holds=found.holds and not against, reason=said, points=points)
+    return replace(found, holds=found.holds and not against, reason=said, points=points)
 
 
 def _trivial(selection: Selection, side: tuple[str, Values], measured: Measured, dataset: str, unmet: str) -> Finding:
     metric = METRICS[str(selection.metric)]
-    name, values = side
     higher = metric.better == "higher"
-    what, asked = f"{metric.name} of {name} - the trivial attacker's", "above 0" if higher else "below 0"
-    if metric.trivial is None:
-        return Finding(what, asked, None, f"{metric.name} has no trivial attacker")
     if isinstance(metric.trivial, str):
         other = measured.values(Selection(metric=metric.trivial).over(selection), dataset)
+    elif metric.trivial is not None:
+        other = Values(dict.fromkeys(side[1].by_seed, metric.trivial))
     else:
-        other = Values(dict.fromkeys(values.by_seed, metric.trivial))
-    within = _above if higher else _below
-    return _paired([side, ("trivial", other)], what, asked, within, metric.unit, unmet, _minus)
+        other = Values(reason=f"{metric.name} has no trivial attacker")
+    sides = [side, ("the trivial attacker", other)]
+    asked, within = ("above 0", _above) if higher else ("below 0", _below)
+    return _paired(sides, "difference", metric.name, asked, within, unmet)
 
 
-def _bounds(test: Difference | Ratio | Value, unit: str) -> tuple[str, Within]:
+def _bounds(test: Difference | Ratio | Value, form: Form, metric: str) -> tuple[str, Within]:
     """What is asked, in words, and whether an interval is so."""
     least, most = test.at_least, test.at_most
+    scale, unit = (100, " points" if form == "difference" else " %") if in_percent(metric) else (1, "")
+    if form == "ratio":
+        scale, unit = 1, ""
     bounds = {"at least": least, "at most": most}
-    shown = {name: f"{100 * bound:g} %" if unit == "share" else f"{bound:g}"
-             for name, bound in bounds.items() if bound is not None}  # fmt: skip
+    shown = [f"{name} {scale * bound:g}{unit}" for name, bound in bounds.items() if bound is not None]
 
     def within(low: float, high: float) -> bool:
         return (least is None or low >= least - _ROUNDING) and (most is None or high <= most + _ROUNDING)
 
-    return " and ".join(f"{name} {bound}" for name, bound in shown.items()), within
+    return " and ".join(shown), within
 
 
 def _above(low: float, _: float) -> bool:
@@ -200,17 +211,14 @@ def _point(name: str, values: Values, seeds: Sequence[int]) -> tuple[str, float,
     return name, *student_t([values.by_seed[seed] for seed in seeds])
 
 
-def _names(chosen: Sequence[Selection], known: Selection) -> tuple[str, list[str]]:
-    """The metric that all share, if they do, and what tells each quantity apart from what is `known` of all."""
-    metrics = {str(selection.metric) for selection in chosen}
-    metric = metrics.pop() if len(metrics) == 1 else ""
+def _names(chosen: Sequence[Selection], known: Selection) -> list[str]:
+    """What tells each quantity apart from what is `known` of all."""
     said = _parts(known)
     names = []
-    for selection in chosen:
-        parts = _parts(selection)
-        own = [text for name, text in parts.items() if name == "method" or said.get(name) != text]
-        names.append(" ".join([*([] if metric else [str(selection.metric)]), *own]))
-    return f"{metric} of " if metric else "", names
+    for each in chosen:
+        own = [text for name, text in _parts(each).items() if name == "method" or said.get(name) != text]
+        names.append(" ".join([*([] if each.metric == chosen[0].metric else [f"{each.metric} of"]), *own]))
+    return names
 
 
 def _parts(selection: Selection) -> dict[str, str]:

@@ -72,7 +72,7 @@ def plain(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
     tables = [
         {"id": each.published.id, "title": each.published.title, "dataset": each.dataset,
-         "entries": [{"row": entry.row.label, "column": entry.column.label, "unit": entry.unit,
+         "entries": [{"row": entry.row.label, "column": entry.column.label, "metric": entry.metric,
                       "reported": entry.reported, "mean": entry.mean, "low": entry.low, "high": entry.high,
                       "n": entry.n, "difference": entry.difference, "reason": entry.reason or None}
                      for entry in each.entries],

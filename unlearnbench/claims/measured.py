@@ -45,6 +45,12 @@ class Contender:
     def name(self) -> str:
         return str(self.row["attack_id"] or self.row["method_id"])
 
+    @property
+    def differences(self) -> int:
+        """In how many parameters method and attack differ from their defaults: their names list them."""
+        names = str(self.row["method_id"]), str(self.row["attack_id"])
+        return sum(name.count(",") + 1 for name in names if name.endswith("]"))
+
 
 class Measured:
     """The records of one results folder, ready to be asked."""
@@ -108,6 +114,9 @@ class Measured:
         if selection.metric is not None and len(fitting) > 1:  # times stand in cells of their own
             measuring = [each for each in fitting if any(name == selection.metric for name, _ in each.values)]
             fitting = measuring or fitting
+        # What is not asked for is at its default, where there is a contender of which that is true.
+        fewest = min(each.differences for each in fitting)
+        fitting = [each for each in fitting if each.differences == fewest]
         if len(fitting) > 1:
             return f"{len(fitting)} contenders fit {wanted} in {experiment} on {dataset}: the selection is ambiguous"
         return fitting[0]

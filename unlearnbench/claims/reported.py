@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from unlearnbench import yaml_reading
 from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Name, Selection, place_in
-from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.settings import Strict
 from unlearnbench.validation import check
@@ -85,7 +84,7 @@ class Entry:
 
     row: Row
     column: Column
-    unit: str
+    metric: str
     reported: float | None
     mean: float | None = None
     low: float | None = None
@@ -126,11 +125,11 @@ def beside(reported: Reported, measured: Measured) -> list[Beside]:
 
 def _entry(published: Published, row: Row, column: Column, dataset: str, measured: Measured) -> Entry:
     selection = published.selection(row, column)
-    unit = METRICS[str(selection.metric)].unit
+    metric = str(selection.metric)
     numbers = column.reported.get(dataset)
     stated = numbers[published.rows.index(row)] if numbers else None
     values = measured.values(selection, dataset)
     if values.reason or len(values.devices) > 1:
-        return Entry(row, column, unit, stated, reason=values.reason or "times of several kinds of machines")
+        return Entry(row, column, metric, stated, reason=values.reason or "times of several kinds of machines")
     seeds = list(values.by_seed.values())
-    return Entry(row, column, unit, stated, *student_t(seeds), len(seeds), values.remark)
+    return Entry(row, column, metric, stated, *student_t(seeds), len(seeds), values.remark)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unlearnbench.claims.checks import Finding
+from unlearnbench.claims.checks import Finding, in_percent
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report.markdown import draw, escape
-from unlearnbench.report.tables import NOTHING, Table, format_interval, format_value, plain
+from unlearnbench.report.tables import NOTHING, Table, format_interval, plain
 
 REPORT = "REPORT.md"
 
@@ -117,15 +118,23 @@ def _misses(comparison: Comparison) -> str:
             failing = [finding for finding in each.findings if finding.holds is False]
             lines += [f"{judgement.claim.id}, {each.dataset}: {_sentence(finding)}" for finding in failing]
     for beside in comparison.tables:
-        for entry in beside.entries:
-            if _is_outside(entry):
-                where = f"{beside.published.id}, {beside.dataset}: {entry.column.label}, {entry.row.label}"
-                lines.append(
-                    f"{where}: measured {_measured(entry)}, reported {_number(entry.reported, entry.unit)}"
-                    f" ({_number(entry.difference, entry.unit)})"
-                )
+        lines += _outside(beside)
     head = "Checks that do not hold, and reported numbers outside the measured interval.\n\n"
     return head + "\n".join(f"- {escape(line)}" for line in lines) + "\n" if lines else "None.\n"
+
+
+def _outside(beside: Beside) -> list[str]:
+    """Reported numbers outside the measured interval: of a table each, of a figure's many points how many."""
+    outside = [entry for entry in beside.entries if _is_outside(entry)]
+    where = f"{beside.published.id}, {beside.dataset}"
+    if beside.published.x is not None and not beside.published.ticks:
+        both = [entry for entry in beside.entries if entry.reported is not None and entry.low is not None]
+        return [f"{where}: {len(outside)} of the paper's {len(both)} points"] if outside else []
+    return [
+        f"{where}: {entry.column.label}, {entry.row.label}: measured {_measured(entry)}, reported"
+        f" {_number(entry.reported, entry.metric)} ({_number(entry.difference, entry.metric, ' points')})"
+        for entry in outside
+    ]
 
 
 def _is_outside(entry: Entry) -> bool:
@@ -171,8 +180,8 @@ def runs(comparison: Comparison) -> Table:
 
 def _beside(beside: Beside) -> Table:
     rows = [
-        (entry.column.label, entry.row.label, _number(entry.reported, entry.unit), _measured(entry),
-         str(entry.n) if entry.n else NOTHING, _number(entry.difference, entry.unit))
+        (entry.column.label, entry.row.label, _number(entry.reported, entry.metric), _measured(entry),
+         str(entry.n) if entry.n else NOTHING, _number(entry.difference, entry.metric, " points"))
         for entry in sorted(beside.entries, key=lambda entry: beside.published.columns.index(entry.column))
     ]  # fmt: skip
     title = f"{beside.published.title} / {beside.dataset}"
@@ -199,7 +208,9 @@ def _checks(judgement: Judgement, title: str, notes: Sequence[str] = ()) -> Tabl
 
 def _check(judged: Judged, finding: Finding, protocol: str) -> tuple[str, ...]:
     holds = {True: "yes", False: "no", None: "not run"}[finding.holds]
-    points = ", ".join(f"{name}: {_scaled(mean, low, high, finding.unit)}" for name, mean, low, high in finding.points)
+    points = ", ".join(
+        f"{name}: {_scaled(mean, low, high, finding.metric)}" for name, mean, low, high in finding.points
+    )
     reason = f" ({finding.reason})" if finding.reason else ""
     return (judged.dataset, finding.what, protocol or "own", _quantity(finding), str(finding.n), finding.asked,
             holds + reason, points or NOTHING)  # fmt: skip
@@ -239,27 +250,28 @@ def _seeds(judgement: Judgement) -> str:
 
 
 def _quantity(finding: Finding) -> str:
-    return NOTHING if finding.mean is None else _scaled(finding.mean, finding.low, finding.high, finding.unit)
+    if finding.mean is None:
+        return NOTHING
+    metric = "" if finding.form == "ratio" else finding.metric
+    return _scaled(finding.mean, finding.low, finding.high, metric, " points" if finding.form == "difference" else " %")
 
 
 def _measured(entry: Entry) -> str:
     if entry.mean is None:
         return f"not run: {entry.reason}"
-    return _scaled(entry.mean, entry.low, entry.high, entry.unit) + (f" ({entry.reason})" if entry.reason else "")
+    note = f" ({entry.reason})" if entry.reason else ""
+    return _scaled(entry.mean, entry.low, entry.high, entry.metric) + note
 
 
-def _scaled(mean: float, low: float | None, high: float | None, unit: str) -> str:
-    """A number with its interval; shares in percent, their differences in points of it."""
-    if unit != "share":
-        return format_interval(mean, low, high, unit)
-    mean, low, high = 100 * mean, low and 100 * low, high and 100 * high
-    return f"{format_interval(mean, low, high)} %"
+def _scaled(mean: float, low: float | None, high: float | None, metric: str, percent: str = " %") -> str:
+    """A number with its interval, in the way that people write the metric."""
+    if not in_percent(metric):
+        return format_interval(mean, low, high, METRICS[metric].unit if metric in METRICS else "")
+    return format_interval(100 * mean, low and 100 * low, high and 100 * high) + percent
 
 
-def _number(value: float | None, unit: str) -> str:
-    if value is None:
-        return NOTHING
-    return f"{format_value(100 * value)} %" if unit == "share" else format_value(value, unit)
+def _number(value: float | None, metric: str, percent: str = " %") -> str:
+    return NOTHING if value is None else _scaled(value, None, None, metric, percent)
 
 
 def _listed(values: Iterable[object]) -> str:

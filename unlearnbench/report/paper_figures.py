@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
 def _scale(axes: Any, entries: list[Entry]) -> None:
     """Costs of methods are orders of magnitude apart."""
     values = [value for entry in entries for value in (entry.mean, entry.reported) if value is not None]
-    if min(values) > 0 and all(entry.unit in ("s", "steps", "images") for entry in entries):
+    if min(values) > 0 and all(METRICS[entry.metric].good == "cost" for entry in entries):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")  # the default one writes mathematics
 
