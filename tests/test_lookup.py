@@ -1,10 +1,16 @@
 """What is wrong with data or scenarios is said before any work, and nothing is written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from unlearnbench import scenario
 from unlearnbench.cli import main
+from unlearnbench.lookup import check_data
+from unlearnbench.plan import build
+from unlearnbench.registry import discover
+from unlearnbench.suite import load_suite
 
 SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")
 
@@ -41,3 +47,15 @@ def test_damaged_data_is_bad_input_and_no_failed_cell(tmp_path, capsys):
     assert (code, said.out) == (2, "")
     assert "train-images-idx3-ubyte.gz: " in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_sets_of_every_seed_are_drawn_once_whatever_else_differs(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        scenario, "build_world", lambda data, scenario, seed, device: drawn.append((scenario.kind, seed))
+    )
+    suite = load_suite(SUITE, discover())
+    settings = [each for each in suite.settings() if each.attack is None]
+    others = [replace(each, scenario=each.scenario.model_copy(update={"beta": 0.5})) for each in settings]
+    check_data(build([*settings, *others], tmp_path).cells, tmp_path)
+    assert len(drawn) == len(set(drawn)) == 2 * 3  # two experiments, three seeds

@@ -15,6 +15,10 @@ from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact, names
 
 
+# The fields of a scenario that its sets are drawn by.
+DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "validation", "leak", "targets"}
+
+
 @dataclass
 class Found:
     """How many cells need no work, and those that do."""
@@ -60,16 +64,17 @@ def check_writable(*folders: Path) -> None:
 
 
 def check_data(cells: Iterable[Cell], data_root: Path) -> None:
-    """Load each dataset and draw each scenario's sets once, before any work: damaged files, and scenarios that do not
+    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that do not
     fit the data, are the user's to mend and no cell's failure.
 
     Raises:
         InputError: for the first dataset or scenario that will not do.
     """
-    scenarios: dict[str, dict[str, Cell]] = {}
+    worlds: dict[str, dict[tuple[str, int], Cell]] = {}
     for cell in cells:
-        scenarios.setdefault(cell.dataset_id, {}).setdefault(cell.scenario_id, cell)
-    for group in scenarios.values():
+        drawn = cell.setting.scenario.model_dump_json(include=DRAWN)
+        worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed), cell)
+    for group in worlds.values():
         _check_group(list(group.values()), data_root)
 
 

@@ -13,7 +13,7 @@ from unlearnbench.metrics.membership import auc
 from unlearnbench.plugin import InAndOut, Updates
 
 TARGETS, CANDIDATES, CLASSES = 400, 2, 4
-USES = ("after", "both", "change")
+USES = ("after", "before", "both", "change", "boosted")
 
 
 def outputs(margins, labels):
@@ -51,6 +51,9 @@ class View:
     def in_and_out(self):
         return self._models
 
+    def torch_seed(self, *purpose):
+        return 5
+
     def updates(self):
         nothing = torch.empty(0)
         return Updates(nothing, nothing, nothing, self.labels, *self._target)
@@ -59,7 +62,10 @@ class View:
 def attack(view, **params):
     evidence = LikelihoodRatio(LikelihoodRatio.Params(**params)).run(view)
     assert evidence.membership.shape == (TARGETS, CANDIDATES)
-    assert (evidence.threshold, evidence.subject) == (0.0, "erased")
+    assert (evidence.threshold, evidence.subject) == (
+        0.5 if params.get("uses", "boosted") == "boosted" else 0.0,
+        "erased",
+    )
     return auc(evidence.membership.flatten().numpy(), view.erased.flatten().numpy())
 
 
@@ -69,7 +75,7 @@ CLOSE = 0.06
 
 @pytest.mark.parametrize("models", [64, 256])
 @pytest.mark.parametrize(
-    ("uses", "distance"), [("after", 1.0), ("both", math.hypot(2, 1)), ("change", 1 / math.sqrt(2))]
+    ("uses", "distance"), [("after", 1.0), ("before", 2.0), ("both", math.hypot(2, 1)), ("change", 1 / math.sqrt(2))]
 )
 def test_it_reaches_the_likelihood_ratios_auc(models, uses, distance):
     """Independent noise: the distances before and after add as squares, and the difference has twice the variance."""
@@ -126,7 +132,7 @@ def test_probabilities_do_as_well_as_their_logarithms():
 def test_it_declares_what_it_uses_and_says_why_not():
     access = LikelihoodRatio().access
     assert (access.level, access.in_and_out, access.shadows) == ("log_probabilities", 32, 0)
-    assert LikelihoodRatio().params.uses == "both"
+    assert LikelihoodRatio().params.uses == "boosted"
     for models in (30, 33):  # half of them are a side: 16 at least
         with pytest.raises(ValueError, match="models"):
             LikelihoodRatio.Params(models=models)
@@ -134,3 +140,16 @@ def test_it_declares_what_it_uses_and_says_why_not():
     assert "leak" in LikelihoodRatio().skip(utility())
     for level in ("label", "top_k", "representation", "parameters"):
         assert level in LikelihoodRatio(LikelihoodRatio.Params(observe=level)).skip(leak())
+
+
+def test_boosted_trees_come_near_the_joint_ratio_and_find_what_no_margin_holds():
+    view = View((2.0, 1.0), 64)
+    assert attack(view, models=64) > attack(view, models=64, uses="both") - CLOSE
+    # What is not in the margins: how the other classes share the rest.
+    hidden = View((0.0, 0.0), 64)
+    for outputs_, learned in ((hidden._target, hidden.erased), (hidden._models[:2], hidden._models.was_in)):
+        other = (hidden.labels + 1) % CLASSES
+        place = F.one_hot(other, CLASSES).bool() & learned[..., None]
+        outputs_[1].copy_(torch.where(place, outputs_[1] - 1.0, outputs_[1]).log_softmax(-1))
+    assert attack(hidden, models=64, uses="both") < 0.65
+    assert attack(hidden, models=64) > 0.8
