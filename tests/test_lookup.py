@@ -54,7 +54,7 @@ def test_the_sets_of_every_seed_are_drawn_once_whatever_else_differs(tmp_path, m
     monkeypatch.setattr(
         scenario, "build_world", lambda data, scenario, seed, device: drawn.append((scenario.kind, seed))
     )
-    suite = load_suite(SUITE, discover())
+    suite = load_suite(Path(SUITE), discover())
     settings = [each for each in suite.settings() if each.attack is None]
     others = [replace(each, scenario=each.scenario.model_copy(update={"beta": 0.5})) for each in settings]
     check_data(build([*settings, *others], tmp_path).cells, tmp_path)

@@ -14,7 +14,6 @@ from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact, names
 
-
 # The fields of a scenario that its sets are drawn by.
 DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "validation", "leak", "targets"}
 
@@ -64,8 +63,8 @@ def check_writable(*folders: Path) -> None:
 
 
 def check_data(cells: Iterable[Cell], data_root: Path) -> None:
-    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that do not
-    fit the data, are the user's to mend and no cell's failure.
+    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
+    do not fit the data, are the user's to mend and no cell's failure.
 
     Raises:
         InputError: for the first dataset or scenario that will not do.
