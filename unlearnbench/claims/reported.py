@@ -116,18 +116,26 @@ def load(claims: Path, name: str) -> Reported:
 def beside(reported: Reported, measured: Measured) -> list[Beside]:
     """All tables and figures, each on each of its datasets."""
     return [
-        Beside(each, dataset, [_entry(each, row, column, dataset, measured) for row in each.rows
-                               for column in each.columns])
+        Beside(each, dataset, _entries(each, dataset, measured))
         for each in reported.published
         for dataset in each.datasets
-    ]  # fmt: skip
+    ]
 
 
-def _entry(published: Published, row: Row, column: Column, dataset: str, measured: Measured) -> Entry:
-    selection = published.selection(row, column)
+def _entries(published: Published, dataset: str, measured: Measured) -> list[Entry]:
+    entries = []
+    for number, row in enumerate(published.rows):
+        for column in published.columns:
+            numbers = column.reported.get(dataset)
+            stated = numbers[number] if numbers else None
+            entries.append(_entry(row, column, published.selection(row, column), stated, measured, dataset))
+    return entries
+
+
+def _entry(
+    row: Row, column: Column, selection: Selection, stated: float | None, measured: Measured, dataset: str
+) -> Entry:
     metric = str(selection.metric)
-    numbers = column.reported.get(dataset)
-    stated = numbers[published.rows.index(row)] if numbers else None
     values = measured.values(selection, dataset)
     if values.reason or len(values.devices) > 1:
         return Entry(row, column, metric, stated, reason=values.reason or "times of several kinds of machines")
