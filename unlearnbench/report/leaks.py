@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.ranking import REFERENCES
 from unlearnbench.report.markdown import escape
 from unlearnbench.report.tables import NOTHING, format_interval
 
@@ -34,6 +35,7 @@ many shadows, seed by seed.
 - *Italic*: no retraining at this size; the interval of the score lies beyond what an attacker gets who looks at no
   output.
 - Plain: not shown to leak, which is not the same as shown not to leak; with fewer than three seeds nothing is shown.
+- By chance one cell in forty that does not leak is bold: what matters are rows and columns of them.
 - †: the erasures did not reach the scenario's forgetting criterion in every seed; nothing is hidden by not forgetting.
 
 Scores are of held-out erasures: attacks were fitted and chosen on others.
@@ -111,7 +113,7 @@ def _trivial(row: pd.Series, metric: Metric) -> float | None:
 
 
 def _table(findings: Sequence[Finding]) -> str:
-    methods = list(dict.fromkeys(finding.method for finding in findings))
+    methods = _methods(findings)
     cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for finding in findings:
         cells[finding.access, finding.metric.name][finding.method] = finding.text
@@ -123,10 +125,16 @@ def _table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _methods(findings: Sequence[Finding]) -> list[str]:
+    """In order of appearance, those first that are no references."""
+    names = list(dict.fromkeys(finding.method for finding in findings))
+    return sorted(names, key=lambda name: name.split("[")[0] in REFERENCES)
+
+
 def _summary(found: Sequence[Finding]) -> str:
     """Per method: in how many of its cells a leak is shown, and the accesses that show none of it."""
     lines = ["## Summary", "", "| method | shown to leak | under |", "| :--- | ---: | :--- |"]
-    for method in dict.fromkeys(finding.method for finding in found):
+    for method in _methods(found):
         own = [finding for finding in found if finding.method == method]
         leaking = list(dict.fromkeys(finding.access for finding in own if finding.leaks))
         accesses = len({finding.access for finding in own})
