@@ -131,6 +131,48 @@ FAULTS = (
         ("test_runner::test_records_of_other_code_are_kept_apart_and_those_of_other_cells_stay",),
     ),
     Fault(
+        "a full disk, at eight different writes",
+        "serial",
+        "one line, exit code 2; what was there is whole, the next run goes on",
+        ("test_faults_disk::test_a_full_disk_ends_a_run_which_then_goes_on",),
+    ),
+    Fault(
+        "results or store that can't be written",
+        "serial",
+        "one line, exit code 2",
+        ("test_faults_disk::test_a_folder_that_can_not_be_written_is_one_line",),
+    ),
+    Fault(
+        "two runs at once on one store and one result folder",
+        "serial",
+        "the records of one run",
+        ("test_faults_disk::test_two_runs_at_once_leave_what_one_would_have_left",),
+    ),
+    Fault(
+        "a clock that goes backwards",
+        "serial",
+        "nothing but times differs; the leaderboard is built again",
+        (
+            "test_faults_disk::test_a_clock_that_goes_backwards_changes_nothing_but_times",
+            "test_faults_disk::test_a_leaderboard_from_the_future_is_built_again",
+        ),
+    ),
+    Fault(
+        "changed data; a plugin that changes while its run waits",
+        "serial",
+        "other keys; old records are set apart; never mixed",
+        (
+            "test_faults_disk::test_changed_data_is_computed_again_and_old_records_are_set_apart",
+            "test_faults_disk::test_a_plugin_that_changes_while_its_run_waits_is_never_mixed",
+        ),
+    ),
+    Fault(
+        "records and artifacts with any bytes changed (fuzzed)",
+        "-",
+        "what was written, or refused by name",
+        ("test_fuzz_records::test_damaged_files_are_what_was_written_or_refused",),
+    ),
+    Fault(
         "damaged data files, a scenario that does not fit the data",
         "all",
         "one line, exit code 2, nothing written",
