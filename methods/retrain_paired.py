@@ -1,7 +1,5 @@
 """Retraining as it never happens: with the original's own random numbers, so that nothing differs but the erased."""
 
-
-
 from unlearnbench.context import Context
 from unlearnbench.plugin import Method
 from unlearnbench.sets import ErasureSets

@@ -472,6 +472,8 @@ PINNED = {
     "beta_u_1_is_catastrophic", "cifar10_keeps_accuracy_at_beta_u_001", "outputs_leak_no_more_than_z",
     "only_the_label_leaks", "proposition_1",
 }  # fmt: skip
+
+
 def test_every_claim_of_the_paper_is_in_the_file() -> None:
     claims = model.load(CLAIMS)
     assert {claim.id for claim in claims.claims} >= PINNED
