@@ -62,3 +62,56 @@ def test_the_table_of_leaks_is_the_leaderboard_of_the_zoo() -> None:
 def test_the_table_of_methods_is_the_leaderboard_of_the_zoo() -> None:
     expected = table_of_methods(ROOT / "results" / "zoo")
     assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"
+
+
+BARS_HEAD = """\
+| MNIST, CRFU, one erased image, 5 steps | measured | bar |
+|---|---|---|
+"""
+
+
+def table_of_bars(results: Path) -> str:
+    """What attacks reach where a bar was set, as docs/attacks.md shows it."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    board = board[(board["dataset"] == "mnist") & (board["method_id"] == "crfu") & board["attack"].notna()]
+
+    def cell(experiment: str, metric: str, beta: str | None = None, **wanted: str) -> str:
+        rows = board[board["experiment"] == experiment]
+        for column, value in wanted.items():
+            rows = rows[rows[column] == value]
+        if beta is not None:
+            rows = rows[[f'"beta":{beta},' in scenario for scenario in rows["scenario"]]]
+        assert len(rows) == 1, (experiment, metric, wanted)
+        row = rows.iloc[0]
+        low, high, n = row[f"{metric}_low"], row[f"{metric}_high"], row[f"{metric}_n"]
+        interval = f" ({low:.4f} to {high:.4f})" if pd.notna(low) else ""
+        return f"{row[metric]:.4f}{interval}, {n} seed{'s' if n > 1 else ''}"
+
+    same, other = {"attack": "update_leak", "tier": "same"}, {"attack": "update_leak", "tier": "disjoint"}
+    by_ratios = {"attack": "likelihood_ratio"}
+    lines = [
+        ("`same`, beta 0, representation: MSE per pixel",
+         cell("mnist_full", "mse", "0.0", observation="representation", **same), "at most 0.018"),
+        ("`same`, beta 0, log-probabilities: MSE per pixel",
+         cell("mnist_full", "mse", "0.0", observation="log_probabilities", **same), "at most 0.025"),
+        ("`same`, beta 0.001, log-probabilities: label",
+         cell("mnist_full", "label_accuracy", "0.001", observation="log_probabilities", **same), "at least 0.95"),
+        ("`disjoint`, beta 0.001, log-probabilities: SSE",
+         cell("mnist_disjoint", "sse", **other), "under 48.1 (pilot 45.5)"),
+        ("the same: skill over the mean of the inferred class",
+         cell("mnist_disjoint", "skill_class_inferred", **other), "interval above 0"),
+        ("2,000 training images, boosted likelihood ratios: AUC",
+         cell("mnist_overfitted", "auc", attack_id="likelihood_ratio", **by_ratios), "above the next two"),
+        ("the same, population attack on shadows of other originals: AUC",
+         cell("mnist_overfitted", "auc", attack="membership", tier="disjoint"), ""),
+        ("the same, population attack on shadows of the target's original: AUC",
+         cell("mnist_overfitted", "auc", attack="membership", tier="same"), ""),
+        ("the same, U-LiRA as published (`uses: after`): AUC",
+         cell("mnist_overfitted", "auc", attack_id="likelihood_ratio[uses=after]", **by_ratios), ""),
+    ]  # fmt: skip
+    return BARS_HEAD + "".join(f"| {what} | {measured} | {bar} |\n" for what, measured, bar in lines)
+
+
+def test_the_table_of_bars_is_the_leaderboard_of_the_attacks() -> None:
+    expected = table_of_bars(ROOT / "results" / "attacks")
+    assert expected in (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8"), f"docs/attacks.md:\n{expected}"
