@@ -1,6 +1,7 @@
 """What the adversary trains and erases: nobody's truth is among it, and training, validation and test share nothing."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +78,19 @@ def test_shadow_images_are_used_once_before_any_is_used_again():
 def test_too_few_shadows_or_known_images_are_refused(count, size):
     with pytest.raises(InputError, match="need 5 shadows"):
         same(count, size)
+
+
+def test_validation_shadows_are_lent_an_image_of_a_class_that_their_part_lacks():
+    made = world()
+    labels, pool = made.pool.labels, made.parts["pool"]
+    rare = labels[pool[-1]]  # of this class, the adversary's last fifth shall hold none
+    order = torch.argsort((labels[pool] != rare).long(), stable=True)
+    made = replace(made, parts={**made.parts, "pool": pool[order]})
+    assert not bool((labels[made.parts["pool"][-32:]] == rare).any())
+    sets, validation = same(50, made=made)
+    assert bool((labels[sets.erased[validation]] == rare).any())
+    assert torch.equal(labels[sets.holdout], labels[sets.erased])
+    assert not rows(sets.holdout[validation]) & rows(sets.holdout[~validation])
 
 
 # --- disjoint ---

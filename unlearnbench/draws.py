@@ -104,12 +104,25 @@ def _same_erasures(world: World, count: int, size: int) -> Shadows:
     generator = stream(world.seed, "shadow images")
     training = _draw(known[:cut], count - validating, size, generator)
     validation = _draw(known[cut:], validating, size, generator)
+    labels, held_out, others = world.pool.labels, unseen[unseen_cut:], unseen[:unseen_cut]
+    others, held_out = _with_classes(labels, others, held_out, validation)
+    held_out, others = _with_classes(labels, held_out, others, training)
     holdout = [
-        matched(world.pool.labels, training, unseen[:unseen_cut], world.seed, "shadow", part="pool"),
-        matched(world.pool.labels, validation, unseen[unseen_cut:], world.seed, "shadow validation", part="pool"),
+        matched(labels, training, others, world.seed, "shadow", part="pool"),
+        matched(labels, validation, held_out, world.seed, "shadow validation", part="pool"),
     ]
     sets = ErasureSets(world.pool, world.parts["target"], torch.cat([training, validation]), torch.cat(holdout))
     return Shadows([sets], torch.arange(count) >= count - validating, torch.zeros(count, dtype=torch.int64))
+
+
+def _with_classes(labels: Tensor, source: Tensor, target: Tensor, erased: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sets of rows, after moving to the second one image of each erased class that it lacks and the first can
+    spare."""
+    for label in labels[erased].unique():
+        rows = source[labels[source] == label]
+        if len(rows) > 1 and not bool((labels[target] == label).any()):
+            target, source = torch.cat([target, rows[-1:]]), source[source != rows[-1]]
+    return source, target
 
 
 def _draw(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
