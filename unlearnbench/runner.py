@@ -250,6 +250,9 @@ class _Run:
                 continue
             self.waiting.remove(cell.key)
             self.summary.done += 1
+            for stage, key in cell.stages.items():
+                if stage != "train":  # of thousands of cells they would fill the memory; the store has them
+                    self.values.pop(key, None)
             self.progress.cell()
 
     def _all_done(self, cell: Cell) -> bool:
