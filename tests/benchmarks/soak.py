@@ -57,7 +57,8 @@ RESULT = Path(__file__).parents[2] / "results" / "benchmarks" / "soak.json"
 
 @dataclass(frozen=True)
 class Soaked:
-    """What one engine took; memory of the runner's process in MiB, early (a tenth of the cells done) and at the end."""
+    """What one engine took; memory of the runner's process in MiB, early (a tenth of the cells done) and late (before
+    the leaderboard is built of them)."""
 
     engine: str
     cells: int
@@ -90,7 +91,8 @@ def soak(engine: str, cells: int, jobs: int) -> Soaked:
             raise SystemExit(f"{engine}: {out.strip()}")
         compute = _compute_seconds(folder / "c") / (1 if engine == "serial" else jobs)
     early = next(mib for done, mib in memory if done >= cells // 10)
-    return Soaked(engine, cells, seconds, cells / seconds, 1_000 * (seconds - compute) / cells, early, memory[-1][1])
+    late = [mib for done, mib in memory if done < cells][-1]
+    return Soaked(engine, cells, seconds, cells / seconds, 1_000 * (seconds - compute) / cells, early, late)
 
 
 def _suite(cells: int) -> str:
