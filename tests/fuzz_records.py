@@ -170,7 +170,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         count = run(Folder(Path(root)), given.seconds, given.seed)
-    print(f"{count} damaged records and artifacts, seed {given.seed}: all whole or refused")  # noqa: T201 (a program)
+    print(f"{count} damaged records and artifacts, seed {given.seed}: all whole or refused")
 
 
 if __name__ == "__main__":

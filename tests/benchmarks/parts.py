@@ -99,11 +99,11 @@ def main() -> None:
     limit_threads()
     counts = (1, 8)
     columns = [{**kernels(count), **parts(count)} for count in counts]
-    print("| us per replica |" + "".join(f" K = {count} |" for count in counts))  # noqa: T201 (its output)
-    print("|---|" + "---|" * len(counts))  # noqa: T201
+    print("| us per replica |" + "".join(f" K = {count} |" for count in counts))
+    print("|---|" + "---|" * len(counts))
     for name in columns[0]:
         cells = (f" {1e6 * column[name] / count:.0f} |" for column, count in zip(columns, counts, strict=True))
-        print(f"| {name} |" + "".join(cells))  # noqa: T201
+        print(f"| {name} |" + "".join(cells))
 
 
 if __name__ == "__main__":

@@ -133,21 +133,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    _say("| engine | cells | cells/s | ms a cell outside its stages | runner's memory, MiB, early and late |")
-    _say("| --- | ---: | ---: | ---: | ---: |")
+    print(
+        "| engine | cells | cells/s | ms a cell outside its stages | runner's memory, MiB, early and late |", flush=True
+    )
+    print("| --- | ---: | ---: | ---: | ---: |", flush=True)
     found = []
     for engine in options.engines.split(","):
         one = soak(engine, options.cells, options.jobs)
         found.append(asdict(one))
         memory = f"{one.early_mib:.0f}, {one.late_mib:.0f}"
-        _say(f"| {one.engine} | {one.cells:,} | {one.per_second:.1f} | {one.overhead_ms:.1f} | {memory} |")
+        print(f"| {one.engine} | {one.cells:,} | {one.per_second:.1f} | {one.overhead_ms:.1f} | {memory} |", flush=True)
     if options.write:
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.ranking import REFERENCES
 from unlearnbench.report.markdown import escape
-from unlearnbench.report.tables import NOTHING, format_interval
+from unlearnbench.report.tables import NOTHING, format_interval, missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,9 +73,9 @@ def render(frame: pd.DataFrame) -> str:
 
 
 def _findings(row: pd.Series) -> list[Finding]:
-    parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not _missing(row[key]))]
+    parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not missing(row[key]))]
     access = ", ".join(str(part).replace("_", " ") if number else str(part) for number, part in enumerate(parts))
-    measured = [name for name in (*HEADLINES, "mse") if name in row.index and not _missing(row[name])]
+    measured = [name for name in (*HEADLINES, "mse") if name in row.index and not missing(row[name])]
     chosen = [name for name in measured if name in HEADLINES] or measured
     if "skill_blind_set" in chosen and "skill_mean" in chosen:
         chosen.remove("skill_mean")
@@ -88,8 +88,8 @@ def _cell(row: pd.Series, metric: Metric) -> tuple[str, bool]:
     name = metric.name
     text = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
     gap, low = f"{name}_gap_retrain", row.get(f"{name}_gap_retrain_low")
-    mark = "" if _missing(row.get("forgot")) or row["forgot"] == 1 else " †"
-    if gap in row.index and not _missing(row[gap]):
+    mark = "" if missing(row.get("forgot")) or row["forgot"] == 1 else " †"
+    if gap in row.index and not missing(row[gap]):
         difference = format_interval(row[gap], low, row[f"{gap}_high"])
         leaks = _worse_than(0.0, low, row[f"{gap}_high"], metric)
         text = f"{text} ({'' if difference.startswith('-') else '+'}{difference})"
@@ -102,14 +102,14 @@ def _cell(row: pd.Series, metric: Metric) -> tuple[str, bool]:
 
 def _worse_than(bar: float, low: Any, high: Any, metric: Metric) -> bool:
     """Whether an interval lies on the side of `bar` where privacy is lost."""
-    if _missing(low) or _missing(high):
+    if missing(low) or missing(high):
         return False
     return float(low) > bar if metric.better == "lower" else float(high) < bar
 
 
 def _trivial(row: pd.Series, metric: Metric) -> float | None:
     gap = row.get(f"{metric.name}_gap_trivial")
-    return None if _missing(gap) else float(row[metric.name] - gap)
+    return None if missing(gap) else float(row[metric.name] - gap)
 
 
 def _table(findings: Sequence[Finding]) -> str:
@@ -132,7 +132,7 @@ def _methods(findings: Sequence[Finding]) -> list[str]:
 
 
 def _summary(found: Sequence[Finding]) -> str:
-    """Per method: in how many of its cells a leak is shown, and the accesses that show none of it."""
+    """Per method: under how many accesses a leak is shown, and which."""
     lines = ["## Summary", "", "| method | shown to leak | under |", "| :--- | ---: | :--- |"]
     for method in _methods(found):
         own = [finding for finding in found if finding.method == method]
@@ -154,16 +154,10 @@ def _unmeasured(attacked: pd.DataFrame) -> list[str]:
     """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
     lines = []
     for _, row in attacked[attacked["status"] != "ok"].iterrows():
-        note = "" if _missing(row["note"]) else f": {row['note']}"
+        note = "" if missing(row["note"]) else f": {row['note']}"
         lines.append(f"{row['method_id']} under {row['attack_id']} on {row['dataset']}, {row['status']}{note}")
     return (
         ["## Not measured, or not in every seed", "", *(f"- {escape(line)}" for line in dict.fromkeys(lines)), ""]
         if lines
         else []
     )
-
-
-def _missing(value: Any) -> bool:
-    import pandas as pd
-
-    return value is None or bool(pd.isna(value))

@@ -137,7 +137,7 @@ def plain(text: object) -> str:
 
 def format_value(value: Any, unit: str = "") -> str:
     """A number with four significant digits (counts whole), an en dash for null."""
-    if _missing(value):
+    if missing(value):
         return NOTHING
     if unit in ("steps", "images") and float(value).is_integer():
         return f"{float(value):.0f}"
@@ -146,7 +146,7 @@ def format_value(value: Any, unit: str = "") -> str:
 
 def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
     """``0.0312 ± 0.0021``, or ``0.0312 [0.029, 0.034]`` if the interval is not symmetric: two digits of its width."""
-    if _missing(value) or _missing(low) or _missing(high):
+    if missing(value) or missing(low) or missing(high):
         return format_value(value, unit)
     value, low, high = float(value), float(low), float(high)
     below, above = value - low, high - value
@@ -219,17 +219,17 @@ def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[t
 
 def _ranks(part: pd.DataFrame) -> list[str]:
     shared = part["rank"].value_counts()
-    return [NOTHING if _missing(rank) else f"{int(rank)}{'=' if shared[rank] > 1 else ''}" for rank in part["rank"]]
+    return [NOTHING if missing(rank) else f"{int(rank)}{'=' if shared[rank] > 1 else ''}" for rank in part["rank"]]
 
 
 def _title(part: pd.DataFrame, with_suite: bool) -> str:
     first = part.iloc[0]
     names = [first[key] for key in ("experiment", "dataset", "scenario_id")]
     parts = [first["suite"], *names] if with_suite else names
-    if not _missing(first["attack"]):
-        parts.append(first["attack"] if _missing(first["attack_id"]) else first["attack_id"])
-        parts += [f"{key} {first[key]}" for key in ("tier", "observation") if not _missing(first[key])]
-        if not _missing(first["n_shadows"]):
+    if not missing(first["attack"]):
+        parts.append(first["attack"] if missing(first["attack_id"]) else first["attack_id"])
+        parts += [f"{key} {first[key]}" for key in ("tier", "observation") if not missing(first[key])]
+        if not missing(first["n_shadows"]):
             parts.append(f"{int(first['n_shadows'])} shadows")
     return " / ".join(plain(part) for part in parts)
 
@@ -257,14 +257,15 @@ def _notes(part: pd.DataFrame) -> tuple[str, ...]:
         part["method_id"], part["status"], part["failed_seeds"], part["note"], strict=True
     ):
         what = [] if status == "ok" else [f"{failed} seeds failed" if status == "partial" else str(status)]
-        if not _missing(note):
+        if not missing(note):
             what.append(str(note))
         if what:
             notes.append(plain(f"{method}: {'; '.join(what)}"))
     return tuple(notes)
 
 
-def _missing(value: Any) -> bool:
+def missing(value: Any) -> bool:
+    """Whether a leaderboard has no value there."""
     import pandas as pd
 
     return bool(pd.isna(value))
