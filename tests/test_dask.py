@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_engine import finished_records, session, wait_for
@@ -160,7 +161,7 @@ def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.Monkey
 # --- parcels ---------------------------------------------------------------------------------------------------------
 
 
-def parcel_of(place: Place, **changes: object) -> parcels.Parcel:
+def parcel_of(place: Place, **changes: Any) -> parcels.Parcel:
     """The first job of the suite, as it is sent."""
     from unlearnbench import cli_loading
 
@@ -172,7 +173,7 @@ def parcel_of(place: Place, **changes: object) -> parcels.Parcel:
         data=inputs.data, plugins=inputs.plugins,
     )  # fmt: skip
     first = next(task for task in planned.tasks if "method" in task.work)
-    return parcels.Parcel((first,), replace(there, **changes), "id")  # type: ignore[arg-type]
+    return parcels.Parcel((first,), replace(there, **changes), "id")
 
 
 def refusal(place: Place, parcel: parcels.Parcel) -> str:

@@ -83,7 +83,8 @@ SUITES = st.fixed_dictionaries(
 
 def dump(suite: Any, **style: Any) -> str:
     """A suite as YAML; through JSON, because what is one object in two places would become an alias."""
-    return yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, **style)  # type: ignore[no-any-return]
+    text: str = yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, **style)
+    return text
 
 
 def load(folder: Path, text: str) -> Suite:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_runs import Place, status_of, write_method, write_suite
@@ -92,7 +93,7 @@ class ByHand(engine.Cluster):
     def __init__(self) -> None:
         self.started: dict[str, Future[worker.Outcome]] = {}
 
-    def submit(self, function, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         future: Future[worker.Outcome] = Future()
         if function is worker.carry_out:
             self.started[args[0][0].key] = future
