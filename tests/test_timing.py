@@ -69,6 +69,12 @@ def test_times_come_from_the_timing_stage_only(place: Place) -> None:
     assert place.run().counts["cached"] == 15
 
 
+def test_references_can_be_left_untimed(place: Place) -> None:
+    write(place.folder, "vbu", "{repeats: 1, references: false}", attacks="")
+    assert place.run().counts["planned"] == 4  # original, retrain, vbu, and vbu timed
+    assert {row["method"] for row in seconds(place.results)} == {"vbu"}
+
+
 def test_nothing_runs_beside_what_is_timed(place: Place) -> None:
     write_method(place.folder / "own", "clock", unlearn=CLOCK)
     write(place.folder, "clock", "{repeats: 2, seeds: 2}", attacks="", seeds=3)

@@ -145,6 +145,11 @@ class Timing(Strict):
 
     repeats: int = Field(5, ge=1, le=1_000, description="erasures timed; the median counts")
     seeds: int = Field(1, ge=1, description="for the first so many seeds; a retraining is timed `repeats` times each")
+    references: bool = Field(True, description="time references too (retraining takes a thousand times as long)")
+
+    def covers(self, seed: int, is_reference: bool) -> bool:
+        """Whether a contender is timed with this seed."""
+        return seed < self.seeds and (self.references or not is_reference)
 
 
 class Scenario(Strict):

@@ -150,7 +150,7 @@ class Suite:
             )
             yield setting
             yield from (replace(setting, attack=attack) for attack in each.attacks)
-            if each.timing is not None and seed < each.timing.seeds:
+            if each.timing is not None and each.timing.covers(seed, method.is_reference):
                 yield replace(setting, timing=each.timing.repeats)
 
     def _names(self, selected: tuple[str, ...]) -> list[str]:
