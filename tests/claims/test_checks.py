@@ -1,0 +1,160 @@
+"""Every kind of check in both directions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_claims import NOISE, OF, at_beta, first, judged, values
+from sample_records import row, rows
+
+BETAS = {"kind": "monotone", "over": "scenario.beta", "values": [0, 0.1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("levels", "direction", "adjacent", "verdict"),
+    [
+        ((0.5, 0.6, 0.7), "rises", True, "reproduced"),
+        ((0.5, 0.6, 0.7), "falls", True, "not reproduced"),
+        ((0.7, 0.6, 0.5), "falls", True, "reproduced"),
+        ((0.5, 0.8, 0.7), "rises", True, "not reproduced"),  # not at every step
+        ((0.5, 0.8, 0.7), "rises", False, "reproduced"),
+        ((0.5, 0.5001, 0.5002), "rises", True, "not reproduced"),  # within noise
+        ((0.5, 0.5, 0.5), "rises", False, "not reproduced"),
+    ],
+)
+def test_monotone(tmp_path: Path, levels: Any, direction: str, adjacent: bool, verdict: str) -> None:
+    made = [
+        each
+        for number, (beta, level) in enumerate(zip((0, 0.1, 1), levels, strict=True))
+        for each in values("crfu", "accuracy", level, jitter=number, **at_beta(beta))
+    ]
+    found = judged(tmp_path, made, [{**BETAS, "direction": direction, "adjacent": adjacent}])
+    assert found.verdict == verdict
+    finding = first(found)
+    assert finding.n == 5
+    assert finding.mean == pytest.approx(levels[2] - levels[0], abs=1e-4)
+    assert finding.low < finding.mean < finding.high
+    assert [point[1] for point in finding.points] == pytest.approx(levels, abs=1e-4)
+
+
+PAIR = [{"scenario": {"beta": 0}}, {"scenario": {"beta": 1}}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds", "verdict"),
+    [
+        ("difference", {"at_most": 0.11}, "reproduced"),
+        ("difference", {"at_most": 0.1}, "not reproduced"),  # the interval covers the bound
+        ("difference", {"at_least": 0.09}, "reproduced"),
+        ("difference", {"at_least": 0.1}, "not reproduced"),
+        ("ratio", {"at_least": 1.15}, "reproduced"),
+        ("ratio", {"at_least": 1.25}, "not reproduced"),
+        ("ratio", {"at_most": 1.25}, "reproduced"),
+        ("ratio", {"at_least": 1.15, "at_most": 1.19}, "not reproduced"),
+    ],
+)
+def test_bounds_on_differences_and_ratios(tmp_path: Path, kind: str, bounds: Any, verdict: str) -> None:
+    made = [*values("crfu", "accuracy", 0.6, **at_beta(0)), *values("crfu", "accuracy", 0.5, jitter=-1, **at_beta(1))]
+    found = judged(tmp_path, made, [{"kind": kind, "first": PAIR[0], "second": PAIR[1], **bounds}])
+    assert found.verdict == verdict
+
+
+def test_a_bound_is_met_by_exactly_its_value(tmp_path: Path) -> None:
+    """Table 2's own accuracies differ by 0.0170 points, and by a little more in binary numbers."""
+    made = [
+        *rows("crfu", "accuracy", [0.9745] * 3, experiment="one", **at_beta(0), cell_key="a"),
+        *rows("crfu", "accuracy", [0.9575] * 3, experiment="one", **at_beta(1), cell_key="b"),
+    ]
+    check = {"kind": "difference", "first": PAIR[0], "second": PAIR[1], "at_most": 0.017}
+    assert judged(tmp_path, made, [check]).verdict == "reproduced"
+
+
+def test_a_ratio_to_nothing_is_no_verdict(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *rows("vbu", "accuracy", [0.0] * 5, experiment="one")]
+    found = judged(tmp_path, made, [{"kind": "ratio", "first": {}, "second": {"method": "vbu"}, "at_least": 1}])
+    assert found.verdict == "not run"
+    assert "divided by 0" in first(found).reason
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(0.5, "reproduced"), (0.6, "not reproduced"), (0.7, "not reproduced")])
+def test_ordering(tmp_path: Path, other: float, verdict: str) -> None:
+    made = [
+        *values("crfu", "accuracy", 0.6),
+        *values("hbu", "accuracy", 0.4),
+        *values("vbu", "accuracy", other, jitter=-1),
+    ]
+    check = {"kind": "ordering", "greater": [{}], "less": [{"method": "hbu"}, {"method": "vbu"}]}
+    found = judged(tmp_path, made, [check])
+    assert found.verdict == verdict
+    assert [finding.holds for finding in found.datasets[0].findings] == [True, verdict == "reproduced"]
+
+
+def test_an_ordering_under_a_condition_asks_every_seed_of_every_side(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("hbu", "accuracy", 0.4)]
+    made += rows("crfu", "backdoor_accuracy", [0.0] * 5, experiment="one", cell_key="c")
+    made += rows("hbu", "backdoor_accuracy", [0.0, 0.0, 0.5, 0.0, 0.0], experiment="one", cell_key="h")
+    check = {"kind": "ordering", "greater": [{}], "less": [{"method": "hbu"}]}
+    condition = {"given": [{"metric": "backdoor_accuracy", "at_most": 0.02}]}
+    found = judged(tmp_path, made, [{**check, **condition}])
+    assert found.verdict == "not reproduced"
+    assert first(found).reason == "hbu: backdoor_accuracy at most 0.02 is not met (in 1 of 5 seeds)"
+    assert first(found).mean == pytest.approx(0.2)
+    unasked = judged(tmp_path, [], [{**check, **condition, "paper": {"conditions": False}}])
+    assert unasked.verdict == "reproduced only under the paper's own protocol"
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(0.61, "reproduced"), (0.6, "not reproduced")])
+def test_value(tmp_path: Path, most: float, verdict: str) -> None:
+    assert judged(tmp_path, values("crfu", "accuracy", 0.6), [{"kind": "value", "at_most": most}]).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "verdict"),
+    [
+        ("mse", 0.08, "reproduced"),  # more error than the mean image
+        ("mse", 0.05, "not reproduced"),
+        ("mse", 0.067, "not reproduced"),
+        ("auc", 0.4, "reproduced"),
+        ("auc", 0.6, "not reproduced"),
+    ],
+)
+def test_worse_than_the_trivial_attacker(tmp_path: Path, metric: str, level: float, verdict: str) -> None:
+    made = values("crfu", metric, level, attack="ridge")
+    made += rows("crfu", "mse_mean_image", [0.067] * 5, experiment="one", attack="ridge", cell_key="trivial")
+    found = judged(tmp_path, made, [{"kind": "trivial"}], of={**OF, "metric": metric, "attack": "ridge"})
+    assert found.verdict == verdict
+
+
+TRAJECTORY = {"scenario": json.dumps({"trajectory": {"every_epochs": 5}}), "experiment": "one"}
+
+
+def course(method: str, points: Sequence[float], **other: Any) -> list[Any]:
+    return [
+        row(method, seed, "accuracy", value + NOISE[seed], step=180 * 5 * number, **TRAJECTORY, **other)
+        for seed in range(5)
+        for number, value in enumerate(points)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [
+        ({"statistic": "at", "to": 0}, 0.9),
+        ({"statistic": "at", "to": 10}, 0.3),
+        ({"statistic": "at", "to": 7}, None),  # not recorded there
+        ({"statistic": "at", "to": 40}, None),  # nor as far
+        ({"statistic": "min", "to": 15}, 0.3),
+        ({"statistic": "max", "first": 5, "to": 15}, 0.6),
+        ({"statistic": "mean"}, 0.575),
+        ({"statistic": "mean", "to": 5}, 0.75),
+    ],
+)
+def test_statements_about_a_trajectory(tmp_path: Path, reduction: Any, expected: float | None) -> None:
+    made = course("crfu", [0.9, 0.6, 0.3, 0.5])
+    found = judged(tmp_path, made, [{"kind": "value", "of": {"course": reduction}, "at_least": 0}])
+    assert first(found).mean == (None if expected is None else pytest.approx(expected))
+    assert found.verdict == ("not run" if expected is None else "reproduced")

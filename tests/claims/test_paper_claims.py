@@ -1,0 +1,108 @@
+"""The claims of the CRFU paper are whole, and the paper suite measures what they ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sample_claims import CLAIMS, ROOT
+
+from unlearnbench.claims import model, reported
+from unlearnbench.claims.model import Selection, selections
+from unlearnbench.registry import discover
+from unlearnbench.settings import canonical
+from unlearnbench.suite import Setting, load_suite
+
+PINNED = {
+    "mse_rises_with_beta", "auc_falls_with_beta", "kld_falls_with_beta", "accuracy_loses_little",
+    "defence_improves_200_percent", "crfu_keeps_most_accuracy", "crfu_and_vbu_ten_times_faster_than_hbu",
+    "all_far_faster_than_retraining", "larger_beta_u_forgets_faster", "running_time_rises_with_edr",
+    "beta_1_resists_reconstruction", "edr_2_percent_is_the_exception", "hbu_has_lowest_backdoor_accuracy",
+    "beta_u_1_is_catastrophic", "cifar10_keeps_accuracy_at_beta_u_001", "outputs_leak_no_more_than_z",
+    "only_the_label_leaks", "proposition_1",
+}  # fmt: skip
+
+
+def test_every_claim_of_the_paper_is_in_the_file() -> None:
+    claims = model.load(CLAIMS)
+    assert {claim.id for claim in claims.claims} >= PINNED
+    by_id = {claim.id: claim for claim in claims.claims}
+    assert by_id["proposition_1"].untestable
+    ratio, accuracy = by_id["defence_improves_200_percent"].checks
+    assert isinstance(ratio, model.Ratio)
+    assert isinstance(accuracy, model.Difference)
+    assert (ratio.at_least, accuracy.at_most) == (2.5, 0.017)
+    timed = [claim for claim in claims.claims if any(each.metric == "unlearn_seconds" for each in selections(claim))]
+    assert len(timed) == 3
+    for claim in timed:
+        assert any(each.metric == "samples_processed" for each in selections(claim))
+
+
+@pytest.fixture(scope="module")
+def planned() -> list[Setting]:
+    return load_suite(ROOT / "suites" / "paper.yaml", discover(())).settings()
+
+
+def selects(selection: Selection, dataset: str, setting: Setting) -> bool:
+    pairs = [(selection.params, setting.method.params), (selection.scenario, setting.scenario)]
+    if setting.attack is not None:
+        pairs.append((selection.attack_params, setting.attack.params))
+    return (
+        setting.experiment == selection.experiment_on(dataset)
+        and setting.dataset.info.name == dataset
+        and setting.method.info.name == selection.method
+        and (setting.attack.info.name if setting.attack else None) == selection.attack
+        and all(reach(canonical(model), key) == value for wanted, model in pairs for key, value in wanted.items())
+    )
+
+
+def reach(values: Any, path: str) -> Any:
+    for key in path.split("."):
+        values = (values or {}).get(key)
+    return values
+
+
+def test_every_selection_is_of_a_planned_contender(planned: list[Setting]) -> None:
+    claims = model.load(CLAIMS)
+    experiments = {setting.experiment for setting in planned}
+    wanted = {
+        (dataset, selection.experiment_on(dataset)): None
+        for claim in (*claims.claims, *claims.targets)
+        for dataset in claim.datasets
+        for selection in selections(claim)
+    }
+    assert {name for _, name in wanted} <= experiments
+    seed0 = [setting for setting in planned if setting.seed == 0 and setting.timing is None]
+    parts: dict[tuple[str, str], list[Setting]] = {}
+    for setting in seed0:
+        parts.setdefault((setting.experiment, setting.dataset.info.name), []).append(setting)
+    for claim in (*claims.claims, *claims.targets):
+        for papers in (False, True):
+            for dataset in claim.datasets:
+                for selection in selections(claim, papers):
+                    experiment = str(selection.experiment_on(dataset))
+                    if experiment in experiments and dataset not in claims.unavailable:
+                        fitting = [x for x in parts[experiment, dataset] if selects(selection, dataset, x)]
+                        assert len(fitting) == 1, (claim.id, dataset, selection)
+
+
+def test_every_reported_number_has_its_planned_contender(planned: list[Setting]) -> None:
+    seed0 = [setting for setting in planned if setting.seed == 0 and setting.timing is None]
+    for published in reported.load(CLAIMS, "paper.reported.yaml").published:
+        for dataset in published.datasets:
+            part = [x for x in seed0 if x.experiment == published.id and x.dataset.info.name == dataset]
+            for line in published.rows[:: len(published.rows) - 1]:
+                for column in published.columns:
+                    selection = published.selection(line, column)
+                    assert sum(selects(selection, dataset, x) for x in part) == 1, (published.id, dataset, selection)
+
+
+def test_reported_numbers_are_the_papers() -> None:
+    tables = {each.id: each for each in reported.load(CLAIMS, "paper.reported.yaml").published}
+    columns = {name: {each.label: each for each in table.columns} for name, table in tables.items()}
+    mse = columns["table2"]["reconstruction MSE, the paper's scale"].reported
+    assert mse["mnist"] == [231.31, 252.23, 312.87, 478.76, 668.07]
+    assert columns["table3"]["test accuracy"].reported["cifar10"] == [0.8116, 0.7432, 0.7416, 0.7517, 0.8665]
+    assert columns["figure4"]["test accuracy, CRFU"].reported["cifar10"][2] == 0.7556
+    assert columns["figure7"]["erased, beta_u 0.01"].reported["cifar10"][:2] == [0.24, 0.13]
+    assert "75.17" in " ".join(tables["table3"].notes)

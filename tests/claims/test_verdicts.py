@@ -1,0 +1,137 @@
+"""What is known, what is not, and what a verdict is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sample_claims import OF, at_beta, claims_file, first, judged, values
+from sample_records import later, row, write_cells
+
+from unlearnbench.claims import comparison
+from unlearnbench.claims.model import Selection
+
+
+def test_fewer_than_three_seeds_are_no_verdict(tmp_path: Path) -> None:
+    made = values("crfu", "accuracy", 0.6, seeds=2)
+    found = judged(tmp_path, made, [{"kind": "value", "at_most": 0.9}])
+    assert (found.verdict, first(found).reason) == ("not run", "fewer than three seeds (2)")
+
+
+def test_pairs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("vbu", "accuracy", 0.5, seeds=2)]
+    found = judged(tmp_path, made, [{"kind": "ordering", "greater": [{}], "less": [{"method": "vbu"}]}])
+    assert found.verdict == "not run"
+
+
+def test_missing_datasets_are_named_and_do_not_decide(tmp_path: Path) -> None:
+    write_cells(tmp_path / "records", values("crfu", "accuracy", 0.6))
+    claim = {"datasets": ["mnist", "cifar10", "stl10"], "checks": [{"kind": "value", "at_least": 0.5}]}
+    path = claims_file(tmp_path, claim, unavailable={"stl10": "data not available"})
+    found = comparison.compare(tmp_path, path).judgements[0]
+    assert found.verdict == "reproduced"
+    assert [each.reason for each in found.datasets] == ["", "no records of one on cifar10", "data not available"]
+
+
+def test_one_dataset_that_fails_decides(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("crfu", "accuracy", 0.4, dataset="cifar10")]
+    found = judged(tmp_path, made, [{"kind": "value", "at_least": 0.5}], datasets=["mnist", "cifar10"])
+    assert found.verdict == "not reproduced"
+    assert [each.verdict for each in found.datasets] == ["reproduced", "not reproduced"]
+
+
+@pytest.mark.parametrize(
+    ("own", "papers", "verdict"),
+    [
+        (0.7, 0.7, "reproduced"),
+        (0.4, 0.7, "reproduced only under the paper's own protocol"),
+        (0.4, 0.4, "not reproduced"),
+        (0.7, 0.4, "reproduced"),
+    ],
+)
+def test_the_papers_own_protocol(tmp_path: Path, own: float, papers: float, verdict: str) -> None:
+    made = [
+        *values("crfu", "auc", own, attack="r"),
+        *values("original", "auc_on_attack_training_data", papers, attack="r"),
+    ]
+    check = {
+        "kind": "value",
+        "at_least": 0.5,
+        "paper": {"of": {"method": "original", "metric": "auc_on_attack_training_data"}},
+    }
+    claim_of = {**OF, "metric": "auc", "attack": "r", "params": {"beta_u": None}}
+    found = judged(tmp_path, made, [check], of=claim_of)
+    assert found.verdict == verdict
+    assert found.datasets[0].papers[0].mean == pytest.approx(papers)
+
+
+def test_times_of_several_machines_are_not_compared(tmp_path: Path) -> None:
+    made = [
+        *values("crfu", "unlearn_seconds", 0.6, device="cpu"),
+        *values("hbu", "unlearn_seconds", 9, device="cuda"),
+    ]
+    check = {"kind": "ratio", "first": {"method": "hbu"}, "second": {}, "at_least": 10}
+    found = judged(tmp_path, made, [check], of={**OF, "metric": "unlearn_seconds"})
+    assert "several kinds of machines" in first(found).reason
+
+
+def test_what_failed_is_the_reason(tmp_path: Path) -> None:
+    made = [row("crfu", 0, "cell", None, status="failed", error="OutOfMemory", experiment="one")]
+    found = judged(tmp_path, made, [{"kind": "value", "at_least": 0}])
+    assert first(found).reason == "failed: OutOfMemory"
+
+
+def test_of_repeated_measurements_the_newest_counts(tmp_path: Path) -> None:
+    made = [
+        *values("crfu", "accuracy", 0.9, started_at=later(0)),
+        *values("crfu", "accuracy", 0.6, started_at=later(1)),
+    ]
+    assert first(judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}])).mean == pytest.approx(0.6)
+
+
+def test_an_ambiguous_selection_is_no_verdict(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6, **at_beta(0)), *values("crfu", "accuracy", 0.6, **at_beta(1))]
+    found = judged(tmp_path, made, [{"kind": "value", "at_least": 0}])
+    assert "2 contenders fit crfu" in first(found).reason
+
+
+def test_what_is_not_asked_for_is_at_its_default(tmp_path: Path) -> None:
+    made = values("crfu", "accuracy", 0.6, method_params='{"lr":0.001}')
+    made += values("crfu", "accuracy", 0.9, method_params='{"lr":0.1}', method_id="crfu[lr=0.1]", cell_key="other")
+    found = judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}])
+    assert (found.verdict, first(found).mean) == ("reproduced", pytest.approx(0.6))
+    other = judged(tmp_path, [], [{"kind": "value", "of": {"params": {"lr": 0.1}}, "at_most": 0.7}])
+    assert (other.verdict, first(other).mean) == ("not reproduced", pytest.approx(0.9))
+
+
+def test_bounds_and_numbers_are_said_as_people_write_them(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("crfu", "auc", 0.6, attack="r")]
+    checks = [
+        {"kind": "value", "at_most": 0.7},
+        {"kind": "difference", "first": {}, "second": {}, "at_most": 0.02},
+        {"kind": "ratio", "first": {}, "second": {}, "at_least": 0.5, "at_most": 2},
+        {"kind": "value", "of": {"attack": "r", "metric": "auc"}, "at_most": 0.7},
+    ]
+    found = judged(tmp_path, made, checks)
+    asked = [finding.asked for finding in found.datasets[0].findings]
+    assert asked == ["at most 70 %", "at most 2 points", "at least 0.5 and at most 2", "at most 0.7"]
+
+
+def test_how_many_models_were_computed_at_a_time_parts_no_contenders(tmp_path: Path) -> None:
+    made = values("crfu", "accuracy", 0.6, scenario='{"replicas":1}', seeds=2)
+    more = values("crfu", "accuracy", 0.6, scenario='{"replicas":64}')[2:]
+    assert first(judged(tmp_path, [*made, *more], [{"kind": "value", "at_least": 0}])).n == 5
+
+
+def test_a_part_of_the_data_is_marked(tmp_path: Path) -> None:
+    made = values("crfu", "accuracy", 0.6, scenario='{"train_size":5000}')
+    found = judged(tmp_path, made, [{"kind": "value", "at_least": 0}])
+    assert (found.verdict, first(found).reason) == ("reproduced", "on 5000 training images only")
+
+
+def test_another_method_has_none_of_the_parameters_below() -> None:
+    below = Selection(method="crfu", params={"beta_u": 1}, attack="a", attack_params={"x": 1}, scenario={"beta": 0})
+    over = Selection(method="original", scenario={"erased_count": 9}).over(below)
+    assert (over.params, over.attack_params) == ({}, {"x": 1})
+    assert over.scenario == {"beta": 0, "erased_count": 9}
+    assert Selection(method="crfu", params={"lr": 1}).over(below).params == {"beta_u": 1, "lr": 1}
