@@ -6,7 +6,7 @@ WORKERS ?= 2
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test faults bench format clean
+.PHONY: help quickstart test faults docs bench format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,16 @@ test: $(VENV)/.installed-test  ## Check format, style and types, and run the tes
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest -n $(WORKERS) -rs -m "not faults"
+	$(VENV)/bin/pytest -n $(WORKERS) -rs -m "not faults and not docs"
 
 faults: export OMP_NUM_THREADS = 1
 faults: $(VENV)/.installed-test  ## Inject faults under every engine, and compare what they record: minutes
 	$(VENV)/bin/pytest -n $(WORKERS) -rs -m faults
+
+docs: export OMP_NUM_THREADS = 1
+docs: $(VENV)/.installed-docs  ## Build the documentation in build/docs, and run every command and example in it: minutes
+	$(VENV)/bin/mkdocs build --quiet
+	$(VENV)/bin/pytest -n $(WORKERS) -rs -m docs
 
 # Their files are called bench_*.py, so that pytest alone does not collect them.
 bench: export OMP_NUM_THREADS = 1
@@ -51,3 +56,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-test: pyproject.toml constraints.txt
 	$(INSTALL) -e '.[test]'
 	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-test
+	$(INSTALL) -e '.[test,docs]'
+	touch $(VENV)/.installed $(VENV)/.installed-test $@

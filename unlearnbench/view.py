@@ -32,7 +32,8 @@ class AttackView:
         access: as the attack declared it; asking for more raises AccessError.
         world: all sets; the attack sees parts of it only.
         seed: of the attack's random numbers, the same for every method under attack.
-        before, after: the first target's models.
+        before: the first target's model.
+        after: the same after unlearning.
         targets: outputs of all targets; None in a utility experiment.
         shadows: what the adversary's own models answered, as the stage stored it; None where not declared.
         challenge: members and never-seen images; None where not declared.
