@@ -1,8 +1,8 @@
 """Runs the code blocks of a page of the documentation, in order, as a reader would.
 
-By the language of a block: of `console` each line after "$ " is run by bash and must succeed, and lines below it are what
-it prints; `python` is run, unless it has a title: then it becomes the file of that name, as `yaml` does; `text` is shown
-only.
+By the language of a block: of `console` each line after "$ " is run by bash and must succeed, and lines below it are
+what it prints; `python` is run, unless it has a title: then it becomes the file of that name, as `yaml` does; `text` is
+shown only.
 """
 
 from __future__ import annotations
