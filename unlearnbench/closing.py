@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.errors import InputError
-from unlearnbench.plan import Plan
+from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain
 from unlearnbench.receipt import leaderboard_is_current
 from unlearnbench.record_folder import move, set_apart
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
 
 
-def close(results: Path, plan: Plan, drawn_from: Store | None = None, changed: bool = False) -> bool:
+def close(results: Path, plan: Plan, drawn_from: Store | None = None, ran: Collection[Cell] = ()) -> bool:
     """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
 
     Args:
         drawn_from: where the artifacts of rebuilt images are, if galleries are to be drawn of them.
-        changed: whether this run wrote records; their times don't tell where a clock was set back.
+        ran: cells that this run was to compute: galleries of their settings are drawn, and with any of them the
+            leaderboard is built anew, whatever the records' times say, as a clock may have been set back.
     """
     if drawn_from is not None:
         from unlearnbench.report.pictures import draw_galleries
 
-        draw_galleries(plan.cells, drawn_from, results)
+        draw_galleries(plan.cells, drawn_from, results, ran)
     folder = results / "records"
     if not folder.is_dir():
         return True
@@ -37,7 +39,7 @@ def close(results: Path, plan: Plan, drawn_from: Store | None = None, changed: b
         complain(f"kept apart {moved.stale} stale records in {folder / 'stale'}")
     for name in moved.damaged:
         complain(f"moved a damaged record file to {folder / 'damaged' / name}")
-    changed = changed or moved.stale > 0 or bool(moved.damaged)
+    changed = bool(ran) or moved.stale > 0 or bool(moved.damaged)
     if (leaderboard_is_current(results) and not changed) or next(folder.glob("*.parquet"), None) is None:
         return True
     return _build(results, folder)

@@ -70,7 +70,7 @@ class _Run:
             raise _unwritable(error, self.folder) from error
         try:
             drawn_from = self.store if self.summary.done else None
-            self.summary.leaderboard = close(self.options.results, self.plan, drawn_from, bool(found.pending))
+            self.summary.leaderboard = close(self.options.results, self.plan, drawn_from, found.pending)
         except KeyboardInterrupt:
             self.summary.interrupted = True
         except OSError as error:

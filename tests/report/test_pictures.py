@@ -71,6 +71,14 @@ def test_methods_and_betas_share_a_gallery_and_attacks_do_not(store: Store, tmp_
     assert {0.25, 0.5} <= {round(level * 4) / 4 for level in levels}
 
 
+def test_only_what_changed_is_drawn_again(store: Store, tmp_path: Path) -> None:
+    both = [cell(0), cell(1, method_id="vbu"), cell(3, attack_id="representation")]
+    (drawn,) = draw_galleries(both, store, tmp_path / "one", changed=[cell(1, method_id="vbu", seed=2)])
+    first, _ = draw_galleries(both, store, tmp_path / "all")
+    assert (drawn.name, drawn.read_bytes()) == (first.name, first.read_bytes())  # with the rows that did not change
+    assert draw_galleries(both, store, tmp_path / "none", changed=[cell(0, attack_id=None)]) == []
+
+
 def test_the_same_numbers_give_the_same_file(store: Store, tmp_path: Path) -> None:
     (first,) = draw_galleries([cell(0)], store, tmp_path / "a")
     (second,) = draw_galleries([cell(0)], store, tmp_path / "b")

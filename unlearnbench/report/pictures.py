@@ -33,13 +33,16 @@ _INCH = 0.62  # side of an image
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
-def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[Path]:
+def draw_galleries(
+    cells: Iterable[Cell], store: Store, results: Path, changed: Iterable[Cell] | None = None
+) -> list[Path]:
     """Draw a gallery for each attack that rebuilt images, of the first seed whose artifacts are in the store.
 
     Args:
         cells: of a plan; those that have no such artifact are left out.
         store: where the attacks' artifacts are.
         results: the pictures go to its folder `pictures`, as PNG; older ones of the same settings are replaced.
+        changed: cells whose galleries are to be drawn; None: all.
 
     Returns:
         The files written.
@@ -48,6 +51,9 @@ def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[P
     for cell in cells:
         if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
             groups[_group(cell)].append(cell)
+    if changed is not None:
+        wanted = {_group(cell) for cell in changed}
+        groups = {title: members for title, members in groups.items() if title in wanted}
     written = []
     for title, members in groups.items():
         first = min(cell.seed for cell in members)
