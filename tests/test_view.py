@@ -103,6 +103,20 @@ def test_queries_answer_at_the_declared_level(crfu):
     assert crfu.view(level="representation").before(images).shape == (7, 5)
 
 
+def test_models_that_sample_answer_with_a_draw(crfu):
+    images = crfu.world.images("pool").take(torch.arange(7))
+    view, plain = (crfu.view(level="representation", inference=how) for how in ("sample", "mean"))
+    for sampled, mean in ((view.before(images), plain.before(images)), (view.after(images), plain.after(images))):
+        assert sampled.shape == mean.shape
+        assert float((sampled - mean).abs().max()) > 1e-3
+    with pytest.raises(AccessError, match="more than 1 times"):
+        view.before(images)
+    with pytest.raises(AccessError, match="at the mean"):
+        view.updates()
+    with pytest.raises(ValueError, match="sample has none"):
+        Access(inference="sample", shadows=3)
+
+
 def test_candidates_are_the_erased_and_as_many_never_seen_of_their_classes(crfu):
     targets, world = crfu.targets, crfu.world
     for k in range(4):

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from unlearnbench.settings import Draw, Level, Tier
+from unlearnbench.settings import Draw, Inference, Level, Tier
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Access:
         in_and_out: models trained with and without each candidate and made to forget it (per-example attacks).
         retrained: independent originals that forget the first target, and as many models trained without it.
         members: images whose membership is known to the adversary (the paper's Table 2 attack).
+        inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a draw z ~ p(Z|X), anew for each answer.
+            Only the models before and after can be asked so; updates and shadows are outputs at the mean.
+        queries: `sample`: how often a model answers about one image.
     """
 
     level: Level = "log_probabilities"
@@ -37,6 +40,8 @@ class Access:
     in_and_out: int = 0
     retrained: int = 0
     members: bool = False
+    inference: Inference = "mean"
+    queries: int = 1
 
     def __post_init__(self) -> None:
         """Raises ValueError for what can't be had together."""
@@ -46,6 +51,9 @@ class Access:
             raise ValueError(
                 "the tier disjoint needs shadow_models, and at least as many shadows; other tiers have none"
             )
+
+        if self.inference == "sample" and self.draw is not None:
+            raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
 
     @property
     def draw(self) -> Draw | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Level = Literal["parameters", "representation", "log_probabilities", "probabilities", "top_k", "label"]
 Tier = Literal["same", "disjoint"]
+Inference = Literal["mean", "sample"]
 Draw = Literal["same", "disjoint", "in_and_out", "retrained"]
 
 

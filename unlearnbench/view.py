@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from unlearnbench.erasures import Erasures
 from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
 from unlearnbench.plugin import Access, Images, InAndOut, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.queries import SampledModel
 from unlearnbench.seeding import derive, stream
 from unlearnbench.stack import Stack
 
@@ -54,7 +55,13 @@ class AttackView:
         self.access = access
         self.classes = classes
         self.seed = seed
-        self._world, self._before, self._after = world, before, after
+        self._world = world
+        self._models = {"before": before.take(0, 1), "after": after.take(0, 1)}
+        self._sampled = {
+            name: SampledModel(model, seed, name, access.queries)
+            for name, model in self._models.items()
+            if access.inference == "sample"
+        }
         self._targets, self._shadows, self._challenge = targets, shadows, challenge
 
     # --- random numbers -------------------------------------------------------------------------------------------
@@ -89,14 +96,16 @@ class AttackView:
 
     def before(self, images: Images) -> Tensor:
         """Outputs f32[n, D] of the first target's model before unlearning, at the declared level."""
-        return self._query(self._before, images)
+        return self._query("before", images)
 
     def after(self, images: Images) -> Tensor:
         """Outputs f32[n, D] of the first target's model after unlearning, at the declared level."""
-        return self._query(self._after, images)
+        return self._query("after", images)
 
     def updates(self) -> Updates:
         """The T targets' updates."""
+        if self.access.inference == "sample":
+            raise AccessError("updates are outputs at the mean of p(Z|X), and the attack's access declares `sample`")
         targets = self._own("updates", lambda: self._targets)
         return targets.updates(self.access, self._world)
 
@@ -168,9 +177,13 @@ class AttackView:
             raise AccessError("known and challenge need `members=True` in the attack's access")
         return self._own("known members", lambda: self._challenge)
 
-    def _query(self, stack: Stack, images: Images) -> Tensor:
-        mean, logits = stack.take(0, 1).outputs(images.pixels.to(self._world.pool.pixels.device))
-        return observe(self.access.level, mean, logits, self.access.temperature)[0].float().cpu()
+    def _query(self, which: Literal["before", "after"], images: Images) -> Tensor:
+        pixels = images.pixels.to(self._world.pool.pixels.device)
+        if self.access.inference == "sample":
+            z, logits = self._sampled[which](pixels)
+        else:
+            z, logits = (values[0] for values in self._models[which].outputs(pixels))
+        return observe(self.access.level, z, logits, self.access.temperature).float().cpu()
 
     def _own(self, what: str, get: Callable[[], T | None]) -> T:
         value = get()

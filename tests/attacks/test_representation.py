@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_worlds import SEEDS, context, image_data, utility
 from unlearnbench.attacks.representation import Representation
+from unlearnbench.attacks.representation_sampled import RepresentationSampled
 
 from unlearnbench.metrics.membership import auc
 from unlearnbench.plugin import Access, Images
@@ -109,3 +110,17 @@ def test_evidence_on_a_small_world_is_finite_and_of_the_right_shapes(count):
     for part in (evidence.images, evidence.membership):
         assert torch.isfinite(part).all()
         assert 0 <= float(part.min()) <= float(part.max()) <= 1
+
+
+def test_draws_hide_what_their_mean_tells():
+    """With a prior's worth of noise on Z the attack that looks at draws rebuilds less than the one at means."""
+    scenario = utility(beta=1, attack_images=60, training=Training(epochs=5))
+    world = build_world(image_data(), scenario, 1, torch.device("cpu"))
+    model = context(scenario, SEEDS[:1], torch.float32).train(world.targets.take(0, 1))
+    pairs = challenge(world, scenario)
+    errors = {}
+    for attack in (Representation(), RepresentationSampled()):
+        assert attack.access.level == "representation"
+        evidence = attack.run(AttackView(attack.access, world, 4, 1, model, model, challenge=pairs))
+        errors[type(attack)] = float((evidence.images[:, 0] - pairs.hidden.scaled[:, 0]).square().mean())
+    assert errors[RepresentationSampled] > 1.1 * errors[Representation]

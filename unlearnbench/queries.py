@@ -1,0 +1,59 @@
+"""Models as a server answers for them: at the mean of p(Z|X), or with a draw from it (PROTOCOL section 11, rule 7)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import AccessError
+from unlearnbench.seeding import stream
+from unlearnbench.stack import Stack
+
+BATCH = 1_000  # images per forward pass
+
+
+class SampledModel:
+    """One model that answers with z ~ p(Z|X), drawn anew for every answer.
+
+    Noise that an adversary can average away protects nothing, so it is counted how often she asks about an image, and
+    copies of an image in one call get one answer.
+
+    Args:
+        stack: the model, one replica.
+        seed: of the noise.
+        name: which model this is; each has noise of its own.
+        queries: answers about one image at most.
+    """
+
+    def __init__(self, stack: Stack, seed: int, name: str, queries: int) -> None:
+        self._model, self._seed, self._name, self._queries = stack.module(0), seed, name, queries
+        self._asked: Counter[bytes] = Counter()
+        self._calls = 0
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws f32[n, J] of Z for images u8[n, C, H, W], and the logits f32[n, Y] at them.
+
+        Raises:
+            AccessError: one of them was asked about more often than was declared.
+        """
+        content = [image.tobytes() for image in images.cpu().numpy()]
+        place = {image: number for number, image in enumerate(dict.fromkeys(content))}
+        self._asked.update(place.keys())
+        if max(self._asked.values(), default=0) > self._queries:
+            raise AccessError(f"an image was asked about more than {self._queries} times: declare more `queries`")
+        self._calls += 1
+        stream_of_call = stream(self._seed, "query noise", self._name, self._calls)
+        rows, noise = [place[image] for image in content], None
+        drawn, logits = [], []
+        with torch.no_grad():
+            for first in range(0, len(rows), BATCH):
+                part = slice(first, first + BATCH)
+                mean, scale = self._model.encode(images[part].float() / 255)  # type: ignore[operator]
+                if noise is None:
+                    noise = torch.from_numpy(stream_of_call.standard_normal((len(place), mean.shape[1]))).to(mean)
+                z = mean + scale * noise[rows[part]]
+                drawn.append(z)
+                logits.append(self._model.classify(z))  # type: ignore[operator]
+        return torch.cat(drawn), torch.cat(logits)
