@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from unlearnbench.attacks.representation import Representation
-
 from unlearnbench.plugin import Access
+
+from .representation import Representation
 
 
 class RepresentationSampled(Representation):

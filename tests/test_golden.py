@@ -42,6 +42,7 @@ experiments:
       - update_leak: {shadows: 20, epochs: 5}
       - membership: {shadows: 20}
       - representation: {epochs: 1}
+      - representation_sampled: {epochs: 1}
 """
 # Other processors and library versions round differently, and training makes more of it.
 TOLERANCE = 2e-3
