@@ -1,5 +1,7 @@
 """The paper's Table 2 attacks, on the representation of single images."""
 
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -40,14 +42,15 @@ class Representation(Attack):
         images, membership = view.known()
         hidden = view.challenge()
         observe = view.after if self.params.model == "after" else view.before
-        z, asked = observe(images), observe(hidden)
+        z = observe(images)
         centre, scale = z.mean(0), z.std(0).clamp_min(1e-6)
-        z, asked = (z - centre) / scale, (asked - centre) / scale
+        asked = (observe(hidden) - centre) / scale
+        epochs = ((answer - centre) / scale for answer in self.answers(z, lambda: observe(images)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(view.torch_seed("networks"))
-            rebuilt, _ = self._fit(z, images.scaled.cpu().flatten(1), asked, F.mse_loss, final=nn.Sigmoid())
+            rebuilt, _ = self._fit(epochs, images.scaled.cpu().flatten(1), asked, F.mse_loss, final=nn.Sigmoid())
             target = membership.float()[:, None]
-            scores, seen = self._fit(z, target, asked, F.binary_cross_entropy_with_logits, final=nn.Identity())
+            scores, seen = self._fit(epochs, target, asked, F.binary_cross_entropy_with_logits, final=nn.Identity())
         return Evidence(
             images=rebuilt.view(-1, *view.shape),
             membership=torch.sigmoid(scores[:, 0]),
@@ -56,13 +59,20 @@ class Representation(Attack):
             metrics={"auc_on_attack_training_data": _accumulated_auc(seen)},
         )
 
-    def _fit(self, x: Tensor, y: Tensor, asked: Tensor, loss: object, final: nn.Module) -> tuple[Tensor, Tensor]:
+    def answers(self, first: Tensor, ask: Callable[[], Tensor]) -> Iterator[Tensor]:
+        """Z of the known images for one epoch of training after the other: `first` again and again."""
+        return itertools.repeat(first)
+
+    def _fit(
+        self, epochs: Iterator[Tensor], y: Tensor, asked: Tensor, loss: object, final: nn.Module
+    ) -> tuple[Tensor, Tensor]:
         """Answers for `asked`, and the (score, target) pairs of the last epoch's training batches, f32[n, 2]."""
         network = nn.Sequential(
-            nn.Linear(x.shape[1], self.params.hidden), nn.ReLU(), nn.Linear(self.params.hidden, y.shape[1]), final
+            nn.Linear(asked.shape[1], self.params.hidden), nn.ReLU(), nn.Linear(self.params.hidden, y.shape[1]), final
         )
         adam, params, seen = Adam(self.params.lr), dict(network.named_parameters()), []
         for epoch in range(self.params.epochs):
+            x = next(epochs)
             for rows in torch.randperm(len(x)).split(self.params.batch):
                 answer = network(x[rows])
                 value = loss(answer, y[rows])  # type: ignore[operator]

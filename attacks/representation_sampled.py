@@ -1,6 +1,9 @@
-"""The paper's Table 2 attacks as its code runs them: on one draw z ~ p(Z|X) of each image."""
+"""The paper's Table 2 attacks as its code runs them: on draws z ~ p(Z|X), another one in each epoch of training."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+
+from torch import Tensor
 
 from unlearnbench.plugin import Access
 
@@ -8,15 +11,21 @@ from .representation import Representation
 
 
 class RepresentationSampled(Representation):
-    """As `representation`, which looks at the mean of p(Z|X), where the released code looks at a draw.
+    """As `representation`, which looks at the mean of p(Z|X), where the released code looks at draws.
 
-    At a large beta most of a draw is noise: a server that answers so hides more than one that answers at the mean, as
-    long as nobody asks twice about the same image. So this is the paper's own protocol, and a defence of its own, not a
-    property of the model.
+    Each training image is asked about once an epoch by each of the two networks, and once for the scale of Z. What is
+    rebuilt and inferred comes from one draw. At a large beta most of a draw is noise: a server that answers so hides
+    more than one that answers at the mean, as long as nobody asks often about one image. So this is the paper's own
+    protocol, and a defence of its own, not a property of the model.
     """
 
+    version = 2
     paper = "Wang et al.: CRFU, 2024, Table 2, as released"
 
     @property
     def access(self) -> Access:
-        return replace(super().access, inference="sample")
+        return replace(super().access, inference="sample", queries=2 * self.params.epochs + 1)
+
+    def answers(self, first: Tensor, ask: Callable[[], Tensor]) -> Iterator[Tensor]:
+        while True:
+            yield ask()
