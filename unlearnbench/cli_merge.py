@@ -38,7 +38,7 @@ KeepOption = Annotated[
 def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.Output = options.Format.text) -> int:
     """Join the records of several result folders.
 
-    Every file is checked first. Equal records of a cell are one, the one that was started first. Where records of a
+    Every file is checked first. Equal records of a cell are one, the one that was started last. Where records of a
     cell contradict each other nothing is written and the exit code is 1, unless --keep decides.
     """
     from unlearnbench import merging

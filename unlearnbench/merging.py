@@ -4,7 +4,8 @@ Of the records of one key
 
 - a result counts and a failure does not, whoever has it;
 - equal ones are one, and those from different kinds of machines are one if they agree within tolerance
-  (agreement.py). Kept is the one that was started first: it does not depend on the order of the folders;
+  (agreement.py). Kept is the one that was started last: it does not depend on the order of the folders, nor on
+  whether they are merged at once or in steps;
 - others are a conflict. Nobody but the user can say which of them is right.
 
 What must not be averaged is kept apart: records of other protocols in a folder of their own with a leaderboard of their
@@ -156,10 +157,10 @@ def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submi
     """The record of a key that counts; None if none does."""
     results = [cell for cell in cells if not cell.is_failure]
     if not results:  # nobody has a result, and why they failed need not agree
-        first = _first(cells)
+        newest = _newest(cells)
         if len(cells) > 1:
-            merged.duplicates.append(Duplicate(cells, first, all(_same_failure(first, cell) for cell in cells)))
-        return first
+            merged.duplicates.append(Duplicate(cells, newest, all(_same_failure(newest, cell) for cell in cells)))
+        return newest
     merged.superseded += [cell for cell in cells if cell.is_failure]
     found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
     if not all(each.is_small for each in found):
@@ -167,13 +168,13 @@ def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submi
         merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], kept))
         return kept
     if len(results) > 1:
-        merged.duplicates.append(Duplicate(results, _first(results), not found))
-    return _first(results)
+        merged.duplicates.append(Duplicate(results, _newest(results), not found))
+    return _newest(results)
 
 
-def _first(cells: Iterable[Submitted]) -> Submitted:
-    """The one that was started first; among those of one time, that does not depend on the order they come in."""
-    return min(cells, key=lambda cell: (cell.started_at, repr(cell.rows)))
+def _newest(cells: Iterable[Submitted]) -> Submitted:
+    """The one that was started last; among those of one time, one that does not depend on the order they come in."""
+    return max(cells, key=lambda cell: (cell.started_at, repr(cell.rows)))
 
 
 def _same_failure(one: Submitted, other: Submitted) -> bool:
