@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from submissions import cell, everything, failure, file_of, hand_in, taken
 from tiny_runs import write_method, write_suite
 
-from unlearnbench import agreement, cli, records, recipes, sampling, submitted, worker
+from unlearnbench import agreement, cli, recipes, records, sampling, submitted, worker
 from unlearnbench.agreement import differences, tolerance
 from unlearnbench.parquet_files import open_parquet
 
@@ -206,7 +206,7 @@ def test_what_would_take_too_long_is_not_tried(verify: Any, monkeypatch: pytest.
         (["--cache", "absent"], "absent: no such folder"),
         (["--suite", "absent.yaml"], "absent.yaml: no such file"),
         (["--device", "tpu"], "'tpu' is not a device"),
-        (["--sample", "0"], "not in the range"),
+        (["--sample", "0"], "greater than or equal to 1"),
     ],
 )
 def test_bad_options_are_one_line(verify: Any, arguments: list[str], message: str) -> None:

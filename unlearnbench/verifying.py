@@ -65,8 +65,8 @@ class Checked:
 def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterator[Checked]:
     """Compute cells again, a verdict as soon as each is there.
 
-    Cells that can't be verified come first; the others in rounds of as many as there are workers, until the time is
-    over. Artifacts are shared between the cells and thrown away at the end.
+    Cells that can't be verified come first; the others all at once or, where the time is limited, in rounds of as many
+    as there are workers. Artifacts are shared between the cells and thrown away at the end.
 
     Raises:
         InputError: a device that is not there, or a folder that can't be written.
@@ -83,25 +83,26 @@ def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterat
     except OSError as error:
         raise InputError(str(how.below), f"can't be written: {error.strerror}") from error
     with folder as place:
-        for start in range(0, len(cells), how.jobs):
-            some = cells[start : start + how.jobs]
+        size = how.jobs if end is not None else max(len(cells), 1)
+        for start in range(0, len(cells), size):
+            some = cells[start : start + size]
             left = end - time.monotonic() if end is not None else None
             if left is not None:
                 late = [record for record, _ in some if estimate(record) > left]
                 yield from (Checked(record, "not tried", "no time left for it") for record in late)
                 some = [(record, cell) for record, cell in some if record not in late]
             if some:
-                yield from _round(some, Path(place), start, how, left)
+                yield from _round(some, Path(place), str(start), how, left)
 
 
 def _round(
-    some: list[tuple[Submitted, Cell]], place: Path, number: int, how: How, seconds: float | None
+    some: list[tuple[Submitted, Cell]], place: Path, name: str, how: How, seconds: float | None
 ) -> Iterator[Checked]:
     """Some cells at a time, in a result folder of their own, so that no record of an earlier round is in the way."""
     from unlearnbench import runner
     from unlearnbench.run_options import RunOptions
 
-    results = place / "results" / str(number)
+    results = place / "results" / name
     options = RunOptions(
         data_root=how.data_root, results=results, cache=place / "store", engine=how.engine, jobs=how.jobs,
         device=how.device, plugin_dirs=how.plugin_dirs, time_limit=seconds,
@@ -111,7 +112,7 @@ def _round(
     except InputError as error:  # data that can't be loaded, or a scenario that does not fit them
         if len(some) > 1:
             for index, one in enumerate(some):
-                yield from _round([one], place, number * 1_000 + index, how, seconds)
+                yield from _round([one], place, f"{name}.{index}", how, seconds)
             return
         yield Checked(some[0][0], "can't be verified", one_line(str(error)))
         return
