@@ -102,7 +102,7 @@ def test_names_that_hide_what_was_computed_are_found(recorded: Path, tmp_path: P
     def renamed(row: dict[str, Any]) -> dict[str, Any]:
         return {**row, "method_id": row["method"], "sizes": "{}", "scenario_id": "leak"}
 
-    _, found, _ = verify("--sample", "20", folder=altered(recorded, tmp_path / "changed", renamed))
+    _, found, _ = verify("--sample", "6", folder=altered(recorded, tmp_path / "changed", renamed))
     wrong = {one["what"] for each in found["checked"] for one in each["differences"]}
     assert wrong == {"method_id", "sizes", "scenario_id"}
 
