@@ -235,6 +235,13 @@ def test_targets_that_hold_something_are_refused(tmp_path: Path, merge: Any, out
     assert everything(tmp_path) == before
 
 
+def test_folders_without_any_record_make_no_folder(tmp_path: Path, merge: Any) -> None:
+    ran = merge(hand_in(tmp_path / "a", []), hand_in(tmp_path / "b", []))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: {tmp_path / 'a'}: holds no records, nor does any other folder that was named\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_folder_is_a_target(tmp_path: Path, merge: Any) -> None:
     (tmp_path / "out").mkdir()
     assert merge(hand_in(tmp_path / "a", [cell("vbu", 0)])).code == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlearnbench import cli_options as options
+from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_json, one_line
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.O
         if each.left_out:
             shown = ", ".join(each.left_out[:3]) + (", ..." if len(each.left_out) > 3 else "")
             complain(f"left out of {each.path / 'records'}, being no records: {shown}")
+    if not any(each.cells for each in read):
+        raise InputError(str(folders[0]), "holds no records, nor does any other folder that was named")
     merged = merging.merge([each.cells for each in read], keep.value if keep else None)
     unsettled = keep is None and bool(merged.conflicts)
     if not unsettled:
@@ -68,8 +71,8 @@ def _show(merged: Merged) -> None:
     _list(line for each in merged.conflicts for line in _conflict(each))
     _list(f"superseded by a result: {each.what}: {each.status} in {each.folder}" for each in merged.superseded)
     _list(
-        f"kept apart: {each.cell.what}: {_origin(each.cell)}; a {'newer' if not each.cell.is_failure else 'better'}"
-        f" record of other code or data counts: {_origin(each.counts)}"
+        f"kept apart: {each.cell.what}: {_origin(each.cell)};"
+        f" {'a result' if each.cell.is_failure else 'a newer record'} under another key counts: {_origin(each.counts)}"
         for each in merged.apart
     )
 

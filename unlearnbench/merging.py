@@ -9,8 +9,8 @@ Of the records of one key
 - others are a conflict. Nobody but the user can say which of them is right.
 
 What must not be averaged is kept apart: records of other protocols in a folder of their own with a leaderboard of their
-own, and of one cell that was computed from different code or data (so under different keys) all but the newest result
-in records/stale, where `run` puts such records too.
+own, and of one cell under several keys (computed from other code or data, or from another suite's seed) all but the
+newest result in records/stale, where `run` puts such records too.
 """
 
 from __future__ import annotations

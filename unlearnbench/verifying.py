@@ -65,8 +65,8 @@ class Checked:
 def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterator[Checked]:
     """Compute cells again, a verdict as soon as each is there.
 
-    Cells that can't be verified come first; the others all at once or, where the time is limited, in rounds of as many
-    as there are workers. Artifacts are shared between the cells and thrown away at the end.
+    Cells that can't be verified come first; the others all at once or, where the time is limited, the shortest first
+    and in rounds of as many as there are workers. Artifacts are shared between cells and thrown away at the end.
 
     Raises:
         InputError: a device that is not there, or a folder that can't be written.
@@ -83,7 +83,10 @@ def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterat
     except OSError as error:
         raise InputError(str(how.below), f"can't be written: {error.strerror}") from error
     with folder as place:
-        size = how.jobs if end is not None else max(len(cells), 1)
+        size = max(len(cells), 1)
+        if end is not None:  # as many as there is time for
+            size = how.jobs
+            cells.sort(key=lambda pair: estimate(pair[0]))
         for start in range(0, len(cells), size):
             some = cells[start : start + size]
             left = end - time.monotonic() if end is not None else None
