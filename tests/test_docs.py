@@ -131,6 +131,7 @@ def commands(page: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_commands_of_submitting_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / "cache"))
