@@ -1,12 +1,18 @@
-"""The numbers in the documentation are those of the published records."""
+"""The numbers in the documentation are those of the published records, and its commands run."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
+import typer
+from tiny_runs import write_method, write_suite
 
-from unlearnbench import leaderboard
+from unlearnbench import cli, leaderboard
 
 ROOT = Path(__file__).parent.parent
 SHARES = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "backdoor_accuracy", "backdoor_success")
@@ -115,3 +121,46 @@ def table_of_bars(results: Path) -> str:
 def test_the_table_of_bars_is_the_leaderboard_of_the_attacks() -> None:
     expected = table_of_bars(ROOT / "results" / "attacks")
     assert expected in (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8"), f"docs/attacks.md:\n{expected}"
+
+
+def commands(page: str) -> list[list[str]]:
+    """The lines of a page's sh blocks, each split as a shell would."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [
+        shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+    ]
+
+
+@pytest.mark.slow
+def test_the_commands_of_submitting_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UNLEARNBENCH_DATA", str(tmp_path / "data"))
+    write_suite(tmp_path, "mine")
+    write_method(tmp_path / "plugins", "mine")
+    verbs = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    ran = []
+    for program, verb, *arguments in commands("submitting.md"):
+        assert program == "unlearnbench"
+        if verb == "check" and verb not in verbs:
+            continue  # the page describes it already; once the verb is there it is run as well
+        assert verb in verbs
+        ran.append(verb)
+        few = ["--jobs", "1", "--device", "cpu"] if verb in ("run", "verify") else []
+        assert cli.main([verb, *arguments, *few]) == 0, (verb, arguments)
+        if verb == "run":  # what is published already: the same suite's references
+            shutil.copytree(tmp_path / "results" / "mine", tmp_path / "results" / "published")
+    assert [verb for verb in ran if verb != "check"] == ["run", "verify", "merge", "merge", "verify", "report"]
+    assert (tmp_path / "candidate" / "leaderboard.md").read_bytes() == (
+        tmp_path / "results" / "mine" / "leaderboard.md"
+    ).read_bytes()
+
+
+def test_submitting_names_every_verdict_and_tolerance() -> None:
+    from unlearnbench import agreement
+    from unlearnbench.cli_verify import VERDICTS
+
+    text = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
+    assert all(f"| {verdict} |" in text for verdict in VERDICTS)
+    assert f"{agreement.SHARE}, or {agreement.SAMPLES} of the images" in text
+    assert f"everything else {agreement.RELATIVE:.0%} of the value".replace("%", " %") in text

@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_merge, cli_running, cli_verify
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -315,3 +315,7 @@ def compare(
     Prints the paper's tables beside the measured ones and a verdict on each claim.
     """
     return cli_compare.compare(folder, claims, strict, output, report)
+
+
+app.command()(cli_merge.merge)
+app.command()(cli_verify.verify)

@@ -133,7 +133,7 @@ def _rows(path: Path, columns: list[str] | None = None) -> pa.Table:
         content = read_sealed(path)
         file = parse(content)
         if not has_schema(content):
-            raise RecordError(str(path), _schema_difference(file))
+            raise RecordError(str(path), schema_difference(file))
         if file.metadata.num_rows > _SHORT:
             file = parse(content, _TEXT)
         table = file.read(columns=columns, use_threads=False)
@@ -164,7 +164,8 @@ def _unreadable(path: Path, error: Exception) -> RecordError:
     return RecordError(str(path), f"not a readable record file ({what}); delete it to compute it again")
 
 
-def _schema_difference(file: pq.ParquetFile) -> str:
+def schema_difference(file: pq.ParquetFile) -> str:
+    """In what a file's columns are not those of `SCHEMA`."""
     found: pa.Schema = file.schema_arrow
     if "schema_version" in found.names:
         versions = set(file.read(columns=["schema_version"]).column(0).to_pylist())

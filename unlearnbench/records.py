@@ -23,31 +23,44 @@ from unlearnbench.record_reading import read, read_folder
 from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCHEMA_VERSION, STATUSES, RecordError
 
 __all__ = [
+    "ABOUT",
     "JSON_COLUMNS",
     "SCHEMA",
     "SCHEMA_VERSION",
     "STATUSES",
     "RecordError",
     "canonical",
+    "check",
     "read",
     "read_folder",
     "write",
 ]
 
+ABOUT = "unlearnbench"  # the entry of a file's metadata that says what no column does
 _IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
 
 
-def write(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+def write(
+    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], about: Mapping[str, int] | None = None
+) -> None:
     """Write one finished cell: all rows are checked first, and the file appears whole or not at all.
 
     Args:
         rows: one mapping per metric with exactly the schema's keys. JSON columns are text (stored canonically, so
             that equal parameters are equal text); `started_at` is a datetime with a time zone.
         path: the file to write or replace, ``<cell_key>.parquet``; its folder is made.
+        about: what else there is to know of the cell (`suite_seed`); it goes into the file's metadata.
 
     Raises:
         RecordError: no rows, or the first row and column that break a rule.
     """
+    checked = check(rows, path)
+    more = {ABOUT: json.dumps(dict(about), sort_keys=True)} if about else None
+    write_parquet(pa.Table.from_pylist(checked, schema=SCHEMA), path, more)
+
+
+def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows as they would be written: plain values in the schema's order. Arguments and errors as in `write`."""
     if not rows:
         raise RecordError(str(path), "a record file needs at least one row")
     checked = [_checked(row, f"{path}:row {number}") for number, row in enumerate(rows)]
@@ -59,7 +72,7 @@ def write(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> No
         if identity in seen:
             raise RecordError(f"{path}:row {number}", f"metric '{row['metric']}' is there twice for this seed and step")
         seen.add(identity)
-    write_parquet(pa.Table.from_pylist(checked, schema=SCHEMA), path)
+    return checked
 
 
 # --- checking --------------------------------------------------------------------------------------------------------

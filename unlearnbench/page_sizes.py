@@ -1,0 +1,96 @@
+"""How large the pages of a Parquet column say they are once decompressed, told without decompressing any.
+
+A page can't become larger than its header says: the decompressor is given so much room and no more. The headers are in
+Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3 compressed size, then structs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_DEEPEST = 8  # structs within structs; Parquet's own headers have three
+
+
+def uncompressed(content: bytes, column: pq.ColumnChunkMetaData) -> int:
+    """Bytes of all pages of a column, as their headers say.
+
+    Raises:
+        ValueError: the column lies outside the file, or a header is none.
+    """
+    starts = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
+    place, end, total = min(starts), min(starts) + column.total_compressed_size, 0
+    if not 0 <= place <= end <= len(content):
+        raise ValueError("a column lies outside the file")
+    while place < end:
+        reader = _Reader(content, place, end)
+        sizes = reader.page_header()
+        total += sizes[0]
+        place = reader.place + sizes[1]
+    return total
+
+
+@dataclass
+class _Reader:
+    content: bytes
+    place: int
+    end: int
+
+    def page_header(self) -> tuple[int, int]:
+        """Uncompressed and compressed size of the page that follows."""
+        found = self._struct(1)
+        sizes = found.get(2, -1), found.get(3, -1)
+        if min(sizes) < 0:
+            raise ValueError("a page without a size")
+        return sizes
+
+    def _struct(self, depth: int) -> dict[int, int]:
+        """The whole numbers of a struct by field; what else is in it is passed over."""
+        if depth > _DEEPEST:
+            raise ValueError("a page header too deep")
+        found: dict[int, int] = {}
+        number = 0
+        while (head := self._byte()) != 0:
+            kind, step = head & 15, head >> 4
+            number = number + step if step else self._zigzag()
+            if kind in (_I16, _I32, _I64):
+                found[number] = self._zigzag()
+            elif kind not in (_TRUE, _FALSE):  # whose value is their kind
+                self._skip(kind, depth)
+        return found
+
+    def _skip(self, kind: int, depth: int) -> None:
+        if kind == _STRUCT:
+            self._struct(depth + 1)
+        elif kind == _BINARY:
+            self._forward(self._varint())
+        elif kind == _BYTE:
+            self._forward(1)
+        elif kind == _DOUBLE:
+            self._forward(8)
+        else:
+            raise ValueError("a page header with what Parquet's have not")
+
+    def _forward(self, count: int) -> None:
+        self.place += count
+        if self.place > self.end:
+            raise ValueError("a page header that does not end")
+
+    def _byte(self) -> int:
+        self._forward(1)
+        return self.content[self.place - 1]
+
+    def _varint(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise ValueError("a page header with a number too long")
+
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
