@@ -164,3 +164,11 @@ def test_submitting_names_every_verdict_and_tolerance() -> None:
     assert all(f"| {verdict} |" in text for verdict in VERDICTS)
     assert f"{agreement.SHARE}, or {agreement.SAMPLES} of the images" in text
     assert f"everything else {agreement.RELATIVE:.0%} of the value".replace("%", " %") in text
+
+
+def test_the_reference_has_every_verb() -> None:
+    from typer.main import get_command
+
+    page = (ROOT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
+    named = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z]+)", line)}
+    assert named == set(get_command(cli.app).commands)  # type: ignore[attr-defined]
