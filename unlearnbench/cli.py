@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_check, cli_compare, cli_loading, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -278,6 +278,22 @@ def info(
 
     cli_listing.show_info(registry.discover(plugins or ()), name)
     return OK
+
+
+@app.command()
+def check(
+    name: cli_check.Name,
+    kind: options.Kind = None,
+    plugins: options.Plugins = None,
+    data: options.Data = None,
+    time_limit: cli_check.CheckLimit = 60.0,
+    output: options.Output = options.Format.text,
+) -> int:
+    """Hold a plugin to the rules.
+
+    Runs it on a few digits, in a process without network: every rule that it breaks is said, with what to change.
+    """
+    return cli_check.check(name, kind, plugins, data, time_limit, output)
 
 
 @app.command()
