@@ -28,7 +28,7 @@ PICTURES = 32  # reconstructions kept for galleries
 
 def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     """Run an attack on what its access allows, and score what it claims."""
-    world, scenario, attack = workplace.world(task), workplace.scenario(task), workplace.attack(task)
+    scenario, attack = workplace.scenario(task), workplace.attack(task)
     seed = seed_of(task, "attack")
     seen = seen_by(attack.access, task, workplace)
     # Libraries that use torch's global stream are seeded by the attack; what comes after it must not notice.

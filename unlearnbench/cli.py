@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_check, cli_compare, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_check, cli_compare, cli_loading, cli_new, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -31,6 +31,7 @@ app = typer.Typer(
     help="How much private information do machine-unlearning methods leak?",
 )
 app.add_typer(cli_cache.app, name="cache")
+app.add_typer(cli_new.app, name="new")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -254,14 +255,16 @@ def prepare(
 
 
 @app.command("list")
-def list_plugins(plugins: options.Plugins = None, output: options.Output = options.Format.text) -> int:
+def list_plugins(
+    plugins: options.Plugins = None, long: options.Long = False, output: options.Output = options.Format.text
+) -> int:
     """Show all plugins.
 
     Methods, attacks and datasets, then the files that are broken, with their errors.
     """
     from unlearnbench import cli_listing, registry
 
-    cli_listing.show_list(registry.discover(plugins or ()), output)
+    cli_listing.show_list(registry.discover(plugins or ()), output, long)
     return OK
 
 
@@ -269,14 +272,15 @@ def list_plugins(plugins: options.Plugins = None, output: options.Output = optio
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack or dataset.")],
     plugins: options.Plugins = None,
+    output: options.Output = options.Format.text,
 ) -> int:
     """Show a plugin's parameters.
 
-    Also its description and its paper.
+    Also where it is from, its paper, what it does and, of an attack, what it sees.
     """
     from unlearnbench import cli_listing, registry
 
-    cli_listing.show_info(registry.discover(plugins or ()), name)
+    cli_listing.show_info(registry.discover(plugins or ()), name, output)
     return OK
 
 

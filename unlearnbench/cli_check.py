@@ -10,13 +10,12 @@ import typer
 
 from unlearnbench import cli_options as options
 from unlearnbench.cli_options import PluginKind
-from unlearnbench.printing import emit, emit_json, visible
+from unlearnbench.printing import WIDTH, emit, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report
 
 OK, FAILED = 0, 1
-WIDTH = 80
 WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
 
 Name = Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")]

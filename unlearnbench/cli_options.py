@@ -80,6 +80,7 @@ Plugins = Annotated[
     list[Path] | None, typer.Option("--plugins", metavar="DIR", help="A folder of your own plugins. Repeats.")
 ]
 Kind = Annotated[PluginKind | None, typer.Option("--kind", help="Which, where plugins of two kinds share the name.")]
+Long = Annotated[bool, typer.Option("--long", help="With papers, access and all parameters.")]
 Output = Annotated[Format, typer.Option("--format", help="How results are written to stdout.")]
 ReportOutput = Annotated[ReportFormat, typer.Option("--format", help="How the leaderboard is written to stdout.")]
 Results = Annotated[Path | None, typer.Option("--results", metavar="DIR", help="Result folder [results/<suite name>].")]

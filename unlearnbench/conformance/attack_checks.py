@@ -9,13 +9,14 @@ from unlearnbench.conformance.case import Check
 from unlearnbench.conformance.repeatability import differing
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 from unlearnbench.plugin import Access, Evidence
+from unlearnbench.plugin_facts import described
 from unlearnbench.scoring import EvidenceError, Score, score
 
 # What tells whether an attack found anything, and what it is where there is nothing to find.
 SHOWN = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
 SHAPES = (
-    "images f32[T, s, C, H, W] in [0, 1], label_scores f32[T, s, Y], membership f32[T, c] (challenge: f32[n]); give None"
-    " for what the attack does not infer"
+    "images f32[T, s, C, H, W] in [0, 1], label_scores f32[T, s, Y], membership f32[T, c] (challenge: f32[n]); give"
+    " None for what the attack does not infer"
 )
 
 
@@ -28,7 +29,7 @@ def declares_access(case: AttackCase) -> Verdict:
         )
     if access != case.watched(lambda: case.plugin.access):
         return failed("access is another one when it is asked for again", "let it depend on self.params only")
-    return passed(describe(access))
+    return passed(described(access))
 
 
 def runs(case: AttackCase) -> Verdict:
@@ -72,22 +73,6 @@ def survives_nothing(case: AttackCase) -> Verdict:
         advice = "outputs before and after may be equal: mind divisions by a change of 0, and answer something trivial"
         return failed(f"where unlearning changed nothing, {error}", advice)
     return passed(_told(found))
-
-
-def describe(access: Access) -> str:
-    """What an attack needs, in words."""
-    parts = [f"level {access.level}"]
-    if access.temperature != 1:
-        parts.append(f"temperature {access.temperature:g}")
-    if access.shadows:
-        parts.append(f"{access.shadows} shadows, tier {access.tier}")
-    counts = {
-        "shadow_models": "shadow models",
-        "in_and_out": "models with and without",
-        "retrained": "retrained models",
-    }
-    parts += [f"{getattr(access, name)} {words}" for name, words in counts.items() if getattr(access, name)]
-    return ", ".join([*parts, *(["known members"] if access.members else [])])
 
 
 def _told(found: Mapping[str, Score]) -> str:

@@ -1,7 +1,7 @@
 """The process in which a plugin is examined: finds it, makes the checks one by one, and tells each verdict at once.
 
-Started by the supervisor, with the request on stdin as JSON; tells on what was stdout when it started, one JSON object a
-line: `found` or `bad_input`, then `begin` and `result` of each check, then `end`. What plugins print goes to stderr.
+Started by the supervisor, with the request on stdin as JSON; tells on what was stdout when it started, one JSON object
+a line: `found` or `bad_input`, then `begin` and `result` of each check, then `end`. What plugins print goes to stderr.
 """
 
 from __future__ import annotations
@@ -129,13 +129,14 @@ def _make_checks(case: Case, request: dict[str, Any], tell: Tell) -> None:
             continue
         tell(begin=check.name)
         began = time.perf_counter()
-        verdict = skipped(lame) if check.runs and lame else _verdict(check, case)
+        verdict = skipped(lame) if check.runs and lame else verdict_of(check, case)
         _tell_verdict(check.name, verdict, tell, time.perf_counter() - began)
         if check.name == RUNS and verdict.status != "pass":
             lame = verdict.note if verdict.status == "skipped" else "it does not run"
 
 
-def _verdict(check: Check, case: Case) -> Verdict:
+def verdict_of(check: Check, case: Case) -> Verdict:
+    """What a check finds; whatever the plugin raises is a finding."""
     from unlearnbench.conformance.case import line_of
     from unlearnbench.conformance.watch import RefusedError
 

@@ -1,4 +1,4 @@
-"""The same run twice gives the same numbers, and what lies outside a plugin stays as it was. For every kind of plugin."""
+"""The same run twice gives the same numbers, and the random state that all share stays as it was."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from unlearnbench.conformance.method_case import MethodCase
+from unlearnbench.conformance.method_checks import FOR_ONE_MODEL
 from unlearnbench.conformance.small_problem import SEEDS
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
 from unlearnbench.plugin import Phase
@@ -18,10 +19,6 @@ from unlearnbench.stack import Stack, concatenate
 
 STEPS = 20
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: PROTOCOL section 11, rule 13
-ADVICE = (
-    "write the loss for ONE model: no branch on values (torch.where in its place), random numbers from `noise` only,"
-    " nothing shared between erasures"
-)
 
 
 def together_is_alone(case: MethodCase) -> Verdict:
@@ -34,7 +31,7 @@ def together_is_alone(case: MethodCase) -> Verdict:
         shown = str(dtype).removeprefix("torch.")
         if not apart <= tolerance:  # NaN is no number within a tolerance
             what = f"{len(SEEDS)} erasures together and each alone differ by {apart:.1e} in {shown}, over {tolerance:g}"
-            return failed(what, ADVICE)
+            return failed(what, FOR_ONE_MODEL)
         found.append(f"{apart:.1e} in {shown}")
     return passed(f"largest difference {', '.join(found)}")
 

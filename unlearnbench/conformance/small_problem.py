@@ -38,7 +38,8 @@ CONVEX = LEAK.model_copy(
         "beta": 0.0,
     }
 )
-SCENARIOS = (LEAK, UTILITY, CONVEX)
+SINGLE = LEAK.model_copy(update={"erased_count": 1})
+SCENARIOS = (LEAK, SINGLE, UTILITY, CONVEX)
 """In the order in which they are tried: a plugin is checked on the first that it does not skip."""
 
 
@@ -86,3 +87,14 @@ def originals(method: Method, scenario: Scenario) -> Stack:
     if len(own) < len(models):
         raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
     return Stack.of(own)
+
+
+def forget(method: Method, scenario: Scenario = LEAK) -> tuple[Stack, Stack, ErasureSets]:
+    """For a method's own tests: the original, the models that forgot, and what each of them forgot.
+
+    Args:
+        scenario: one of SCENARIOS, or another that fits the digits.
+    """
+    before, sets = originals(method, scenario), sets_of(scenario)
+    trained_with = [] if method.own_original else [TRAINED_WITH + number for number in range(before.replicas)]
+    return before, method.unlearn_many(before, sets, context(scenario, SEEDS, trained_with)), sets

@@ -90,8 +90,8 @@ class Watch:
         if event in _LOOKUPS:
             return Deed("network", _address(args[:2]))
         if event in _PROGRAMS:
-            program = os.fspath(args[0]) if args and isinstance(args[0], str | os.PathLike) else str(args[:1])
-            return None if Path(str(program)).name in _HARMLESS else Deed("program", str(program))
+            program = _text(args[0]) if args else event
+            return None if Path(program).name in _HARMLESS else Deed("program", program)
         return None
 
     def _file(self, path: Any) -> Deed | None:
@@ -105,4 +105,8 @@ class Watch:
 
 def _address(parts: Any) -> str:
     listed = parts if isinstance(parts, tuple) else (parts,)
-    return ":".join(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in listed[:2])
+    return ":".join(_text(part) for part in listed[:2])
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
