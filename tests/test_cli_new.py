@@ -104,7 +104,7 @@ def test_in_a_checkout_it_becomes_built_in(call: Call, checkout: Path) -> None:
         (["method", "class"], "error: class: means something else to Python or pytest"),
         (["method", "test_it"], "error: test_it: means something else to Python or pytest"),
         (["method", "crfu"], "error: crfu: there is a method of this name: "),
-        (["attack", "membership"], "error: membership: there is a attack of this name: "),
+        (["attack", "membership"], "error: membership: there is an attack of this name: "),
         (["method", "new_one", "--into", "file"], "error: file: not a folder"),
         (["method", "new_one", "--into", "file/deep"], "error: file/deep"),
         (["metod", "new_one"], "error: unlearnbench new: no such command 'metod'; did you mean 'method'?"),

@@ -14,6 +14,7 @@ from unlearnbench.printing import WIDTH, emit, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report
+    from unlearnbench.registry import Kind
 
 OK, FAILED = 0, 1
 WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
@@ -36,7 +37,7 @@ def check(
     from unlearnbench.conformance import Request
     from unlearnbench.conformance import check as examine
 
-    wanted = kind.value if kind else None
+    wanted: Kind | None = kind.value if kind else None  # type: ignore[assignment]
     report = examine(Request(name, wanted, tuple(plugins or ()), options.data_root(data), time_limit))
     if output is options.Format.json:
         emit_json(_plain(report))

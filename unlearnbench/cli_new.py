@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, an
 from unlearnbench.printing import emit, one_line
 from unlearnbench.registry import NAME, Kind, named
 
@@ -62,7 +62,7 @@ def start(kind: Kind, name: str, into: Path | None) -> int:
         raise InputError(str(folder), "not a folder")
     taken = named(kind, [folder] if folder.is_dir() and not inside else []).get(name)
     if taken is not None:
-        raise InputError(name, f"there is a {kind} of this name: {taken}; choose another")
+        raise InputError(name, f"there is {an(kind)} of this name: {taken}; choose another")
     values = {
         "name": name,
         "title": name.replace("_", " ").capitalize(),

@@ -130,7 +130,7 @@ def test_a_file_that_does_not_load_is_a_failure(text: str, expected: str, tmp_pa
         ),
         (["crfu[beta=low]"], 'error: crfu.beta: must be a number, not "low"'),
         (["crfu[bet=1]"], "error: -m crfu[bet=1]: unknown key 'bet'; did you mean 'beta'?"),
-        (["same", "--plugins", "."], "error: same: is the name of a method and a attack; say which by --kind"),
+        (["same", "--plugins", "."], "error: same: is the name of a method and an attack; say which by --kind"),
         (["crfu", "--plugins", "nowhere"], "error: --plugins "),
         (["crfu", "--kind", "metod"], "error: unlearnbench check: invalid value for '--kind'"),
         ([], "error: unlearnbench check: missing argument"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import engine
 from unlearnbench.conformance.verdict import Verdict, failed, skipped
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, an
 from unlearnbench.printing import error_line, one_line
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ def _find(registry: Registry, text: str, kind: Kind | None) -> tuple[PluginInfo,
         every = [known for each in KINDS for known in registry.of(each)]
         raise InputError(one_line(name, 60), f"unknown plugin '{one_line(name, 60)}'{suggest(name, every)}")
     if len(kinds) > 1:
-        raise InputError(name, f"is the name of {' and '.join(f'a {each}' for each in kinds)}; say which by --kind")
-    info, values = registry.find(kinds[0], name, one_line(text)), {}
+        raise InputError(name, f"is the name of {' and '.join(an(each) for each in kinds)}; say which by --kind")
+    info = registry.find(kinds[0], name, one_line(text))
+    values: dict[str, Any] = {}
     for key, value in parse_filter(kinds[0], text, registry).params:
         for part in reversed(key.split(".")):
             value = {part: value}
@@ -132,7 +133,7 @@ def _make_checks(case: Case, request: dict[str, Any], tell: Tell) -> None:
         verdict = skipped(lame) if check.runs and lame else verdict_of(check, case)
         _tell_verdict(check.name, verdict, tell, time.perf_counter() - began)
         if check.name == RUNS and verdict.status != "pass":
-            lame = verdict.note if verdict.status == "skipped" else "it does not run"
+            lame = "it is not run" if verdict.status == "skipped" else "it does not run"
 
 
 def verdict_of(check: Check, case: Case) -> Verdict:

@@ -16,7 +16,7 @@ class DatasetCase(Case):
     """Loads the images; the network is refused meanwhile."""
 
     @cached_property
-    def reason(self) -> str | None:  # type: ignore[override]
+    def reason(self) -> str | None:
         try:
             self.watched(self.plugin.files, self.place.data_root)
         except InputError as error:

@@ -95,7 +95,7 @@ def load_in_worker(info: PluginInfo, params: PluginParams, place: Place) -> str:
     executor = engine.start("loky", 1)
     try:
         arguments = info.name, params.model_dump(mode="json"), str(place.data_root), [str(d) for d in place.plugin_dirs]
-        return cast("str", executor.submit(digest_of_dataset, *arguments).result())
+        return executor.submit(digest_of_dataset, *arguments).result()
     finally:
         engine.stop(executor)
 
