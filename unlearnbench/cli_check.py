@@ -37,7 +37,7 @@ def check(
     from unlearnbench.conformance import Request
     from unlearnbench.conformance import check as examine
 
-    wanted: Kind | None = kind.value if kind else None  # type: ignore[assignment]
+    wanted: Kind | None = kind.value if kind else None
     report = examine(Request(name, wanted, tuple(plugins or ()), options.data_root(data), time_limit))
     if output is options.Format.json:
         emit_json(_plain(report))

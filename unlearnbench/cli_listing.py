@@ -55,7 +55,7 @@ def show_list(registry: Registry, output: Format, long: bool = False) -> None:
         return
     if long:
         for info in plugins:
-            _show_facts(facts(info))
+            _show_facts(facts(info))  # the first line of the documentation; info shows all of it
             emit()
     else:
         told = [facts(info) for info in plugins]
@@ -97,6 +97,8 @@ def _show_facts(told: Facts, documentation: str = "") -> None:
         emit()
         emit_text(documentation)
         emit()
+    elif told.description:
+        emit_folded(told.description)
     emit("parameters:" if told.parameters else "no parameters")
     for one in told.parameters:
         kind = " ".join(part for part in (one.type, one.bounds) if part)
