@@ -58,7 +58,7 @@ def test_installed_plugins_are_listed_with_their_distribution(python: Path, tmp_
     assert {plugin["source"] for plugin in ours.values()} == {"entry point"}
     assert ours["example_fade"]["origin"] == "unlearnbench-example 0.1.0: unlearnbench_example.fade:Fade"
     assert found["broken"] == []
-    shown = unlearnbench(python, tmp_path, "info", "example_threshold")
+    shown = " ".join(unlearnbench(python, tmp_path, "info", "example_threshold").split())  # folded to 80 columns
     assert "from: entry point unlearnbench-example 0.1.0: unlearnbench_example.threshold:" in shown
     assert "sees: level log_probabilities, 16 shadows, tier same" in shown
 

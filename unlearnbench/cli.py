@@ -290,7 +290,7 @@ def check(
     kind: options.Kind = None,
     plugins: options.Plugins = None,
     data: options.Data = None,
-    time_limit: cli_check.CheckLimit = 60.0,
+    time_limit: cli_check.CheckLimit = None,
     output: options.Output = options.Format.text,
 ) -> int:
     """Hold a plugin to the rules.

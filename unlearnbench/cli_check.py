@@ -21,7 +21,8 @@ WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
 
 Name = Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")]
 CheckLimit = Annotated[
-    float, typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End a check that takes longer; it fails.")
+    float | None,
+    typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End a check that takes longer; it fails [120]."),
 ]
 
 
@@ -30,15 +31,16 @@ def check(
     kind: PluginKind | None,
     plugins: list[Path] | None,
     data: Path | None,
-    time_limit: float,
+    time_limit: float | None,
     output: options.Format,
 ) -> int:
     """Make the checks, print what they found, and return the exit code."""
-    from unlearnbench.conformance import Request
+    from unlearnbench.conformance import TIME_LIMIT, Request
     from unlearnbench.conformance import check as examine
 
     wanted: Kind | None = kind.value if kind else None
-    report = examine(Request(name, wanted, tuple(plugins or ()), options.data_root(data), time_limit))
+    request = Request(name, wanted, tuple(plugins or ()), options.data_root(data), time_limit or TIME_LIMIT)
+    report = examine(request)
     if output is options.Format.json:
         emit_json(_plain(report))
     else:
