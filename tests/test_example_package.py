@@ -77,11 +77,12 @@ def test_a_suite_of_installed_plugins_runs(python: Path, tmp_path: Path) -> None
     out = unlearnbench(python, tmp_path, "run", suite, "--engine", "loky", "--jobs", "2", "--device", "cpu")
     assert out == "cells: planned=6 done=6 cached=0 failed=0 skipped=0\n"
     table = json.loads(unlearnbench(python, tmp_path, "report", "results/example", "--format", "json"))
-    assert {row["attack"] for row in table} == {None, "example_threshold"}
+    assert {(row["dataset"], row["attack"]) for row in table} == {("example_stripes", "example_threshold")}
+    assert {row["method"] for row in table} == {"original", "retrain", "example_fade"}
 
 
 @pytest.mark.slow
 def test_the_examples_own_tests_pass(python: Path, tmp_path: Path) -> None:
     tests = str(EXAMPLE / "tests")
-    out = run([str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not rule", tests], tmp_path)
+    out = run([str(python), "-m", "pytest", "-p", "no:cacheprovider", "-k", "not rule", tests], tmp_path)
     assert "3 passed" in out

@@ -140,6 +140,7 @@ def test_a_broken_method_is_caught_and_told_what_to_change(
     assert "\n" not in result.line
 
 
+@pytest.mark.slow
 def test_a_method_that_ends_its_worker_is_caught(tmp_path: Path) -> None:
     text = source("method", UNLEARN + f"    if os.getpid() != {os.getpid()}:\n        os._exit(1)\n{KEEP}")
     result = examine(tmp_path, "method", text, "worker_process")
@@ -191,6 +192,13 @@ def test_a_method_that_skips_everything_is_not_run(tmp_path: Path) -> None:
     assert (result.status, result.note) == ("skipped", "the method skips every scenario that there is to check it on")
 
 
+def test_a_method_for_convex_models_is_run_on_one(tmp_path: Path) -> None:
+    text = source("method", "def skip(self, scenario):\n    return None if scenario.network.name == 'linear' else 'no'")
+    for check in ("runs", "shapes", "model_untouched", "together_is_alone"):
+        assert examine(tmp_path, "method", text, check).status == "pass"
+
+
+@pytest.mark.slow
 def test_a_method_for_another_scenario_is_run_there(tmp_path: Path) -> None:
     text = source("method", "def skip(self, scenario):\n    return None if scenario.kind == 'utility' else 'no'")
     result = examine(tmp_path, "method", text, "runs")
