@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import keyword
-from importlib import resources
 from pathlib import Path
-from string import Template
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unlearnbench.errors import InputError, an
 from unlearnbench.printing import emit, one_line
-from unlearnbench.registry import NAME, Kind, named
+
+if TYPE_CHECKING:
+    from unlearnbench.registry import Kind
 
 OK = 0
 LONGEST = 40  # characters of a name: it stands in tables
-TEMPLATES = resources.files("unlearnbench") / "templates"
 
 app = typer.Typer(rich_markup_mode=None, help="Start a plugin: the smallest one that works, and a test of it.")
 
@@ -50,6 +49,8 @@ def dataset(name: Name, into: Into = None) -> int:
 
 def start(kind: Kind, name: str, into: Path | None) -> int:
     """Write both files, or neither, and say what to do next."""
+    from unlearnbench.registry import named
+
     _check_name(name)
     inside = into is None and _is_checkout(Path())
     if inside:
@@ -79,6 +80,8 @@ def start(kind: Kind, name: str, into: Path | None) -> int:
 
 
 def _check_name(name: str) -> None:
+    from unlearnbench.registry import NAME
+
     shown = one_line(name, 60)
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         what = f"a name is lower-case letters, digits and _, starts with a letter, and is at most {LONGEST} long"
@@ -100,7 +103,11 @@ def _test_file(tests: Path, kind: Kind, name: str) -> Path:
 
 
 def _filled(template: str, values: dict[str, str]) -> str:
-    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
+    from importlib import resources
+    from string import Template
+
+    text = (resources.files("unlearnbench") / "templates" / template).read_text(encoding="utf-8")
+    return Template(text).substitute(values)
 
 
 def _write(files: dict[Path, str]) -> None:
