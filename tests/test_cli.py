@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fake_plugins import fake_registry
 
-from unlearnbench import cli
+from unlearnbench import cli, plugin_facts, registry
 from unlearnbench.errors import InputError
+from unlearnbench.registry import BrokenPlugin
 
 SUITE = """
 name: tiny
@@ -247,28 +248,73 @@ def test_list_shows_plugins_and_broken_ones(call: Any) -> None:
     lines = call("list").out.splitlines()
     assert lines[0].split() == ["kind", "name", "version", "origin", "description"]
     assert lines[1].split()[:4] == ["method", "fading", "1", "built-in"]
-    assert lines[-1].split(maxsplit=3) == ["method", "cracked", "cracked.py", "RuntimeError: no"]
+    assert lines[-3:] == ["broken:", "method cracked: RuntimeError: no", "    cracked.py"]
     found = json.loads(call("list", "--format", "json").out)
     assert {plugin["name"] for plugin in found["plugins"]} >= {"fading", "guess", "small"}
     assert found["broken"][0]["error"] == "RuntimeError: no"
 
 
-def test_info_shows_parameters(call: Any) -> None:
+def test_info_shows_parameters_with_type_bounds_default_and_meaning(call: Any) -> None:
     out = call("info", "fading").out
+    assert out.startswith("method fading, version 1\nfrom: built-in\n")
     assert "A method with parameters of every shape." in out
-    rows = {line.split()[0]: line for line in out.splitlines() if line}
-    assert rows["rate"].split() == ["rate", "float", ">=", "0", "0.5", "weight"]
-    assert "paper | released" in rows["form"]
-    assert "float | null > 0" in rows["lr"]
-    assert "mapping | null" in rows["extra"]
-    assert "wide | deep" in rows["inner.kind"]
+    assert "  rate: float >= 0, default 0.5\n      weight\n" in out
+    assert "  form: paper | released, default paper\n" in out
+    assert "  lr: float | null > 0, default null\n      Adam's learning rate" in out
+    assert "  extra: mapping | null, default null\n" in out
+    assert "  inner.kind: wide | deep, default wide\n" in out
     assert call("info", "fadng").err == "error: fadng: unknown plugin 'fadng'; did you mean 'fading'?\n"
     assert call("info", "cracked").err == "error: cracked: method 'cracked' is broken: RuntimeError: no (cracked.py)\n"
 
 
+def test_info_and_list_tell_as_json_what_they_show(call: Any) -> None:
+    (told,) = json.loads(call("info", "fading", "--format", "json").out)["plugins"]
+    assert (told["source"], told["origin"], told["access"]) == ("built-in", "built-in", None)
+    assert told["documentation"].endswith("A method with parameters of every shape.")
+    assert told["parameters"][2] == {
+        "name": "rate", "type": "float", "default": "0.5", "bounds": ">= 0", "meaning": "weight",
+    }  # fmt: skip
+    listed = {plugin["name"]: plugin for plugin in json.loads(call("list", "--format", "json").out)["plugins"]}
+    assert listed["fading"]["parameters"] == told["parameters"]
+    assert listed["guess"]["access"] == "level log_probabilities"
+
+
+def test_an_attack_says_what_it_sees(call: Any) -> None:
+    assert "\nsees: level log_probabilities\n" in call("info", "guess").out
+    assert "\nsees: level log_probabilities\n" in call("list", "--long").out
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--long"], ["info", "fading"]])
+def test_list_and_info_fit_80_columns(call: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    wide = "A method whose description goes on and on. " * 5
+    monkeypatch.setattr("fake_plugins.__doc__", f"{wide}\n\n    {'x = y + ' * 20}\n- {wide}")
+    known = fake_registry()
+    known.methods["far"] = replace(known.methods["fading"], name="far", builtin=False, origin=f"/{'deep/' * 30}far.py")
+    known.broken.append(BrokenPlugin("attack", "shattered", f"/{'deep/' * 30}odd.py", "ValueError: " + "no " * 50))
+    monkeypatch.setattr("unlearnbench.registry.discover", lambda plugin_dirs=(): known)
+    ran = call(*arguments)
+    assert ran.code == 0
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    if arguments == ["list"]:
+        assert any(line.startswith("method   far") and "far.py" in line for line in ran.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("plugin", "sees"),
+    [
+        ("likelihood_ratio", "level log_probabilities, 32 models with and without"),
+        ("membership", "level log_probabilities, 64 shadows, tier same"),
+        ("representation", "level representation, known members"),
+        ("retrained_distance", "level log_probabilities, 16 retrained models"),
+    ],
+)
+def test_built_in_attacks_say_what_they_see(plugin: str, sees: str) -> None:
+    assert plugin_facts.facts(registry.discover().attacks[plugin]).access == sees
+
+
 def test_text_of_plugins_can_not_command_the_terminal(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fake_plugins.__doc__", "[red]loud\x1b[31m\n\nmore\u202e\x07\n")
-    for ran in (call("list"), call("info", "fading")):
+    for ran in (call("list"), call("list", "--long"), call("info", "fading")):
         assert "[red]loud\\x1b[31m" in ran.out
         assert "\x1b" not in ran.out
         assert "\u202e" not in ran.out
@@ -331,7 +377,10 @@ def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path
     assert {path.name for path in tmp_path.iterdir()} <= {"broken.py", "suite.yaml", "__pycache__"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["tune", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["tune", "--help"], ["check", "--help"], ["new", "--help"], ["--version"]],
+)
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,10 +11,11 @@ from torch import Tensor
 from unlearnbench.contract import PluginError
 from unlearnbench.erasures import Erasures
 from unlearnbench.plan import Task
-from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.scenario import World, challenge, check_disjoint
+from unlearnbench.plugin import Access, Evidence
+from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings import Scenario
+from unlearnbench.stack import Stack
 from unlearnbench.store import Artifact
 from unlearnbench.view import AttackView
 from unlearnbench.workplace import Workplace, seed_of
@@ -26,13 +28,15 @@ PICTURES = 32  # reconstructions kept for galleries
 
 def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     """Run an attack on what its access allows, and score what it claims."""
-    world, scenario, attack = workplace.world(task), workplace.scenario(task), workplace.attack(task)
+    scenario, attack = workplace.scenario(task), workplace.attack(task)
     seed = seed_of(task, "attack")
-    view, targets = _view(task, workplace, world, attack, seed)
-    evidence = attack.run(view)
+    seen = seen_by(attack.access, task, workplace)
+    # Libraries that use torch's global stream are seeded by the attack; what comes after it must not notice.
+    with torch.random.fork_rng(devices=[]):
+        evidence = attack.run(seen.view(attack.access, seed))
     if not isinstance(evidence, Evidence):
         raise PluginError(f"attack {attack.name} returned {type(evidence).__name__}, not Evidence")
-    truth = _truth(evidence, world, scenario, targets, workplace.data(task).classes, seed)
+    truth = truth_for(evidence, seen, scenario, seed)
     scores = score(evidence, truth)
     tensors: dict[str, Tensor] = {}
     if evidence.images is not None:
@@ -42,22 +46,38 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     return Artifact(tensors, {"scores": as_json(scores)})
 
 
-def _view(
-    task: Task, workplace: Workplace, world: World, attack: Attack, seed: int
-) -> tuple[AttackView, Erasures | None]:
-    access: Access = attack.access
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a view is made of; see AttackView."""
+
+    world: World
+    classes: int
+    before: Stack
+    after: Stack
+    targets: Erasures | None
+    shadows: Mapping[str, Tensor] | None
+    pairs: Challenge | None
+
+    def view(self, access: Access, seed: int) -> AttackView:
+        """The adversary's world."""
+        return AttackView(
+            access, self.world, self.classes, seed, self.before, self.after, self.targets, self.shadows, self.pairs
+        )
+
+
+def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
+    """What an attack with this access gets to see, from the store."""
+    world, scenario = workplace.world(task), workplace.scenario(task)
     before = workplace.original(task, world)
     unlearned = workplace.artifact(task.needs["unlearn"])
     names = [name for name in unlearned.tensors if name.startswith("model.")]
     after = before.with_tensors({n.removeprefix("model."): unlearned.tensors[n] for n in names}).to(workplace.device)
-    scenario = workplace.scenario(task)
     targets = Erasures.of_tensors(unlearned.tensors) if scenario.kind == "leak" else None
     shadows = workplace.artifact(task.needs["shadows"]).tensors if "shadows" in task.needs else None
     if shadows is not None and access.shadows:
         check_held_out(shadows, world)
     pairs = challenge(world, scenario) if access.members else None
-    classes = workplace.data(task).classes
-    return AttackView(access, world, classes, seed, before, after, targets, shadows, pairs), targets
+    return Seen(world, workplace.data(task).classes, before, after, targets, shadows, pairs)
 
 
 def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
@@ -79,9 +99,9 @@ def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
         raise AssertionError("training and validation shadows share a model")
 
 
-def _truth(
-    evidence: Evidence, world: World, scenario: Scenario, targets: Erasures | None, classes: int, seed: int
-) -> Truth:
+def truth_for(evidence: Evidence, seen: Seen, scenario: Scenario, seed: int) -> Truth:
+    """What evidence is compared with."""
+    world, targets = seen.world, seen.targets
     if evidence.subject == "challenge":
         pairs = challenge(world, scenario)
         own = world.images("pool") if scenario.kind == "leak" else pairs.known
@@ -94,4 +114,4 @@ def _truth(
         rows = targets.erased_rows.to(world.pool.labels.device)
         images, labels = world.pool.pixels[rows].float() / 255, world.pool.labels[rows]
         membership = targets.candidate_erased
-    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), classes, seed)
+    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), seen.classes, seed)

@@ -15,7 +15,17 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_merge, cli_running, cli_verify
+from unlearnbench import (
+    __version__,
+    cli_cache,
+    cli_check,
+    cli_compare,
+    cli_loading,
+    cli_merge,
+    cli_new,
+    cli_running,
+    cli_verify,
+)
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -31,6 +41,7 @@ app = typer.Typer(
     help="How much private information do machine-unlearning methods leak?",
 )
 app.add_typer(cli_cache.app, name="cache")
+app.add_typer(cli_new.app, name="new")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -254,14 +265,16 @@ def prepare(
 
 
 @app.command("list")
-def list_plugins(plugins: options.Plugins = None, output: options.Output = options.Format.text) -> int:
+def list_plugins(
+    plugins: options.Plugins = None, long: options.Long = False, output: options.Output = options.Format.text
+) -> int:
     """Show all plugins.
 
     Methods, attacks and datasets, then the files that are broken, with their errors.
     """
     from unlearnbench import cli_listing, registry
 
-    cli_listing.show_list(registry.discover(plugins or ()), output)
+    cli_listing.show_list(registry.discover(plugins or ()), output, long)
     return OK
 
 
@@ -269,15 +282,32 @@ def list_plugins(plugins: options.Plugins = None, output: options.Output = optio
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack or dataset.")],
     plugins: options.Plugins = None,
+    output: options.Output = options.Format.text,
 ) -> int:
     """Show a plugin's parameters.
 
-    Also its description and its paper.
+    Also where it is from, its paper, what it does and, of an attack, what it sees.
     """
     from unlearnbench import cli_listing, registry
 
-    cli_listing.show_info(registry.discover(plugins or ()), name)
+    cli_listing.show_info(registry.discover(plugins or ()), name, output)
     return OK
+
+
+@app.command()
+def check(
+    name: cli_check.Name,
+    kind: options.Kind = None,
+    plugins: options.Plugins = None,
+    data: options.Data = None,
+    time_limit: cli_check.CheckLimit = None,
+    output: options.Output = options.Format.text,
+) -> int:
+    """Hold a plugin to the rules.
+
+    Runs it on a few digits, in a process without network: every rule that it breaks is said, with what to change.
+    """
+    return cli_check.check(name, kind, plugins, data, time_limit, output)
 
 
 @app.command()

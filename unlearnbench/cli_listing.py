@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from unlearnbench.cli_options import Format
 from unlearnbench.errors import InputError, suggest
-from unlearnbench.naming import short
-from unlearnbench.printing import emit, emit_json, emit_table, one_line, visible
-from unlearnbench.registry import KINDS, PluginInfo, Registry
-from unlearnbench.validation import members, submodel
+from unlearnbench.plugin_facts import Facts, facts
+from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
+from unlearnbench.registry import KINDS, Registry
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
 
 STAGES = ("train", "unlearn", "shadows", "attack")
-BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def show_plan(suite: str, plan: Plan, output: Format) -> None:
@@ -50,31 +44,31 @@ def show_plan(suite: str, plan: Plan, output: Format) -> None:
     emit("tasks: " + " ".join(f"{stage}={count}" for stage, count in tasks.items()))
 
 
-def show_list(registry: Registry, output: Format) -> None:
-    """All plugins, then the broken ones with their errors."""
-    plugins = [
-        {
-            "kind": info.kind,
-            "name": info.name,
-            "version": info.version,
-            "origin": "built-in" if info.builtin else info.origin,
-            "description": info.description,
-        }
-        for kind in KINDS
-        for info in sorted(registry.of(kind).values(), key=lambda info: info.name)
-    ]
-    broken = [{"kind": bad.kind, "name": bad.name, "origin": bad.origin, "error": bad.error} for bad in registry.broken]
+def show_list(registry: Registry, output: Format, long: bool = False) -> None:
+    """All plugins, then the broken ones with their errors; `long`: with all that `info` shows but the documentation."""
+    plugins = [info for kind in KINDS for info in sorted(registry.of(kind).values(), key=lambda info: info.name)]
     if output is Format.json:
-        emit_json({"plugins": plugins, "broken": broken})
+        broken = [
+            {"kind": bad.kind, "name": bad.name, "origin": bad.origin, "error": bad.error} for bad in registry.broken
+        ]
+        emit_json({"plugins": [facts(info).plain for info in plugins], "broken": broken})
         return
-    columns = ["kind", "name", "version", "origin", "description"]
-    emit_table(columns, [[plugin[column] for column in columns] for plugin in plugins])
-    if broken:
-        emit("\nbroken:")
-        emit_table(["kind", "name", "origin", "error"], [[bad[key] for key in bad] for bad in broken])
+    if long:
+        for info in plugins:
+            _show_facts(facts(info))  # the first line of the documentation; info shows all of it
+            emit()
+    else:
+        told = [facts(info) for info in plugins]
+        rows = [[t.kind, t.name, str(t.version), _shortened(t.origin, 24), visible(t.description)] for t in told]
+        _emit_cut(["kind", "name", "version", "origin", "description"], rows)
+    if registry.broken:
+        emit("broken:" if long else "\nbroken:")
+        for bad in registry.broken:
+            emit_folded(f"{bad.kind or 'plugin'} {bad.name}: {bad.error}", "    ")
+            emit_folded(f"    {bad.origin}", "    ")
 
 
-def show_info(registry: Registry, name: str) -> None:
+def show_info(registry: Registry, name: str, output: Format) -> None:
     """Docstring, source and parameters of every plugin called `name`; raises InputError if there is none."""
     found = [registry.of(kind)[name] for kind in KINDS if name in registry.of(kind)]
     if not found:
@@ -83,58 +77,50 @@ def show_info(registry: Registry, name: str) -> None:
                 raise InputError(name, f"{bad.kind or 'plugin'} '{name}' is broken: {bad.error} ({bad.origin})")
         everything = [plugin for kind in KINDS for plugin in registry.of(kind)]
         raise InputError(name, f"unknown plugin '{name}'{suggest(name, everything)}")
+    if output is Format.json:
+        emit_json({"plugins": [{**facts(info).plain, "documentation": info.documentation} for info in found]})
+        return
     for position, info in enumerate(found):
         if position:
             emit()
-        _show(info)
+        _show_facts(facts(info), info.documentation)
 
 
-def _show(info: PluginInfo) -> None:
-    emit(visible(f"{info.kind} {info.name}, version {info.version}, {info.origin}"))
-    if info.cls.paper:
-        emit(visible(f"paper: {info.cls.paper}"))
-    if info.documentation:
+def _show_facts(told: Facts, documentation: str = "") -> None:
+    emit(visible(f"{told.kind} {told.name}, version {told.version}"))
+    emit_folded(f"from: {told.origin}" if told.source == "built-in" else f"from: {told.source} {told.origin}", "    ")
+    if told.paper:
+        emit_folded(f"paper: {told.paper}", "    ")
+    if told.access is not None:
+        emit_folded(f"sees: {told.access}", "    ")
+    if documentation:
         emit()
-        for line in info.documentation.splitlines():
-            emit(visible(line.replace("\t", "    ")))
-    emit()
-    rows = list(_parameters(info.cls.Params))
-    if rows:
-        emit_table(["parameter", "type", "default", "meaning"], rows)
-    else:
-        emit("no parameters")
+        emit_text(documentation)
+        emit()
+    elif told.description:
+        emit_folded(told.description)
+    emit("parameters:" if told.parameters else "no parameters")
+    for one in told.parameters:
+        kind = " ".join(part for part in (one.type, one.bounds) if part)
+        emit_folded(f"  {one.name}: {kind}, default {one.default}", "      ")
+        if one.meaning:
+            emit_folded(f"      {one.meaning}", "      ")
 
 
-def _parameters(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else _default(field)
-        yield f"{prefix}{name}", _type(field), default, one_line(field.description or "")
-        inner = submodel(field.annotation)
-        if inner is not None and inner is not model:
-            yield from _parameters(inner, f"{prefix}{name}.")
+def _emit_cut(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose last column is cut to what a terminal of 80 columns has left for it; `info` shows all of it."""
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) - 1)]
+    left = max(20, WIDTH - sum(widths) - 2 * len(widths))
+    for line in lines:
+        last = line[-1] if len(line[-1]) <= left else line[-1][: left - 3].rstrip() + "..."
+        head = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
+        emit(f"{head}  {last}".rstrip())
 
 
-def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True, validated_data={})
-    return one_line(short(to_jsonable_python(value, fallback=str)))
-
-
-def _type(field: FieldInfo) -> str:
-    names = " | ".join(_type_name(member) for member in members(field.annotation))
-    bounds = [
-        f"{sign} {getattr(rule, name):g}"
-        for rule in field.metadata
-        for name, sign in BOUNDS.items()
-        if isinstance(getattr(rule, name, None), int | float)
-    ]
-    return " ".join([names, ", ".join(bounds)]).strip()
-
-
-def _type_name(member: Any) -> str:
-    if get_origin(member) is Literal:
-        return " | ".join(short(value) for value in get_args(member))
-    if member is type(None):
-        return "null"
-    if get_origin(member) is None and isinstance(member, type):
-        return "mapping" if issubclass(member, BaseModel) else member.__name__
-    return one_line(str(member).replace("typing.", ""))
+def _shortened(origin: str, longest: int) -> str:
+    """The end of a path, the beginning of anything else."""
+    shown = visible(origin)
+    if len(shown) <= longest:
+        return shown
+    return "..." + shown[3 - longest :] if shown.startswith("/") else shown[: longest - 3] + "..."

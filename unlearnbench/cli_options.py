@@ -43,6 +43,14 @@ class Engine(StrEnum):
     dask = "dask"
 
 
+class PluginKind(StrEnum):
+    """Where methods, attacks and datasets share a name, which of them is meant."""
+
+    method = "method"
+    attack = "attack"
+    dataset = "dataset"
+
+
 FILTER = "NAME[param=value,...]"
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/quickstart.yaml.")]
@@ -71,6 +79,8 @@ Data = Annotated[
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugins", metavar="DIR", help="A folder of your own plugins. Repeats.")
 ]
+Kind = Annotated[PluginKind | None, typer.Option("--kind", help="Which, where plugins of two kinds share the name.")]
+Long = Annotated[bool, typer.Option("--long", help="With papers, access and all parameters.")]
 Output = Annotated[Format, typer.Option("--format", help="How results are written to stdout.")]
 ReportOutput = Annotated[ReportFormat, typer.Option("--format", help="How the leaderboard is written to stdout.")]
 Results = Annotated[Path | None, typer.Option("--results", metavar="DIR", help="Result folder [results/<suite name>].")]

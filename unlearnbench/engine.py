@@ -64,7 +64,7 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
         return dask_engine.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
 
-    executor: Executor = ProcessPoolExecutor(workers, initializer=_settle, initargs=(os.getpid(),), env=THREADS)
+    executor: Executor = ProcessPoolExecutor(workers, initializer=settle, initargs=(os.getpid(),), env=THREADS)
     return executor
 
 
@@ -89,7 +89,7 @@ def _stdout_kept() -> Iterator[None]:
         os.close(kept)
 
 
-def _settle(parent: int) -> None:
+def settle(parent: int) -> None:
     """Make this process a worker of `parent`."""
     be_quiet()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -28,6 +28,11 @@ class AccessError(Exception):
     """An attack asked for something that it did not declare in its ``access``."""
 
 
+def an(noun: str) -> str:
+    """A noun with its article: a method, an attack."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def suggest(name: str, valid: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the nearest valid one, else all valid ones."""
     choices = sorted(valid)

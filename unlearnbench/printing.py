@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+WIDTH = 80  # columns of a terminal, for text that is read and not searched
 LONGEST = 400  # characters of a foreign text worth showing in one line
 
 
@@ -27,6 +29,39 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         emit("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def emit_folded(text: str, indent: str = "") -> None:
+    """A paragraph of foreign text on as many lines as a terminal needs, the later ones indented."""
+    start = text[: len(text) - len(text.lstrip())]
+    words = visible(" ".join(text.split()))
+    lines = textwrap.wrap(
+        words, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=True
+    )
+    emit("\n".join(lines) or start.rstrip())
+
+
+def emit_text(text: str) -> None:
+    """A docstring: paragraphs are folded anew, lines that are indented (equations, lists) are left as they are where
+    they fit."""
+    paragraph: list[str] = []
+
+    def flush() -> None:
+        if paragraph:
+            emit_folded(" ".join(paragraph))
+            paragraph.clear()
+
+    for line in text.expandtabs(4).splitlines():
+        if line.strip() and line == line.lstrip() and not line.startswith(("-", "*")):
+            paragraph.append(line)
+            continue
+        flush()
+        indent = line[: len(line) - len(line.lstrip())]
+        if len(visible(line)) <= WIDTH:
+            emit(visible(line.rstrip()))
+        else:
+            emit_folded(line, indent + "  ")
+    flush()
 
 
 def complain(text: str) -> None:

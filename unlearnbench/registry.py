@@ -38,7 +38,7 @@ class PluginInfo:
     """A plugin that can be used.
 
     Attributes:
-        origin: the path of its file, or its entry point as ``distribution: module:Class``.
+        origin: the path of its file, or its entry point as ``distribution version: module:Class``.
         builtin: whether it comes with unlearnbench; others are keyed by `sha256`.
         sha256: hash of its file; empty if an entry point's class has no file.
     """
@@ -131,7 +131,7 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
 
     Args:
         plugin_dirs: folders whose ``*.py``, ``methods/*.py``, ``attacks/*.py`` and ``datasets/*.py`` are plugins too;
-            files starting with ``_`` are not.
+            files starting with ``_``, and what pytest looks for (``test_*.py``, ``conftest.py``), are not.
 
     Raises:
         InputError: a folder is missing, or two plugins have one kind and name.
@@ -151,6 +151,12 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
             )
         same[loaded.name] = loaded
     return registry
+
+
+def named(kind: Kind, plugin_dirs: Sequence[Path] = ()) -> dict[str, str]:
+    """Where each plugin of a kind would come from, by name. Loads none, so that it is quick and finds broken ones."""
+    candidates = (*_builtin(), *_entry_points(), *_outside(plugin_dirs))
+    return {candidate.name: candidate.origin for candidate in candidates if candidate.kind in (kind, None)}
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,7 @@ def _builtin() -> Iterator[_Candidate]:
 def _entry_points() -> Iterator[_Candidate]:
     for kind in KINDS:
         for point in sorted(importlib.metadata.entry_points(group=f"unlearnbench.{kind}s"), key=lambda p: p.name):
-            distribution = point.dist.name if point.dist else "entry point"
+            distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "entry point"
             yield _Candidate(kind, point.name, f"{distribution}: {point.value}", point)
 
 
@@ -217,9 +223,14 @@ def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+        return sorted(file for file in folder.glob("*.py") if not _is_other(file.name))
     except OSError as error:
         raise InputError(str(folder), f"can't be read: {error.strerror}") from error
+
+
+def _is_other(name: str) -> bool:
+    """Whether a Python file beside plugins is none: shared code, or their tests."""
+    return name.startswith(("_", "test_")) or name == "conftest.py"
 
 
 def _import_file(file: Path, name: str) -> ModuleType:

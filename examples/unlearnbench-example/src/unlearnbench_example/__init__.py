@@ -1,0 +1,1 @@
+"""Plugins for unlearnbench that are installed like any package."""

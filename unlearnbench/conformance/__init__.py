@@ -1,0 +1,10 @@
+"""What every plugin is held to, whoever wrote it: `unlearnbench check NAME`, and `failures` for a plugin's own tests.
+
+A plugin is checked in a process of its own, which refuses connections and writes, and which may hang or die without
+harm. One idea a file, one small function a check; `suites` says which checks a kind of plugin has.
+"""
+
+from unlearnbench.conformance.supervisor import TIME_LIMIT, Report, Request, check, failures
+from unlearnbench.conformance.verdict import Result, Status
+
+__all__ = ["TIME_LIMIT", "Report", "Request", "Result", "Status", "check", "failures"]

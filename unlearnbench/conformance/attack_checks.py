@@ -1,0 +1,90 @@
+"""What an inference attack is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from unlearnbench.conformance.attack_case import AttackCase, nothing_changed, tensors_of
+from unlearnbench.conformance.case import Check
+from unlearnbench.conformance.repeatability import differing
+from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.plugin import Access, Evidence
+from unlearnbench.plugin_facts import described
+from unlearnbench.scoring import EvidenceError, Score, score
+
+# What tells whether an attack found anything, and what it is where there is nothing to find.
+SHOWN = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
+SHAPES = (
+    "images f32[T, s, C, H, W] in [0, 1], label_scores f32[T, s, Y], membership f32[T, c] (challenge: f32[n]); give"
+    " None for what the attack does not infer"
+)
+
+
+def declares_access(case: AttackCase) -> Verdict:
+    """`access` is an Access, and always the same."""
+    access = case.watched(lambda: case.plugin.access)
+    if not isinstance(access, Access):
+        return failed(
+            f"access is {type(access).__name__}", "return Access(level=..., ...): see unlearnbench/adversary.py"
+        )
+    if access != case.watched(lambda: case.plugin.access):
+        return failed("access is another one when it is asked for again", "let it depend on self.params only")
+    return passed(described(access))
+
+
+def runs(case: AttackCase) -> Verdict:
+    """One attack on digits ends without an error."""
+    _ = case.first_evidence
+    assert case.scenario is not None
+    return passed(f"kind {case.scenario.kind}, erased_count {case.scenario.erased_count}")
+
+
+def evidence_fits(case: AttackCase) -> Verdict:
+    """Evidence, of the shapes that are scored, finite, with metrics of the catalogue."""
+    evidence = case.first_evidence
+    if not isinstance(evidence, Evidence):
+        return failed(f"run returned {type(evidence).__name__}", "return unlearnbench.plugin.Evidence(...)")
+    try:
+        found = score(evidence, case.truth(evidence, case.first_seen))
+    except EvidenceError as error:
+        return failed(str(error), SHAPES)
+    return passed(_told(found))
+
+
+def view_untouched(case: AttackCase) -> Verdict:
+    """Nothing of what the view showed was changed."""
+    _ = case.first_evidence
+    name = differing(tensors_of(case.seen()), tensors_of(case.first_seen))
+    if name is None:
+        return passed()
+    return failed(f"{name} was changed", "work on copies: clone() a tensor of the view before writing to it")
+
+
+def survives_nothing(case: AttackCase) -> Verdict:
+    """Where unlearning changes nothing (the contender `original` is in every suite) it ends without an error; what it
+    finds is for information."""
+    seen = nothing_changed(case.seen())
+    evidence = case.evidence(seen)
+    if not isinstance(evidence, Evidence):
+        return failed(f"run returned {type(evidence).__name__}", "return unlearnbench.plugin.Evidence(...)")
+    try:
+        found = score(evidence, case.truth(evidence, seen))
+    except EvidenceError as error:
+        advice = "outputs before and after may be equal: mind divisions by a change of 0, and answer something trivial"
+        return failed(f"where unlearning changed nothing, {error}", advice)
+    return passed(_told(found))
+
+
+def _told(found: Mapping[str, Score]) -> str:
+    shown = [f"{words} {found[name].value:.2f}" for name, words in SHOWN.items()
+             if name in found and found[name].value is not None]  # fmt: skip
+    return ", ".join(shown)
+
+
+ACCESS = Check("access", declares_access, runs=False)
+CHECKS = [
+    Check("runs", runs),
+    Check("evidence", evidence_fits),
+    Check("view_untouched", view_untouched),
+    Check("nothing_changed", survives_nothing),
+]

@@ -1,0 +1,106 @@
+"""What a dataset is held to."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from unlearnbench.conformance.case import Check
+from unlearnbench.conformance.dataset_case import DatasetCase
+from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.errors import InputError
+from unlearnbench.plugin import ImageData, Images
+
+
+def lists_files(case: DatasetCase) -> Verdict:
+    """`files` lists existing files: their contents are the data's fingerprint."""
+    files = case.files
+    advice = "return the paths of all files that load reads, as a list; raise InputError naming one that is missing"
+    if not isinstance(files, list) or not all(isinstance(file, Path) for file in files):
+        return failed("files returned no list of paths", advice)
+    if not files:
+        return failed("files lists nothing, so that changed data could not be told from the old", advice)
+    absent = [file for file in files if not file.is_file()]
+    return failed(f"no such file: {absent[0]}", advice) if absent else passed(f"{len(files)} files")
+
+
+def loads(case: DatasetCase) -> Verdict:
+    """Training and test images, and the number of classes."""
+    data = case.data
+    if not isinstance(data, ImageData):
+        return failed(f"load returned {type(data).__name__}", "return ImageData(train, test, classes)")
+    for name, part in _parts(data):
+        if not isinstance(part, Images) or len(case.first) < 6:
+            return failed(f"{name} is no Images of three tensors", "return Images(pixels, labels, ids)")
+        if len(part) == 0:
+            return failed(
+                f"there are no {name} images", "split the images: a fixed random part of them is the test set"
+            )
+    return passed(f"{len(data.train)} training and {len(data.test)} test images")
+
+
+def pixels_are_bytes(case: DatasetCase) -> Verdict:
+    """u8[N, C, H, W], training and test images alike."""
+    data = case.data
+    for name, part in _parts(data):
+        if part.pixels.dtype != torch.uint8 or part.pixels.dim() != 4 or len(part.pixels) != len(part.labels):
+            what = f"{name} pixels are {str(part.pixels.dtype).removeprefix('torch.')}{list(part.pixels.shape)}"
+            return failed(what, "give pixels as u8[N, C, H, W], 0 to 255; the harness scales them to [0, 1]")
+    if data.train.pixels.shape[1:] != data.test.pixels.shape[1:]:
+        return failed("training and test images differ in shape", "resize or crop them to one shape")
+    return passed("x".join(str(side) for side in data.train.pixels.shape[1:]))
+
+
+def labels_are_classes(case: DatasetCase) -> Verdict:
+    """i64[N], 0 to classes - 1, each class among the training images."""
+    data = case.data
+    for name, part in _parts(data):
+        labels = part.labels
+        if labels.dtype != torch.int64 or labels.dim() != 1:
+            return failed(f"{name} labels are {labels.dtype}{list(labels.shape)}", "give labels as i64[N]")
+        if int(labels.min()) < 0 or int(labels.max()) >= data.classes:
+            what = f"{name} labels go from {int(labels.min())} to {int(labels.max())}, classes is {data.classes}"
+            return failed(what, "number the classes from 0 to classes - 1")
+    absent = data.classes - len(data.train.labels.unique())
+    if absent:
+        return failed(f"{absent} classes have no training image", "count only classes that there are images of")
+    return passed(f"{data.classes} classes")
+
+
+def ids_are_in_order(case: DatasetCase) -> Verdict:
+    """Training images 0..N-1, test images N..N+M-1."""
+    data = case.data
+    ids = torch.cat([data.train.ids, data.test.ids])
+    if ids.dtype == torch.int64 and torch.equal(ids, torch.arange(len(ids))):
+        return passed()
+    return failed("ids do not count from 0 over training and then test images", "use torch.arange(N) and go on from N")
+
+
+def misses_files_in_words(case: DatasetCase) -> Verdict:
+    """From an empty folder: InputError, or no files needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("files", "load"):
+            try:
+                case.watched(getattr(case.plugin, name), Path(folder))
+            except InputError:
+                continue
+            except Exception as error:
+                what = f"{name} of an empty data folder raised {type(error).__name__}"
+                return failed(what, "raise unlearnbench.errors.InputError naming the file that is missing or damaged")
+    return passed()
+
+
+def _parts(data: ImageData) -> list[tuple[str, Images]]:
+    return [("training", data.train), ("test", data.test)]
+
+
+MISSING = Check("missing_files", misses_files_in_words, runs=False)
+CHECKS = [
+    Check("runs", loads),
+    Check("files", lists_files),
+    Check("pixels", pixels_are_bytes),
+    Check("labels", labels_are_classes),
+    Check("ids", ids_are_in_order),
+]

@@ -1,0 +1,45 @@
+"""The random streams that a whole process shares: torch's, numpy's and Python's own. Plugins leave them alone."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+
+class GlobalStreams(NamedTuple):
+    """Where the shared streams stand, in a form that can be compared."""
+
+    torch: bytes
+    numpy: tuple[Any, ...]
+    python: object
+
+
+def seed(value: int) -> None:
+    """Restart all of them."""
+    torch.manual_seed(value)
+    np.random.seed(value)  # noqa: NPY002 (it is the shared stream that is meant)
+    random.seed(value)
+
+
+def state() -> GlobalStreams:
+    """Where they stand now."""
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    return GlobalStreams(torch.get_rng_state().numpy().tobytes(), (name, np.asarray(keys).tobytes(), *rest),
+                         random.getstate())  # fmt: skip
+
+
+def moved(before: GlobalStreams, after: GlobalStreams) -> list[str]:
+    """Names of the streams that do not stand where they stood."""
+    names = {"torch": "torch", "numpy": "numpy.random", "python": "random"}
+    return [shown for name, shown in names.items() if getattr(before, name) != getattr(after, name)]
+
+
+def restore(to: GlobalStreams) -> None:
+    """Put them back."""
+    torch.set_rng_state(torch.frombuffer(bytearray(to.torch), dtype=torch.uint8))
+    name, keys, *rest = to.numpy
+    np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+    random.setstate(to.python)  # type: ignore[arg-type]

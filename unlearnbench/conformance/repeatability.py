@@ -1,0 +1,94 @@
+"""The same run twice gives the same numbers, and the random state that all share stays as it was."""
+
+from __future__ import annotations
+
+import torch
+
+from unlearnbench.conformance import global_random
+from unlearnbench.conformance.case import Case, Check, Outcome
+from unlearnbench.conformance.verdict import Verdict, failed, passed
+
+SOURCES = {
+    "method": "`noise`, or unlearnbench.seeding.stream(context.seeds[k], 'purpose')",
+    "attack": "view.generator('purpose'), or view.torch_seed('purpose') for libraries",
+    "dataset": "unlearnbench.seeding.stream(0, 'purpose')",
+}
+
+
+def differing(first: Outcome, second: Outcome) -> str | None:
+    """The first thing that is not equal bit for bit, or None."""
+    if set(first) != set(second):
+        return ", ".join(sorted(set(first) ^ set(second)))
+    return next((name for name, value in first.items() if not _equal(value, second[name])), None)
+
+
+def deterministic(case: Case) -> Verdict:
+    """Two runs with one seed are equal bit for bit."""
+    name = differing(case.first, case.run())
+    if name is None:
+        return passed()
+    return failed(
+        f"two runs with the same seed differ in {name}",
+        f"draw random numbers only from {SOURCES[case.info.kind]}; keep nothing on self or in globals between runs",
+    )
+
+
+def ignores_global_streams(case: Case) -> Verdict:
+    """Reseeding torch, numpy and random changes nothing."""
+    before = global_random.state()
+    outcomes = []
+    try:
+        for value in (1, 2):
+            global_random.seed(value)
+            outcomes.append(case.run())
+    finally:
+        global_random.restore(before)
+    name = differing(*outcomes)
+    if name is None:
+        return passed()
+    what = f"{name} depends on the global random state of torch, numpy or random"
+    return failed(what, f"draw from {SOURCES[case.info.kind]} in its place")
+
+
+def leaves_global_streams(case: Case) -> Verdict:
+    """torch, numpy and random stand where they stood."""
+    before = global_random.state()
+    try:
+        case.run()
+        moved = global_random.moved(before, global_random.state())
+    finally:
+        global_random.restore(before)
+    # The view hands out seeds for torch.manual_seed, and the harness puts torch's stream back after an attack.
+    if case.info.kind == "attack":
+        moved = [name for name in moved if name != "torch"]
+    if not moved:
+        return passed()
+    return failed(
+        f"the global random state of {' and '.join(moved)} was moved",
+        f"draw from {SOURCES[case.info.kind]}; where a library needs torch's, use torch.random.fork_rng()",
+    )
+
+
+def finite(case: Case) -> Verdict:
+    """No NaN, no infinity."""
+    for name, value in case.first.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            count = int((~torch.isfinite(value)).sum())
+            what = f"{name} holds {count} values that are not finite"
+            return failed(
+                what, "look for logarithms and divisions of 0, exploding steps and overflow; clamp or damp them"
+            )
+    return passed()
+
+
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    # NaN is no NaN's equal, and two runs may well agree on where there are some.
+    same = first.dtype == second.dtype and first.shape == second.shape
+    return same and (torch.equal(first, second) or torch.equal(first.nan_to_num(), second.nan_to_num()))
+
+
+CHECKS = [
+    Check("deterministic", deterministic),
+    Check("ignores_global_random_state", ignores_global_streams),
+    Check("leaves_global_random_state", leaves_global_streams),
+]

@@ -1,0 +1,51 @@
+"""What a check finds, in plain words: what is wrong, and what to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from unlearnbench.printing import one_line
+
+Status = Literal["pass", "fail", "skipped"]
+
+
+class Verdict(NamedTuple):
+    """The outcome of one check.
+
+    Attributes:
+        note: pass: what was seen, if it is worth saying; fail: what is wrong; skipped: why.
+        advice: fail: what to change.
+    """
+
+    status: Status
+    note: str = ""
+    advice: str = ""
+
+
+def passed(note: str = "") -> Verdict:
+    return Verdict("pass", one_line(note))
+
+
+def failed(what: str, advice: str) -> Verdict:
+    return Verdict("fail", one_line(what), one_line(advice))
+
+
+def skipped(why: str) -> Verdict:
+    return Verdict("skipped", one_line(why))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A verdict with the check's name and the seconds it took."""
+
+    check: str
+    status: Status
+    note: str = ""
+    advice: str = ""
+    seconds: float = 0.0
+
+    @property
+    def line(self) -> str:
+        """What was found and what to change, in one line."""
+        return f"{self.note}; {self.advice}" if self.advice else self.note

@@ -1,0 +1,112 @@
+"""Sees, and refuses, what a plugin does to the world outside: connections, files, programs.
+
+An audit hook of the interpreter, so it sees what Python does, in whatever library; what C code does by itself it can't.
+Therefore the folder that the plugin works in is looked at, too. It is there to find mistakes, not to jail an enemy.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+What = Literal["network", "file", "program"]
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# Position of the paths among an event's arguments.
+_CHANGES = {
+    "os.remove": (0,), "os.rename": (0, 1), "os.mkdir": (0,), "os.rmdir": (0,), "os.truncate": (0,), "os.chmod": (0,),
+    "os.chown": (0,), "os.link": (1,), "os.symlink": (1,), "os.utime": (0,),
+}  # fmt: skip
+_LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
+_PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
+# What numerical libraries ask for the number of cores and for the places of libraries.
+_HARMLESS = {"lscpu", "sysctl", "uname", "ldconfig", "nproc"}
+
+
+class RefusedError(PermissionError):
+    """A plugin tried what none may do."""
+
+
+class Deed(NamedTuple):
+    """Something that was refused: to what, e.g. a path or an address."""
+
+    what: What
+    to: str
+
+
+class Watch:
+    """Refuses and remembers deeds while plugin code runs.
+
+    Args:
+        scratch: the folder in which plugins may write, tempfile's default.
+        workplace: the current folder; nothing may appear in it.
+    """
+
+    def __init__(self, scratch: Path, workplace: Path) -> None:
+        self.deeds: list[Deed] = []
+        self._allowed = (os.path.realpath(scratch), "/dev", "/proc")
+        self._workplace = workplace
+        self._active = False
+        sys.addaudithook(self._hook)  # can't be taken away again: one watch a process
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Plugin code runs inside."""
+        before, self._active = self._active, True
+        try:
+            yield
+        finally:
+            self._active = before
+
+    @property
+    def left(self) -> list[str]:
+        """Files in the current folder, which lay empty."""
+        return sorted(path.name for path in self._workplace.iterdir())
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._active:
+            return
+        deed = self._deed(event, args)
+        if deed is not None:
+            self.deeds.append(deed)
+            raise RefusedError(f"unlearnbench check refuses {deed.what} {deed.to}")
+
+    def _deed(self, event: str, args: tuple[Any, ...]) -> Deed | None:
+        if event == "open":
+            path, mode, flags = args
+            writing = (isinstance(flags, int) and flags & _WRITING) or (mode and set(mode) & set("wax+"))
+            return self._file(path) if writing else None
+        if event in _CHANGES:
+            return next((deed for place in _CHANGES[event] if (deed := self._file(args[place])) is not None), None)
+        if event == "socket.connect":
+            own, address = args[0], args[1]
+            inside = own.family not in (socket.AF_INET, socket.AF_INET6)  # sockets between processes of this machine
+            return None if inside else Deed("network", _address(address))
+        if event in _LOOKUPS:
+            return Deed("network", _address(args[:2]))
+        if event in _PROGRAMS:
+            program = _text(args[0]) if args else event
+            return None if Path(program).name in _HARMLESS else Deed("program", program)
+        return None
+
+    def _file(self, path: Any) -> Deed | None:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return None  # an open file's number: it was seen when it was opened
+        full = os.path.realpath(os.fsdecode(path))
+        if any(full == place or full.startswith(place + os.sep) for place in self._allowed):
+            return None
+        return Deed("file", full)
+
+
+def _address(parts: Any) -> str:
+    listed = parts if isinstance(parts, tuple) else (parts,)
+    return ":".join(_text(part) for part in listed[:2])
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,130 @@
+"""All that can be told of a plugin without running it: where it is from, what it needs, its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from unlearnbench.naming import short
+from unlearnbench.printing import error_line, one_line
+from unlearnbench.registry import PluginInfo
+from unlearnbench.validation import members, submodel
+
+if TYPE_CHECKING:
+    from unlearnbench.adversary import Access
+
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
+COUNTS = {"shadow_models": "shadow models", "in_and_out": "models with and without", "retrained": "retrained models"}
+
+
+class Parameter(NamedTuple):
+    """One parameter, in words.
+
+    Attributes:
+        name: dotted, for those of a model inside.
+        default: as JSON has it; `required` where there is none.
+        bounds: e.g. ``> 0, <= 1``; empty if there are none.
+        meaning: its description.
+    """
+
+    name: str
+    type: str
+    default: str
+    bounds: str
+    meaning: str
+
+
+class Facts(NamedTuple):
+    """What `list` and `info` tell of a plugin.
+
+    Attributes:
+        origin: `built-in`, the path of a file, or ``distribution version: module:Class`` of an entry point.
+        access: attacks only: what it needs with default parameters, in words.
+    """
+
+    kind: str
+    name: str
+    version: int
+    source: Literal["built-in", "file", "entry point"]
+    origin: str
+    paper: str
+    description: str
+    access: str | None
+    parameters: list[Parameter]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**self._asdict(), "parameters": [parameter._asdict() for parameter in self.parameters]}
+
+
+def facts(info: PluginInfo) -> Facts:
+    """Tell of a plugin."""
+    source: Literal["built-in", "file", "entry point"] = "entry point"
+    if info.builtin:
+        source = "built-in"
+    elif Path(info.origin).is_absolute():
+        source = "file"
+    origin = "built-in" if info.builtin else info.origin
+    access = _access(info) if info.kind == "attack" else None
+    return Facts(info.kind, info.name, info.version, source, origin, info.cls.paper, info.description, access,
+                 list(_parameters(info.cls.Params)))  # fmt: skip
+
+
+def described(access: Access) -> str:
+    """What an attack needs, in words."""
+    parts = [f"level {access.level}"]
+    if access.temperature != 1:
+        parts.append(f"temperature {access.temperature:g}")
+    if access.shadows:
+        parts.append(f"{access.shadows} shadows, tier {access.tier}")
+    parts += [f"{getattr(access, name)} {words}" for name, words in COUNTS.items() if getattr(access, name)]
+    return ", ".join([*parts, *(["known members"] if access.members else [])])
+
+
+def _access(info: PluginInfo) -> str:
+    cls: Any = info.cls
+    try:
+        return described(cls().access)
+    except Exception as error:  # the plugin's own code; it may also need parameters
+        return f"can't be told: {error_line(error)}"
+
+
+def _parameters(model: type[BaseModel], prefix: str = "") -> Iterator[Parameter]:
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else _default(field)
+        names = " | ".join(_type_name(member) for member in members(field.annotation))
+        yield Parameter(f"{prefix}{name}", names, default, _bounds(field), one_line(field.description or ""))
+        inner = submodel(field.annotation)
+        if inner is not None and inner is not model:
+            yield from _parameters(inner, f"{prefix}{name}.")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return one_line(short(to_jsonable_python(value, fallback=str)))
+
+
+def _bounds(field: FieldInfo) -> str:
+    found = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in BOUNDS.items()
+        if isinstance(getattr(rule, name, None), int | float)
+    ]
+    return ", ".join(found)
+
+
+def _type_name(member: Any) -> str:
+    if get_origin(member) is Literal:
+        return " | ".join(short(value) for value in get_args(member))
+    if member is type(None):
+        return "null"
+    if get_origin(member) is None and isinstance(member, type):
+        return "mapping" if issubclass(member, BaseModel) else member.__name__
+    return one_line(str(member).replace("typing.", ""))
