@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_running
+from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_publish, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -315,3 +315,19 @@ def compare(
     Prints the paper's tables beside the measured ones and a verdict on each claim.
     """
     return cli_compare.compare(folder, claims, strict, output, report)
+
+
+@app.command()
+def publish(
+    folders: cli_publish.Folders,
+    out: cli_publish.Out,
+    title: cli_publish.Title = "unlearnbench",
+    claims: cli_publish.ClaimsFiles = None,
+    plugins: options.Plugins = None,
+) -> int:
+    """Build a static site of results.
+
+    Pages of experiments, methods and attacks with tables, figures and provenance; they need no server and nothing from
+    another host.
+    """
+    return cli_publish.publish(folders, out, title, claims, plugins)

@@ -98,20 +98,21 @@ def _show(info: PluginInfo) -> None:
         for line in info.documentation.splitlines():
             emit(visible(line.replace("\t", "    ")))
     emit()
-    rows = list(_parameters(info.cls.Params))
+    rows = list(parameters(info.cls.Params))
     if rows:
         emit_table(["parameter", "type", "default", "meaning"], rows)
     else:
         emit("no parameters")
 
 
-def _parameters(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def parameters(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Each parameter's dotted name, type, default and meaning, safe to print."""
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else _default(field)
         yield f"{prefix}{name}", _type(field), default, one_line(field.description or "")
         inner = submodel(field.annotation)
         if inner is not None and inner is not model:
-            yield from _parameters(inner, f"{prefix}{name}.")
+            yield from parameters(inner, f"{prefix}{name}.")
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,0 +1,102 @@
+"""At a glance: one table of what leaks, accesses down and methods across, as `report --format leaks` has it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report import leaks
+from unlearnbench.report.leaks import Finding
+from unlearnbench.report.tables import plain
+from unlearnbench.site import cells
+from unlearnbench.site.boards import Board, Column, Line, filters_of, short
+from unlearnbench.site.cells import Cell, Row
+from unlearnbench.site.naming import slug, split_id
+
+_LEGEND = (
+    "Each cell: the attack's mean score over seeds; in brackets the difference to the same attack on retraining.",
+    "▲ marks a leak: the 95 % interval excludes what retraining gives (or, without retraining, what an attacker gets"
+    " who looks at no output). By chance one cell in forty that does not leak is marked.",
+    "† the erasures did not reach the forgetting criterion in every seed: nothing is hidden by not forgetting.",
+)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Under how many accesses a method was shown to leak."""
+
+    method: str
+    leaking: int
+    accesses: int
+    reference: bool
+
+
+def tallies(rows: Iterable[Row]) -> list[Tally]:
+    """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    leaking: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for finding in leaks.findings(row):
+            # An access counts once in each setting.
+            access = f"{row['part']} {row['experiment']} {row['scenario_id']} {finding.access}"
+            seen[finding.method].add(access)
+            if finding.leaks:
+                leaking[finding.method].add(access)
+    made = [Tally(plain(name), len(leaking[name]), len(seen[name]), _is_reference(name)) for name in seen]
+    return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
+
+
+def board(rows: Sequence[Row]) -> Board | None:
+    """The table of an experiment; None if nothing was attacked."""
+    attacked = [row for row in rows if row["attack"] is not None]
+    found: dict[tuple[str, ...], dict[str, Finding]] = defaultdict(dict)
+    first: dict[tuple[str, ...], Row] = {}
+    for row in attacked:
+        for finding in leaks.findings(row):
+            key = (row["dataset"], row["beta_text"], row["erased"], row["scenario_id"], finding.access, finding.metric.name)
+            found[key][finding.method] = finding
+            first.setdefault(key, row)
+    if not found:
+        return None
+    methods = sorted(dict.fromkeys(name for each in found.values() for name in each), key=_is_reference)
+    several = {position for position in range(4) if len({key[position] for key in found}) > 1}
+    heads = [Column(name, name, numeric=False) for name in ("attack", "metric")]
+    heads[1:1] = [Column(key, label, numeric=False) for n, (key, label) in enumerate(
+        [("dataset", "dataset"), ("beta", "β"), ("edr", "erased")]) if n in several]  # fmt: skip
+    lines = []
+    for key, each in found.items():
+        metric = next(iter(each.values())).metric
+        texts = [key[position] for position in range(3) if position in several]
+        identity = [cells.named(key[4], f"attacks/{slug(first[key]['attack'])}.html"), *map(cells.named, texts)]
+        identity.append(Cell(short(metric), short(metric), (metric.description, metric.direction)))
+        shown = [_cell(each.get(name)) for name in methods]
+        filters = {name: value for name, value in filters_of(first[key]).items() if name != "method"}
+        lines.append(Line((*identity, *shown), filters))
+    columns = [*heads, *(Column(f"method-{slug(name)}", plain(name)) for name in methods)]
+    return Board("glance", "What leaks, at a glance", tuple(columns), tuple(lines), legend=_LEGEND)
+
+
+def _cell(finding: Finding | None) -> Cell:
+    if finding is None:
+        return cells.empty("not measured under this access")
+    score = finding.score.replace(" -", " \u2212")
+    score = f"\u2212{score[1:]}" if score.startswith("-") else score
+    details = [f"{finding.metric.description}: {score}"]
+    text = score.split(" ")[0]
+    if finding.difference:
+        gap = finding.difference.replace("-", "\u2212")
+        details.append(f"minus the same attack on retraining: {gap}")
+        text = f"{text} ({gap.split(' ')[0]})"
+    if finding.leaks:
+        details.append("the interval shows a leak")
+    if not finding.forgot:
+        details.append("did not forget in every seed")
+    text = f"{'▲ ' if finding.leaks else ''}{text}{'' if finding.forgot else ' †'}"
+    value = float(finding.score.split(" ")[0])
+    return Cell(text, value, tuple(details), "leak" if finding.leaks else "")
+
+
+def _is_reference(method_id: str) -> bool:
+    return split_id(method_id)[0] in REFERENCES
