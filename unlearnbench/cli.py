@@ -10,12 +10,11 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_publish, cli_running
+from unlearnbench import __version__, cli_cache, cli_compare, cli_loading, cli_publish, cli_report, cli_running
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
@@ -282,24 +281,13 @@ def info(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
+    folder: cli_report.Folder,
+    metric: cli_report.MetricNames = None,
+    sort: cli_report.Sort = None,
     output: options.ReportOutput = options.ReportFormat.text,
 ) -> int:
     """Build and print a run's leaderboard."""
-    records = folder / "records"
-    if not records.is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
-    from unlearnbench import leaderboard
-    from unlearnbench.report import export, terminal
-
-    frame = leaderboard.build(records, folder)
-    if output is options.ReportFormat.text:
-        from rich.console import Console
-
-        Console(highlight=False).print(terminal.render(frame))
-    else:
-        emit(export.export(frame, output.value).rstrip("\n"))
-    return OK
+    return cli_report.report(folder, metric, sort, output)
 
 
 @app.command()

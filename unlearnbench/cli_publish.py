@@ -10,10 +10,10 @@ import typer
 
 from unlearnbench.printing import complain, emit, one_line
 
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")]
-Out = Annotated[
-    Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or published before.")
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")
 ]
+Out = Annotated[Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or published before.")]
 Title = Annotated[str, typer.Option("--title", metavar="TEXT", help="The site's name, on every page.")]
 ClaimsFiles = Annotated[
     list[Path] | None,

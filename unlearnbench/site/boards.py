@@ -81,7 +81,8 @@ class Board:
 def rows_of(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any]]:
     """A leaderboard's rows with None for null, and what the site adds: where a row is from, its setting, its ties."""
     frame = board.astype(object)
-    rows: list[dict[str, Any]] = frame.where(frame.notna(), None).to_dict("records")
+    found = frame.where(frame.notna(), None).to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in found]
     table = [tuple(row[key] for key in TABLE_COLUMNS) for row in rows]
     shared = Counter((key, row["rank"]) for key, row in zip(table, rows, strict=True))
     of = Counter(key for key, row in zip(table, rows, strict=True) if row["rank"] is not None)
@@ -171,7 +172,10 @@ def _identity(rows: Sequence[Row], across: bool) -> tuple[list[Maker], list[tupl
         ("scenario", "scenario", lambda row: row["scenario_id"]),
     ]
     makers: list[Maker] = [
-        (Column("rank", "#", "rank within its setting; = tied"), lambda row: cells.ranked(row, row["shared"], row["of"])),
+        (
+            Column("rank", "#", "rank within its setting; = tied"),
+            lambda row: cells.ranked(row, row["shared"], row["of"]),
+        ),
         (Column("method", "method", numeric=False), _method),
     ]
     if across:
@@ -236,11 +240,11 @@ def _metric_columns(metric: Metric) -> list[Maker]:
     return [
         (Column(metric.name, "mean", about, label, better=better), lambda row: cells.measured(row, metric)),
         (
-            Column(f"{metric.name}_gap_retrain", "− retrain", "minus the same attack on retraining", label),
+            Column(f"{metric.name}_gap_retrain", "\u2212 retrain", "minus the same attack on retraining", label),
             lambda row: cells.to_retraining(row, metric),
         ),
         (
-            Column(f"{metric.name}_gap_trivial", "− trivial", "minus the attacker who looks at no output", label),
+            Column(f"{metric.name}_gap_trivial", "\u2212 trivial", "minus the attacker who looks at no output", label),
             lambda row: cells.to_trivial(row, metric),
         ),
     ]

@@ -48,7 +48,7 @@ def measured(row: Row, metric: Metric) -> Cell:
     name = metric.name
     if row.get(name) is None:
         return empty(_why_not(row, metric))
-    mean, low, high, n = (row.get(f"{name}{end}") for end in ("", "_low", "_high", "_n"))
+    mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
     unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
     details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
     return Cell(_minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(_minus, details)))
@@ -76,12 +76,16 @@ def to_trivial(row: Row, metric: Metric) -> Cell:
     if gap is None:
         if row.get(metric.name) is None:
             return empty(_why_not(row, metric))
-        return empty("this metric has no trivial attacker" if metric.trivial is None else "trivial attacker not measured")
+        return empty(
+            "this metric has no trivial attacker" if metric.trivial is None else "trivial attacker not measured"
+        )
     details = (
         f"minus the attacker who looks at no output, who gets {format_value(row[metric.name] - gap)}:"
         f" mean {format_value(gap)}",
     )
-    return Cell(_signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(_minus, details)))
+    return Cell(
+        _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(_minus, details))
+    )
 
 
 def ranked(row: Row, shared: int, of: int) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unlearnbench.ranking import REFERENCES
 from unlearnbench.report import leaks
@@ -48,34 +49,40 @@ def tallies(rows: Iterable[Row]) -> list[Tally]:
     return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
 
 
+_SETTING = (("dataset", "dataset"), ("tier", "tier"), ("observation", "observes"), ("n_shadows", "shadows"),
+            ("beta_text", "β"), ("erased", "erased"))  # fmt: skip
+
+
 def board(rows: Sequence[Row]) -> Board | None:
     """The table of an experiment; None if nothing was attacked."""
-    attacked = [row for row in rows if row["attack"] is not None]
-    found: dict[tuple[str, ...], dict[str, Finding]] = defaultdict(dict)
-    first: dict[tuple[str, ...], Row] = {}
-    for row in attacked:
-        for finding in leaks.findings(row):
-            key = (row["dataset"], row["beta_text"], row["erased"], row["scenario_id"], finding.access, finding.metric.name)
+    found: dict[tuple[Any, ...], dict[str, Finding]] = defaultdict(dict)
+    first: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        for finding in leaks.findings(row) if row["attack"] is not None else ():
+            key = (row["attack_id"], *(row[name] for name, _ in _SETTING), row["scenario_id"], finding.metric.name)
             found[key][finding.method] = finding
             first.setdefault(key, row)
     if not found:
         return None
     methods = sorted(dict.fromkeys(name for each in found.values() for name in each), key=_is_reference)
-    several = {position for position in range(4) if len({key[position] for key in found}) > 1}
-    heads = [Column(name, name, numeric=False) for name in ("attack", "metric")]
-    heads[1:1] = [Column(key, label, numeric=False) for n, (key, label) in enumerate(
-        [("dataset", "dataset"), ("beta", "β"), ("edr", "erased")]) if n in several]  # fmt: skip
+    differing = [pair for pair in _SETTING if len({row[pair[0]] for row in first.values()}) > 1]
+    columns = [Column("access", "attack", numeric=False)]
+    columns += [Column(name, label, numeric=False) for name, label in differing]
+    columns += [Column("metric", "metric", numeric=False)]
+    columns += [Column(f"method-{slug(name)}", plain(name)) for name in methods]
     lines = []
     for key, each in found.items():
-        metric = next(iter(each.values())).metric
-        texts = [key[position] for position in range(3) if position in several]
-        identity = [cells.named(key[4], f"attacks/{slug(first[key]['attack'])}.html"), *map(cells.named, texts)]
+        row, metric = first[key], next(iter(each.values())).metric
+        identity = [cells.named(row["attack_id"], f"attacks/{slug(row['attack'])}.html")]
+        identity += [cells.named(_words(row[name])) for name, _ in differing]
         identity.append(Cell(short(metric), short(metric), (metric.description, metric.direction)))
-        shown = [_cell(each.get(name)) for name in methods]
-        filters = {name: value for name, value in filters_of(first[key]).items() if name != "method"}
-        lines.append(Line((*identity, *shown), filters))
-    columns = [*heads, *(Column(f"method-{slug(name)}", plain(name)) for name in methods)]
+        filters = {name: value for name, value in filters_of(row).items() if name != "method"}
+        lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
     return Board("glance", "What leaks, at a glance", tuple(columns), tuple(lines), legend=_LEGEND)
+
+
+def _words(value: Any) -> str:
+    return "" if value is None else str(int(value)) if isinstance(value, float) else str(value).replace("_", " ")
 
 
 def _cell(finding: Finding | None) -> Cell:

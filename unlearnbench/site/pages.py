@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.ranking import REFERENCES
+from unlearnbench.report import paper
 from unlearnbench.report.tables import plain
 from unlearnbench.site import boards, glance, measuring
 from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
@@ -123,7 +125,7 @@ def pages(content: Content) -> list[Page]:
             made.append(Page(path, "plugin.html", {**shared, **values, "choices": _choices(found)}))
     for source in content.sources:
         if source.comparison is not None:
-            values = {"source": source, "figures": content.claims.get(source.slug, ())}
+            values = {"source": source, "figures": content.claims.get(source.slug, ()), **_claims(source.comparison)}
             made.append(Page(f"claims/{source.slug}.html", "claims.html", {**shared, **values}))
     used = {name for row in content.rows for name in METRICS if row.get(name) is not None}
     values = {"metrics": [metric for metric in METRICS.values() if metric.name in used]}
@@ -133,7 +135,19 @@ def pages(content: Content) -> list[Page]:
 
 def _overview(content: Content) -> dict[str, Any]:
     attacked = [row for row in content.rows if row["attack"] is not None]
-    return {"tallies": glance.tallies(attacked), "datasets": list(dict.fromkeys(row["dataset"] for row in content.rows))}
+    return {
+        "tallies": glance.tallies(attacked),
+        "datasets": list(dict.fromkeys(row["dataset"] for row in content.rows)),
+    }
+
+
+def _claims(comparison: Comparison) -> dict[str, Any]:
+    every = (*comparison.judgements, *comparison.targets)
+    return {
+        "verdicts": paper.verdicts(comparison),
+        "judged": [(each, paper.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
+        "tables": [paper.beside_table(each) for each in comparison.tables],
+    }
 
 
 def _choices(every: Sequence[Board]) -> dict[str, list[str]]:

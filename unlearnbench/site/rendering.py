@@ -11,9 +11,7 @@ from unlearnbench.site.naming import slug, split_id
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
-)
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 """The pages' Content-Security-Policy: no inline script or style, and nothing from another host."""
 
 STATIC = ("style.css", "theme.js", "tables.js", "tips.js")

@@ -42,7 +42,9 @@ class Source:
     comparison: Comparison | None = None
 
 
-def read(folders: Sequence[Path], out: Path, claims: Sequence[Path] = (), suites: Path = Path("suites")) -> list[Source]:
+def read(
+    folders: Sequence[Path], out: Path, claims: Sequence[Path] = (), suites: Path = Path("suites")
+) -> list[Source]:
     """Read results folders, and write each one's leaderboard to ``out/data/<slug>``.
 
     Args:
