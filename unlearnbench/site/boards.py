@@ -31,7 +31,7 @@ DIMENSIONS = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column; those of one `group` stand under it."""
+    """One column; those of one `group` stand under it, and what is `of` one method hides when another is chosen."""
 
     key: str
     label: str
@@ -39,6 +39,7 @@ class Column:
     group: str = ""
     numeric: bool = True
     better: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,17 @@ def rows_of(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any]]
         setting = setting_of(row["scenario"])
         row |= {"source": source, "part": part, "beta": setting.beta, "edr": setting.ratio, "erased": setting.erased}
         row |= {"beta_text": setting.beta_text, "shared": shared[key, row["rank"]], "of": of[key]}
-    return rows
+    places = {key: place for place, key in enumerate(dict.fromkeys(table))}
+    order = sorted(range(len(rows)), key=lambda number: (places[table[number]], *_standing(rows[number])))
+    return [rows[number] for number in order]
+
+
+def _standing(row: Row) -> tuple[bool, float, bool, float]:
+    """Sorts a table by rank, and within a rank by the mean of what is ranked by, the best first."""
+    rank, metric = row["rank"], METRICS.get(row["rank_metric"] or "")
+    value = None if metric is None else row.get(metric.name)
+    sign = -1.0 if metric is not None and metric.better == "higher" else 1.0
+    return rank is None, float(rank or 0), value is None, sign * float(value or 0)
 
 
 def filters_of(row: Row) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from unlearnbench.metrics.catalog import Metric
 from unlearnbench.ranking import REFERENCES
 from unlearnbench.report.tables import NOTHING, format_interval, format_value, plain
+
+MINUS = "\u2212"
+"""The sign, which is as wide as a plus and is read as one."""
 
 Row = Mapping[str, Any]
 """A leaderboard's row with None for null."""
@@ -51,7 +55,7 @@ def measured(row: Row, metric: Metric) -> Cell:
     mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
     unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
     details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
-    return Cell(_minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(_minus, details)))
+    return Cell(minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(minus, details)))
 
 
 def to_retraining(row: Row, metric: Metric) -> Cell:
@@ -67,7 +71,7 @@ def to_retraining(row: Row, metric: Metric) -> Cell:
     details = [f"minus the same attack on retraining, seed by seed: mean {format_value(gap)}", _interval(low, high)]
     if leaks:
         details.append("the interval excludes 0: betrays more than retraining does")
-    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(_minus, details)), "leak" * leaks)
+    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), "leak" * leaks)
 
 
 def to_trivial(row: Row, metric: Metric) -> Cell:
@@ -84,7 +88,7 @@ def to_trivial(row: Row, metric: Metric) -> Cell:
         f" mean {format_value(gap)}",
     )
     return Cell(
-        _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(_minus, details))
+        _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(minus, details))
     )
 
 
@@ -156,9 +160,9 @@ def _seeds(n: Any) -> str:
 
 
 def _signed(text: str) -> str:
-    return _minus(text if text.startswith("-") else f"+{text}")
+    return minus(text if text.startswith("-") else f"+{text}")
 
 
-def _minus(text: str) -> str:
-    """With the sign for minus, which is as wide as a plus and is read as one."""
-    return text.replace(" -", " \u2212").replace("[-", "[\u2212") if not text.startswith("-") else f"\u2212{text[1:]}"
+def minus(text: str) -> str:
+    """Numbers with the sign for minus."""
+    return re.sub(r"(^|[ \[])-", rf"\1{MINUS}", text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-_LONGEST = 40  # rows of numbers that are worth repeating below a figure
+_SIZE = re.compile(rb'<svg[^>]* width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Figure:
     ending: str = "svg"
     headers: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = field(default=())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels, that a page keeps free for it; 0 where they are not known."""
+        found = _SIZE.search(self.light[:2000])
+        return (round(float(found[1]) * 4 / 3), round(float(found[2]) * 4 / 3)) if found else (0, 0)
 
     @property
     def files(self) -> dict[str, bytes]:

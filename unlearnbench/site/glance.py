@@ -13,7 +13,7 @@ from unlearnbench.report.leaks import Finding
 from unlearnbench.report.tables import plain
 from unlearnbench.site import cells
 from unlearnbench.site.boards import Board, Column, Line, filters_of, short
-from unlearnbench.site.cells import Cell, Row
+from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
 
 _LEGEND = (
@@ -29,6 +29,7 @@ class Tally:
     """Under how many accesses a method was shown to leak."""
 
     method: str
+    link: str
     leaking: int
     accesses: int
     reference: bool
@@ -38,14 +39,16 @@ def tallies(rows: Iterable[Row]) -> list[Tally]:
     """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
     seen: dict[str, set[str]] = defaultdict(set)
     leaking: dict[str, set[str]] = defaultdict(set)
+    links: dict[str, str] = {}
     for row in rows:
         for finding in leaks.findings(row):
             # An access counts once in each setting.
-            access = f"{row['part']} {row['experiment']} {row['scenario_id']} {finding.access}"
+            access = f"{row['part']} {row['experiment']} {row['dataset']} {row['scenario_id']} {finding.access}"
+            links[finding.method] = f"methods/{slug(row['method'])}.html"
             seen[finding.method].add(access)
             if finding.leaks:
                 leaking[finding.method].add(access)
-    made = [Tally(plain(name), len(leaking[name]), len(seen[name]), _is_reference(name)) for name in seen]
+    made = [Tally(plain(name), links[name], len(leaking[name]), len(seen[name]), _is_reference(name)) for name in seen]
     return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
 
 
@@ -69,7 +72,7 @@ def board(rows: Sequence[Row]) -> Board | None:
     columns = [Column("access", "attack", numeric=False)]
     columns += [Column(name, label, numeric=False) for name, label in differing]
     columns += [Column("metric", "metric", numeric=False)]
-    columns += [Column(f"method-{slug(name)}", plain(name)) for name in methods]
+    columns += [Column(f"method-{slug(name)}", plain(name), of=plain(split_id(name)[0])) for name in methods]
     lines = []
     for key, each in found.items():
         row, metric = first[key], next(iter(each.values())).metric
@@ -88,14 +91,13 @@ def _words(value: Any) -> str:
 def _cell(finding: Finding | None) -> Cell:
     if finding is None:
         return cells.empty("not measured under this access")
-    score = finding.score.replace(" -", " \u2212")
-    score = f"\u2212{score[1:]}" if score.startswith("-") else score
+    score = cells.minus(finding.score)
     details = [f"{finding.metric.description}: {score}"]
-    text = score.split(" ")[0]
+    text = _brief(score)
     if finding.difference:
-        gap = finding.difference.replace("-", "\u2212")
+        gap = cells.minus(finding.difference)
         details.append(f"minus the same attack on retraining: {gap}")
-        text = f"{text} ({gap.split(' ')[0]})"
+        text = f"{text} ({_brief(gap)})"
     if finding.leaks:
         details.append("the interval shows a leak")
     if not finding.forgot:
@@ -103,6 +105,16 @@ def _cell(finding: Finding | None) -> Cell:
     text = f"{'▲ ' if finding.leaks else ''}{text}{'' if finding.forgot else ' †'}"
     value = float(finding.score.split(" ")[0])
     return Cell(text, value, tuple(details), "leak" if finding.leaks else "")
+
+
+def _brief(interval: str) -> str:
+    """An interval's middle, with three decimals at most."""
+    number = interval.split(" ")[0]
+    decimals = number.partition(".")[2]
+    if len(decimals) <= 3 or "e" in decimals:
+        return number
+    sign = "+" if number.startswith("+") else ""
+    return f"{sign}{float(number.replace(MINUS, '-')):.3f}".replace("-", MINUS)
 
 
 def _is_reference(method_id: str) -> bool:

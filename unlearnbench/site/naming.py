@@ -15,7 +15,7 @@ def slug(text: str) -> str:
     What is such a name already stays as it is. Lower case only, for there are file systems that know no other.
     """
     safe = _UNSAFE.sub("-", text.lower())[:_LONGEST].strip("-")
-    if safe == text:
+    if safe and safe == text:
         return safe
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{safe}-{digest}" if safe else digest

@@ -135,10 +135,11 @@ def pages(content: Content) -> list[Page]:
 
 def _overview(content: Content) -> dict[str, Any]:
     attacked = [row for row in content.rows if row["attack"] is not None]
-    return {
-        "tallies": glance.tallies(attacked),
-        "datasets": list(dict.fromkeys(row["dataset"] for row in content.rows)),
-    }
+    drawn = [each for each in content.experiments if each.figures]
+    # The largest experiment stands for all, an attacked one if there is one.
+    featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
+    datasets = list(dict.fromkeys(row["dataset"] for row in content.rows))
+    return {"featured": featured, "tallies": glance.tallies(attacked), "datasets": datasets}
 
 
 def _claims(comparison: Comparison) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,13 @@ def static() -> dict[str, bytes]:
     return {f"assets/{name}": (folder / name).read_bytes() for name in STATIC}
 
 
+def _harmless(value: Any) -> Any:
+    """Text without characters that steer a screen or reorder what is read (Unicode category C), line ends apart."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "".join("\ufffd" if unicodedata.category(each).startswith("C") and each != "\n" else each for each in value)
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -48,6 +56,7 @@ def _environment() -> Environment:
         loader=PackageLoader("unlearnbench.site"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -11,6 +11,7 @@ from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
+from unlearnbench.site.naming import split_id
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,9 +56,12 @@ def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
     private = METRICS[metric].good == "privacy"
     having = [row for row in rows if row.get(metric) is not None]
     attacks = {row["attack_id"] for row in having}
+    one = len({row["attack"] for row in having}) == 1
     lines: dict[str, dict[float, Row]] = {}
     for row in having:
-        label = row["method_id"] + (f", {row['attack_id']}" if private and len(attacks) > 1 else "")
+        label = row["method_id"]
+        if private and len(attacks) > 1:
+            label += f", {(split_id(row['attack_id'])[1] or 'default') if one else row['attack_id']}"
         lines.setdefault(plain(label), {}).setdefault(row[over], row)  # utility repeats over attacks
     return {label: [line[place] for place in sorted(line)] for label, line in lines.items()}
 

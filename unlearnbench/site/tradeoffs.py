@@ -110,7 +110,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
     several = len({point.row["beta_text"] for side in sides for point in side}) > 1
     with canvas.style():
-        figure, axes = canvas.panels(len(sides), size=(3.6, 3.0))
+        figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
         methods = sorted({point.row["method"] for side in sides for point in side}, key=lambda m: (m in REFERENCES, m))
         looks = canvas.colours(methods)
         for each, side in zip(axes, sides, strict=True):
@@ -138,11 +138,13 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
     for point in side:
         colour, marker = looks[point.row["method"]]
         (px, py), filled = point.at, point.competes
-        axes.errorbar(
+        _, _, bars = axes.errorbar(
             px, py, xerr=point.error(x), yerr=point.error(y) if y.good != "cost" else None, color=colour, marker=marker,
-            markerfacecolor=colour if filled else "none", linestyle="none", elinewidth=0.6, alpha=0.9,
+            markerfacecolor=colour if filled else "none", linestyle="none", elinewidth=0.8, zorder=3,
             label=plain(point.row["method"]),
         )  # fmt: skip
+        for bar in bars:
+            bar.set_alpha(0.35)
         if several and point.row["beta_text"]:
             axes.annotate(f"β {point.row['beta_text']}", (px, py), (4, 3), textcoords="offset points", fontsize=5.5)
     best = front(side)

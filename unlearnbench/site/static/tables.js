@@ -46,7 +46,7 @@
     return wanted.every(([name, value]) => {
       if (name === "text") return row.textContent.toLowerCase().includes(value.toLowerCase());
       const own = row.getAttribute("data-" + name);
-      return own === null ? name === "method" && row.closest("#glance") !== null : own === value;
+      return own === null ? name === "method" && row.closest("table").querySelector("th[data-of]") !== null : own === value;
     });
   }
 
@@ -62,9 +62,19 @@
         if (table.id !== "glance") { all += 1; shown += row.hidden ? 0 : 1; }
       }
       table.closest(".board").hidden = !some;
+      columns(table, (wanted.find(([name]) => name === "method") || [])[1]);
     }
     const status = document.getElementById("shown");
     if (status) status.textContent = wanted.length ? shown + " of " + all + " rows" : all + " rows";
+  }
+
+  // Where methods are columns, a chosen method hides the others.
+  function columns(table, method) {
+    for (const each of table.querySelectorAll("th[data-of]")) {
+      const out = method !== undefined && each.dataset.of !== method;
+      each.hidden = out;
+      for (const row of original.get(table)) row.cells[Number(each.dataset.column)].hidden = out;
+    }
   }
 
   // --- sorting ---
