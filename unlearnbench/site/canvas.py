@@ -81,6 +81,11 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
+def within_a_share(low: float, high: float) -> tuple[float, float]:
+    """The limits of an axis of shares: a Student interval may go beyond 0 and 1, what it is of can not."""
+    return max(low, -0.02), min(high, 1.02)
+
+
 def plain_ticks(axis: Any) -> None:
     """Numbers of a logarithmic axis as people write them, not as powers."""
     axis.set_major_formatter(lambda value, _: f"{value:,g}")

@@ -60,7 +60,7 @@ def board(rows: Sequence[Row]) -> Board | None:
     """The table of an experiment; None if nothing was attacked."""
     found: dict[tuple[Any, ...], dict[str, Finding]] = defaultdict(dict)
     first: dict[tuple[Any, ...], Row] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
         for finding in leaks.findings(row) if row["attack"] is not None else ():
             key = (row["attack_id"], *(row[name] for name, _ in _SETTING), row["scenario_id"], finding.metric.name)
             found[key][finding.method] = finding

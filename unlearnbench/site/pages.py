@@ -53,8 +53,13 @@ class Experiment:
         return experiment_path(self.part, self.name)
 
     def values(self, name: str) -> list[str]:
-        """The different values of one of the leaderboard's columns."""
+        """The different values of one of the rows' columns, in order of appearance."""
         return list(dict.fromkeys(plain(row[name]) for row in self.rows if row[name] not in (None, "")))
+
+    @property
+    def betas(self) -> list[str]:
+        """The values of beta, by size."""
+        return sorted(self.values("beta_text"), key=float)
 
     @property
     def methods(self) -> list[str]:

@@ -21,7 +21,7 @@ _FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
 
 
 def rates(rows: Sequence[Row], name: str) -> list[Figure]:
-    """For each attack and dataset with such rates, of each method the access with the largest one.
+    """For each attack and dataset with such rates, of each method the setting with the largest one.
 
     Args:
         rows: of one experiment.
@@ -68,7 +68,7 @@ def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
         light, dark, ending = canvas.saved(figure)
     title = f"True positive rates at low false positive rates, {what}"
     caption = (
-        "Of each method the access with the largest rate; bars: 95 % intervals over seeds; what is below the axis"
+        "Of each method the setting with the largest rate; bars: 95 % intervals over seeds; what is below the axis"
         f" stands at {_FLOOR:g}. No ROC curves: records hold rates at these points and no scores of single images."
     )
     headers = ("method", "false positive rate", "access", "true positive rate")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEAKS = ("auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
+_LABELLED = 12  # points, above which their labels hide one another
 _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot in every seed", "on the front")
 
 
@@ -78,7 +79,7 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
     ]
     for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in bare)):
         side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in bare if row["dataset"] == dataset]
-        if len(side) > 1:
+        if len({point.at[1] for point in side}) > 1:
             title = f"What erasing costs against what is kept, {plain(dataset)}"
             found.append(_drawn([side], f"{name}-{number}-cost", title))
     return found
@@ -108,7 +109,8 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
-    several = len({point.row["beta_text"] for side in sides for point in side}) > 1
+    betas = {point.row["beta_text"] for side in sides for point in side}
+    several = len(betas) > 1 and max(map(len, sides)) <= _LABELLED
     with canvas.style():
         figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
         methods = sorted({point.row["method"] for side in sides for point in side}, key=lambda m: (m in REFERENCES, m))
@@ -155,6 +157,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
     if y.good == "cost":
         axes.set_yscale("log")
         canvas.plain_ticks(axes.yaxis)
+    axes.set_xlim(*canvas.within_a_share(*axes.get_xlim()))
     axes.set_xlabel("test accuracy →")
     axes.set_title(f"{short(y)}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
 

@@ -86,11 +86,13 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
             told.append(f"{short(metric)}: {'; '.join(parts)}.")
             each.set_title(short(metric))
             each.set_xlabel(unit)
+            if metric.unit == "share":
+                each.set_ylim(*canvas.within_a_share(*each.get_ylim()))
             each.set_ylabel("")
         canvas.legend(figure, across=3)
         light, dark, ending = canvas.saved(figure)
     title = f"While unlearning, {dataset}"
-    caption = "Means over seeds with bands of 95 % intervals; the first point is the original model."
+    caption = "Means over seeds with bands of 95 % intervals, as far as a share goes; first the original model."
     alt = f"{title}: line plots over {unit}s. {' '.join(told)}"
     headers = ("metric", "method", f"{unit} (first, lowest, last)", "measured")
     return Figure(name, title, caption, alt, light, dark, ending, headers, tuple(dict.fromkeys(rows)))
