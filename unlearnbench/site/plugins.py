@@ -16,6 +16,14 @@ class Paragraph:
     text: str
     as_it_stands: bool = False
 
+    @property
+    def spans(self) -> list[tuple[str, bool]]:
+        """The text in pieces, each with whether it stands in backquotes, which are left out."""
+        pieces = self.text.split("`")
+        if len(pieces) % 2 == 0:  # one without its partner
+            return [(self.text, False)]
+        return [(piece, number % 2 == 1) for number, piece in enumerate(pieces) if piece]
+
 
 @dataclass(frozen=True)
 class About:
