@@ -233,8 +233,8 @@ def test_report_builds_the_leaderboard_and_prints_it(
 
     (tmp_path / "done" / "records").mkdir(parents=True)
     monkeypatch.setattr(leaderboard, "build", lambda records, folder: (records, folder))
-    monkeypatch.setattr(terminal, "render", lambda frame: f"table of {frame[0]} for {frame[1]}")
-    monkeypatch.setattr(export, "export", lambda frame, format: f"{format} of {frame[1]}\n")
+    monkeypatch.setattr(terminal, "render", lambda frame, *chosen: f"table of {frame[0]} for {frame[1]}")
+    monkeypatch.setattr(export, "export", lambda frame, format, *chosen: f"{format} of {frame[1]}\n")
     assert call("report", "done").out == "table of done/records for done\n"
     assert call("report", "done", "--format", "json").out == "json of done\n"
     ran = call("report", "nowhere")

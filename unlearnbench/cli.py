@@ -10,7 +10,6 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
@@ -23,6 +22,8 @@ from unlearnbench import (
     cli_loading,
     cli_merge,
     cli_new,
+    cli_publish,
+    cli_report,
     cli_running,
     cli_verify,
 )
@@ -312,24 +313,13 @@ def check(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
+    folder: cli_report.Folder,
+    metric: cli_report.MetricNames = None,
+    sort: cli_report.Sort = None,
     output: options.ReportOutput = options.ReportFormat.text,
 ) -> int:
     """Build and print a run's leaderboard."""
-    records = folder / "records"
-    if not records.is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
-    from unlearnbench import leaderboard
-    from unlearnbench.report import export, terminal
-
-    frame = leaderboard.build(records, folder)
-    if output is options.ReportFormat.text:
-        from rich.console import Console
-
-        Console(highlight=False).print(terminal.render(frame))
-    else:
-        emit(export.export(frame, output.value).rstrip("\n"))
-    return OK
+    return cli_report.report(folder, metric, sort, output)
 
 
 @app.command()
@@ -345,6 +335,22 @@ def compare(
     Prints the paper's tables beside the measured ones and a verdict on each claim.
     """
     return cli_compare.compare(folder, claims, strict, output, report)
+
+
+@app.command()
+def publish(
+    folders: cli_publish.Folders,
+    out: cli_publish.Out,
+    title: cli_publish.Title = "unlearnbench",
+    claims: cli_publish.ClaimsFiles = None,
+    plugins: options.Plugins = None,
+) -> int:
+    """Build a static site of results.
+
+    Pages of experiments, methods and attacks with tables, figures and provenance; they need no server and nothing from
+    another host.
+    """
+    return cli_publish.publish(folders, out, title, claims, plugins)
 
 
 app.command()(cli_merge.merge)

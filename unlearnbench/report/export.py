@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench.errors import InputError, suggest
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import leaks, markdown, terminal
-from unlearnbench.report.tables import Table, plain, tables
+from unlearnbench.report.tables import Table, check_metrics, plain, sort_order, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,36 +36,61 @@ _LATEX = {
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "\u2013": "--",
+    "\u2212": "$-$",
+    "β": r"$\beta$",
+    "ε": r"$\epsilon$",
+    "λ": r"$\lambda$",
 }
 _FORMULA = re.compile(r"^[=+\-@\t\r]")
 
 
-def export(frame: pd.DataFrame, format: str) -> str:
+def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
     """The leaderboard as text.
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
         format: markdown, latex (booktabs), html or table (the terminal's): the chosen columns; csv or json: all;
             leaks: one page of what leaks, relative to retraining, as Markdown.
+        metrics: what to show instead of what matters for each table, or of every column; not for leaks.
+        sort: the rows' order as ``COLUMN[:asc|desc]``, within each table; not for leaks.
 
     Raises:
-        InputError: an unknown format.
+        InputError: an unknown format, or a metric or column that is not there.
     """
     if format not in _FORMATS:
         raise InputError("format", f"unknown format '{format}'{suggest(format, _FORMATS)}")
-    return _FORMATS[format](frame)
+    if format == "leaks" and (metrics or sort is not None):
+        raise InputError("format", "leaks has metrics and an order of its own; leave --metric and --sort out")
+    return _FORMATS[format](frame, metrics or None, sort)
 
 
 def latex_escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in plain(text))
+    return "".join(_LATEX.get(character) or _latin(character) for character in plain(text))
 
 
-def _csv(frame: pd.DataFrame) -> str:
+def _latin(character: str) -> str:
+    """A character as it stands if LaTeX's own fonts have it, else its number: it would end the run."""
+    return character if " " <= character <= "~" else rf"\texttt{{U+{ord(character):04X}}}"
+
+
+def _columns(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> pd.DataFrame:
+    """All rows in the asked order, with the columns of the asked metrics."""
+    check_metrics(frame, metrics)
+    if sort is not None:
+        column, ascending = sort_order(frame, sort)
+        frame = frame.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+    if metrics is None:
+        return frame
+    others = [name for name in METRICS if name in frame and name not in metrics]
+    ends = ("", "_low", "_high", "_n", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
+    return frame.drop(columns=[f"{name}{end}" for name in others for end in ends if f"{name}{end}" in frame])
+
+
+def _csv(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
+    frame = _columns(frame, metrics, sort)
     guarded = frame.copy()
-    for column in guarded.columns:
-        if column in frame.select_dtypes("number"):
-            continue
+    for column in frame.columns.difference(frame.select_dtypes("number").columns):
         guarded[column] = guarded[column].map(_guarded, na_action="ignore")
     return str(guarded.to_csv(index=False, lineterminator="\n"))
 
@@ -75,13 +101,14 @@ def _guarded(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def _json(frame: pd.DataFrame) -> str:
+def _json(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
+    frame = _columns(frame, metrics, sort)
     rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
     return json.dumps(rows, indent=1, allow_nan=False) + "\n"
 
 
-def _latex(frame: pd.DataFrame) -> str:
-    return "\n".join(_latex_table(table) for table in tables(frame))
+def _latex(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
+    return "\n".join(_latex_table(table) for table in tables(frame, metrics, sort))
 
 
 def _latex_table(table: Table) -> str:
@@ -98,8 +125,8 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(map(latex_escape, cells)) + r" \\"
 
 
-def _html(frame: pd.DataFrame) -> str:
-    body = "\n".join(_html_table(table) for table in tables(frame)) or "<p>No results.</p>"
+def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
+    body = "\n".join(_html_table(table) for table in tables(frame, metrics, sort)) or "<p>No results.</p>"
     return f'<!doctype html>\n<meta charset="utf-8">\n<title>Leaderboard</title>\n{body}\n'
 
 
@@ -118,22 +145,28 @@ def _html_table(table: Table) -> str:
     )
 
 
-def _terminal(frame: pd.DataFrame) -> str:
+def _leaks(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
+    assert metrics is None
+    assert sort is None
+    return leaks.render(frame)
+
+
+def _terminal(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=terminal.WIDTH, color_system=None).print(terminal.render(frame))
+    Console(file=text, width=terminal.WIDTH, color_system=None).print(terminal.render(frame, metrics, sort))
     return text.getvalue()
 
 
-_FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
+_FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[str] | None, str | None], str]] = {
     "markdown": markdown.render,
     "csv": _csv,
     "latex": _latex,
     "html": _html,
     "json": _json,
     "table": _terminal,
-    "leaks": leaks.render,
+    "leaks": _leaks,
 }
 
 FORMATS = tuple(_FORMATS)

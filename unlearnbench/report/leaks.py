@@ -8,7 +8,7 @@ than an attacker who looks at nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from unlearnbench.report.tables import NOTHING, format_interval, missing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Row = pd.Series | Mapping[str, Any]
 
 HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
 """What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
@@ -44,13 +46,30 @@ Scores are of held-out erasures: attacks were fitted and chosen on others.
 
 @dataclass(frozen=True)
 class Finding:
-    """One attack on one method, by one metric."""
+    """One attack on one method, by one metric.
+
+    Attributes:
+        access: the attack with what it observes, and from which shadows.
+        score: how well it did, with its interval.
+        difference: to the same attack on retraining, with its interval; empty where there is none.
+        leaks: whether the interval shows a leak, against retraining or else against the trivial attacker.
+        forgot: whether the erasures reached their criterion in every seed.
+    """
 
     access: str
     metric: Metric
     method: str
-    text: str
+    score: str
+    difference: str
     leaks: bool
+    forgot: bool
+
+    @property
+    def text(self) -> str:
+        """The cell as Markdown."""
+        text = f"{self.score} ({self.difference})" if self.difference else self.score
+        strength = "" if not self.leaks else "**" if self.difference else "*"
+        return f"{strength}{text}{strength}{'' if self.forgot else ' †'}"
 
 
 def render(frame: pd.DataFrame) -> str:
@@ -62,42 +81,41 @@ def render(frame: pd.DataFrame) -> str:
     sections, found = [], []
     attacked = frame[frame["attack"].notna()]
     for (experiment, dataset, scenario), part in attacked.groupby(["experiment", "dataset", "scenario_id"], sort=False):
-        findings = [finding for _, row in part.iterrows() for finding in _findings(row)]
-        if findings:
+        found_here = [finding for _, row in part.iterrows() for finding in findings(row)]
+        if found_here:
             title = f"## {escape(str(experiment))} on {escape(str(dataset))}"
-            sections.append(f"{title}\n\n{escape(str(scenario))}\n\n{_table(findings)}")
-            found += findings
+            sections.append(f"{title}\n\n{escape(str(scenario))}\n\n{_table(found_here)}")
+            found += found_here
     if not sections:
         return f"{_LEAD}\nNo attack has been run.\n"
     return "\n".join([_LEAD, _summary(found), *sections, *_unmeasured(attacked)])
 
 
-def _findings(row: pd.Series) -> list[Finding]:
+def findings(row: Row) -> list[Finding]:
+    """What one attacked row of a leaderboard says, by each of the metrics that its attack is judged by."""
     parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not missing(row[key]))]
     access = ", ".join(str(part).replace("_", " ") if number else str(part) for number, part in enumerate(parts))
-    measured = [name for name in (*HEADLINES, "mse") if name in row.index and not missing(row[name])]
+    measured = [name for name in (*HEADLINES, "mse") if name in row and not missing(row[name])]
     chosen = [name for name in measured if name in HEADLINES] or measured
     if "skill_blind_set" in chosen and "skill_mean" in chosen:
         chosen.remove("skill_mean")
-    metrics = [METRICS[name] for name in chosen]
-    return [Finding(access, metric, row["method_id"], *_cell(row, metric)) for metric in metrics]
+    return [_finding(row, access, METRICS[name]) for name in chosen]
 
 
-def _cell(row: pd.Series, metric: Metric) -> tuple[str, bool]:
-    """The text of a cell, as Markdown, and whether it shows a leak."""
+def _finding(row: Row, access: str, metric: Metric) -> Finding:
     name = metric.name
-    text = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
-    gap, low = f"{name}_gap_retrain", row.get(f"{name}_gap_retrain_low")
-    mark = "" if missing(row.get("forgot")) or row["forgot"] == 1 else " †"
-    if gap in row.index and not missing(row[gap]):
-        difference = format_interval(row[gap], low, row[f"{gap}_high"])
-        leaks = _worse_than(0.0, low, row[f"{gap}_high"], metric)
-        text = f"{text} ({'' if difference.startswith('-') else '+'}{difference})"
-        return (f"**{text}**{mark}" if leaks else f"{text}{mark}"), leaks
-    trivial = _trivial(row, metric)
-    worse = trivial is not None and _worse_than(trivial, row[f"{name}_low"], row[f"{name}_high"], metric)
-    leaks = worse and row["method_id"] != "retrain"
-    return (f"*{text}*{mark}" if leaks else f"{text}{mark}"), leaks
+    score = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
+    gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
+    forgot = missing(row.get("forgot")) or row["forgot"] == 1
+    if not missing(gap):
+        shown = format_interval(gap, low, high)
+        difference = shown if shown.startswith("-") else f"+{shown}"
+        leaks = _worse_than(0.0, low, high, metric)
+    else:
+        difference, trivial = "", _trivial(row, metric)
+        worse = trivial is not None and _worse_than(trivial, row[f"{name}_low"], row[f"{name}_high"], metric)
+        leaks = worse and row["method_id"] != "retrain"
+    return Finding(access, metric, row["method_id"], score, difference, leaks, bool(forgot))
 
 
 def _worse_than(bar: float, low: Any, high: Any, metric: Metric) -> bool:
@@ -107,15 +125,15 @@ def _worse_than(bar: float, low: Any, high: Any, metric: Metric) -> bool:
     return float(low) > bar if metric.better == "lower" else float(high) < bar
 
 
-def _trivial(row: pd.Series, metric: Metric) -> float | None:
+def _trivial(row: Row, metric: Metric) -> float | None:
     gap = row.get(f"{metric.name}_gap_trivial")
     return None if missing(gap) else float(row[metric.name] - gap)
 
 
-def _table(findings: Sequence[Finding]) -> str:
-    methods = _methods(findings)
+def _table(found: Sequence[Finding]) -> str:
+    methods = _methods(found)
     cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for finding in findings:
+    for finding in found:
         cells[finding.access, finding.metric.name][finding.method] = finding.text
     lines = ["| attack, tier, observation | metric | " + " | ".join(map(escape, methods)) + " |",
              "| :--- | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
@@ -125,9 +143,9 @@ def _table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _methods(findings: Sequence[Finding]) -> list[str]:
+def _methods(found: Sequence[Finding]) -> list[str]:
     """In order of appearance, those first that are no references."""
-    names = list(dict.fromkeys(finding.method for finding in findings))
+    names = list(dict.fromkeys(finding.method for finding in found))
     return sorted(names, key=lambda name: name.split("[")[0] in REFERENCES)
 
 

@@ -25,13 +25,13 @@ measured it, and not by the measurement that is described. `not run`: nothing to
 
 def text(comparison: Comparison) -> str:
     """Tables and verdicts for a terminal: one line a row, however wide."""
-    tables = [*map(_beside, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
+    tables = [*map(beside_table, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
     return "\n".join(map(_aligned, tables))
 
 
 def markdown(comparison: Comparison) -> str:
     """The same as Markdown."""
-    tables = [*map(_beside, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
+    tables = [*map(beside_table, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
     return "\n".join(map(draw, tables))
 
 
@@ -89,7 +89,7 @@ def _untitled(table: Table) -> str:
 
 
 def _drawn(beside: Beside, figure: tuple[str, str] | None) -> str:
-    table = draw(_beside(beside))
+    table = draw(beside_table(beside))
     if figure is None:
         return table
     name, alt = figure
@@ -107,7 +107,7 @@ def _claim(judgement: Judgement) -> str:
     }
     lines += [f"{name}: {escape(words)}\n" for name, words in said.items() if words]
     if judgement.datasets:
-        lines.append(_untitled(_checks(judgement, "Checks")))
+        lines.append(_untitled(checks_table(judgement, "Checks")))
     return "\n".join(lines)
 
 
@@ -178,7 +178,8 @@ def runs(comparison: Comparison) -> Table:
     return _table("What was run where", headers, rows)
 
 
-def _beside(beside: Beside) -> Table:
+def beside_table(beside: Beside) -> Table:
+    """A table or figure of the paper on one dataset, reported beside measured."""
     rows = [
         (entry.column.label, entry.row.label, _number(entry.reported, entry.metric), _measured(entry),
          str(entry.n) if entry.n else NOTHING, _number(entry.difference, entry.metric, " points"))
@@ -192,12 +193,13 @@ def _beside(beside: Beside) -> Table:
 def _all_checks(comparison: Comparison) -> Iterable[Table]:
     for judgement in (*comparison.judgements, *comparison.targets):
         claim = judgement.claim
-        yield _checks(judgement, f"{claim.id}: {judgement.verdict}", [f'"{claim.words}" ({claim.place})',
+        yield checks_table(judgement, f"{claim.id}: {judgement.verdict}", [f'"{claim.words}" ({claim.place})',
                       *filter(None, (claim.tested, claim.paper_protocol and f"Paper: {claim.paper_protocol}",
                                      claim.untestable, claim.comment))])  # fmt: skip
 
 
-def _checks(judgement: Judgement, title: str, notes: Sequence[str] = ()) -> Table:
+def checks_table(judgement: Judgement, title: str, notes: Sequence[str] = ()) -> Table:
+    """The checks of a claim, one a line."""
     rows = []
     for each in judgement.datasets:
         rows += [_check(each, finding, "") for finding in each.findings]

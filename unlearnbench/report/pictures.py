@@ -55,17 +55,30 @@ def draw_galleries(
         wanted = {_group(cell) for cell in changed}
         groups = {title: members for title, members in groups.items() if title in wanted}
     written = []
-    for title, members in groups.items():
+    for shared, members in groups.items():
         first = min(cell.seed for cell in members)
         rows: dict[str, Artifact] = {}
         for cell in members:
             if cell.seed == first and (artifact := _rebuilt(store, cell)) is not None:
                 rows[_row_name(cell)] = artifact
         if rows:
-            path = results / FOLDER / _file_name(title)
-            write_atomically(path, _png(f"{' / '.join(title)} / seed {first}", rows))
+            path = results / FOLDER / file_name(shared)
+            write_atomically(path, _png(f"{' / '.join(shared)} / seed {first}", rows))
             written.append(path)
     return written
+
+
+def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
+    """What a gallery is called: a scenario's beta is left out, for methods and betas share a gallery."""
+    scenario = ",".join(part for part in scenario.split(",") if not part.startswith("beta="))
+    return experiment, dataset, scenario, attack
+
+
+def file_name(title: Sequence[str]) -> str:
+    """The gallery's file in the folder `FOLDER`."""
+    digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
+    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
+    return f"{experiment}_{dataset}_{attack}_{digest}.png"
 
 
 def _rebuilt(store: Store, cell: Cell) -> Artifact | None:
@@ -80,18 +93,11 @@ def _rebuilt(store: Store, cell: Cell) -> Artifact | None:
 
 def _group(cell: Cell) -> tuple[str, ...]:
     """Cells of one gallery agree on this: all but method, beta and seed."""
-    scenario = ",".join(part for part in cell.scenario_id.split(",") if not part.startswith("beta="))
-    return cell.experiment, cell.dataset_id, scenario, str(cell.attack_id)
+    return title(cell.experiment, cell.dataset_id, cell.scenario_id, str(cell.attack_id))
 
 
 def _row_name(cell: Cell) -> str:
     return f"{cell.method_id}, beta {cell.setting.scenario.beta:g}"
-
-
-def _file_name(title: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
-    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
-    return f"{experiment}_{dataset}_{attack}_{digest}.png"
 
 
 def _png(title: str, rows: Mapping[str, Artifact]) -> bytes:

@@ -109,24 +109,43 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
         metrics: what to show; None picks what matters for each table.
-        sort: the column to order contenders by, best first; None for the rank.
+        sort: the column to order contenders by, best first, or ``COLUMN:asc`` or ``COLUMN:desc``; None for the rank.
 
     Raises:
         InputError: a metric or column that the leaderboard does not have.
     """
-    for name in metrics or ():
-        if name not in METRICS or name not in frame:
-            raise InputError("metrics", f"no '{name}' here{suggest(name, [m for m in METRICS if m in frame])}")
-    if sort is not None and sort not in frame:
-        raise InputError("sort", f"no column '{sort}' here{suggest(sort, map(str, frame.columns))}")
+    check_metrics(frame, metrics)
+    order = None if sort is None else sort_order(frame, sort)
     several_suites = frame["suite"].nunique() > 1
     wanted = {*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS, *UTILITY_HEADLINES, *(metrics or ())}
     ends = ("", "_low", "_high", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
-    needed = {*_SETTING, *_STATE, sort, *(f"{name}{end}" for name in wanted for end in ends)}
+    needed = {*_SETTING, *_STATE, *(order or ())[:1], *(f"{name}{end}" for name in wanted for end in ends)}
     # Few columns of one dtype: a hundred columns of nullable dtypes make each small table slow.
     narrow = frame[[column for column in frame.columns if column in needed]].astype(object)
     parts = narrow.groupby(list(_SETTING), sort=False, dropna=False)
-    return [_table(part, metrics, sort, several_suites) for _, part in parts]
+    return [_table(part, metrics, order, several_suites) for _, part in parts]
+
+
+def check_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> None:
+    """Raises InputError if the leaderboard has not all of these."""
+    for name in metrics or ():
+        if name not in METRICS or name not in frame:
+            raise InputError("metrics", f"no '{name}' here{suggest(name, [m for m in METRICS if m in frame])}")
+
+
+def sort_order(frame: pd.DataFrame, sort: str) -> tuple[str, bool]:
+    """``COLUMN[:asc|desc]`` as a column of the leaderboard and whether it ascends: unless said, the best come first.
+
+    Raises:
+        InputError: the leaderboard has no such column, or the direction is another.
+    """
+    column, colon, way = sort.partition(":")
+    if column not in frame:
+        raise InputError("sort", f"no column '{column}' here{suggest(column, map(str, frame.columns))}")
+    if colon and way not in ("asc", "desc"):
+        raise InputError("sort", f"'{way}' is no direction; write {column}:asc or {column}:desc")
+    metric = METRICS.get(column)
+    return column, way == "asc" if colon else metric is None or metric.better == "lower"
 
 
 def plain(text: object) -> str:
@@ -162,8 +181,10 @@ def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
 # --- one table -------------------------------------------------------------------------------------------------------
 
 
-def _table(part: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None, with_suite: bool) -> Table:
-    part = _ordered(part, sort)
+def _table(
+    part: pd.DataFrame, metrics: Sequence[str] | None, order: tuple[str, bool] | None, with_suite: bool
+) -> Table:
+    part = _ordered(part, order)
     attacked = bool(part["attack"].notna().any())
     shown = [METRICS[name] for name in _chosen(part, metrics, attacked)]
     several = sum(isinstance(metric.trivial, str) for metric in shown) > 1
@@ -176,11 +197,9 @@ def _table(part: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None, 
     return Table(_title(part, with_suite), tuple(headers), rows, _legend(part, shown, headers), _notes(part))
 
 
-def _ordered(part: pd.DataFrame, sort: str | None) -> pd.DataFrame:
-    if sort is not None:
-        metric = METRICS.get(sort)
-        ascending = metric is None or metric.better == "lower"
-        return part.sort_values([sort, "method_id"], ascending=[ascending, True], na_position="last")
+def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame:
+    if order is not None:
+        return part.sort_values([order[0], "method_id"], ascending=[order[1], True], na_position="last")
     ranked_by = part["rank_metric"].dropna()
     by, ascending_by = ["rank"], [True]
     if len(ranked_by):

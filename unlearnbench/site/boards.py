@@ -1,0 +1,283 @@
+"""Leaderboard rows to the site's tables: which columns, which rows, and what a reader can filter by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.contenders import TABLE_COLUMNS
+from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES, plain
+from unlearnbench.site import cells
+from unlearnbench.site.cells import Cell, Row
+from unlearnbench.site.naming import slug, split_id
+from unlearnbench.site.settings import setting_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PRIVACY = (*PRIVACY_HEADLINES[:7], "tpr_at_0_1pct_fpr", *PRIVACY_HEADLINES[7:])
+_BESIDE_PRIVACY = ("accuracy", "erased_accuracy", "forgot")
+
+DIMENSIONS = {
+    "dataset": "Dataset", "method": "Method", "attack": "Attack", "tier": "Tier", "observes": "Observes",
+    "beta": "β", "edr": "Erased",
+}  # fmt: skip
+"""What tables are filtered by, and its label."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; those of one `group` stand under it, and what is `of` one method hides when another is chosen."""
+
+    key: str
+    label: str
+    about: str = ""
+    group: str = ""
+    numeric: bool = True
+    better: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: a cell for each column, and its value of each dimension."""
+
+    cells: tuple[Cell, ...]
+    filters: Mapping[str, str] = field(default_factory=dict)
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Board:
+    """One table.
+
+    Attributes:
+        shared: what is the same in all rows, in words.
+        legend: what its columns mean.
+    """
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    shared: tuple[tuple[str, str], ...] = ()
+    legend: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Heads of neighbouring columns, each with how many it spans."""
+        found: list[tuple[str, int]] = []
+        for column in self.columns:
+            if column.group and found and found[-1][0] == column.group:
+                found[-1] = column.group, found[-1][1] + 1
+            else:
+                found.append((column.group, 1))
+        return found
+
+
+def rows_of(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any]]:
+    """A leaderboard's rows with None for null, and what the site adds: where a row is from, its setting, its ties."""
+    frame = board.astype(object)
+    found = frame.where(frame.notna(), None).to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in found]
+    table = [tuple(row[key] for key in TABLE_COLUMNS) for row in rows]
+    shared = Counter((key, row["rank"]) for key, row in zip(table, rows, strict=True))
+    of = Counter(key for key, row in zip(table, rows, strict=True) if row["rank"] is not None)
+    for key, row in zip(table, rows, strict=True):
+        setting = setting_of(row["scenario"])
+        row |= {"source": source, "part": part, "beta": setting.beta, "edr": setting.ratio, "erased": setting.erased}
+        row |= {"beta_text": setting.beta_text, "shared": shared[key, row["rank"]], "of": of[key]}
+    places = {key: place for place, key in enumerate(dict.fromkeys(table))}
+    order = sorted(range(len(rows)), key=lambda number: (places[table[number]], *_standing(rows[number])))
+    return [rows[number] for number in order]
+
+
+def _standing(row: Row) -> tuple[bool, float, bool, float]:
+    """Sorts a table by rank, and within a rank by the mean of what is ranked by, the best first."""
+    rank, metric = row["rank"], METRICS.get(row["rank_metric"] or "")
+    value = None if metric is None else row.get(metric.name)
+    sign = -1.0 if metric is not None and metric.better == "higher" else 1.0
+    return rank is None, float(rank or 0), value is None, sign * float(value or 0)
+
+
+def filters_of(row: Row) -> dict[str, str]:
+    """A row's value of each dimension."""
+    values = {
+        "dataset": row["dataset"], "method": row["method"], "attack": row["attack_id"], "tier": row["tier"],
+        "observes": row["observation"], "beta": row["beta_text"], "edr": row["erased"],
+    }  # fmt: skip
+    return {name: plain(value) for name, value in values.items() if value}
+
+
+def choices(lines: Iterable[Line]) -> dict[str, list[str]]:
+    """The dimensions in which lines differ, each with its values: numbers by size, texts in order of appearance."""
+    found: dict[str, dict[str, None]] = {name: {} for name in DIMENSIONS}
+    for line in lines:
+        for name, value in line.filters.items():
+            found[name][value] = None
+    numeric = {"beta", "edr"}
+    return {
+        name: sorted(values, key=_size) if name in numeric else list(values)
+        for name, values in found.items()
+        if len(values) > 1
+    }
+
+
+def boards(rows: Sequence[Row], across: bool = False) -> list[Board]:
+    """The tables of some rows: one for each attack, and one of what was measured without.
+
+    Args:
+        rows: as `rows_of` gives them.
+        across: whether they are of several experiments, which are then named.
+    """
+    groups: dict[str | None, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["attack"], []).append(row)
+    named = sorted((name for name in groups if name is not None), key=lambda name: -len(groups[name]))
+    order: list[str | None] = [*named, *([None] if None in groups else [])]
+    return [_board(name, groups[name], across) for name in order]
+
+
+def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
+    identity, shared = _identity(rows, across)
+    metrics = _metrics(rows, attack is not None)
+    columns = [column for column, _ in identity]
+    makers: list[Callable[[Row], Cell]] = [make for _, make in identity]
+    for metric in metrics:
+        for column, make in _metric_columns(metric):
+            columns.append(column)
+            makers.append(make)
+    columns.append(Column("seeds", "seeds", "seeds with results"))
+    makers.append(cells.seeds)
+    lines = [
+        Line(tuple(make(row) for make in makers), filters_of(row), row["method"] in REFERENCES) for row in rows
+    ]  # fmt: skip
+    title = "Without an adversary: utility, forgetting and cost" if attack is None else f"Under {plain(attack)}"
+    return Board(
+        f"board-{slug(attack) if attack else 'utility'}",
+        title,
+        tuple(columns),
+        tuple(lines),
+        tuple(shared),
+        tuple(f"{metric.name}: {metric.description} ({metric.direction})" for metric in metrics),
+    )
+
+
+Maker = tuple[Column, Callable[[Row], Cell]]
+
+
+def _identity(rows: Sequence[Row], across: bool) -> tuple[list[Maker], list[tuple[str, str]]]:
+    """Columns that say what a row is; what all rows share is no column, but named once."""
+    optional: list[tuple[str, str, Callable[[Row], str]]] = [
+        ("dataset", "dataset", lambda row: row["dataset"]),
+        ("attack", "attack's settings", lambda row: _settings(row["attack_id"])),
+        ("tier", "tier", lambda row: (row["tier"] or "").replace("_", " ")),
+        ("observes", "observes", lambda row: (row["observation"] or "").replace("_", " ")),
+        ("n_shadows", "shadows", lambda row: "" if row["n_shadows"] is None else str(int(row["n_shadows"]))),
+        ("beta", "β", lambda row: row["beta_text"]),
+        ("edr", "erased", lambda row: row["erased"]),
+        ("scenario", "scenario", lambda row: row["scenario_id"]),
+    ]
+    makers: list[Maker] = [
+        (
+            Column("rank", "#", "rank within its setting; = tied"),
+            lambda row: cells.ranked(row, row["shared"], row["of"]),
+        ),
+        (Column("method", "method", numeric=False), _method),
+    ]
+    if across:
+        makers.append((Column("experiment", "experiment", numeric=False), _experiment))
+    shared = []
+    for key, label, text in optional:
+        values = {text(row) for row in rows}
+        if len(values) > 1 and not (key == "scenario" and _told(rows, [text for k, _, text in optional[:-1]])):
+            makers.append((Column(key, label, numeric=key in ("n_shadows", "beta", "edr")), _maker(key, text)))
+        elif values != {""} and len(values) == 1 and key != "attack":
+            shared.append((label, plain(next(iter(values)))))
+    return makers, shared
+
+
+def _told(rows: Sequence[Row], texts: Sequence[Callable[[Row], str]]) -> bool:
+    """Whether the other columns tell the scenarios of one experiment apart already."""
+    places: dict[tuple[str, ...], set[str]] = {}
+    for row in rows:
+        key = (row["part"], row["experiment"], *(text(row) for text in texts))
+        places.setdefault(key, set()).add(row["scenario_id"])
+    return all(len(scenarios) == 1 for scenarios in places.values())
+
+
+def _maker(key: str, text: Callable[[Row], str]) -> Callable[[Row], Cell]:
+    def make(row: Row) -> Cell:
+        shown = text(row)
+        number = {"n_shadows": row["n_shadows"], "beta": row["beta"], "edr": row["edr"]}.get(key)
+        return Cell(plain(shown), plain(shown) if number is None else float(number))
+
+    return make
+
+
+def _settings(attack_id: str | None) -> str:
+    return "" if attack_id is None else split_id(attack_id)[1] or "default"
+
+
+def _method(row: Row) -> Cell:
+    return cells.named(row["method_id"], f"methods/{slug(row['method'])}.html")
+
+
+def _experiment(row: Row) -> Cell:
+    return cells.named(f"{row['source']}: {row['experiment']}", experiment_path(row["part"], row["experiment"]))
+
+
+def experiment_path(part: str, experiment: str) -> str:
+    """Where the page of an experiment is."""
+    return f"experiments/{part}/{slug(experiment)}.html"
+
+
+def _metrics(rows: Sequence[Row], attacked: bool) -> list[Metric]:
+    wanted = (*_PRIVACY, *_BESIDE_PRIVACY) if attacked else UTILITY_HEADLINES
+    return [METRICS[name] for name in wanted if any(row.get(name) is not None for row in rows)]
+
+
+def _metric_columns(metric: Metric) -> list[Maker]:
+    label = short(metric)
+    better = {"higher": "↑", "lower": "↓"}.get(metric.better, "")
+    good = {"privacy": "more private", "utility": "more useful", "cost": "cheaper"}.get(metric.good, "")
+    about = metric.description + (f"; {metric.better} is {good}" if better else "")
+    if metric.good != "privacy":
+        return [(Column(metric.name, label, about, better=better), lambda row: cells.measured(row, metric))]
+    return [
+        (Column(metric.name, "mean", about, label, better=better), lambda row: cells.measured(row, metric)),
+        (
+            Column(f"{metric.name}_gap_retrain", "\u2212 retrain", "minus the same attack on retraining", label),
+            lambda row: cells.to_retraining(row, metric),
+        ),
+        (
+            Column(f"{metric.name}_gap_trivial", "\u2212 trivial", "minus the attacker who looks at no output", label),
+            lambda row: cells.to_trivial(row, metric),
+        ),
+    ]
+
+
+_SHORT = {
+    "mse": "MSE", "auc": "AUC", "skill_mean": "skill", "skill_blind_set": "skill (sets)", "label_accuracy": "label",
+    "label_kl": "label KL", "tpr_at_1pct_fpr": "TPR at 1 % FPR", "tpr_at_0_1pct_fpr": "TPR at 0.1 % FPR",
+    "klom_erased": "KLoM", "epsilon_erased": "ε", "accuracy": "accuracy", "target_class_accuracy": "target class",
+    "backdoor_accuracy": "backdoor, train", "backdoor_success": "backdoor, test", "erased_accuracy": "on erased",
+    "gradient_steps": "steps", "unlearn_seconds": "seconds",
+}  # fmt: skip
+
+
+def short(metric: Metric) -> str:
+    """A metric's name in a head or at an axis."""
+    return _SHORT.get(metric.name, metric.name.replace("_", " "))
+
+
+def _size(text: str) -> tuple[int, float, str]:
+    head = text.split(" ")[0]
+    try:
+        return (0 if "%" in text or " " not in text else 1), float(head), text
+    except ValueError:
+        return 2, 0.0, text

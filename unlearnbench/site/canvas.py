@@ -1,0 +1,121 @@
+"""Where the site's figures are drawn: one style, SVG whose text is the reader's own font, and a dark twin of each.
+
+The dark twin is the same file with its colours exchanged, so that the two never show different numbers. A figure with
+so many marks that its SVG is heavy becomes a PNG.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE = "#16191d", "#57606a", "#d6dbe1"
+PALETTE = ("#0173b2", "#c75000", "#017a58", "#a1459a", "#8a5a2b", "#b8860b", "#3a6ea5", "#d1498b")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+
+_HEAVY = 400_000  # bytes of an SVG, above which a PNG is smaller and faster
+_FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_COLOUR = re.compile(rb"#[0-9a-fA-F]{6}\b")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """What is drawn inside looks like the site, whatever the user's own settings are."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        sns.set_style("ticks", {"font.family": ["DejaVu Sans"]})
+        mpl.rcParams.update({
+            "svg.hashsalt": "unlearnbench", "svg.fonttype": "none", "text.parse_math": False, "font.size": 8.0,
+            "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 8.0,
+            "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MUTED,
+            "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.linewidth": 0.7,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
+            "grid.linewidth": 0.5, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "legend.frameon": False,
+            "legend.fontsize": 7.5, "lines.linewidth": 1.4, "lines.markersize": 5.0, "axes.axisbelow": True,
+        })  # fmt: skip
+        yield
+
+
+def panels(count: int, across: int = 3, size: tuple[float, float] = (3.1, 2.6)) -> tuple[Figure, list[Axes]]:
+    """A figure with panels of a size in inches, side by side and then below one another."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(across, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
+    for each in axes:
+        each.patch.set_alpha(0.0)
+    return figure, axes
+
+
+def legend(figure: Figure, across: int = 4) -> None:
+    """One legend below all panels."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(across, len(handles)))
+
+
+def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each name: what a colour tells, a shape tells too."""
+    return {
+        name: (PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)])
+        for number, name in enumerate(names)
+    }
+
+
+def within_a_share(low: float, high: float) -> tuple[float, float]:
+    """The limits of an axis of shares: a Student interval may go beyond 0 and 1, what it is of can not."""
+    return max(low, -0.02), min(high, 1.02)
+
+
+def plain_ticks(axis: Any) -> None:
+    """Numbers of a logarithmic axis as people write them, not as powers."""
+    axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_minor_formatter(lambda *_: "")
+
+
+def saved(figure: Figure) -> tuple[bytes, bytes, str]:
+    """The figure's file for light and for dark, and the ending of their names."""
+    buffer = io.BytesIO()
+    # Without date and library version: the same numbers give the same file.
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue().replace(b"'DejaVu Sans'", _FONTS.encode())
+    if len(svg) <= _HEAVY:
+        return svg, dark(svg), "svg"
+    figure.patch.set_alpha(1.0)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return buffer.getvalue(), buffer.getvalue(), "png"
+
+
+def dark(svg: bytes) -> bytes:
+    """An SVG with colours for a dark page: greys are turned round, other colours keep their hue and become lighter."""
+    return _COLOUR.sub(lambda match: _dark(match.group().decode()).encode(), svg)
+
+
+def _dark(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+    if max(red, green, blue) - min(red, green, blue) < 0.1:
+        lightness, saturation = 0.94 - 0.87 * lightness, min(saturation, 0.08)
+    else:
+        lightness = max(lightness, 0.66)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, lightness, saturation))

@@ -1,0 +1,168 @@
+"""Cells of the site's tables: a number with its interval in words, or why there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.metrics.catalog import Metric
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report.tables import NOTHING, format_interval, format_value, plain
+
+MINUS = "\u2212"
+"""The sign, which is as wide as a plus and is read as one."""
+
+Row = Mapping[str, Any]
+"""A leaderboard's row with None for null."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table.
+
+    Attributes:
+        text: what is seen.
+        value: what it is sorted by; None sorts last.
+        details: the same in whole sentences, shown when it is pointed at or focused and read by screen readers.
+        state: ``null`` where there is no value, ``leak`` where an interval shows a leak, else empty.
+        link: the page about it, from the site's root.
+    """
+
+    text: str
+    value: float | str | None = None
+    details: tuple[str, ...] = ()
+    state: str = ""
+    link: str = ""
+
+
+def named(text: str, link: str = "") -> Cell:
+    """A cell of text."""
+    return Cell(plain(text), plain(text), link=link)
+
+
+def empty(reason: str) -> Cell:
+    """A cell that says why there is nothing."""
+    return Cell(NOTHING, None, (plain(reason),), "null")
+
+
+def measured(row: Row, metric: Metric) -> Cell:
+    """A metric's mean over seeds."""
+    name = metric.name
+    if row.get(name) is None:
+        return empty(_why_not(row, metric))
+    mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
+    unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
+    details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
+    return Cell(minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(minus, details)))
+
+
+def to_retraining(row: Row, metric: Metric) -> Cell:
+    """Difference to the same attack on retraining; `leak` where its interval says that more is betrayed."""
+    gap, low, high = (row.get(f"{metric.name}_gap_retrain{end}") for end in ("", "_low", "_high"))
+    if gap is None:
+        if row.get(metric.name) is None:
+            return empty(_why_not(row, metric))
+        if row["method_id"] == "retrain":
+            return empty("retraining itself: what the others are compared with")
+        return empty("no retraining with as many shadows in this setting")
+    leaks = low is not None and high is not None and (low > 0 if metric.better == "lower" else high < 0)
+    details = [f"minus the same attack on retraining, seed by seed: mean {format_value(gap)}", _interval(low, high)]
+    if leaks:
+        details.append("the interval excludes 0: betrays more than retraining does")
+    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), "leak" * leaks)
+
+
+def to_trivial(row: Row, metric: Metric) -> Cell:
+    """Difference to the attacker who looks at no output."""
+    gap = row.get(f"{metric.name}_gap_trivial")
+    if gap is None:
+        if row.get(metric.name) is None:
+            return empty(_why_not(row, metric))
+        return empty(
+            "this metric has no trivial attacker" if metric.trivial is None else "trivial attacker not measured"
+        )
+    details = (
+        f"minus the attacker who looks at no output, who gets {format_value(row[metric.name] - gap)}:"
+        f" mean {format_value(gap)}",
+    )
+    return Cell(
+        _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(minus, details))
+    )
+
+
+def ranked(row: Row, shared: int, of: int) -> Cell:
+    """A rank within the contenders of one setting, ``1=`` where it is shared; or why there is none."""
+    rank, metric = row.get("rank"), row.get("rank_metric")
+    if rank is None:
+        return empty(_why_not_ranked(row))
+    tied = f", tied with {shared - 1} more" if shared > 1 else ""
+    details = (
+        f"rank {rank} of {of} by {metric}{tied}",
+        f"{int(rank) - 1} significantly better in paired tests over seeds, Holm-adjusted",
+    )
+    return Cell(f"{int(rank)}{'=' if shared > 1 else ''}", float(rank), details)
+
+
+def seeds(row: Row) -> Cell:
+    """How many seeds there are, and what went wrong in others."""
+    count, failed = int(row["n_seeds"]), int(row["failed_seeds"])
+    details = [f"{count} seed{'' if count == 1 else 's'} with results"]
+    if failed:
+        details.append(f"{failed} without")
+    if row.get("note"):
+        details.append(plain(row["note"]))
+    return Cell(f"{count}{f' ({failed} failed)' if failed else ''}", float(count), tuple(details))
+
+
+def state_of(row: Row) -> str:
+    """In words why a contender has no results; empty if it has some."""
+    if row["status"] in ("ok", "partial"):
+        return ""
+    note = f": {row['note']}" if row.get("note") else ""
+    return plain(f"{row['status']}{note}")
+
+
+def _why_not(row: Row, metric: Metric) -> str:
+    if state := state_of(row):
+        return state
+    if metric.name.startswith("tpr_at") and row.get("auc") is not None:
+        return "not given: too few never-seen images for so few false alarms"
+    if metric.unit == "s":
+        return "not measured: times are measured in cells of their own, and never averaged over kinds of machines"
+    return "not measured"
+
+
+def _why_not_ranked(row: Row) -> str:
+    if state := state_of(row):
+        return f"not ranked: {state}"
+    if row["method"] in REFERENCES:
+        return "not ranked: a reference, not a contender"
+    forgot = row.get("forgot")
+    if forgot is None:
+        return "not ranked: can't be told whether it forgot"
+    if forgot < 1:
+        return f"not ranked: did not forget in every seed (in {forgot:.0%} of them)"
+    if row.get("rank_metric") is None:
+        return "not ranked: nothing to rank by was measured"
+    return "not ranked: fewer than three seeds in common with the others"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "no interval: fewer than three seeds"
+    return f"95 % interval {format_value(low)} to {format_value(high)}"
+
+
+def _seeds(n: Any) -> str:
+    return "" if n is None else f"n = {int(n)} seed{'' if n == 1 else 's'}"
+
+
+def _signed(text: str) -> str:
+    return minus(text if text.startswith("-") else f"+{text}")
+
+
+def minus(text: str) -> str:
+    """Numbers with the sign for minus."""
+    return re.sub(r"(^|[ \[])-", rf"\1{MINUS}", text)

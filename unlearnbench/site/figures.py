@@ -1,0 +1,58 @@
+"""What a page needs of a figure or a picture: files, and words for who does not see them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_SIZE = re.compile(rb'<svg[^>]* width="([0-9.]+)pt" height="([0-9.]+)pt"')
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure.
+
+    Attributes:
+        name: of its files, without an ending.
+        title: what it shows, as a heading.
+        caption: how it is to be read.
+        alt: what is to be seen, in words.
+        light, dark: the file's content for each colour scheme.
+        ending: of the files' names.
+        headers, rows: the numbers that are drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    light: bytes
+    dark: bytes
+    ending: str = "svg"
+    headers: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = field(default=())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels, that a page keeps free for it; 0 where they are not known."""
+        found = _SIZE.search(self.light[:2000])
+        return (round(float(found[1]) * 4 / 3), round(float(found[2]) * 4 / 3)) if found else (0, 0)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """By path from the site's root."""
+        return {self.path("light"): self.light, self.path("dark"): self.dark}
+
+    def path(self, scheme: str) -> str:
+        """Where the file of a colour scheme is."""
+        return f"plots/{self.name}.{scheme}.{self.ending}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A gallery that a run drew."""
+
+    path: str
+    title: str
+    alt: str
+    content: bytes

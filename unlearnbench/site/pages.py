@@ -1,0 +1,175 @@
+"""What the site consists of: each page's address, template and values, made of the sources and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearnbench.claims.comparison import Comparison
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report import paper
+from unlearnbench.report.tables import plain
+from unlearnbench.site import boards, glance, measuring
+from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
+from unlearnbench.site.cells import Row, state_of
+from unlearnbench.site.figures import Figure, Picture
+from unlearnbench.site.naming import slug
+from unlearnbench.site.plugins import About
+from unlearnbench.site.sources import Source
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the site."""
+
+    path: str
+    template: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of a results folder.
+
+    Attributes:
+        name: as in the suite.
+        folder: the results folder's name.
+        part: that in file names.
+        rows: of the leaderboard, as `boards.rows_of` gives them.
+    """
+
+    name: str
+    folder: str
+    part: str
+    rows: Sequence[Row]
+    figures: Sequence[Figure] = ()
+    pictures: Sequence[Picture] = ()
+
+    @property
+    def path(self) -> str:
+        """Of its page."""
+        return experiment_path(self.part, self.name)
+
+    def values(self, name: str) -> list[str]:
+        """The different values of one of the rows' columns, in order of appearance."""
+        return list(dict.fromkeys(plain(row[name]) for row in self.rows if row[name] not in (None, "")))
+
+    @property
+    def betas(self) -> list[str]:
+        """The values of beta, by size."""
+        return sorted(self.values("beta_text"), key=float)
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of what is compared, references last."""
+        return sorted(self.values("method"), key=lambda name: name in REFERENCES)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not there, or not in every seed, and why."""
+        found = []
+        for row in self.rows:
+            state = state_of(row) or (f"{row['failed_seeds']} seeds failed" if row["failed_seeds"] else "")
+            if state or row["note"]:
+                under = f" under {row['attack_id']}" if row["attack_id"] else ""
+                note = "" if state_of(row) else f"; {row['note']}" if row["note"] else ""
+                found.append(plain(f"{row['method_id']}{under} on {row['dataset']}: {state}{note}"))
+        return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that the pages are made of."""
+
+    title: str
+    sources: Sequence[Source]
+    experiments: Sequence[Experiment]
+    plugins: Mapping[tuple[str, str], About] = field(default_factory=dict)
+    claims: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of all experiments."""
+        return [row for experiment in self.experiments for row in experiment.rows]
+
+    def names(self, kind: str) -> list[str]:
+        """Methods or attacks that there are results of, references last."""
+        found = dict.fromkeys(row[kind] for row in self.rows if row[kind] is not None)
+        return sorted(found, key=lambda name: (name in REFERENCES, name))
+
+
+def experiments_of(source: Source) -> list[Experiment]:
+    """The experiments of a results folder, in the order of its leaderboard."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows_of(source.board, source.name, source.slug):
+        groups.setdefault(row["experiment"], []).append(row)
+    return [Experiment(name, plain(source.name), source.slug, rows) for name, rows in groups.items()]
+
+
+def pages(content: Content) -> list[Page]:
+    """All pages, the overview first."""
+    origins = {source.slug: measuring.origin(source) for source in content.sources}
+    shared = {"title": content.title, "content": content, "origins": origins}
+    made = [Page("index.html", "overview.html", {**shared, **_overview(content)})]
+    for experiment in content.experiments:
+        found = boards.boards(experiment.rows)
+        overview = glance.board(experiment.rows)
+        values = {"experiment": experiment, "boards": found, "glance": overview}
+        every: list[Board] = [*([overview] if overview else []), *found]
+        made.append(Page(experiment.path, "experiment.html", {**shared, **values, "choices": _choices(every)}))
+    for kind in ("method", "attack"):
+        for name in content.names(kind):
+            rows = [row for row in content.rows if row[kind] == name]
+            found = boards.boards(rows, across=True)
+            values = {"kind": kind, "name": plain(name), "about": content.plugins.get((kind, name)), "boards": found}
+            values |= {"tallies": glance.tallies(row for row in rows if row["attack"] is not None)}
+            values |= {"figures": _figures(content, rows, kind)}
+            path = f"{kind}s/{slug(name)}.html"
+            made.append(Page(path, "plugin.html", {**shared, **values, "choices": _choices(found)}))
+    for source in content.sources:
+        if source.comparison is not None:
+            values = {"source": source, "figures": content.claims.get(source.slug, ()), **_claims(source.comparison)}
+            made.append(Page(f"claims/{source.slug}.html", "claims.html", {**shared, **values}))
+    used = {name for row in content.rows for name in METRICS if row.get(name) is not None}
+    values = {"metrics": [metric for metric in METRICS.values() if metric.name in used]}
+    made.append(Page("measured.html", "measured.html", {**shared, **values}))
+    return made
+
+
+def _overview(content: Content) -> dict[str, Any]:
+    attacked = [row for row in content.rows if row["attack"] is not None]
+    drawn = [each for each in content.experiments if each.figures]
+    # The largest experiment stands for all, an attacked one if there is one.
+    featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
+    datasets = list(dict.fromkeys(row["dataset"] for row in content.rows))
+    return {"featured": featured, "tallies": glance.tallies(attacked), "datasets": datasets}
+
+
+def _claims(comparison: Comparison) -> dict[str, Any]:
+    every = (*comparison.judgements, *comparison.targets)
+    return {
+        "verdicts": paper.verdicts(comparison),
+        "judged": [(each, paper.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
+        "tables": [paper.beside_table(each) for each in comparison.tables],
+    }
+
+
+def _choices(every: Sequence[Board]) -> dict[str, list[str]]:
+    return choices(line for board in every for line in board.lines)
+
+
+def _figures(content: Content, rows: Sequence[Row], kind: str) -> list[Figure]:
+    """Of an attack's page: those of its experiments that are about attacks."""
+    if kind != "attack":
+        return []
+    places = {(row["part"], row["experiment"]) for row in rows}
+    names = {slug(row["attack"]) for row in rows}
+    return [
+        figure
+        for experiment in content.experiments
+        if (experiment.part, experiment.name) in places
+        for figure in experiment.figures
+        if any(figure.name.endswith(f"rates-{name}") for name in names)
+    ]

@@ -1,0 +1,49 @@
+"""The figures of an experiment and of a paper's claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unlearnbench.report.tables import plain
+from unlearnbench.site import canvas, rates, sweeps, tradeoffs, trajectories
+from unlearnbench.site.figures import Figure
+from unlearnbench.site.naming import slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unlearnbench.site.pages import Experiment
+    from unlearnbench.site.sources import Source
+
+
+def of_experiment(experiment: Experiment, records: pd.DataFrame) -> list[Figure]:
+    """What the numbers of an experiment allow to draw.
+
+    Args:
+        experiment: its rows are those of the leaderboard.
+        records: of the whole results folder.
+    """
+    name = f"{experiment.part}-{slug(experiment.name)}"
+    own = records[records["experiment"] == experiment.name]
+    return [
+        *tradeoffs.leakage(experiment.rows, name),
+        *sweeps.sweeps(experiment.rows, name),
+        *trajectories.trajectories(own, name),
+        *rates.rates(experiment.rows, name),
+        *tradeoffs.cost(experiment.rows, name),
+    ]
+
+
+def of_claims(source: Source) -> list[Figure]:
+    """A paper's tables and figures beside what was measured, drawn as `compare --report` draws them."""
+    from unlearnbench.report import paper_figures
+
+    assert source.comparison is not None
+    found = []
+    for each in source.comparison.tables:
+        if (drawing := paper_figures.draw(each)) is not None:
+            name = f"{source.slug}-claims-{each.published.id}-{each.dataset}"
+            title = plain(f"{each.published.title} / {each.dataset}")
+            caption = "Lines and bands: measured means with 95 % intervals. Crosses: the paper's numbers."
+            found.append(Figure(name, title, caption, drawing.alt, drawing.svg, canvas.dark(drawing.svg)))
+    return found

@@ -1,0 +1,78 @@
+"""What methods and attacks say of themselves: description, source and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unlearnbench.printing import visible
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text, or lines that stand as they are: an equation."""
+
+    text: str
+    as_it_stands: bool = False
+
+    @property
+    def spans(self) -> list[tuple[str, bool]]:
+        """The text in pieces, each with whether it stands in backquotes, which are left out."""
+        pieces = self.text.split("`")
+        if len(pieces) % 2 == 0:  # one without its partner
+            return [(self.text, False)]
+        return [(piece, number % 2 == 1) for number, piece in enumerate(pieces) if piece]
+
+
+@dataclass(frozen=True)
+class About:
+    """One plugin's own words, made visible: what could steer a reader's screen is shown as escapes."""
+
+    description: str
+    documentation: tuple[Paragraph, ...]
+    paper: str
+    version: str
+    origin: str
+    access: str  # attacks: what they need with default parameters
+    parameters: tuple[tuple[str, str, str, str], ...]
+
+
+def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Mapping[tuple[str, str], About]:
+    """By kind and name, of those wanted that are installed here or in one of the folders."""
+    from unlearnbench import registry
+
+    found = registry.discover(folders)
+    made = {}
+    for kind, name in wanted:
+        info = (found.methods if kind == "method" else found.attacks).get(name)
+        if info is not None:
+            made[kind, name] = _about(info)
+    return made
+
+
+def _about(info: object) -> About:
+    from unlearnbench.plugin_facts import facts
+    from unlearnbench.registry import PluginInfo
+
+    assert isinstance(info, PluginInfo)
+    told = facts(info)
+    return About(
+        visible(info.description),
+        tuple(_paragraph(part) for part in info.documentation.split("\n\n")[1:] if part.strip()),
+        visible(info.cls.paper or ""),
+        str(info.version),
+        "built in" if info.builtin else "from outside the package",
+        visible(told.access or ""),
+        tuple(
+            (visible(one.name), visible(f"{one.type} {one.bounds}".strip()), visible(one.default), visible(one.meaning))
+            for one in told.parameters
+        ),
+    )
+
+
+def _paragraph(text: str) -> Paragraph:
+    lines = text.expandtabs(4).split("\n")
+    if all(line.startswith("    ") for line in lines if line.strip()):
+        return Paragraph("\n".join(visible(line[4:]) for line in lines), as_it_stands=True)
+    return Paragraph(visible(" ".join(text.split())))

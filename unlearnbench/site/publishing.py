@@ -1,0 +1,96 @@
+"""Results folders to a site: read, draw, render, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench.report import export
+from unlearnbench.site import galleries, pages, plots, plugins, rendering, sources, writing
+from unlearnbench.site.boards import DIMENSIONS
+
+if TYPE_CHECKING:
+    from unlearnbench.site.sources import Source
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was written."""
+
+    pages: int
+    figures: int
+    pictures: int
+
+
+def publish(
+    folders: Sequence[Path],
+    site: Path,
+    *,
+    title: str = "unlearnbench",
+    claims: Sequence[Path] = (),
+    plugin_folders: Sequence[Path] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Published:
+    """Build a static site of results folders; it takes the place of `site` when it is complete.
+
+    Args:
+        folders: as `run` writes them.
+        site: a new or empty folder, or one that was published before.
+        title: of all pages.
+        claims: files of claims about the folders' suites; by default those of suites/<folder's name>.claims.yaml.
+        plugin_folders: where plugins lie that do not come with the package: their pages describe them.
+        progress: told what is being done.
+
+    Raises:
+        InputError: a folder that is not one of results, a damaged record, claims about none of the folders, or a
+            `site` that holds something else.
+    """
+    with writing.building(site) as out:
+        progress("reading records")
+        found = sources.read(folders, out, claims)
+        for source in found:
+            _exports(source, out)
+        progress("drawing figures")
+        content = _content(found, title, plugin_folders)
+        progress("writing pages")
+        made = pages.pages(content)
+        for page in made:
+            values = {**page.values, "labels": DIMENSIONS}
+            writing.write(out, page.path, rendering.render(page.template, page.path, values))
+        for name, text in rendering.static().items():
+            writing.write(out, name, text)
+        figures = [figure for each in content.experiments for figure in each.figures]
+        figures += [figure for each in content.claims.values() for figure in each]
+        for figure in figures:
+            for name, drawn in figure.files.items():
+                writing.write(out, name, drawn)
+        pictures = [picture for each in content.experiments for picture in each.pictures]
+        for picture in pictures:
+            writing.write(out, picture.path, picture.content)
+    return Published(len(made), len(figures), len(pictures))
+
+
+def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]) -> pages.Content:
+    experiments = []
+    for source in found:
+        for experiment in pages.experiments_of(source):
+            experiments.append(
+                replace(
+                    experiment,
+                    figures=plots.of_experiment(experiment, source.records),
+                    pictures=galleries.galleries(experiment.rows, source.folder, source.slug),
+                )
+            )
+    bare = pages.Content(title, found, experiments)
+    wanted = [(kind, name) for kind in ("method", "attack") for name in bare.names(kind)]
+    claims = {source.slug: plots.of_claims(source) for source in found if source.comparison is not None}
+    return replace(bare, plugins=plugins.about(wanted, plugin_folders), claims=claims)
+
+
+def _exports(source: Source, out: Path) -> None:
+    """The leaderboard for download; Parquet and Markdown are there already."""
+    folder = f"data/{source.slug}"
+    writing.write(out, f"{folder}/leaderboard.csv", export.export(source.board, "csv").encode())
+    writing.write(out, f"{folder}/leaderboard.tex", export.export(source.board, "latex").encode())

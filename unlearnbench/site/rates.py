@@ -1,0 +1,83 @@
+"""True positive rates at fixed false positive rates, beside chance, on logarithmic axes.
+
+Records hold no scores of single images, so whole ROC curves can't be drawn; these are the points of them that are
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.site import canvas
+from unlearnbench.site.cells import Row
+from unlearnbench.site.figures import Figure
+from unlearnbench.site.naming import slug
+
+_RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
+_FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
+
+
+def rates(rows: Sequence[Row], name: str) -> list[Figure]:
+    """For each attack and dataset with such rates, of each method the setting with the largest one.
+
+    Args:
+        rows: of one experiment.
+        name: that the figures' names begin with.
+    """
+    having = [row for row in rows if any(row.get(metric) is not None for metric in _RATES)]
+    places = dict.fromkeys((row["attack"], row["dataset"]) for row in having)
+    found = []
+    for number, (attack, dataset) in enumerate(places):
+        here = [row for row in having if (row["attack"], row["dataset"]) == (attack, dataset)]
+        found.append(_drawn(here, f"{name}-{number}-rates-{slug(attack)}", f"{plain(attack)} on {plain(dataset)}"))
+    return found
+
+
+def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
+    methods = sorted(dict.fromkeys(row["method_id"] for row in rows), key=lambda m: m.split("[")[0] in REFERENCES)
+    numbers, told = [], []
+    with canvas.style():
+        figure, (axes,) = canvas.panels(1, size=(4.6, 3.4))
+        looks = canvas.colours(methods)
+        axes.plot([_FLOOR, 1], [_FLOOR, 1], color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)), label="chance")
+        for place, method in enumerate(methods):
+            colour, marker = looks[method]
+            shift = 1.09 ** (place - (len(methods) - 1) / 2)  # side by side
+            for metric, rate in _RATES.items():
+                own = [row for row in rows if row["method_id"] == method and row.get(metric) is not None]
+                if not own:
+                    continue
+                row = max(own, key=lambda each: float(each[metric]))
+                mean, low, high = float(row[metric]), row.get(f"{metric}_low"), row.get(f"{metric}_high")
+                axes.errorbar(
+                    rate * shift, max(mean, _FLOOR), yerr=_bar(mean, low, high), color=colour, marker=marker,
+                    linestyle="none", elinewidth=0.8, label=plain(method),
+                )  # fmt: skip
+                shown = format_interval(mean, low, high, METRICS[metric].unit)
+                numbers.append((plain(method), f"{100 * rate:g} %", plain(row["attack_id"]), shown))
+                told.append(f"{plain(method)} finds {mean:.2g} at {100 * rate:g} % false alarms")
+        for set_scale in (axes.set_xscale, axes.set_yscale):
+            set_scale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            canvas.plain_ticks(axis)
+        axes.set(xlim=(3e-4, 5e-2), ylim=(_FLOOR, 1.2), xlabel="false positive rate", title="true positive rate ↓")
+        canvas.legend(figure, across=3)
+        light, dark, ending = canvas.saved(figure)
+    title = f"True positive rates at low false positive rates, {what}"
+    caption = (
+        "Of each method the setting with the largest rate; bars: 95 % intervals over seeds; what is below the axis"
+        f" stands at {_FLOOR:g}. No ROC curves: records hold rates at these points and no scores of single images."
+    )
+    headers = ("method", "false positive rate", "access", "true positive rate")
+    return Figure(name, title, caption, f"{title}. {'; '.join(told)}.", light, dark, ending, headers, tuple(numbers))
+
+
+def _bar(mean: float, low: float | None, high: float | None) -> list[list[float]] | None:
+    """An interval's lengths below and above a mark, cut at the axis."""
+    if low is None or high is None:
+        return None
+    mark = max(mean, _FLOOR)
+    return [[max(0.0, mark - max(low, _FLOOR))], [max(0.0, high - mark)]]

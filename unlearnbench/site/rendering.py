@@ -1,0 +1,66 @@
+"""Pages to HTML: Jinja's templates with autoescaping, under a policy that lets nothing run but the site's own files."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.site.naming import slug, split_id
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+"""The pages' Content-Security-Policy: no inline script or style, and nothing from another host."""
+
+STATIC = ("style.css", "theme.js", "tables.js", "tips.js")
+
+
+def render(template: str, path: str, values: Mapping[str, Any]) -> bytes:
+    """One page.
+
+    Args:
+        template: its name in the folder `templates`.
+        path: where the page will be, from the site's root: links are made relative to it, so that the site works
+            below any address and from a disk.
+        values: what the template shows.
+    """
+    root = "../" * path.count("/")
+    page = _environment().get_template(template).render(**values, root=root, here=path, policy=POLICY)
+    # A lone half of a surrogate pair, from a plugin's text, can't be encoded.
+    return page.encode("utf-8", "replace")
+
+
+def static() -> dict[str, bytes]:
+    """The style sheet and the scripts, by path."""
+    from importlib.resources import files
+
+    folder = files("unlearnbench.site") / "static"
+    return {f"assets/{name}": (folder / name).read_bytes() for name in STATIC}
+
+
+def _harmless(value: Any) -> Any:
+    """Text without characters that steer a screen or reorder what is read (Unicode category C), line ends apart."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "".join("\ufffd" if unicodedata.category(each).startswith("C") and each != "\n" else each for each in value)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("unlearnbench.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["slug"] = slug
+    made.filters["split_id"] = split_id
+    made.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    return made

@@ -1,0 +1,51 @@
+"""What pages say of a setting: the numbers of a scenario that a reader filters by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Parts of a scenario.
+
+    Attributes:
+        beta: distortion rate; None where the records do not say.
+        ratio: erased share of the training images; None where a number of images is erased instead.
+        erased: that or the number, in words.
+        every_epochs: between two points of a trajectory; None without one.
+    """
+
+    beta: float | None = None
+    ratio: float | None = None
+    erased: str = ""
+    every_epochs: int | None = None
+
+    @property
+    def beta_text(self) -> str:
+        """As people write it."""
+        return "" if self.beta is None else f"{self.beta:g}"
+
+
+@cache
+def setting_of(scenario: str) -> Setting:
+    """The setting that a record's `scenario` column holds; what is not as expected is left out."""
+    found: Any = json.loads(scenario)
+    if not isinstance(found, Mapping):
+        return Setting()
+    ratio, count = _number(found.get("erased_ratio")), _number(found.get("erased_count"))
+    trajectory = found.get("trajectory")
+    every = trajectory.get("every_epochs") if isinstance(trajectory, Mapping) else None
+    if ratio is not None:
+        erased = f"{100 * ratio:g} %"
+    else:
+        erased = "" if count is None else f"{count:g} image{'' if count == 1 else 's'}"
+    return Setting(_number(found.get("beta")), ratio, erased, every if isinstance(every, int) else None)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,88 @@
+"""Results folders, read: the leaderboard, the records behind it, and the claims that are about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench.errors import InputError
+from unlearnbench.site.naming import slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unlearnbench.claims.comparison import Comparison
+
+_COLUMNS = (
+    "suite", "experiment", "dataset", "scenario", "scenario_id", "method", "method_id", "attack", "attack_id", "seed",
+    "metric", "step", "value", "status", "error", "device", "cell_key", "git_sha", "git_dirty", "plugin_sha256",
+    "data_sha256", "versions", "started_at", "protocol_version",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One results folder.
+
+    Attributes:
+        name: the folder's.
+        slug: that, as a part of file names; no two sources share one.
+        board: the leaderboard, as `leaderboard.read` gives it.
+        records: all rows, points of trajectories too, with the columns that pages need.
+        comparison: with the claims about it; None without.
+    """
+
+    name: str
+    slug: str
+    folder: Path
+    board: pd.DataFrame
+    records: pd.DataFrame
+    comparison: Comparison | None = None
+
+
+def read(
+    folders: Sequence[Path], out: Path, claims: Sequence[Path] = (), suites: Path = Path("suites")
+) -> list[Source]:
+    """Read results folders, and write each one's leaderboard to ``out/data/<slug>``.
+
+    Args:
+        folders: as `run` writes them.
+        out: where the site is being built.
+        claims: files of claims; without them ``<suites>/<folder's name>.claims.yaml``, if there is one.
+
+    Raises:
+        InputError: a folder without records or without results, two folders of one name, a damaged record, or claims
+            that are about none of the folders.
+    """
+    from unlearnbench.claims import model
+
+    names = [folder.resolve().name for folder in folders]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(twice, "two folders have this name, which is that of their pages; rename one")
+    about = {path: model.load(path).suite for path in claims}
+    sources = [_read(folder, name, out, about, suites) for folder, name in zip(folders, names, strict=True)]
+    held = {suite for source in sources for suite in source.board["suite"].unique()}
+    for path, suite in about.items():
+        if suite not in held:
+            raise InputError(str(path), f"is about the suite '{suite}', of which no folder holds results")
+    return sources
+
+
+def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
+    if not (folder / "records").is_dir():
+        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    from unlearnbench import leaderboard, records
+    from unlearnbench.claims import comparison
+
+    part = slug(name)
+    board = leaderboard.build(folder / "records", out / "data" / part)
+    if board.empty:
+        raise InputError(str(folder), "holds no records; run its suite first")
+    table, _ = records.read_folder(folder / "records", _COLUMNS)
+    suite = set(board["suite"].unique())
+    path = next((path for path, claimed in about.items() if claimed in suite), suites / f"{name}.claims.yaml")
+    found = comparison.compare(folder, path) if path in about or path.is_file() else None
+    return Source(name, part, folder, board, table.to_pandas(), found)

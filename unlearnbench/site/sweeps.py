@@ -1,0 +1,143 @@
+"""How metrics go over a parameter of the scenario: beta (Table 2) or the erased ratio (Figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.site import canvas
+from unlearnbench.site.boards import short
+from unlearnbench.site.cells import Row
+from unlearnbench.site.figures import Figure
+from unlearnbench.site.naming import split_id
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_METRICS = {
+    "beta": ("mse", "skill_mean", "auc", "label_accuracy", "accuracy", "kld_to_prior"),
+    "edr": (
+        "gradient_steps",
+        "samples_processed",
+        "unlearn_seconds",
+        "accuracy",
+        "backdoor_accuracy",
+        "backdoor_success",
+    ),
+}
+_LABELS = {"beta": "distortion rate β", "edr": "erased share of the training images, %"}
+
+Lines = dict[str, list[Row]]
+
+
+def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
+    """For each dataset a figure over beta and one over the erased ratio, where there are two values or more.
+
+    Args:
+        rows: of one experiment.
+        name: that the figures' names begin with.
+    """
+    found = []
+    for over in ("beta", "edr"):
+        for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in rows)):
+            here = [row for row in rows if row["dataset"] == dataset and row[over] is not None]
+            places = sorted({row[over] for row in here})
+            sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
+            sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
+            if len(places) > 1 and sides:
+                found.append(_drawn(sides, over, places, f"{name}-{number}-{over}", plain(dataset)))
+    return found
+
+
+def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
+    """By method, and by attack where several have the metric; one row a place."""
+    private = METRICS[metric].good == "privacy"
+    having = [row for row in rows if row.get(metric) is not None]
+    attacks = {row["attack_id"] for row in having}
+    one = len({row["attack"] for row in having}) == 1
+    lines: dict[str, dict[float, Row]] = {}
+    for row in having:
+        label = row["method_id"]
+        if private and len(attacks) > 1:
+            label += f", {(split_id(row['attack_id'])[1] or 'default') if one else row['attack_id']}"
+        lines.setdefault(plain(label), {}).setdefault(row[over], row)  # utility repeats over attacks
+    return {label: [line[place] for place in sorted(line)] for label, line in lines.items()}
+
+
+def _drawn(
+    sides: Sequence[tuple[Metric, Lines]], over: str, places: Sequence[float], name: str, dataset: str
+) -> Figure:
+    labels = list(dict.fromkeys(label for _, lines in sides for label in lines))
+    with canvas.style():
+        figure, axes = canvas.panels(len(sides))
+        looks = canvas.colours(labels)
+        for each, (metric, lines) in zip(axes, sides, strict=True):
+            _panel(each, metric, lines, over, places, looks)
+        canvas.legend(figure, across=3)
+        light, dark, ending = canvas.saved(figure)
+    title = f"Over {'β' if over == 'beta' else 'the erased ratio'}, {dataset}"
+    caption = "Means over seeds with bands of 95 % intervals."
+    if any(metric.good == "privacy" for metric, _ in sides):
+        caption += " Dashed: what an attacker gets who looks at no output."
+    rows = [
+        (short(metric), label, _place(row[over], over), _number(row, metric))
+        for metric, lines in sides
+        for label, line in lines.items()
+        for row in line
+    ]
+    headers = ("metric", "method", "β" if over == "beta" else "erased", "measured")
+    return Figure(name, title, caption, _alt(sides, over, title), light, dark, ending, headers, tuple(rows))
+
+
+def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence[float], looks: Any) -> None:
+    import seaborn as sns
+
+    # beta spans orders of magnitude and 0: its values stand at equal distances.
+    where = {place: number if over == "beta" else 100 * place for number, place in enumerate(places)}
+    for label, line in lines.items():
+        x = [where[row[over]] for row in line]
+        colour, marker = looks[label]
+        y = [float(row[metric.name]) for row in line]
+        sns.lineplot(
+            x=x, y=y, ax=axes, color=colour, marker=marker, label=label, errorbar=None, legend=False, markeredgewidth=0
+        )
+        low, high = ([row.get(f"{metric.name}_{end}") for row in line] for end in ("low", "high"))
+        if not any(each is None for each in (*low, *high)):
+            bounds: Any = low, high
+            axes.fill_between(x, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
+    trivial = [
+        row[metric.name] - gap
+        for line in lines.values()
+        for row in line
+        if (gap := row.get(f"{metric.name}_gap_trivial")) is not None
+    ]
+    if trivial:
+        axes.axhline(sum(trivial) / len(trivial), color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    if metric.good == "cost" and all(row[metric.name] > 0 for line in lines.values() for row in line):
+        axes.set_yscale("log")
+        canvas.plain_ticks(axes.yaxis)
+    axes.set_xticks(list(where.values()), [_place(place, over).removesuffix(" %") for place in places])
+    axes.set_xlabel(_LABELS[over])
+    axes.set_title(f"{short(metric)} {'↑' if metric.better == 'higher' else '↓' if metric.better == 'lower' else ''}")
+
+
+def _place(value: float, over: str) -> str:
+    return f"{value:g}" if over == "beta" else f"{100 * value:g} %"
+
+
+def _number(row: Row, metric: Metric) -> str:
+    return format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
+
+
+def _alt(sides: Sequence[tuple[Metric, Lines]], over: str, title: str) -> str:
+    parts = [f"{title}: line plots."]
+    for metric, lines in sides:
+        told = [
+            f"{label} from {line[0][metric.name]:.3g} at {_place(line[0][over], over)} to {line[-1][metric.name]:.3g}"
+            f" at {_place(line[-1][over], over)}"
+            for label, line in lines.items()
+        ]
+        parts.append(f"{short(metric)}: {'; '.join(told)}.")
+    return " ".join(parts)

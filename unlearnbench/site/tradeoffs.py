@@ -1,0 +1,194 @@
+"""What protection costs: leakage against accuracy, and accuracy against steps, with the front nobody beats on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.ranking import REFERENCES
+from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.site import canvas
+from unlearnbench.site.boards import short
+from unlearnbench.site.cells import Row
+from unlearnbench.site.figures import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LEAKS = ("auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
+_LABELLED = 12  # points, above which their labels hide one another
+_HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot in every seed", "on the front")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A contender in the plane; `y` is better when low, `x` when high."""
+
+    row: Row
+    x: Metric
+    y: Metric
+
+    @property
+    def at(self) -> tuple[float, float]:
+        return float(self.row[self.x.name]), float(self.row[self.y.name])
+
+    @property
+    def name(self) -> str:
+        return plain(self.row["method_id"])
+
+    @property
+    def competes(self) -> bool:
+        """Whether it may be on the front: it forgot and is no reference."""
+        return self.row["method"] not in REFERENCES and self.row.get("forgot") == 1
+
+    def error(self, metric: Metric) -> list[list[float]] | None:
+        low, high = self.row.get(f"{metric.name}_low"), self.row.get(f"{metric.name}_high")
+        if low is None or high is None:
+            return None
+        return [[self.row[metric.name] - low], [high - self.row[metric.name]]]
+
+
+def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
+    """For each dataset: the strongest attack's score against test accuracy, a panel for each kind of score.
+
+    Args:
+        rows: of one experiment.
+        name: that the figures' names begin with.
+    """
+    attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
+    found = []
+    for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in attacked)):
+        here = [row for row in attacked if row["dataset"] == dataset]
+        measured = [METRICS[metric] for metric in _LEAKS if any(row.get(metric) is not None for row in here)]
+        if any(metric.name == "skill_blind_set" for metric in measured):
+            measured = [metric for metric in measured if metric.name != "skill_mean"]
+        sides = [_strongest(here, metric) for metric in measured]
+        if any(len(side) > 1 for side in sides):
+            title = f"What leaks against what is kept, {plain(dataset)}"
+            found.append(_drawn([side for side in sides if len(side) > 1], f"{name}-{number}-tradeoff", title))
+    return found
+
+
+def cost(rows: Sequence[Row], name: str) -> list[Figure]:
+    """For each dataset, without an attack: accuracy against optimiser steps."""
+    found = []
+    bare = [
+        row for row in rows if row["attack"] is None and row.get("accuracy") is not None and row.get("gradient_steps")
+    ]
+    for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in bare)):
+        side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in bare if row["dataset"] == dataset]
+        if len({point.at[1] for point in side}) > 1:
+            title = f"What erasing costs against what is kept, {plain(dataset)}"
+            found.append(_drawn([side], f"{name}-{number}-cost", title))
+    return found
+
+
+def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:
+    """For each contender and setting the access with the worst mean score."""
+    worst: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        if row.get(metric.name) is None:
+            continue
+        key = row["method_id"], row["scenario_id"]
+        if key not in worst or row[metric.name] > worst[key][metric.name]:
+            worst[key] = row
+    return [Point(row, METRICS["accuracy"], metric) for row in worst.values()]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats on both, the least accurate first."""
+    able = [point for point in points if point.competes]
+    best = [
+        point
+        for point in able
+        if not any(other.at[0] >= point.at[0] and other.at[1] <= point.at[1] and other.at != point.at for other in able)
+    ]
+    return sorted(best, key=lambda point: point.at)
+
+
+def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
+    betas = {point.row["beta_text"] for side in sides for point in side}
+    several = len(betas) > 1 and max(map(len, sides)) <= _LABELLED
+    with canvas.style():
+        figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
+        methods = sorted({point.row["method"] for side in sides for point in side}, key=lambda m: (m in REFERENCES, m))
+        looks = canvas.colours(methods)
+        for each, side in zip(axes, sides, strict=True):
+            _panel(each, side, looks, several)
+        canvas.legend(figure)
+        light, dark, ending = canvas.saved(figure)
+    rows = [_line(point, point in front(side)) for side in sides for point in side]
+    is_cost = sides[0][0].y.good == "cost"
+    how = (
+        "Steps of one erasure on a logarithmic axis."
+        if is_cost
+        else "Of each method the strongest attack, by its mean over seeds: a largest of noisy means, which lies a"
+        " little high, and the more so the more accesses were tried. Dashed: an attacker who looks at no output."
+    )
+    caption = (
+        f"{how} Right and down is better. Bars: 95 % intervals over seeds. Filled: forgot in every seed; hollow: did"
+        " not, or a reference. The line joins contenders that forgot and that no other beats on both."
+    )
+    headers = _HEADERS if not is_cost else ("method", "β", "", "accuracy", "steps", *_HEADERS[5:])
+    return Figure(name, title, caption, _alt(sides, title), light, dark, ending, headers, tuple(rows))
+
+
+def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]], several: bool) -> None:
+    x, y = side[0].x, side[0].y
+    for point in side:
+        colour, marker = looks[point.row["method"]]
+        (px, py), filled = point.at, point.competes
+        _, _, bars = axes.errorbar(
+            px, py, xerr=point.error(x), yerr=point.error(y) if y.good != "cost" else None, color=colour, marker=marker,
+            markerfacecolor=colour if filled else "none", linestyle="none", elinewidth=0.8, zorder=3,
+            label=plain(point.row["method"]),
+        )  # fmt: skip
+        for bar in bars:
+            bar.set_alpha(0.35)
+        if several and point.row["beta_text"]:
+            axes.annotate(f"β {point.row['beta_text']}", (px, py), (4, 3), textcoords="offset points", fontsize=5.5)
+    best = front(side)
+    axes.plot(*zip(*(point.at for point in best), strict=True), color=canvas.INK, linewidth=0.8) if best else None
+    trivial = _trivial(side)
+    if trivial is not None:
+        axes.axhline(trivial, color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    if y.good == "cost":
+        axes.set_yscale("log")
+        canvas.plain_ticks(axes.yaxis)
+    axes.set_xlim(*canvas.within_a_share(*axes.get_xlim()))
+    axes.set_xlabel("test accuracy →")
+    axes.set_title(f"{short(y)}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
+
+
+def _trivial(side: Sequence[Point]) -> float | None:
+    gaps = [
+        point.row[point.y.name] - gap
+        for point in side
+        if (gap := point.row.get(f"{point.y.name}_gap_trivial")) is not None
+    ]
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _line(point: Point, on_front: bool) -> tuple[str, ...]:
+    row = point.row
+    shown = [
+        format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
+        for metric in (point.x, point.y)
+    ]
+    attack = f"{plain(row['attack_id'])} ({short(point.y)})" if row["attack_id"] else ""
+    return (point.name, row["beta_text"], attack, *shown, "yes" if row.get("forgot") == 1 else "no",
+            "yes" if on_front else "")  # fmt: skip
+
+
+def _alt(sides: Sequence[Sequence[Point]], title: str) -> str:
+    parts = [f"{title}: a scatter plot."]
+    for side in sides:
+        best = ", ".join(f"{point.name} ({point.at[0]:.3g}; {point.at[1]:.3g})" for point in front(side))
+        worst = max(side, key=lambda point: point.at[1])
+        parts.append(
+            f"{short(side[0].y)} of {len(side)} contenders; on the front, with accuracy and {short(side[0].y)}:"
+            f" {best or 'none'}; highest: {worst.name} at {worst.at[1]:.3g}."
+        )
+    return " ".join(parts)

@@ -1,0 +1,98 @@
+"""How metrics go while a method unlearns (Figures 5 to 7): from the records' points, not from their final values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.intervals import half_width
+from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.site import canvas
+from unlearnbench.site.boards import short
+from unlearnbench.site.figures import Figure
+from unlearnbench.site.settings import setting_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PANELS = 6
+
+
+def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
+    """For each dataset a figure with a panel for each metric; empty where no trajectory was recorded.
+
+    Args:
+        records: of one experiment.
+        name: that the figures' names begin with.
+    """
+    points = records[records["step"].notna() & (records["status"] == "ok") & records["value"].notna()]
+    points = points[points["metric"].isin(METRICS)]
+    found = []
+    for number, dataset in enumerate(points["dataset"].unique()):
+        made = _means(points[points["dataset"] == dataset])
+        if len(made):
+            found.append(_drawn(made, f"{name}-{number}-trajectory", plain(dataset)))
+    return found
+
+
+def _means(points: pd.DataFrame) -> pd.DataFrame:
+    """Columns metric, line, x, mean, low, high: over seeds at each epoch (or step, where no epochs are set)."""
+    points = points.astype(dict.fromkeys(("metric", "method_id", "scenario_id", "scenario"), object))
+    points = points.sort_values("started_at").drop_duplicates(
+        ["scenario_id", "method_id", "metric", "step", "seed"], keep="last"
+    )
+    several = points["scenario_id"].nunique() > 1
+    ends = points["scenario_id"].map(lambda text: f", {text}" if several else "")
+    points = points.assign(line=(points["method_id"] + ends).map(plain))
+    every = points["scenario"].map(lambda text: setting_of(text).every_epochs or 0)
+    # Points are recorded every so many epochs, the first before the first step.
+    order = points.groupby("line")["step"].rank(method="dense") - 1
+    points["x"] = (order * every).where(every > 0, points["step"])
+    epochs = bool((every > 0).all())
+    means = points.groupby(["metric", "line", "x"], sort=True)["value"].agg(["mean", "std", "count"]).reset_index()
+    half = half_width(means["std"].fillna(0.0), means["count"])
+    means = means.assign(low=means["mean"] - half, high=means["mean"] + half)
+    means.attrs["epochs"] = epochs
+    return means
+
+
+def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
+    import seaborn as sns
+
+    metrics = [METRICS[each] for each in METRICS if each in set(means["metric"])][:_PANELS]
+    lines = sorted(means["line"].unique())
+    unit = "epoch" if means.attrs["epochs"] else "optimiser step"
+    rows: list[tuple[str, ...]] = []
+    told = []
+    with canvas.style():
+        figure, axes = canvas.panels(len(metrics))
+        looks = canvas.colours(lines)
+        for each, metric in zip(axes, metrics, strict=True):
+            parts = []
+            for line in lines:
+                part = means[(means["metric"] == metric.name) & (means["line"] == line)]
+                if part.empty:
+                    continue
+                colour = looks[line][0]
+                sns.lineplot(
+                    x=part["x"], y=part["mean"], ax=each, color=colour, label=line, errorbar=None, legend=False
+                )
+                each.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
+                first, last = part.iloc[0], part.iloc[-1]
+                parts.append(f"{line} from {first['mean']:.3g} to {last['mean']:.3g}, lowest {part['mean'].min():.3g}")
+                for at in (first, part.loc[part["mean"].idxmin()], last):
+                    shown = format_interval(at["mean"], at["low"], at["high"], metric.unit)
+                    rows.append((short(metric), line, f"{at['x']:g}", shown))
+            told.append(f"{short(metric)}: {'; '.join(parts)}.")
+            each.set_title(short(metric))
+            each.set_xlabel(unit)
+            if metric.unit == "share":
+                each.set_ylim(*canvas.within_a_share(*each.get_ylim()))
+            each.set_ylabel("")
+        canvas.legend(figure, across=3)
+        light, dark, ending = canvas.saved(figure)
+    title = f"While unlearning, {dataset}"
+    caption = "Means over seeds with bands of 95 % intervals, as far as a share goes; first the original model."
+    alt = f"{title}: line plots over {unit}s. {' '.join(told)}"
+    headers = ("metric", "method", f"{unit} (first, lowest, last)", "measured")
+    return Figure(name, title, caption, alt, light, dark, ending, headers, tuple(dict.fromkeys(rows)))
