@@ -24,6 +24,8 @@ from unlearnbench.registry import Kind
 TIME_LIMIT = 120.0  # seconds for a check: those of the slowest plugins take a few on an idle machine
 STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
 LOADS = "loads"
+# Where libraries write. torch tells its own place to the processes that its process starts.
+FOLDERS = ("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "TORCHINDUCTOR_CACHE_DIR")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _examine(request: Request, report: Report, lame: str | None, folder: Path) -
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     # Plugins may write where tempfile writes; bytecode of what they import is not theirs.
     scratch = str(folder / "scratch")
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER"), scratch)
+    places = dict.fromkeys(FOLDERS, scratch)
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "unlearnbench.conformance.child"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder / "empty", start_new_session=True,
