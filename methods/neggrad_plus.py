@@ -21,7 +21,7 @@ class NegGradPlus(LossMethod):
     paper in its pace: there an epoch is a pass over the remaining set, with erased minibatches repeated beside it; here
     it is a pass over the erased set, with as many minibatches of the remaining, and the scenario's stop rule ends it.
     The paper chooses alpha for each data set; the default was the best of 0.5, 0.9, 0.95 and 0.99 on a backdoor in
-    digits, measured on 200 training images set aside: at 0.99 two of three seeds do not forget, below 0.95 accuracy
+    digits, measured on 200 training images set aside: at 0.99 one of three seeds does not forget, below 0.95 accuracy
     falls.
     """
 
