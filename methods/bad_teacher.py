@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from unlearnbench.context import Context
-from unlearnbench.divergences import kl_categorical
+from unlearnbench.divergences import kl_of_logits
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
@@ -42,7 +41,9 @@ class BadTeacher(LossMethod):
         # What the incompetent teacher says of an image never changes: it is asked once, and the model is dropped.
         ignorant = context.fresh()
         said = [ignorant.own_outputs(sets.pool.pixels[rows])[1] for rows in sets.erased.split(IMAGES, 1)]
-        return context.minimise(self, before, sets, torch.cat(said, 1))
+        # A copy of the original beside each student, for the same kernels: where the two differ by rounding alone, Adam
+        # would make steps of full length of it.
+        return context.minimise(self, before.expand(sets.replicas), sets, torch.cat(said, 1))
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert erased is not None
@@ -53,5 +54,4 @@ class BadTeacher(LossMethod):
 
     def _distance(self, teacher: Tensor, student: Tensor) -> Tensor:
         """KL[teacher || student] of softened logits f32[B, Y], f32[B]."""
-        log_p, log_q = (F.log_softmax(logits / self.params.temperature, dim=-1) for logits in (teacher, student))
-        return kl_categorical(log_p, log_q)
+        return kl_of_logits(teacher / self.params.temperature, student / self.params.temperature)

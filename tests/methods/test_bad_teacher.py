@@ -63,6 +63,27 @@ def test_a_bad_teacher_that_says_what_the_original_says_is_a_fixed_point(before)
     assert max(float(g.abs().max()) for g in found.values()) < 1e-13
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_weights_that_only_remaining_images_touch_keep_every_bit_in_the_first_step(count):
+    """Where student and teacher are the same there is no gradient, nor any rounding that Adam could blow up."""
+    sets = erasures(replicas=3)
+    before = trained(utility(), sets, SEEDS[:1], torch.float32)
+    name = next(iter(before.params))
+    # A unit that sees one pixel only, which is black in all erased images.
+    before.params[name][0, 0] = 0
+    before.params[name][0, 0, 0] = 1.0
+    before.params[name.replace("weight", "bias")][0, 0] = 0.0
+    pixels = sets.pool.pixels.clone()
+    pixels[sets.erased.flatten(), 0, 0, 0] = 0
+    black = replace(sets, pool=replace(sets.pool, pixels=pixels)).take(0, count)
+    assert (pixels[black.remaining(0), 0, 0, 0] > 0).any()
+    scenario = utility(stop=StopRule(steps=1))
+    after, _ = unlearn(bad_teacher(), before, black, scenario, SEEDS[:count], torch.float32)
+    for k in range(count):
+        assert torch.equal(after.params[name][k, 0], before.params[name][0, 0])
+        assert not torch.equal(after.params[name][k], before.params[name][0])
+
+
 @pytest.mark.parametrize("images", [500, 4])
 def test_the_incompetent_teacher_is_a_fresh_model_of_each_erasures_own_seed(before, images, monkeypatch):
     monkeypatch.setattr(module, "IMAGES", images)
