@@ -83,7 +83,7 @@ def table_of_digits_leaks(results: Path) -> str:
     return DIGITS_LEAK_HEAD + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("table", [table_of_digits])
+@pytest.mark.parametrize("table", [table_of_digits, table_of_digits_leaks])
 def test_the_tables_of_digits_are_the_leaderboard_of_the_zoo(table: Callable[[Path], str]) -> None:
     expected = table(ROOT / "results" / "zoo")
     assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"
