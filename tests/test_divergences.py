@@ -68,7 +68,7 @@ def test_divergence_of_logits_agrees_with_torch_and_has_no_gradient_where_they_a
     p, q = 5 * torch.randn(2, BATCH, LATENT, generator=generator, dtype=torch.float64)
     expected = kl_divergence(Categorical(logits=p), Categorical(logits=q))
     torch.testing.assert_close(kl_of_logits(p, q), expected, rtol=1e-12, atol=1e-12)
-    assert float(expected.min()) > 0.1
+    assert float(expected.min()) > 0.01  # far from equal, or agreement tells nothing
     for dtype in (torch.float32, torch.float64):
         teacher, student = p.to(dtype), p.to(dtype).requires_grad_()
         (gradient,) = torch.autograd.grad(kl_of_logits(teacher, student).sum(), student)
