@@ -69,7 +69,7 @@ def test_divergence_of_logits_agrees_with_torch_and_has_no_gradient_where_they_a
     expected = kl_divergence(Categorical(logits=p), Categorical(logits=q))
     torch.testing.assert_close(kl_of_logits(p, q), expected, rtol=1e-12, atol=1e-12)
     assert float(expected.min()) > 0.01  # far from equal, or agreement tells nothing
-    for dtype in (torch.float32, torch.float64):
+    for dtype, rounding in ((torch.float32, 1e-10), (torch.float64, 1e-14)):
         teacher, student = p.to(dtype), p.to(dtype).requires_grad_()
         (gradient,) = torch.autograd.grad(kl_of_logits(teacher, student).sum(), student)
-        assert not gradient.any()
+        assert float(gradient.abs().max()) < rounding
