@@ -32,7 +32,7 @@ def kl_categorical(log_p: Tensor, log_q: Tensor) -> Tensor:
 def kl_of_logits(p: Tensor, q: Tensor) -> Tensor:
     """KL[softmax(p) || softmax(q)] of logits f32[B, Y], f32[B].
 
-    In this form the gradient in q at equal logits is the difference of two exponentials of the same numbers: zero, or in
+    In this form the gradient in q at equal logits is the difference of two exponentials of one number: zero, or in
     the last bit of one, which Adam's epsilon swallows; `kl_categorical` leaves rounding of whole sums (see
     `kl_gaussians`).
     """
