@@ -83,7 +83,25 @@ def table_of_digits_leaks(results: Path) -> str:
     return DIGITS_LEAK_HEAD + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("table", [table_of_digits, table_of_digits_leaks])
+PER_EXAMPLE_HEAD = """\
+| method | likelihood ratio: AUC | lowest | highest |
+|---|---|---|---|
+"""
+
+
+def table_of_likelihood_ratios(results: Path) -> str:
+    """Models with and without each candidate, every method: the interval over seeds at its side."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    rows = board[(board["experiment"] == "digits_per_example") & board["attack"].notna()]
+    assert (rows["n_seeds"] == 3).all()
+    lines = [
+        f"| {row['method_id']} | {row['auc']:.3f} | {row['auc_low']:.3f} | {row['auc_high']:.3f} |"
+        for _, row in rows.sort_values(["auc", "method_id"], ascending=[False, True]).iterrows()
+    ]
+    return PER_EXAMPLE_HEAD + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("table", [table_of_digits, table_of_digits_leaks, table_of_likelihood_ratios])
 def test_the_tables_of_digits_are_the_leaderboard_of_the_zoo(table: Callable[[Path], str]) -> None:
     expected = table(ROOT / "results" / "zoo")
     assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"

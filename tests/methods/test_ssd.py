@@ -1,17 +1,23 @@
 """SSD: Fisher diagonals image by image, and which weights are dampened by how much."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from loss_cases import batch, both, noise, pair
+from replica_cases import accuracy
 from small_worlds import SEEDS, difference, equal, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 from unlearnbench.methods import ssd as module
 from unlearnbench.methods.ssd import Ssd, fisher_diagonal
 
+from unlearnbench.context import Context
+from unlearnbench.datasets.digits import Digits
+from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, StopRule
+from unlearnbench.settings import Backdoor, Network, StopRule, Training
+from unlearnbench.trigger import place
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,27 @@ def test_the_transformation_of_one_model_names_every_parameter(before):
     erased, _ = both(sets)
     found = ssd().transform(models, erased, batch(sets, sets.remaining(0)), noise())
     assert {name: value.shape for name, value in found.items()} == {name: v.shape for name, v in params.items()}
+
+
+def test_on_digits_a_backdoor_goes_with_the_weights_of_its_trigger_and_with_no_other():
+    data = Digits().load(Path())
+    scenario = utility(erased_count=86, backdoor=Backdoor(base=1, target=0), beta=0.001, stop=StopRule(rule="backdoor"),
+                       network=Network(), training=Training(epochs=10))  # fmt: skip
+    world = build_world(data, scenario, 0, torch.device("cpu"))
+    sets = world.targets
+    used = Context(scenario, SEEDS[:1], (1, 8, 8), 10)
+    original = used.train(ErasureSets(sets.pool, sets.members, sets.erased[:, :0]))
+    after = ssd(selection=1.0).unlearn_many(original, sets, used)
+    row, column = place(data.train.pixels, scenario.backdoor)
+    trigger = [8 * (row + i) + column + j for i in range(2) for j in range(2)]
+    first = next(iter(original.params))
+    put_back, alone = after.apply(torch.clone), original.apply(torch.clone)
+    put_back.params[first][:, :, trigger] = original.params[first][:, :, trigger]
+    alone.params[first][:, :, trigger] = after.params[first][:, :, trigger]
+    left = [float(accuracy(stack, sets)) for stack in (original, after, put_back, alone)]
+    assert left[0] > 0.95
+    assert left[1] < 0.6
+    assert left[2] > 0.95  # all else that was dampened did nothing
+    assert abs(left[3] - left[1]) < 0.05
+    before, then = (stack.outputs(world.test.pixels)[1].argmax(-1) for stack in (original, after))
+    assert (before != then).sum() <= 2
