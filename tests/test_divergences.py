@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from unlearnbench.divergences import kl_categorical, kl_gaussians, kl_to_prior
+from unlearnbench.divergences import kl_categorical, kl_gaussians, kl_of_logits, kl_to_prior
 
 BATCH, LATENT = 5, 7
 
@@ -61,3 +61,15 @@ def test_categorical_divergence_agrees_with_torch(gaussians):
     expected = kl_divergence(Categorical(logits=log_p), Categorical(logits=log_q))
     torch.testing.assert_close(kl_categorical(log_p, log_q), expected, rtol=1e-12, atol=0)
     assert float(kl_categorical(log_p, log_p).abs().max()) == 0
+
+
+def test_divergence_of_logits_agrees_with_torch_and_has_no_gradient_where_they_are_equal():
+    generator = torch.Generator().manual_seed(1)
+    p, q = 5 * torch.randn(2, BATCH, LATENT, generator=generator, dtype=torch.float64)
+    expected = kl_divergence(Categorical(logits=p), Categorical(logits=q))
+    torch.testing.assert_close(kl_of_logits(p, q), expected, rtol=1e-12, atol=1e-12)
+    assert float(expected.min()) > 0.01  # far from equal, or agreement tells nothing
+    for dtype, rounding in ((torch.float32, 1e-10), (torch.float64, 1e-14)):
+        teacher, student = p.to(dtype), p.to(dtype).requires_grad_()
+        (gradient,) = torch.autograd.grad(kl_of_logits(teacher, student).sum(), student)
+        assert float(gradient.abs().max()) < rounding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,78 @@ def table_of_methods(results: Path) -> str:
         for _, row in rows.iterrows()
     ]
     return HEAD + "\n".join(lines) + "\n"
+
+
+DIGITS_HEAD = """\
+| method | test accuracy | without class 0 | class 0 | backdoor, training | backdoor, test | steps | images |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def table_of_digits(results: Path) -> str:
+    """Every method on the backdoor in digits, as docs/methods.md shows it: the most accurate first."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    rows = board[(board["experiment"] == "digits_utility") & board["attack"].isna()]
+    assert (rows["n_seeds"] == 3).all()
+    lines = [
+        f"| {row['method_id']} | {' | '.join(percent(row, metric) for metric in SHARES)}"
+        f" | {row['gradient_steps']:,.0f} | {row['samples_processed']:,.0f} |"
+        for _, row in rows.sort_values(["accuracy", "method_id"], ascending=[False, True]).iterrows()
+    ]
+    return DIGITS_HEAD + "\n".join(lines) + "\n"
+
+
+DIGITS_LEAK_HEAD = """\
+| method | rebuilt: skill | label | membership: AUC | minus retraining | KLoM | test accuracy | on the erased | forgot |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def table_of_digits_leaks(results: Path) -> str:
+    """Every method under every attack on one erased digit: what is rebuilt best comes first."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    board = board[(board["experiment"] == "digits_leak") & board["attack"].notna()]
+    found = {name: rows.set_index("method_id") for name, rows in board.groupby("attack")}
+    assert set(found) == {"update_leak", "membership", "representation", "retrained_distance"}
+
+    def cell(method: str, attack: str, metric: str) -> str:
+        row = found[attack].loc[method]
+        half = row[f"{metric}_high"] - row[metric]
+        return "" if pd.isna(half) else f"{row[metric]:.2f} ± {half:.2f}"
+
+    lines = []
+    for method in found["update_leak"].sort_values("skill_mean", ascending=False).index:
+        shown = [cell(method, attack, metric) for attack, metric in (
+            ("update_leak", "skill_mean"), ("update_leak", "label_accuracy"), ("membership", "auc"),
+            ("membership", "auc_gap_retrain"), ("retrained_distance", "klom_erased"), ("update_leak", "accuracy"),
+            ("update_leak", "erased_accuracy"),
+        )]  # fmt: skip
+        lines.append(f"| {method} | {' | '.join(shown)} | {found['update_leak'].loc[method, 'forgot']:.2f} |")
+    return DIGITS_LEAK_HEAD + "\n".join(lines) + "\n"
+
+
+PER_EXAMPLE_HEAD = """\
+| method | likelihood ratio: AUC | lowest | highest |
+|---|---|---|---|
+"""
+
+
+def table_of_likelihood_ratios(results: Path) -> str:
+    """Models with and without each candidate, every method: the interval over seeds at its side."""
+    board = leaderboard.read(results / "leaderboard.parquet")
+    rows = board[(board["experiment"] == "digits_per_example") & board["attack"].notna()]
+    assert (rows["n_seeds"] == 3).all()
+    lines = [
+        f"| {row['method_id']} | {row['auc']:.3f} | {row['auc_low']:.3f} | {row['auc_high']:.3f} |"
+        for _, row in rows.sort_values(["auc", "method_id"], ascending=[False, True]).iterrows()
+    ]
+    return PER_EXAMPLE_HEAD + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("table", [table_of_digits, table_of_digits_leaks, table_of_likelihood_ratios])
+def test_the_tables_of_digits_are_the_leaderboard_of_the_zoo(table: Callable[[Path], str]) -> None:
+    expected = table(ROOT / "results" / "zoo")
+    assert expected in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"docs/methods.md:\n{expected}"
 
 
 LEAK_HEAD = """\

@@ -60,7 +60,7 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
         assert isinstance(artifact, Artifact), artifact
         place.store.put(task.key, artifact)
         method = task.work.get("method", {}).get("name")
-        if task.stage == "train":
+        if task.stage == "train" and method is None:  # the shared trainer's, not a method's own original
             found["stage train"] = {"version": STAGE_VERSIONS["train"], "numbers": norms(artifact)}
         elif task.stage == "unlearn":
             found[f"method {method}"] = {"version": registry.methods[method].version, "numbers": norms(artifact)}

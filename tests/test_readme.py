@@ -15,12 +15,12 @@ README = Path(__file__).parent.parent / "README.md"
 
 def test_the_example_method_runs_for_many_replicas(tmp_path: Path) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "gradient_ascent.py").write_text(block, encoding="utf-8")
+    (tmp_path / "flatten.py").write_text(block, encoding="utf-8")
     registry = discover([tmp_path])
     assert not registry.broken
     sets, scenario = erasures(), utility()
     before = trained(scenario, sets, SEEDS[:1], torch.float32)
-    after, context = unlearn(registry.methods["gradient_ascent"].cls(), before, sets, scenario, dtype=torch.float32)  # type: ignore[arg-type]
+    after, context = unlearn(registry.methods["flatten"].cls(), before, sets, scenario, dtype=torch.float32)  # type: ignore[arg-type]
     assert after.replicas == sets.replicas
     assert context.steps.tolist() == [scenario.stop.steps] * sets.replicas
     assert difference(after, before.expand(sets.replicas)) > 0

@@ -29,5 +29,16 @@ def kl_categorical(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
+def kl_of_logits(p: Tensor, q: Tensor) -> Tensor:
+    """KL[softmax(p) || softmax(q)] of logits f32[B, Y], f32[B].
+
+    In this form the gradient in q at equal logits is the difference of two exponentials of one number: zero, or in
+    the last bit of one, which Adam's epsilon swallows; `kl_categorical` leaves rounding of whole sums (see
+    `kl_gaussians`).
+    """
+    log_p = p - p.logsumexp(-1, keepdim=True)
+    return (log_p.exp() * (log_p - q)).sum(-1) + q.logsumexp(-1)
+
+
 def _reduce(terms: Tensor, reduction: Reduction) -> Tensor:
     return terms.mean(-1) if reduction == "mean" else terms.sum(-1)

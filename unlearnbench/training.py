@@ -87,6 +87,12 @@ class NewtonTraining(TransformMethod):
         return axpy(-1.0, step, params)
 
 
+def training_loss(models: Models, batch: Batch, noise: Noise) -> Tensor:
+    """The loss that the original was trained with, on a batch of any set: for methods that go on training."""
+    loss = InformationBottleneckLoss(models.scenario.beta, models.scenario.training)
+    return loss.loss(models, None, batch, None, noise)
+
+
 def l2_penalty(params: Mapping[str, Tensor], weight: float) -> Tensor:
     """weight / 2 * |theta|^2; as a mean over samples it counts once for each (Guo et al., 2020, section 3)."""
     vector = dict(params)

@@ -1,0 +1,80 @@
+"""SalUn: random labels, taught to those weights only that the erased images matter to."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.func import grad
+from torch.nn import functional as F
+
+from unlearnbench.context import Context
+from unlearnbench.curvature import Vector, mean_in_chunks
+from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
+from unlearnbench.relabelling import wrong_labels
+from unlearnbench.training import training_loss
+
+# Images in one evaluation of the gradient: a ResNet takes about 35 MB an image.
+CHUNK = {"resnet18": 32}
+OTHER_CHUNK = 2_000
+
+
+class Salient(NamedTuple):
+    """What is fixed before the first step: wrong labels i64[s], and 1 for each weight that may change, else 0."""
+
+    labels: Tensor
+    mask: Vector
+
+
+class Salun(LossMethod):
+    """theta = m * theta + (1 - m) * theta_fix, with the mask of salient weights
+
+        m = 1 where |grad of the mean CE(y_e|x_e) at theta_fix| is among the largest `share` of all weights, else 0
+
+    and minimises, on one minibatch of each set a step, with one wrong label y' at random for every erased image,
+
+        CE(y'|z_e) + alpha * (CE(y_r|z_r) + beta * KL[p(Z|x_r) || N(0, I)])
+
+    The gradient is taken at the mean of p(Z|x). The median of the magnitudes, the paper's threshold, is read as half of
+    the weights by rank over all layers together, as its code does. Weights whose gradient is exactly zero (those of
+    pixels that are always black, half of an MLP's first layer) are never salient, so that the mask may hold fewer than
+    `share`. As in random_label the wrong label is drawn once and never the right one; the code draws from all classes
+    anew each epoch. An epoch is a pass over the erased set, and the scenario's stop rule ends it.
+    """
+
+    paper = "Fan, Liu, Zhang, Wong, Wei, Liu: SalUn, ICLR 2024"
+
+    class Params(UnlearnParams):
+        share: float = Field(0.5, gt=0, le=1, description="of all weights that may change at most")
+        alpha: float = Field(1.0, ge=0, description="weight of the remaining images' loss; 0: none are asked for")
+        steps: int | None = Field(None, ge=1, description="most gradient steps; null: as many as the stop rule wants")
+
+    def phases(self, context: Context) -> list[Phase]:
+        return [replace(context.default_phase(self.params), other=self.params.alpha > 0, steps=self.params.steps)]
+
+    def prepare(self, models: Models, erased: Batch, noise: Noise) -> Salient:
+        def cross_entropy(params: Vector, part: Batch) -> Tensor:
+            logits = models.frozen.with_params(params)(part.images)
+            return part.mean(F.cross_entropy(logits, part.labels, reduction="none"))
+
+        fixed = dict(models.frozen.params)
+        size = CHUNK.get(models.scenario.network.name, OTHER_CHUNK)
+        gradient = mean_in_chunks(lambda part: dict(grad(cross_entropy)(fixed, part)), erased, size)
+        return Salient(wrong_labels(models, erased, noise), largest(gradient, self.params.share))
+
+    def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
+        assert erased is not None
+        # Where m is 0 the gradient is exactly 0, and Adam leaves the weight as it was.
+        params = {n: torch.where(m > 0, models.model.params[n], models.frozen.params[n]) for n, m in state.mask.items()}
+        masked = models._replace(model=models.model.with_params(params))
+        logits = masked.model(erased.images, noise)
+        value = erased.mean(F.cross_entropy(logits, state.labels[erased.rows], reduction="none"))
+        return value if remaining is None else value + self.params.alpha * training_loss(masked, remaining, noise)
+
+
+def largest(gradient: Vector, share: float) -> Vector:
+    """1 for the largest magnitudes, a share of all numbers together, else 0; never for an exact zero."""
+    flat = torch.cat([value.abs().flatten() for value in gradient.values()])
+    threshold = flat.topk(max(1, round(share * len(flat)))).values[-1]
+    return {n: ((g.abs() >= threshold) & (g != 0)).to(g.dtype) for n, g in gradient.items()}
