@@ -34,6 +34,8 @@ def test_quickstart_runs_resumes_and_survives_a_kill(tmp_path: Path) -> None:
         metric = table["rank_metric"].iloc[0]
         assert table[metric].nunique() > len(table) / 2
     assert "crfu" in (results / "leaderboard.md").read_text()
+    drawn = [path.name for path in (results / "pictures").iterdir()]
+    assert {"_roc_" in name for name in drawn} == {True, False}  # curves and galleries
 
     started = time.monotonic()
     again = finish(start(tmp_path, "--seeds", "1", suite=SUITE))

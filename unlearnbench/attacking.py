@@ -43,6 +43,9 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
         tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()
         tensors["true"] = truth.images[:PICTURES]
         tensors["mean"] = truth.auxiliary.mean(0)
+    if evidence.membership is not None:  # for curves
+        tensors["membership"] = evidence.membership.detach().float().cpu().flatten()
+        tensors["member"] = truth.membership.flatten()
     return Artifact(tensors, {"scores": as_json(scores)})
 
 

@@ -23,14 +23,16 @@ def close(results: Path, plan: Plan, drawn_from: Store | None = None, ran: Colle
     """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
 
     Args:
-        drawn_from: where the artifacts of rebuilt images are, if galleries are to be drawn of them.
-        ran: cells that this run was to compute: galleries of their settings are drawn, and with any of them the
+        drawn_from: where the attacks' artifacts are, if galleries and curves are to be drawn of them.
+        ran: cells that this run was to compute: pictures of their settings are drawn, and with any of them the
             leaderboard is built anew, whatever the records' times say, as a clock may have been set back.
     """
     if drawn_from is not None:
+        from unlearnbench.report.curves import draw_curves
         from unlearnbench.report.pictures import draw_galleries
 
         draw_galleries(plan.cells, drawn_from, results, ran)
+        draw_curves(plan.cells, drawn_from, results, ran)
     folder = results / "records"
     if not folder.is_dir():
         return True

@@ -160,3 +160,18 @@ def test_galleries_of_a_run_are_taken_over(tmp_path: Path) -> None:
     page = pages(tmp_path / "site")["experiments/some/leak.html"]
     (shown,) = [each for each in page.all("img") if "pictures/" in str(each["src"])]
     assert "rebuilt" in str(shown["alt"])
+
+
+def test_curves_of_a_run_are_taken_over(tmp_path: Path) -> None:
+    from unlearnbench.report import curves
+
+    made = [each for each in leak_rows() if each["attack"]]
+    folder = results(tmp_path / "some", made)
+    (folder / "pictures").mkdir()
+    name = curves.file_name(curves.title("leak", "mnist", made[0]["scenario_id"], "membership[tier=same]"))
+    (folder / "pictures" / name).write_bytes(b"\x89PNG\r\n\x1a\n...")
+    assert cli.main(["publish", str(folder), "--out", str(tmp_path / "site")]) == 0
+    page = pages(tmp_path / "site")["experiments/some/leak.html"]
+    (shown,) = [each for each in page.all("img") if "pictures/" in str(each["src"])]
+    assert str(shown["src"]).endswith(name)
+    assert "Areas below the curves: " in str(shown["alt"])

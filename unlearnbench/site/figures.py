@@ -50,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """A gallery that a run drew."""
+    """A gallery, or a set of curves, that a run drew."""
 
     path: str
     title: str

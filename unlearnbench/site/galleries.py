@@ -1,10 +1,11 @@
-"""The galleries that a run drew beside its records, found again for the rows of its leaderboard."""
+"""The galleries and ROC curves that a run drew beside its records, found again for the rows of its leaderboard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unlearnbench.report import curves as report_curves
 from unlearnbench.report import pictures
 from unlearnbench.report.tables import plain
 from unlearnbench.site.cells import Row
@@ -21,16 +22,38 @@ def galleries(rows: Sequence[Row], folder: Path, part: str) -> list[Picture]:
         folder: the results folder.
         part: the source's, in paths.
     """
+
+    def name(row: Row) -> str:
+        return pictures.file_name(
+            pictures.title(row["experiment"], row["dataset"], row["scenario_id"], row["attack_id"])
+        )
+
+    return _found(rows, folder, part, name, _gallery_alt)
+
+
+def curves(rows: Sequence[Row], folder: Path, part: str) -> list[Picture]:
+    """The same for ROC curves."""
+
+    def name(row: Row) -> str:
+        return report_curves.file_name(
+            report_curves.title(row["experiment"], row["dataset"], row["scenario_id"], row["attack_id"])
+        )
+
+    return _found(rows, folder, part, name, _curves_alt)
+
+
+def _found(
+    rows: Sequence[Row], folder: Path, part: str, name_of: Callable[[Row], str], alt: Callable[[Sequence[Row]], str]
+) -> list[Picture]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row["attack_id"] is not None:
-            title = pictures.title(row["experiment"], row["dataset"], row["scenario_id"], row["attack_id"])
-            found.setdefault(pictures.file_name(title), []).append(row)
+            found.setdefault(name_of(row), []).append(row)
     made = []
     for name, members in found.items():
         path = folder / pictures.FOLDER / name
         if path.is_file() and (content := path.read_bytes()).startswith(_SIGNATURE):
-            made.append(Picture(f"pictures/{part}/{name}", _title(members), _alt(members), content))
+            made.append(Picture(f"pictures/{part}/{name}", _title(members), alt(members), content))
     return made
 
 
@@ -38,9 +61,18 @@ def _title(rows: Sequence[Row]) -> str:
     return plain(f"{rows[0]['attack_id']} on {rows[0]['dataset']}")
 
 
-def _alt(rows: Sequence[Row]) -> str:
-    methods = list(dict.fromkeys(plain(row["method_id"]) for row in rows))
+def _methods(rows: Sequence[Row]) -> str:
+    return ", ".join(dict.fromkeys(plain(row["method_id"]) for row in rows))
+
+
+def _gallery_alt(rows: Sequence[Row]) -> str:
     return (
         f"Rows of small images. First the erased images, then what {plain(rows[0]['attack_id'])} rebuilt of them"
-        f" from each method's models ({', '.join(methods)}), last the mean image, which an attacker has for nothing."
+        f" from each method's models ({_methods(rows)}), last the mean image, which an attacker has for nothing."
     )
+
+
+def _curves_alt(rows: Sequence[Row]) -> str:
+    told = [f"{plain(row['method_id'])} {row['auc']:.2f}" for row in rows if row.get("auc") is not None]
+    areas = f" Areas below the curves: {', '.join(dict.fromkeys(told))}." if told else ""
+    return f"ROC curves of {plain(rows[0]['attack_id'])} against {_methods(rows)}, on logarithmic axes.{areas}"

@@ -46,6 +46,7 @@ class Experiment:
     rows: Sequence[Row]
     figures: Sequence[Figure] = ()
     pictures: Sequence[Picture] = ()
+    curves: Sequence[Picture] = ()
 
     @property
     def path(self) -> str:

@@ -66,7 +66,7 @@ def publish(
         for figure in figures:
             for name, drawn in figure.files.items():
                 writing.write(out, name, drawn)
-        pictures = [picture for each in content.experiments for picture in each.pictures]
+        pictures = [picture for each in content.experiments for picture in (*each.pictures, *each.curves)]
         for picture in pictures:
             writing.write(out, picture.path, picture.content)
     return Published(len(made), len(figures), len(pictures))
@@ -81,6 +81,7 @@ def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]
                     experiment,
                     figures=plots.of_experiment(experiment, source.records),
                     pictures=galleries.galleries(experiment.rows, source.folder, source.slug),
+                    curves=galleries.curves(experiment.rows, source.folder, source.slug),
                 )
             )
     bare = pages.Content(title, found, experiments)

@@ -1,7 +1,7 @@
 """True positive rates at fixed false positive rates, beside chance, on logarithmic axes.
 
-Records hold no scores of single images, so whole ROC curves can't be drawn; these are the points of them that are
-measured.
+Records hold no scores of single images; these are the points of an ROC curve that they do hold, with intervals. Whole
+curves are drawn at the end of a run (report/curves.py).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
     title = f"True positive rates at low false positive rates, {what}"
     caption = (
         "Of each method the setting with the largest rate; bars: 95 % intervals over seeds; what is below the axis"
-        f" stands at {_FLOOR:g}. No ROC curves: records hold rates at these points and no scores of single images."
+        f" stands at {_FLOOR:g}."
     )
     headers = ("method", "false positive rate", "access", "true positive rate")
     return Figure(name, title, caption, f"{title}. {'; '.join(told)}.", light, dark, ending, headers, tuple(numbers))

@@ -1,0 +1,168 @@
+"""ROC curves beside the records: of each attack in its setting, one line a method, on logarithmic axes.
+
+Low false positive rates are what matters, and where few negatives were scored there is little to see there: below ten
+expected false alarms (PROTOCOL section 11, rule 10) a curve is dotted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearnbench.parquet_files import write_atomically
+from unlearnbench.report.pictures import FOLDER
+from unlearnbench.report.tables import plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from unlearnbench.plan import Cell
+    from unlearnbench.store import Artifact, Store
+
+    Rates = NDArray[np.float64]
+
+FALSE_ALARMS = 10  # expected; below them a rate says little
+POINTS = 200  # of a curve
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A method's curve: its mean over seeds, where each seed's curve is a step function.
+
+    Attributes:
+        rates: false positive rates, rising.
+        found: true positive rates at them.
+        trusted: the false positive rate from which on ten false alarms are expected.
+        seeds: how many there were.
+    """
+
+    rates: Rates
+    found: Rates
+    trusted: float
+    seeds: int
+
+
+def draw_curves(
+    cells: Iterable[Cell], store: Store, results: Path, changed: Iterable[Cell] | None = None
+) -> list[Path]:
+    """Draw the ROC curves of each attack on members, of all seeds whose artifacts are in the store.
+
+    Args:
+        cells: of a plan; those that have no such artifact are left out.
+        store: where the attacks' artifacts are.
+        results: the pictures go to its folder `pictures`, as PNG; older ones of the same settings are replaced.
+        changed: cells whose curves are to be drawn; None: all.
+
+    Returns:
+        The files written.
+    """
+    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
+            groups[_group(cell)].append(cell)
+    if changed is not None:
+        wanted = {_group(cell) for cell in changed}
+        groups = {shared: members for shared, members in groups.items() if shared in wanted}
+    written = []
+    for shared, members in groups.items():
+        answers: dict[str, list[Artifact]] = defaultdict(list)
+        for cell in members:
+            if (artifact := _answers(store, cell)) is not None:
+                answers[cell.method_id].append(artifact)
+        curves = {name: curve(some) for name, some in answers.items()}
+        if curves:
+            path = results / FOLDER / file_name(shared)
+            write_atomically(path, _png(" / ".join(shared), curves))
+            written.append(path)
+    return written
+
+
+def curve(artifacts: Sequence[Artifact]) -> Curve:
+    """The mean of the seeds' curves, over logarithmically spaced false positive rates.
+
+    Args:
+        artifacts: one a seed, each with `membership`, the scores, and `member`, the truth.
+    """
+    from sklearn.metrics import roc_curve
+
+    negatives = min(int((~artifact.tensors["member"]).sum()) for artifact in artifacts)
+    rates = np.geomspace(1 / negatives, 1, POINTS)
+    found = []
+    for artifact in artifacts:
+        truth, scores = (artifact.tensors[name].flatten().numpy() for name in ("member", "membership"))
+        false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
+        # The largest true positive rate that costs no more false alarms.
+        found.append(true[np.searchsorted(false, rates * (1 + 1e-9), side="right") - 1])
+    return Curve(rates, np.mean(found, 0), min(1.0, FALSE_ALARMS / negatives), len(artifacts))
+
+
+def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
+    """What a picture of curves is called."""
+    return experiment, dataset, scenario, attack
+
+
+def file_name(shared: Sequence[str]) -> str:
+    """The picture's file in the folder `pictures`."""
+    digest = hashlib.sha256("\n".join(shared).encode()).hexdigest()[:8]
+    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in shared)
+    return f"{experiment}_{dataset}_{attack}_roc_{digest}.png"
+
+
+def _group(cell: Cell) -> tuple[str, ...]:
+    """Cells of one picture agree on this: all but method and seed."""
+    return title(cell.experiment, cell.dataset_id, cell.scenario_id, str(cell.attack_id))
+
+
+def _answers(store: Store, cell: Cell) -> Artifact | None:
+    from unlearnbench.store import CorruptArtifactError
+
+    try:
+        artifact = store.get(cell.stages["attack"])
+    except CorruptArtifactError:
+        return None  # the next run computes it again; the records are there
+    if artifact is None or "membership" not in artifact.tensors:
+        return None
+    member = artifact.tensors["member"]
+    return artifact if bool(member.any()) and not bool(member.all()) else None
+
+
+def _png(heading: str, curves: Mapping[str, Curve]) -> bytes:
+    import seaborn
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = textwrap.wrap(plain(heading), 62)
+    figure = Figure(figsize=(6.2, 4.6 + 0.14 * len(lines)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot()
+    lowest = min(float(each.rates[0]) for each in curves.values())
+    axes.plot([lowest, 1], [lowest, 1], color="0.6", linewidth=0.8, linestyle="--", label="chance")
+    colours = seaborn.color_palette("colorblind", len(curves))
+    for (name, each), colour in zip(curves.items(), colours, strict=True):
+        sure = each.rates >= each.trusted
+        # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
+        height = np.maximum(each.found, lowest / 2)
+        axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=plain(name))
+        axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set_title("\n".join(lines), fontsize=7, loc="left", parse_math=False)
+    for text in axes.get_legend().get_texts():
+        text.set_parse_math(False)
+    buffer = io.BytesIO()
+    # Without the library's version: the same numbers give the same file.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
