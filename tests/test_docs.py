@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -246,3 +247,12 @@ def test_the_reference_has_every_verb() -> None:
     page = (ROOT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
     named = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z]+)", line)}
     assert named == set(get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+def test_the_soak_in_reliability_is_the_published_one() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    for one in json.loads((ROOT / "results" / "benchmarks" / "soak.json").read_text(encoding="utf-8")):
+        memory = f"{one['early_mib']:.0f}, {one['late_mib']:.0f}"
+        speed = f"{one['per_second']:.1f} | {one['overhead_ms']:.1f}"
+        assert f"| {one['engine']} | {one['cells']:,} | {speed} | {memory} |" in page
+        assert one["cells"] == 10_000

@@ -16,9 +16,7 @@ from unlearnbench.store import Artifact, Store
 
 
 def answers(scores: Any, member: Any) -> Artifact:
-    return Artifact(
-        {"membership": torch.as_tensor(scores, dtype=torch.float32), "member": torch.as_tensor(member)}, {}
-    )
+    return Artifact({"membership": torch.as_tensor(scores, dtype=torch.float32), "member": torch.as_tensor(member)}, {})
 
 
 def gaussian(seed: int, count: int, distance: float) -> Artifact:
