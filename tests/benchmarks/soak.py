@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/benchmarks/soak.py --cells 10000 --engines serial,loky,dask --jobs 2
 
-Prints a table; writes it to results/benchmarks/soak.json with --write. A cell is one erasure that does nothing, judged
+Prints a table; writes it to results/benchmarks/soak/measured.json with --write. A cell is one erasure that does nothing, judged
 on a few hundred 8x8 images: nearly all of its time is the harness's.
 """
 
@@ -52,7 +52,7 @@ experiments:
       - idle: {{number: [{numbers}]}}
 """
 LARGEST_GRID = 1_000  # settings of one list entry
-RESULT = Path(__file__).parents[2] / "results" / "benchmarks" / "soak.json"
+RESULT = Path(__file__).parents[2] / "results" / "benchmarks" / "soak" / "measured.json"
 
 
 @dataclass(frozen=True)
