@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/soak.py --cells 10000 --engines serial,loky,dask --jobs 2
 
-Prints a table; writes it to results/benchmarks/soak/measured.json with --write. A cell is one erasure that does nothing,
-judged on a few hundred 8x8 images: nearly all of its time is the harness's.
+Prints a table; writes it to results/benchmarks/soak/measured.json with --write. A cell is one erasure that does
+nothing, judged on a few hundred 8x8 images: nearly all of its time is the harness's.
 """
 
 from __future__ import annotations
