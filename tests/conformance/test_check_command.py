@@ -49,7 +49,10 @@ def test_every_built_in_plugin_keeps_every_rule(name: str, kind: Any) -> None:
     assert report.builtin
     # Of photographs and the like there may be no files here, and then there is nothing to look at.
     if kind != "dataset" or name == "digits":
-        assert [result.check for result in report.results if result.status == "skipped"] == []
+        # A method that unlearns one model after the other has nothing to compare that with.
+        loops = kind == "method" and not discover().methods[name].cls().many_at_once  # type: ignore[attr-defined]
+        expected = ["together_is_alone"] if loops else []
+        assert [result.check for result in report.results if result.status == "skipped"] == expected
 
 
 @pytest.mark.slow
