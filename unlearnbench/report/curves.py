@@ -6,9 +6,7 @@ expected false alarms (PROTOCOL section 11, rule 10) a curve is dotted.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.parquet_files import write_atomically
-from unlearnbench.report.pictures import FOLDER
+from unlearnbench.report import pictures
+from unlearnbench.report.pictures import FOLDER, answer, together
 from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 FALSE_ALARMS = 10  # expected; below them a rate says little
 POINTS = 200  # of a curve
-_UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,8 @@ def draw_curves(
     Returns:
         The files written.
     """
-    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
-            groups[_group(cell)].append(cell)
-    if changed is not None:
-        wanted = {_group(cell) for cell in changed}
-        groups = {shared: members for shared, members in groups.items() if shared in wanted}
     written = []
-    for shared, members in groups.items():
+    for shared, members in together(cells, _group, changed).items():
         answers: dict[str, list[Artifact]] = defaultdict(list)
         for cell in members:
             if (artifact := _answers(store, cell)) is not None:
@@ -113,9 +104,7 @@ def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[st
 
 def file_name(shared: Sequence[str]) -> str:
     """The picture's file in the folder `pictures`."""
-    digest = hashlib.sha256("\n".join(shared).encode()).hexdigest()[:8]
-    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in shared)
-    return f"{experiment}_{dataset}_{attack}_roc_{digest}.png"
+    return pictures.file_name(shared, "roc_")
 
 
 def _group(cell: Cell) -> tuple[str, ...]:
@@ -124,16 +113,10 @@ def _group(cell: Cell) -> tuple[str, ...]:
 
 
 def _answers(store: Store, cell: Cell) -> Artifact | None:
-    from unlearnbench.store import CorruptArtifactError
-
-    try:
-        artifact = store.get(cell.stages["attack"])
-    except CorruptArtifactError:
-        return None  # the next run computes it again; the records are there
-    if artifact is None or "membership" not in artifact.tensors:
+    artifact = answer(store, cell, "membership")
+    if artifact is None or artifact.tensors["member"].unique().numel() < 2:
         return None
-    member = artifact.tensors["member"]
-    return artifact if bool(member.any()) and not bool(member.all()) else None
+    return artifact
 
 
 def _png(heading: str, curves: Mapping[str, Curve]) -> bytes:

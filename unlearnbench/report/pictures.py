@@ -10,7 +10,7 @@ import io
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,19 +47,12 @@ def draw_galleries(
     Returns:
         The files written.
     """
-    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
-            groups[_group(cell)].append(cell)
-    if changed is not None:
-        wanted = {_group(cell) for cell in changed}
-        groups = {title: members for title, members in groups.items() if title in wanted}
     written = []
-    for shared, members in groups.items():
+    for shared, members in together(cells, _group, changed).items():
         first = min(cell.seed for cell in members)
         rows: dict[str, Artifact] = {}
         for cell in members:
-            if cell.seed == first and (artifact := _rebuilt(store, cell)) is not None:
+            if cell.seed == first and (artifact := answer(store, cell, "rebuilt")) is not None:
                 rows[_row_name(cell)] = artifact
         if rows:
             path = results / FOLDER / file_name(shared)
@@ -68,27 +61,40 @@ def draw_galleries(
     return written
 
 
-def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
-    """What a gallery is called: a scenario's beta is left out, for methods and betas share a gallery."""
-    scenario = ",".join(part for part in scenario.split(",") if not part.startswith("beta="))
-    return experiment, dataset, scenario, attack
+def together(
+    cells: Iterable[Cell], key: Callable[[Cell], tuple[str, ...]], changed: Iterable[Cell] | None
+) -> dict[tuple[str, ...], list[Cell]]:
+    """The attacked cells of each picture, by what `key` says they share; `changed`: of these cells' pictures only."""
+    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
+            groups[key(cell)].append(cell)
+    wanted = groups.keys() if changed is None else {key(cell) for cell in changed}
+    return {shared: members for shared, members in groups.items() if shared in wanted}
 
 
-def file_name(title: Sequence[str]) -> str:
-    """The gallery's file in the folder `FOLDER`."""
-    digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
-    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
-    return f"{experiment}_{dataset}_{attack}_{digest}.png"
-
-
-def _rebuilt(store: Store, cell: Cell) -> Artifact | None:
+def answer(store: Store, cell: Cell, tensor: str) -> Artifact | None:
+    """What an attack answered, if it is in the store and has the tensor."""
     from unlearnbench.store import CorruptArtifactError
 
     try:
         artifact = store.get(cell.stages["attack"])
     except CorruptArtifactError:
         return None  # the next run computes it again; the records are there
-    return artifact if artifact is not None and "rebuilt" in artifact.tensors else None
+    return artifact if artifact is not None and tensor in artifact.tensors else None
+
+
+def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
+    """What a gallery is called: a scenario's beta is left out, for methods and betas share a gallery."""
+    scenario = ",".join(part for part in scenario.split(",") if not part.startswith("beta="))
+    return experiment, dataset, scenario, attack
+
+
+def file_name(title: Sequence[str], kind: str = "") -> str:
+    """The picture's file in the folder `FOLDER`; `kind` is part of it."""
+    digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
+    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
+    return f"{experiment}_{dataset}_{attack}_{kind}{digest}.png"
 
 
 def _group(cell: Cell) -> tuple[str, ...]:
