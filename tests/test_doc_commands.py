@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from typer.main import get_command
+from typer.main import get_group
 
 from unlearnbench import cli
 
@@ -28,7 +28,7 @@ def lines(page: Path) -> Iterator[str]:
 
 
 def options_of(verb: str) -> set[str]:
-    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = get_group(cli.app).commands
     assert verb in commands, f"no verb {verb}"
     inner = getattr(commands[verb], "commands", {})
     return {

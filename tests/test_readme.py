@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
 from small_worlds import SEEDS, difference, erasures, trained, unlearn, utility
 
+from unlearnbench.plugin import Method
 from unlearnbench.registry import discover
 
 README = Path(__file__).parent.parent / "README.md"
@@ -20,7 +22,9 @@ def test_the_example_method_runs_for_many_replicas(tmp_path: Path) -> None:
     assert not registry.broken
     sets, scenario = erasures(), utility()
     before = trained(scenario, sets, SEEDS[:1], torch.float32)
-    after, context = unlearn(registry.methods["flatten"].cls(), before, sets, scenario, dtype=torch.float32)  # type: ignore[arg-type]
+    after, context = unlearn(
+        cast(Method, registry.methods["flatten"].cls()), before, sets, scenario, dtype=torch.float32
+    )
     assert after.replicas == sets.replicas
     assert context.steps.tolist() == [scenario.stop.steps] * sets.replicas
     assert difference(after, before.expand(sets.replicas)) > 0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, records_of
 from unlearnbench.printing import complain, emit, emit_json
 
 MISSING = 1
@@ -35,8 +35,7 @@ Report = Annotated[
 
 def compare(folder: Path, claims: Path | None, strict: bool, output: CompareFormat, report: Path | None) -> int:
     """Print a comparison, write its report, and return the exit code."""
-    if not (folder / "records").is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    records_of(folder)
     from unlearnbench.claims import comparison
     from unlearnbench.report import paper
 

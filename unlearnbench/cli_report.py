@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unlearnbench.cli_options import ReportFormat
-from unlearnbench.errors import InputError
+from unlearnbench.errors import records_of
 from unlearnbench.printing import emit
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")]
@@ -24,9 +24,7 @@ Sort = Annotated[
 
 def report(folder: Path, metrics: list[str] | None, sort: str | None, output: ReportFormat) -> int:
     """Build the leaderboard, print it, and return the exit code."""
-    records = folder / "records"
-    if not records.is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    records = records_of(folder)
     from unlearnbench import leaderboard
     from unlearnbench.report import export
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -40,3 +41,11 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; valid: {', '.join(choices)}" if choices else "; there are none"
+
+
+def records_of(folder: Path) -> Path:
+    """The folder `records` of a result folder. Raises InputError if it has none."""
+    records = folder / "records"
+    if not records.is_dir():
+        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    return records

@@ -15,7 +15,6 @@ newest result in records/stale, where `run` puts such records too.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections import defaultdict
@@ -28,6 +27,7 @@ from typing import Literal
 from unlearnbench import PROTOCOL_VERSION, leaderboard, records
 from unlearnbench.agreement import Difference, differences
 from unlearnbench.errors import InputError
+from unlearnbench.parquet_files import sync_folder
 from unlearnbench.submitted import Submitted
 
 Keep = Literal["first", "none"]
@@ -128,7 +128,7 @@ def write(merged: Merged, out: Path) -> None:
         temporary.mkdir()
         _write_records(merged, temporary)
         temporary.replace(target)  # also in the place of an empty folder
-        _sync(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise InputError(str(error.filename or out), f"can't be written: {error.strerror or error}") from error
     finally:
@@ -220,14 +220,6 @@ def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:
 def _place(folder: Path, protocol: int) -> Path:
     """The result folder of a protocol: this version's is the folder itself."""
     return folder if protocol == PROTOCOL_VERSION else folder / f"protocol_{protocol}"
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def plain(merged: Merged) -> Mapping[str, object]:

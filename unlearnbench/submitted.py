@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unlearnbench import records
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, records_of
 from unlearnbench.page_sizes import uncompressed
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plausible import MEASURED, contradiction
@@ -130,8 +130,7 @@ def read_folder(folder: Path) -> Folder:
     place, found = folder / "records", Folder(folder)
     if place.is_symlink():
         raise InputError(str(place), "a link; give a folder that holds its records itself")
-    if not place.is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    records_of(folder)
     try:
         with os.scandir(place) as entries:
             names = sorted(entry.name for entry in entries)

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from examining import source
 
 from unlearnbench.conformance import Request, check
+from unlearnbench.plugin import Method
 from unlearnbench.registry import KINDS, discover
 
 UNLEARN = "def unlearn_many(self, before, sets, context):\n"
@@ -50,7 +51,7 @@ def test_every_built_in_plugin_keeps_every_rule(name: str, kind: Any) -> None:
     # Of photographs and the like there may be no files here, and then there is nothing to look at.
     if kind != "dataset" or name == "digits":
         # A method that unlearns one model after the other has nothing to compare that with.
-        loops = kind == "method" and not discover().methods[name].cls().many_at_once  # type: ignore[attr-defined]
+        loops = kind == "method" and not cast(Method, discover().methods[name].cls()).many_at_once
         expected = ["together_is_alone"] if loops else []
         assert [result.check for result in report.results if result.status == "skipped"] == expected
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, records_of
 from unlearnbench.site.naming import slug
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def read(
 
 
 def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
-    if not (folder / "records").is_dir():
-        raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
+    records_of(folder)
     from unlearnbench import leaderboard, records
     from unlearnbench.claims import comparison
 
