@@ -58,3 +58,15 @@ def test_copies_in_one_call_get_one_answer(stack):
     image = images(1)
     drawn, _ = SampledModel(stack, 1, "before", 1)(torch.cat([image, images(3, seed=1), image]))
     assert torch.equal(drawn[0], drawn[4])
+
+
+def test_images_that_are_asked_about_again_are_encoded_once(stack, monkeypatch):
+    asked, some, others = SampledModel(stack, 1, "before", 9), images(5), images(4, seed=1)
+    encoded, encode = [], asked._model.encode
+    monkeypatch.setattr(asked._model, "encode", lambda x: encoded.append(len(x)) or encode(x))
+    answers = [asked(group)[0] for group in (some, some, others, some)]
+    assert encoded == [5, 4, 5]
+    fresh = SampledModel(stack, 1, "before", 9)
+    for group, answer in zip((some, some, others, some), answers, strict=True):
+        fresh._encoded = [], []
+        assert torch.equal(fresh(group)[0], answer)

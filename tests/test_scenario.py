@@ -5,9 +5,10 @@ import torch
 from small_worlds import image_data, leak, utility
 
 from unlearnbench.errors import InputError
+from unlearnbench.keys import fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.scenario import build_world, challenge, check_disjoint, matched
-from unlearnbench.settings import Backdoor, LeakSizes
+from unlearnbench.settings import Backdoor, LeakSizes, canonical
 
 CPU = torch.device("cpu")
 
@@ -61,6 +62,25 @@ def test_train_size_takes_so_many_of_the_training_images():
     assert len(made.targets.members.unique()) == 100
     other = world(utility(train_size=100), seed=2)
     assert set(other.targets.members.tolist()) != set(made.targets.members.tolist())
+
+
+def test_test_size_takes_so_many_of_the_test_images():
+    data = dark_data()
+    made = world(backdoored(test_size=30), data=data)
+    assert made.sizes["test"] == 30
+    ids = made.test.ids.tolist()
+    assert len(set(ids)) == 30
+    assert set(ids) <= set(data.test.ids.tolist())
+    assert torch.equal(made.stamped_test.ids, made.test.ids)
+    assert set(world(backdoored(test_size=30), data=data, seed=2).test.ids.tolist()) != set(ids)
+    assert torch.equal(made.targets.members, world(backdoored(), data=data).targets.members)
+
+
+def test_keys_of_before_test_size_stand():
+    assert "test_size" not in canonical(utility())
+    assert canonical(utility(test_size=30))["test_size"] == 30
+    assert fields("train", utility(test_size=30)) == fields("train", utility())
+    assert fields("unlearn", utility(test_size=30)) != fields("unlearn", utility())
 
 
 def test_validation_images_are_set_aside_and_stand_for_the_test_images():
@@ -146,6 +166,7 @@ def test_a_backdoor_between_classes_that_are_not_there_is_refused(name):
     ("scenario", "message"),
     [
         (utility(train_size=401), "401 of 400"),
+        (utility(test_size=81), "81 of 80 test images"),
         (utility(erased_count=400), "erases 400 of 400"),
         (utility(erased_count=None, erased_ratio=0.0001), "erases 0 of 400"),
         (backdoored(count=101), "which has 100"),

@@ -61,6 +61,7 @@ SCENARIOS = mappings(
     stop=mappings(steps=st.integers(1, 99)),
     backdoor=st.none() | st.just({}),
     train_size=st.none() | st.integers(20, 999),
+    test_size=st.none() | st.integers(20, 999),
     replicas=st.integers(1, 4096),
 )
 SIZES = st.one_of(

@@ -15,7 +15,7 @@ from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact, names
 
 # The fields of a scenario that its sets are drawn by.
-DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "validation", "leak", "targets"}
+DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "test_size", "validation", "leak", "targets"}
 
 
 @dataclass

@@ -94,6 +94,10 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
         if scenario.train_size > len(rows):
             raise InputError("scenario.train_size", f"{scenario.train_size} of {len(rows)} training images")
         rows = rows[: scenario.train_size]
+    if scenario.test_size is not None:
+        if scenario.test_size > len(test):
+            raise InputError("scenario.test_size", f"{scenario.test_size} of {len(test)} test images")
+        test = test.take(_permutation(len(test), seed, "test")[: scenario.test_size].to(test.labels.device))
     count = scenario.erased_count or round(scenario.erased_ratio * len(rows))  # type: ignore[operator]
     if not 1 <= count < len(rows):
         raise InputError("scenario.erased_ratio", f"erases {count} of {len(rows)} training images")

@@ -153,6 +153,10 @@ class Timing(Strict):
         return seed < self.seeds and (self.references or not is_reference)
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Scenario(Strict):
     """What is trained on, what is erased, when unlearning stops and what the adversary holds."""
 
@@ -165,6 +169,9 @@ class Scenario(Strict):
     network: Network = Network()
     training: Training = Training()
     train_size: int | None = Field(None, ge=20, description="utility: use this many training images; null: all")
+    test_size: int | None = Field(
+        None, ge=20, exclude_if=_is_none, description="utility: measure on this many test images; null: all"
+    )  # written out only where it is set, so that keys of before it existed stand
     validation: int | None = Field(
         None, ge=20, description="utility: set this many training images aside and measure on them, not on test images"
     )
@@ -198,12 +205,16 @@ class Scenario(Strict):
                     f"{self.targets} targets of {self.erased_count} images need {self.targets * self.erased_count}"
                     f" erasure candidates; leak.target - leak.known is {self.leak.target - self.leak.known}"
                 )
-            if any(value is not None for value in (self.train_size, self.validation, self.trajectory)):
-                raise ValueError("train_size, validation and trajectory belong to utility experiments; use leak.target")
+            if any(value is not None for value in (self.train_size, self.test_size, self.validation, self.trajectory)):
+                raise ValueError(
+                    "train_size, test_size, validation and trajectory belong to utility experiments; use leak.target"
+                )
         elif self.targets != 1 or self.leak is not None:
             raise ValueError("targets and leak belong to leak experiments")
         elif self.stop.rule == "match_holdout":
             raise ValueError("stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside")
+        if self.test_size is not None and self.validation is not None:
+            raise ValueError("test_size and validation exclude each other: with the latter no test image is used")
         if self.training.optimiser == "newton" and self.network.name != "linear":
             raise ValueError("training.optimiser 'newton' needs network.name 'linear': other models are not convex")
         if self.trajectory is not None and self.stop.rule != "none":

@@ -123,10 +123,33 @@ def test_how_many_models_were_computed_at_a_time_parts_no_contenders(tmp_path: P
     assert first(judged(tmp_path, [*made, *more], [{"kind": "value", "at_least": 0}])).n == 5
 
 
-def test_a_part_of_the_data_is_marked(tmp_path: Path) -> None:
+def test_a_part_of_the_data_is_marked_and_decides_no_claim(tmp_path: Path) -> None:
+    part = {"scenario": '{"test_size":200,"train_size":5000}'}
+    made = [*values("crfu", "accuracy", 0.6), *values("crfu", "accuracy", 0.4, dataset="cifar10", **part)]
+    found = judged(tmp_path, made, [{"kind": "value", "at_least": 0.5}], datasets=["mnist", "cifar10"])
+    assert found.verdict == "reproduced"
+    assert [(each.verdict, each.part) for each in found.datasets] == [
+        ("reproduced", ""),
+        ("not reproduced", "5000 training and 200 test images only"),
+    ]
+
+
+def test_a_part_alone_is_no_verdict(tmp_path: Path) -> None:
     made = values("crfu", "accuracy", 0.6, scenario='{"train_size":5000}')
     found = judged(tmp_path, made, [{"kind": "value", "at_least": 0}])
-    assert (found.verdict, first(found).reason) == ("reproduced", "on 5000 training images only")
+    assert (found.verdict, found.is_missing) == ("not run", True)
+    assert (found.datasets[0].verdict, found.datasets[0].part) == ("reproduced", "5000 training images only")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_part_stands_in_where_the_experiment_was_not_run(tmp_path: Path, whole: bool) -> None:
+    made = values("crfu", "accuracy", 0.6, experiment="one_part", scenario='{"train_size":5000}')
+    made += values("crfu", "accuracy", 0.8) if whole else []
+    write_cells(tmp_path / "records", made)
+    path = claims_file(tmp_path, {"checks": [{"kind": "value", "at_least": 0}]}, parts={"one": "one_part"})
+    found = comparison.compare(tmp_path, path).judgements[0].datasets[0]
+    assert found.findings[0].mean == pytest.approx(0.8 if whole else 0.6)
+    assert found.part == ("" if whole else "5000 training images only")
 
 
 def test_another_method_has_none_of_the_parameters_below() -> None:

@@ -29,7 +29,8 @@ class Finding:
         what: the quantity that was tested, in words.
         asked: what must be true of it.
         holds: None where nothing can be said, for the `reason`.
-        reason: that, or why it does not hold, or on what part of the data it was measured.
+        reason: that, or why it does not hold.
+        part: of the data, if it was not measured on the whole.
         mean, low, high: of the quantity over `n` seeds; None where it was not measured.
         metric: of the values behind it.
         form: what the quantity is made of them.
@@ -40,6 +41,7 @@ class Finding:
     asked: str
     holds: bool | None
     reason: str = ""
+    part: str = ""
     mean: float | None = None
     low: float | None = None
     high: float | None = None
@@ -100,9 +102,11 @@ def _paired(
         return replace(found, reason="divided by 0 in a seed: there is no ratio", n=len(seeds))
     mean, low, high = _interval(each)
     points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
-    said = "; ".join(dict.fromkeys(filter(None, [unmet, *(values.remark for _, values in sides)])))
+    part = "; ".join(dict.fromkeys(values.part for _, values in sides if values.part))
     holds = within(low, high) and not unmet
-    return replace(found, holds=holds, reason=said, mean=mean, low=low, high=high, n=len(seeds), points=points)
+    return replace(
+        found, holds=holds, reason=unmet, part=part, mean=mean, low=low, high=high, n=len(seeds), points=points
+    )
 
 
 def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, unmet: str) -> Finding:

@@ -23,7 +23,7 @@ class Run:
     cells: int
     without_result: int
     seeds: Sequence[int]
-    train_sizes: Sequence[str]
+    images: Sequence[str]
     batches: Sequence[int]
     devices: Sequence[str]
     commits: Sequence[str]
@@ -57,7 +57,7 @@ def compare(results: Path, path: Path) -> Comparison:
     """
     claims = model.load(path)
     paper = reported.load(path, claims.reported) if claims.reported else None
-    found = measured.read(results / "records", claims.suite, claims.unavailable)
+    found = measured.read(results / "records", claims.suite, claims.unavailable, claims.parts)
     return Comparison(
         paper.paper if paper else claims.suite,
         paper.source if paper else "",
@@ -74,7 +74,8 @@ def plain(comparison: Comparison) -> dict[str, Any]:
         {"id": each.published.id, "title": each.published.title, "dataset": each.dataset,
          "entries": [{"row": entry.row.label, "column": entry.column.label, "metric": entry.metric,
                       "reported": entry.reported, "mean": entry.mean, "low": entry.low, "high": entry.high,
-                      "n": entry.n, "difference": entry.difference, "reason": entry.reason or None}
+                      "n": entry.n, "difference": entry.difference, "reason": entry.reason or None,
+                      "part": entry.part or None}
                      for entry in each.entries],
          "notes": each.published.notes}
         for each in comparison.tables
@@ -95,7 +96,8 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         **{name: getattr(claim, name) for name in said},
         "verdict": judgement.verdict,
         "datasets": [
-            {"dataset": each.dataset, "verdict": each.verdict, "checks": [_finding(one) for one in each.findings],
+            {"dataset": each.dataset, "verdict": each.verdict, "part": each.part or None,
+             "checks": [_finding(one) for one in each.findings],
              "checks_of_paper": [_finding(one) for one in each.papers]}
             for each in judgement.datasets
         ],
@@ -125,7 +127,7 @@ def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Ru
         cells=len({row["cell_key"] for row in rows}),
         without_result=len({row["cell_key"] for row in rows if row["status"] != "ok"}),
         seeds=sorted({row["seed"] for row in rows}),
-        train_sizes=sorted({str(scenario.get("train_size") or "all") for scenario in scenarios}),
+        images=sorted({measured.part_of(scenario) or "all" for scenario in scenarios}),
         batches=sorted({each["batch"] for each in training if isinstance(each.get("batch"), int)}),
         devices=sorted({row["device"] for row in rows}),
         commits=sorted({_commit(row) for row in rows}),

@@ -27,7 +27,7 @@ class Values:
     by_seed: Mapping[int, float] = field(default_factory=dict)
     devices: frozenset[str] = frozenset()  # of times only: those of several kinds are not one quantity
     reason: str = ""
-    remark: str = ""  # that it was measured on a part of the data only
+    part: str = ""  # of the data, if it was not measured on the whole
 
 
 @dataclass
@@ -55,9 +55,12 @@ class Contender:
 class Measured:
     """The records of one results folder, ready to be asked."""
 
-    def __init__(self, rows: list[dict[str, Any]], unavailable: Mapping[str, str]) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None
+    ) -> None:
         self.rows = sorted(rows, key=lambda row: (row["started_at"], row["cell_key"]))
         self.unavailable = unavailable
+        self.parts = parts or {}
         self._by_experiment: dict[tuple[str, str], list[Contender]] = defaultdict(list)
         contenders: dict[tuple[Any, ...], Contender] = {}
         settings: dict[str | None, dict[str, Any]] = {None: {}}
@@ -92,9 +95,9 @@ class Measured:
             return Values(reason=problem or f"{selection.metric} was not measured of {found.name}")
         timed = METRICS[selection.metric].unit == "s"
         devices = frozenset(device for _, device in by_seed.values()) if timed else frozenset()
-        size = found.scenario.get("train_size")
-        remark = f"on {size} training images only" if size else ""
-        return Values({seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, remark=remark)
+        return Values(
+            {seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, part=part_of(found.scenario)
+        )
 
     def _find(self, selection: Selection, dataset: str) -> Contender | str:
         if dataset in self.unavailable:
@@ -103,6 +106,8 @@ class Measured:
         if experiment is None:
             return f"no experiment on {dataset}"
         there = self._by_experiment.get((experiment, dataset), [])
+        if not there and experiment in self.parts:
+            there = self._by_experiment.get((self.parts[experiment], dataset), [])
         if not there:
             return f"no records of {experiment} on {dataset}"
         fitting = [each for each in there if _fits(each, selection)]
@@ -122,8 +127,21 @@ class Measured:
         return fitting[0]
 
 
-def read(folder: Path, suite: str, unavailable: Mapping[str, str]) -> Measured:
+def part_of(scenario: Mapping[str, Any]) -> str:
+    """The part of the data that a scenario uses, in words; empty if it is the whole."""
+    sizes = {"training": scenario.get("train_size"), "test": scenario.get("test_size")}
+    used = [f"{size} {name}" for name, size in sizes.items() if size]
+    return f"{' and '.join(used)} images only" if used else ""
+
+
+def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:
     """The records of a suite in a results folder.
+
+    Args:
+        folder: of the records.
+        suite: their suite's name.
+        unavailable: datasets that can't be had, and why.
+        parts: the experiments that stand in for others, on a part of the data.
 
     Raises:
         InputError: no such folder, a damaged record file, records of another suite or of several protocol versions.
@@ -140,7 +158,7 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str]) -> Measured:
     if len(versions) > 1:
         listed = " and ".join(map(str, sorted(versions)))
         raise InputError(str(folder), f"records of protocol_version {listed} can't be compared")
-    return Measured(rows, unavailable)
+    return Measured(rows, unavailable, parts)
 
 
 def _note(contender: Contender, row: Mapping[str, Any]) -> None:

@@ -191,6 +191,9 @@ class Claims(Strict):
     suite: str
     reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
     unavailable: dict[str, str] = Field({}, description="datasets that can't be had, and why")
+    parts: dict[Name, Name] = Field(
+        {}, description="experiment -> the one that stands in on a part of the data, where it was not run itself"
+    )
     claims: list[Claim] = Field(min_length=1)
     targets: list[Claim] = Field([], description="numbers this project set itself to reach")
 

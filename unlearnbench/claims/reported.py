@@ -91,6 +91,7 @@ class Entry:
     high: float | None = None
     n: int = 0
     reason: str = ""
+    part: str = ""  # of the data, if it was not measured on the whole
 
     @property
     def difference(self) -> float | None:
@@ -105,6 +106,11 @@ class Beside:
     published: Published
     dataset: str
     entries: Sequence[Entry]
+
+    @property
+    def part(self) -> str:
+        """The part of the data that was measured; empty if it is the whole."""
+        return "; ".join(dict.fromkeys(entry.part for entry in self.entries if entry.part))
 
 
 def load(claims: Path, name: str) -> Reported:
@@ -140,4 +146,4 @@ def _entry(
     if values.reason or len(values.devices) > 1:
         return Entry(row, column, metric, stated, reason=values.reason or "times of several kinds of machines")
     seeds = list(values.by_seed.values())
-    return Entry(row, column, metric, stated, *student_t(seeds), len(seeds), values.remark)
+    return Entry(row, column, metric, stated, *student_t(seeds), len(seeds), part=values.part)

@@ -28,6 +28,11 @@ class Judged:
     papers: Sequence[Finding] = ()
 
     @property
+    def part(self) -> str:
+        """The part of the data that it was measured on; empty if it is the whole, or was not measured."""
+        return "; ".join(dict.fromkeys(each.part for each in self.findings if each.part))
+
+    @property
     def reason(self) -> str:
         """Why it was not run."""
         reasons = dict.fromkeys(each.reason for each in self.findings if each.holds is None)
@@ -36,7 +41,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim's verdict, on the datasets that were measured; what was not is named with its reason."""
+    """A claim's verdict, on the datasets that were measured; what was not is named with its reason.
+
+    What was measured on a part of a dataset has a verdict of its own, and does not decide about the claim.
+    """
 
     claim: Claim
     verdict: Verdict
@@ -49,9 +57,9 @@ class Judgement:
 
 
 def judge(claim: Claim, measured: Measured) -> Judgement:
-    """The verdict on a claim: it must hold on every dataset that was measured."""
+    """The verdict on a claim: it must hold on every dataset that was measured, and measured whole."""
     datasets = [_on(claim, measured, dataset) for dataset in claim.datasets]
-    verdicts = {each.verdict for each in datasets}
+    verdicts = {each.verdict for each in datasets if not each.part}
     order = (MISSED, PAPER_ONLY, REPRODUCED)
     return Judgement(claim, next((verdict for verdict in order if verdict in verdicts), NOT_RUN), datasets)
 

@@ -20,6 +20,7 @@ _HOW = """Numbers are means over seeds with Student's 95 % interval (three seeds
 `reproduced` where it holds on every dataset that was measured: the whole interval of a difference (or ratio) of the
 same seed's values lies on the claimed side. `reproduced only under the paper's own protocol`: it holds as the paper
 measured it, and not by the measurement that is described. `not run`: nothing to judge by, for the reason given.
+What was measured on a part of a dataset's images is marked, has a verdict of its own, and decides no claim.
 """
 
 
@@ -115,11 +116,13 @@ def _misses(comparison: Comparison) -> str:
     lines = []
     for judgement in (*comparison.judgements, *comparison.targets):
         for each in judgement.datasets:
+            if each.part:
+                continue
             failing = [finding for finding in each.findings if finding.holds is False]
             lines += [f"{judgement.claim.id}, {each.dataset}: {_sentence(finding)}" for finding in failing]
     for beside in comparison.tables:
         lines += _outside(beside)
-    head = "Checks that do not hold, and reported numbers outside the measured interval.\n\n"
+    head = "On whole datasets: checks that do not hold, and reported numbers outside the measured interval.\n\n"
     return head + "\n".join(f"- {escape(line)}" for line in lines) + "\n" if lines else "None.\n"
 
 
@@ -138,7 +141,7 @@ def _outside(beside: Beside) -> list[str]:
 
 
 def _is_outside(entry: Entry) -> bool:
-    if entry.reported is None or entry.low is None or entry.high is None:
+    if entry.reported is None or entry.low is None or entry.high is None or entry.part:
         return False
     return not entry.low <= entry.reported <= entry.high
 
@@ -169,11 +172,11 @@ def runs(comparison: Comparison) -> Table:
     """Where every experiment was run on every dataset."""
     rows = [
         (run.experiment, run.dataset, str(run.cells), str(run.without_result), _listed(run.seeds),
-         _listed(run.train_sizes), _listed(run.batches), _listed(run.devices), _listed(run.commits),
+         _listed(run.images), _listed(run.batches), _listed(run.devices), _listed(run.commits),
          _listed(run.versions), run.first if run.first == run.last else f"{run.first} to {run.last}")
         for run in comparison.runs
     ]  # fmt: skip
-    headers = ("experiment", "dataset", "cells", "without result", "seeds", "training images", "minibatch", "devices",
+    headers = ("experiment", "dataset", "cells", "without result", "seeds", "images", "minibatch", "devices",
                "commits", "versions", "dates")  # fmt: skip
     return _table("What was run where", headers, rows)
 
@@ -185,7 +188,7 @@ def beside_table(beside: Beside) -> Table:
          str(entry.n) if entry.n else NOTHING, _number(entry.difference, entry.metric, " points"))
         for entry in sorted(beside.entries, key=lambda entry: beside.published.columns.index(entry.column))
     ]  # fmt: skip
-    title = f"{beside.published.title} / {beside.dataset}"
+    title = f"{beside.published.title} / {beside.dataset}{_in_part(beside.part)}"
     headers = ("quantity", beside.published.x or "row", "reported", "measured", "n", "difference")
     return _table(title, headers, rows, beside.published.notes)
 
@@ -214,7 +217,8 @@ def _check(judged: Judged, finding: Finding, protocol: str) -> tuple[str, ...]:
         f"{name}: {_scaled(mean, low, high, finding.metric)}" for name, mean, low, high in finding.points
     )
     reason = f" ({finding.reason})" if finding.reason else ""
-    return (judged.dataset, finding.what, protocol or "own", _quantity(finding), str(finding.n), finding.asked,
+    dataset = f"{judged.dataset}{_in_part(judged.part)}"
+    return (dataset, finding.what, protocol or "own", _quantity(finding), str(finding.n), finding.asked,
             holds + reason, points or NOTHING)  # fmt: skip
 
 
@@ -239,15 +243,20 @@ def _where(judgement: Judgement) -> str:
         return "not testable"
     groups: dict[str, list[str]] = {}
     for each in judgement.datasets:
-        groups.setdefault(f"not run, {each.reason}" if each.verdict == NOT_RUN else each.verdict, []).append(
+        verdict = f"not run, {each.reason}" if each.verdict == NOT_RUN else each.verdict
+        groups.setdefault(f"not run as a whole{_in_part(each.part)}: {verdict}" if each.part else verdict, []).append(
             each.dataset
         )
     return "; ".join(f"{', '.join(datasets)}: {verdict}" for verdict, datasets in groups.items())
 
 
+def _in_part(part: str) -> str:
+    return f", {part}" if part else ""
+
+
 def _seeds(judgement: Judgement) -> str:
-    counts = [finding.n for each in judgement.datasets if each.verdict != NOT_RUN for finding in each.findings
-              if finding.n]  # fmt: skip
+    judged = [each for each in judgement.datasets if each.verdict != NOT_RUN and not each.part]
+    counts = [finding.n for each in judged for finding in each.findings if finding.n]
     return _listed(sorted({min(counts), max(counts)})) if counts else NOTHING
 
 
@@ -261,8 +270,7 @@ def _quantity(finding: Finding) -> str:
 def _measured(entry: Entry) -> str:
     if entry.mean is None:
         return f"not run: {entry.reason}"
-    note = f" ({entry.reason})" if entry.reason else ""
-    return _scaled(entry.mean, entry.low, entry.high, entry.metric) + note
+    return _scaled(entry.mean, entry.low, entry.high, entry.metric)
 
 
 def _scaled(mean: float, low: float | None, high: float | None, metric: str, percent: str = " %") -> str:

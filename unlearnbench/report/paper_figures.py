@@ -61,7 +61,7 @@ def _figure(beside: Beside) -> Figure:
     down = -(-len(panels) // across)
     figure = Figure(figsize=(_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{plain(beside.published.title)}\n{plain(beside.dataset)}", fontsize=9)
+    figure.suptitle(f"{plain(beside.published.title)}\n{_data(beside)}", fontsize=9)
     series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colours = dict(zip(series, sns.color_palette("colorblind", len(series)), strict=True))
     for number, (panel, lines) in enumerate(panels.items()):
@@ -117,11 +117,13 @@ def _label(axes: Any, beside: Beside, panel: str) -> None:
         axes.set_xticks([row.x for row in beside.published.rows], [plain(row.label) for row in beside.published.rows])
 
 
+def _data(beside: Beside) -> str:
+    return plain(", ".join(filter(None, (beside.dataset, beside.part))))
+
+
 def _alt(beside: Beside) -> str:
     """What the figure shows, in words: each line from its first to its last measured value."""
-    parts = [
-        f"{beside.published.title}, {beside.dataset}. Measured means with 95 % bands, crosses: the paper's points."
-    ]
+    parts = [f"{beside.published.title}, {_data(beside)}. Measured means with 95 % bands, crosses: the paper's points."]
     for panel, lines in _panels(beside).items():
         told = []
         for name, entries in lines.items():
