@@ -2,6 +2,9 @@
 
 A vector is a mapping from parameter names to tensors of the parameters' shapes. Everything runs under vmap: fixed
 numbers of iterations and no branch on a value.
+
+Everything is of full precision whatever the training's is: conjugate gradients need it, forward derivatives mix
+precisions behind a batch normalisation, which convolutions refuse, and so do gradients image by image within one.
 """
 
 from __future__ import annotations
@@ -27,12 +30,14 @@ def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batc
     Args:
         logits: of the batch's images, f32[B, Y], as a function of the parameters.
     """
-    output, pull_back = vjp(logits, params)  # type: ignore[misc] # two values without has_aux
+    with _full_precision(batch.images):
+        output, pull_back = vjp(logits, params)  # type: ignore[misc] # two values without has_aux
     p = output.softmax(-1)
     share = (batch.weight / batch.weight.sum())[:, None]
 
     def product(vector: Vector) -> Vector:
-        _, change = jvp(logits, (params,), (vector,))  # type: ignore[misc] # likewise
+        with _full_precision(batch.images):
+            _, change = jvp(logits, (params,), (vector,))  # type: ignore[misc] # likewise
         curved = p * change - p * (p * change).sum(-1, keepdim=True)
         (result,) = pull_back(share * curved)
         return dict(result)
@@ -44,7 +49,8 @@ def hessian(loss: Callable[[Vector], Tensor], params: Vector) -> Product:
     """v -> H v with H the second derivative of a scalar loss; indefinite where the loss is not convex."""
 
     def product(vector: Vector) -> Vector:
-        _, change = jvp(grad(loss), (params,), (vector,))  # type: ignore[misc] # two values without has_aux
+        with _full_precision(next(iter(vector.values()))):
+            _, change = jvp(grad(loss), (params,), (vector,))  # type: ignore[misc] # two values without has_aux
         return dict(cast(Vector, change))
 
     return product
@@ -54,8 +60,13 @@ def mean_in_chunks(measure: Callable[[Batch], Vector], batch: Batch, size: int) 
     """The mean over a batch of a `measure` that is a (weighted) mean itself, such as a gradient, `size` images at a
     time: memory is that of one chunk."""
     chunks = _chunks(batch, size)
-    if len(chunks) == 1:
-        return measure(batch)
+    with _full_precision(batch.images):
+        if len(chunks) == 1:
+            return measure(batch)
+        return _mean(measure, batch, chunks)
+
+
+def _mean(measure: Callable[[Batch], Vector], batch: Batch, chunks: list[Batch]) -> Vector:
     result: Vector | None = None
     for chunk in chunks:
         weight = chunk.weight.sum()
@@ -137,3 +148,8 @@ def axpy(factor: Tensor | float, first: Vector, second: Vector) -> Vector:
 def dot(first: Vector, second: Vector) -> Tensor:
     """Inner product over all names."""
     return torch.stack([(first[name] * second[name]).sum() for name in first]).sum()
+
+
+def _full_precision(on: Tensor) -> torch.autocast:
+    """Without the lower precision that a scenario may have asked for, on a tensor's device."""
+    return torch.autocast(on.device.type, enabled=False)
