@@ -11,6 +11,8 @@ import pytest
 from sample_claims import NOISE, OF, at_beta, first, judged, values
 from sample_records import row, rows
 
+from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
+
 BETAS = {"kind": "monotone", "over": "scenario.beta", "values": [0, 0.1, 1]}
 
 
@@ -158,3 +160,24 @@ def test_statements_about_a_trajectory(tmp_path: Path, reduction: Any, expected:
     found = judged(tmp_path, made, [{"kind": "value", "of": {"course": reduction}, "at_least": 0}])
     assert first(found).mean == (None if expected is None else pytest.approx(expected))
     assert found.verdict == ("not run" if expected is None else "reproduced")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "holds", "refuted"),
+    [
+        (ABOVE, (0.1, 0.2), (-0.2, 0.0)),
+        (BELOW, (-0.2, -0.1), (0.0, 0.2)),
+        (Bounds("", least=1), (1.0, 2.0), (0.5, 0.9)),
+        (Bounds("", most=1), (0.5, 1.0), (1.1, 2.0)),
+        (Bounds("", least=1, most=2), (1.0, 2.0), (2.1, 2.2)),
+        (Bounds("", least=1, most=2), (1.5, 1.5), (0.1, 0.9)),
+    ],
+)
+def test_an_interval_holds_is_refuted_or_shows_nothing(bounds: Bounds, holds: Any, refuted: Any) -> None:
+    assert bounds.hold(*holds)
+    assert not bounds.are_refuted(*holds)
+    assert bounds.are_refuted(*refuted)
+    assert not bounds.hold(*refuted)
+    both = min(holds[0], refuted[0]), max(holds[1], refuted[1])
+    assert not bounds.hold(*both)
+    assert not bounds.are_refuted(*both)

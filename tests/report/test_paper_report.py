@@ -94,6 +94,34 @@ def test_the_report_holds_verdicts_misses_and_where_it_was_run(tmp_path: Path) -
     assert "CRFU from 0.971 at 0 to 0.901 at 1" in alt.group(1)
 
 
+def test_what_is_not_shown_is_told_from_what_is_refuted(tmp_path: Path) -> None:
+    wide = [{**each, "value": 0.95 + 0.02 * (each["seed"] - 2)} for each in records()]
+    text = written(tmp_path, wide)["REPORT.md"].decode()
+    assert "2 claims; reproduced: 1; reproduced only under the paper's own protocol: 0; not reproduced: 1;" in text
+    assert "| claim | fails | not reproduced | mnist: not reproduced, open | 5 |" in text
+    assert "asked: at least 95 %; not shown" in text
+    assert "| at least 95 % | not shown |" in text
+    assert "open |" not in written(tmp_path / "narrow", records())["REPORT.md"].decode()
+
+
+def test_a_part_of_the_data_is_marked_in_every_place_and_is_no_miss(tmp_path: Path) -> None:
+    part = [{**each, "scenario": each["scenario"][:-1] + ',"train_size":500,"test_size":50}'} for each in records()]
+    files = written(tmp_path, part)
+    text, words = files["REPORT.md"].decode(), "500 training and 50 test images only"
+    assert f"| claim | fails | not run | mnist: not run as a whole, {words}: not reproduced | \u2013 |" in text
+    assert f"### Figure 1: a sweep / mnist, {words}" in text
+    assert f"| mnist, {words} | accuracy of crfu beta=1 | own |" in text
+    assert f"| sweep | mnist | 15 | 0 | 0, 1, 2, 3, 4 | {words} |" in text
+    assert words.encode() in files["sweep_mnist.svg"]
+    assert "## Misses in numbers\n\nNone." in text
+
+
+def test_a_dataset_that_was_not_run_is_one_line_of_checks(tmp_path: Path) -> None:
+    text = paper.markdown(compared(tmp_path, []))
+    assert "| mnist | all | \u2013 | \u2013 | \u2013 | \u2013 | not run (no records of sweep on mnist) |" in text
+    assert "at least 95 %" not in text
+
+
 def test_of_a_figures_many_points_the_report_says_how_many_were_missed(tmp_path: Path) -> None:
     paper.write(compared(tmp_path, records(), ticks=False), tmp_path)
     text = (tmp_path / "REPORT.md").read_text()

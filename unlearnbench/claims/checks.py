@@ -8,17 +8,15 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
+from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
 from unlearnbench.claims.measured import Measured, Values
 from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM, student_t
 
-Within = Callable[[float, float], bool]  # of an interval's low and high
-
 Form = Literal["value", "difference", "ratio"]
 
 FEW = "fewer than three seeds"
-_ROUNDING = 1e-9  # of differences of two decimal numbers that a bound was written for
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Finding:
         what: the quantity that was tested, in words.
         asked: what must be true of it.
         holds: None where nothing can be said, for the `reason`.
+        refuted: whether the whole interval lies on the other side, or a condition is not met; what neither holds nor
+            is refuted is not shown.
         reason: that, or why it does not hold.
         part: of the data, if it was not measured on the whole.
         mean, low, high: of the quantity over `n` seeds; None where it was not measured.
@@ -40,6 +40,7 @@ class Finding:
     what: str
     asked: str
     holds: bool | None
+    refuted: bool = False
     reason: str = ""
     part: str = ""
     mean: float | None = None
@@ -69,13 +70,13 @@ def run(
     if isinstance(test, Ordering):
         many = len(test.greater)
         pairs = [(sides[high], sides[low]) for high in range(many) for low in range(many, len(chosen))]
-        return [_paired(pair, "difference", metric, "above 0", _above, unmet) for pair in pairs]
+        return [_paired(pair, "difference", metric, ABOVE, unmet) for pair in pairs]
     if isinstance(test, Monotone):
         return [_monotone(test, sides, metric, unmet)]
     if isinstance(test, Trivial):
         return [_trivial(chosen[0], sides[0], measured, dataset, unmet)]
     form: Form = "difference" if isinstance(test, Difference) else "ratio" if isinstance(test, Ratio) else "value"
-    return [_paired(sides, form, metric, *_bounds(test, form, metric), unmet)]
+    return [_paired(sides, form, metric, _bounds(test, form, metric), unmet)]
 
 
 def in_percent(metric: str) -> bool:
@@ -87,12 +88,10 @@ def in_percent(metric: str) -> bool:
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 
-def _paired(
-    sides: Sequence[tuple[str, Values]], form: Form, metric: str, asked: str, within: Within, unmet: str
-) -> Finding:
+def _paired(sides: Sequence[tuple[str, Values]], form: Form, metric: str, bounds: Bounds, unmet: str) -> Finding:
     """A quantity made of one or two values a seed, tested by its interval over the seeds that have all of them."""
     made = {"value": "", "difference": " - ", "ratio": " / "}[form].join(name for name, _ in sides)
-    found = Finding(f"{metric} of {made}", asked, None, metric=metric, form=form)
+    found = Finding(f"{metric} of {made}", bounds.words, None, metric=metric, form=form)
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
         return replace(found, reason=reason, n=len(seeds))
@@ -103,21 +102,24 @@ def _paired(
     mean, low, high = _interval(each)
     points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
     part = "; ".join(dict.fromkeys(values.part for _, values in sides if values.part))
-    holds = within(low, high) and not unmet
+    holds, refuted = bounds.hold(low, high) and not unmet, bounds.are_refuted(low, high) or bool(unmet)
     return replace(
-        found, holds=holds, reason=unmet, part=part, mean=mean, low=low, high=high, n=len(seeds), points=points
-    )
+        found, holds=holds, refuted=refuted, reason=unmet, part=part, mean=mean, low=low, high=high, n=len(seeds),
+        points=points,
+    )  # fmt: skip
 
 
 def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, unmet: str) -> Finding:
     rises = test.direction == "rises"
-    asked = "above 0" if rises else "below 0"
-    found = _paired([sides[-1], sides[0]], "difference", metric, asked, _above if rises else _below, unmet)
+    bounds = ABOVE if rises else BELOW
+    found = _paired([sides[-1], sides[0]], "difference", metric, bounds, unmet)
     if test.adjacent:
-        found = replace(found, asked=f"{asked}, and {test.direction} at every step")
+        found = replace(found, asked=f"{bounds.words}, and {test.direction} at every step")
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
-        return replace(found, holds=None, reason=reason, mean=None, low=None, high=None, n=len(seeds), points=[])
+        return replace(
+            found, holds=None, refuted=False, reason=reason, mean=None, low=None, high=None, n=len(seeds), points=[]
+        )
     points = [_point(name, values, seeds) for name, values in sides]
     against = [
         f"not from {first[0]} to {second[0]}"
@@ -138,31 +140,17 @@ def _trivial(selection: Selection, side: tuple[str, Values], measured: Measured,
     else:
         other = Values(reason=f"{metric.name} has no trivial attacker")
     sides = [side, ("the trivial attacker", other)]
-    asked, within = ("above 0", _above) if higher else ("below 0", _below)
-    return _paired(sides, "difference", metric.name, asked, within, unmet)
+    return _paired(sides, "difference", metric.name, ABOVE if higher else BELOW, unmet)
 
 
-def _bounds(test: Difference | Ratio | Value, form: Form, metric: str) -> tuple[str, Within]:
-    """What is asked, in words, and whether an interval is so."""
+def _bounds(test: Difference | Ratio | Value, form: Form, metric: str) -> Bounds:
     least, most = test.at_least, test.at_most
     scale, unit = (100, " points" if form == "difference" else " %") if in_percent(metric) else (1, "")
     if form == "ratio":
         scale, unit = 1, ""
     bounds = {"at least": least, "at most": most}
     shown = [f"{name} {scale * bound:g}{unit}" for name, bound in bounds.items() if bound is not None]
-
-    def within(low: float, high: float) -> bool:
-        return (least is None or low >= least - _ROUNDING) and (most is None or high <= most + _ROUNDING)
-
-    return " and ".join(shown), within
-
-
-def _above(low: float, _: float) -> bool:
-    return low > 0
-
-
-def _below(_: float, high: float) -> bool:
-    return high < 0
+    return Bounds(" and ".join(shown), -math.inf if least is None else least, math.inf if most is None else most)
 
 
 def _minus(first: float, second: float) -> float:

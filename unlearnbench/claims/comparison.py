@@ -96,7 +96,7 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         **{name: getattr(claim, name) for name in said},
         "verdict": judgement.verdict,
         "datasets": [
-            {"dataset": each.dataset, "verdict": each.verdict, "part": each.part or None,
+            {"dataset": each.dataset, "verdict": each.verdict, "open": each.is_open, "part": each.part or None,
              "checks": [_finding(one) for one in each.findings],
              "checks_of_paper": [_finding(one) for one in each.papers]}
             for each in judgement.datasets

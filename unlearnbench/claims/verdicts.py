@@ -16,6 +16,7 @@ REPRODUCED: Verdict = "reproduced"
 MISSED: Verdict = "not reproduced"
 PAPER_ONLY: Verdict = "reproduced only under the paper's own protocol"
 NOT_RUN: Verdict = "not run"
+VERDICTS = (REPRODUCED, PAPER_ONLY, MISSED, NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Judged:
     def part(self) -> str:
         """The part of the data that it was measured on; empty if it is the whole, or was not measured."""
         return "; ".join(dict.fromkeys(each.part for each in self.findings if each.part))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not reproduced only because it is not shown: intervals reach to both sides."""
+        failing = [each for each in self.findings if each.holds is False]
+        return self.verdict == MISSED and not any(each.refuted for each in failing)
 
     @property
     def reason(self) -> str:

@@ -1,18 +1,18 @@
-"""A comparison with a paper as tables, for a terminal and as Markdown, and the whole as a report with figures."""
+"""A comparison with a paper, for a terminal, as Markdown, and as a report with figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
 from pathlib import Path
 
-from unlearnbench.claims.checks import Finding, in_percent
+from unlearnbench.claims.checks import Finding
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.reported import Beside, Entry
-from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.claims.verdicts import VERDICTS, Judgement
 from unlearnbench.parquet_files import write_atomically
+from unlearnbench.report import paper_tables as tables
 from unlearnbench.report.markdown import draw, escape
-from unlearnbench.report.tables import NOTHING, Table, format_interval, plain
+from unlearnbench.report.tables import Table
 
 REPORT = "REPORT.md"
 
@@ -20,20 +20,28 @@ _HOW = """Numbers are means over seeds with Student's 95 % interval (three seeds
 `reproduced` where it holds on every dataset that was measured: the whole interval of a difference (or ratio) of the
 same seed's values lies on the claimed side. `reproduced only under the paper's own protocol`: it holds as the paper
 measured it, and not by the measurement that is described. `not run`: nothing to judge by, for the reason given.
+`open`: not reproduced, and not refuted either, for intervals reach to both sides.
 What was measured on a part of a dataset's images is marked, has a verdict of its own, and decides no claim.
 """
 
 
 def text(comparison: Comparison) -> str:
     """Tables and verdicts for a terminal: one line a row, however wide."""
-    tables = [*map(beside_table, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
-    return "\n".join(map(_aligned, tables))
+    return "\n".join(map(tables.aligned, _tables(comparison)))
 
 
 def markdown(comparison: Comparison) -> str:
     """The same as Markdown."""
-    tables = [*map(beside_table, comparison.tables), *_all_checks(comparison), runs(comparison), verdicts(comparison)]
-    return "\n".join(map(draw, tables))
+    return "\n".join(map(draw, _tables(comparison)))
+
+
+def _tables(comparison: Comparison) -> list[Table]:
+    return [
+        *map(tables.beside_table, comparison.tables),
+        *tables.all_checks(comparison),
+        tables.runs(comparison),
+        tables.verdicts(comparison),
+    ]
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -59,9 +67,6 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     return [path, *written]
 
 
-# --- the report ------------------------------------------------------------------------------------------------------
-
-
 def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]]) -> str:
     parts = [
         "# The paper, claim by claim\n",
@@ -69,7 +74,8 @@ def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]
         "Written by `unlearnbench compare`, from the records beside it and from nothing else.\n",
         _HOW,
         "## Verdicts\n",
-        _untitled(verdicts(comparison)),
+        _count(comparison),
+        _untitled(tables.verdicts(comparison)),
         "## Misses in numbers\n",
         _misses(comparison),
         "## Tables and figures\n",
@@ -79,9 +85,16 @@ def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]
         "## Numbers to reach\n",
         *map(_claim, comparison.targets),
         "## What was run where\n",
-        _untitled(runs(comparison)),
+        _untitled(tables.runs(comparison)),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _count(comparison: Comparison) -> str:
+    """How many claims have which verdict."""
+    count = Counter(judgement.verdict for judgement in comparison.judgements)
+    listed = "; ".join(f"{verdict}: {count[verdict]}" for verdict in VERDICTS)
+    return f"{len(comparison.judgements)} claims; {listed}.\n"
 
 
 def _untitled(table: Table) -> str:
@@ -90,7 +103,7 @@ def _untitled(table: Table) -> str:
 
 
 def _drawn(beside: Beside, figure: tuple[str, str] | None) -> str:
-    table = draw(beside_table(beside))
+    table = draw(tables.beside_table(beside))
     if figure is None:
         return table
     name, alt = figure
@@ -108,7 +121,7 @@ def _claim(judgement: Judgement) -> str:
     }
     lines += [f"{name}: {escape(words)}\n" for name, words in said.items() if words]
     if judgement.datasets:
-        lines.append(_untitled(checks_table(judgement, "Checks")))
+        lines.append(_untitled(tables.checks_table(judgement, "Checks")))
     return "\n".join(lines)
 
 
@@ -134,8 +147,8 @@ def _outside(beside: Beside) -> list[str]:
         both = [entry for entry in beside.entries if entry.reported is not None and entry.low is not None]
         return [f"{where}: {len(outside)} of the paper's {len(both)} points"] if outside else []
     return [
-        f"{where}: {entry.column.label}, {entry.row.label}: measured {_measured(entry)}, reported"
-        f" {_number(entry.reported, entry.metric)} ({_number(entry.difference, entry.metric, ' points')})"
+        f"{where}: {entry.column.label}, {entry.row.label}: measured {tables.measured(entry)}, reported"
+        f" {tables.number(entry.reported, entry.metric)} ({tables.number(entry.difference, entry.metric, ' points')})"
         for entry in outside
     ]
 
@@ -147,142 +160,5 @@ def _is_outside(entry: Entry) -> bool:
 
 
 def _sentence(finding: Finding) -> str:
-    reason = f"; {finding.reason}" if finding.reason else ""
-    return f"{finding.what} is {_quantity(finding)} (n {finding.n}), asked: {finding.asked}{reason}"
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def verdicts(comparison: Comparison) -> Table:
-    """One line a claim."""
-    rows = [
-        ("claim", judgement.claim.id, judgement.verdict, _where(judgement), _seeds(judgement))
-        for judgement in comparison.judgements
-    ]
-    rows += [
-        ("target", judgement.claim.id, judgement.verdict, _where(judgement), _seeds(judgement))
-        for judgement in comparison.targets
-    ]
-    headers = ("what", "id", "verdict", "where", "n")
-    return _table("Verdicts", headers, rows, ["n: fewest and most seeds behind its checks"])
-
-
-def runs(comparison: Comparison) -> Table:
-    """Where every experiment was run on every dataset."""
-    rows = [
-        (run.experiment, run.dataset, str(run.cells), str(run.without_result), _listed(run.seeds),
-         _listed(run.images), _listed(run.batches), _listed(run.devices), _listed(run.commits),
-         _listed(run.versions), run.first if run.first == run.last else f"{run.first} to {run.last}")
-        for run in comparison.runs
-    ]  # fmt: skip
-    headers = ("experiment", "dataset", "cells", "without result", "seeds", "images", "minibatch", "devices",
-               "commits", "versions", "dates")  # fmt: skip
-    return _table("What was run where", headers, rows)
-
-
-def beside_table(beside: Beside) -> Table:
-    """A table or figure of the paper on one dataset, reported beside measured."""
-    rows = [
-        (entry.column.label, entry.row.label, _number(entry.reported, entry.metric), _measured(entry),
-         str(entry.n) if entry.n else NOTHING, _number(entry.difference, entry.metric, " points"))
-        for entry in sorted(beside.entries, key=lambda entry: beside.published.columns.index(entry.column))
-    ]  # fmt: skip
-    title = f"{beside.published.title} / {beside.dataset}{_in_part(beside.part)}"
-    headers = ("quantity", beside.published.x or "row", "reported", "measured", "n", "difference")
-    return _table(title, headers, rows, beside.published.notes)
-
-
-def _all_checks(comparison: Comparison) -> Iterable[Table]:
-    for judgement in (*comparison.judgements, *comparison.targets):
-        claim = judgement.claim
-        yield checks_table(judgement, f"{claim.id}: {judgement.verdict}", [f'"{claim.words}" ({claim.place})',
-                      *filter(None, (claim.tested, claim.paper_protocol and f"Paper: {claim.paper_protocol}",
-                                     claim.untestable, claim.comment))])  # fmt: skip
-
-
-def checks_table(judgement: Judgement, title: str, notes: Sequence[str] = ()) -> Table:
-    """The checks of a claim, one a line."""
-    rows = []
-    for each in judgement.datasets:
-        rows += [_check(each, finding, "") for finding in each.findings]
-        rows += [_check(each, finding, "paper's") for finding in each.papers]
-    headers = ("dataset", "quantity", "protocol", "measured", "n", "asked", "holds", "values")
-    return _table(title, headers, rows, notes)
-
-
-def _check(judged: Judged, finding: Finding, protocol: str) -> tuple[str, ...]:
-    holds = {True: "yes", False: "no", None: "not run"}[finding.holds]
-    points = ", ".join(
-        f"{name}: {_scaled(mean, low, high, finding.metric)}" for name, mean, low, high in finding.points
-    )
-    reason = f" ({finding.reason})" if finding.reason else ""
-    dataset = f"{judged.dataset}{_in_part(judged.part)}"
-    return (dataset, finding.what, protocol or "own", _quantity(finding), str(finding.n), finding.asked,
-            holds + reason, points or NOTHING)  # fmt: skip
-
-
-def _table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> Table:
-    safe = tuple(tuple(plain(cell) for cell in row) for row in rows)
-    return Table(plain(title), tuple(map(plain, headers)), safe, tuple(map(plain, notes)), ())
-
-
-def _aligned(table: Table) -> str:
-    lines = [table.headers, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
-    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([table.title, *drawn, *(f"  {line}" for line in table.legend), ""])
-
-
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-
-def _where(judgement: Judgement) -> str:
-    """The verdicts of the datasets, where they differ, and why some were not run."""
-    if judgement.claim.untestable is not None:
-        return "not testable"
-    groups: dict[str, list[str]] = {}
-    for each in judgement.datasets:
-        verdict = f"not run, {each.reason}" if each.verdict == NOT_RUN else each.verdict
-        groups.setdefault(f"not run as a whole{_in_part(each.part)}: {verdict}" if each.part else verdict, []).append(
-            each.dataset
-        )
-    return "; ".join(f"{', '.join(datasets)}: {verdict}" for verdict, datasets in groups.items())
-
-
-def _in_part(part: str) -> str:
-    return f", {part}" if part else ""
-
-
-def _seeds(judgement: Judgement) -> str:
-    judged = [each for each in judgement.datasets if each.verdict != NOT_RUN and not each.part]
-    counts = [finding.n for each in judged for finding in each.findings if finding.n]
-    return _listed(sorted({min(counts), max(counts)})) if counts else NOTHING
-
-
-def _quantity(finding: Finding) -> str:
-    if finding.mean is None:
-        return NOTHING
-    metric = "" if finding.form == "ratio" else finding.metric
-    return _scaled(finding.mean, finding.low, finding.high, metric, " points" if finding.form == "difference" else " %")
-
-
-def _measured(entry: Entry) -> str:
-    if entry.mean is None:
-        return f"not run: {entry.reason}"
-    return _scaled(entry.mean, entry.low, entry.high, entry.metric)
-
-
-def _scaled(mean: float, low: float | None, high: float | None, metric: str, percent: str = " %") -> str:
-    """A number with its interval, in the way that people write the metric."""
-    if not in_percent(metric):
-        return format_interval(mean, low, high, METRICS[metric].unit if metric in METRICS else "")
-    return format_interval(100 * mean, low and 100 * low, high and 100 * high) + percent
-
-
-def _number(value: float | None, metric: str, percent: str = " %") -> str:
-    return NOTHING if value is None else _scaled(value, None, None, metric, percent)
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values)) or NOTHING
+    reason = "".join(f"; {words}" for words in (finding.reason, "" if finding.refuted else "not shown") if words)
+    return f"{finding.what} is {tables.quantity(finding)} (n {finding.n}), asked: {finding.asked}{reason}"

@@ -9,7 +9,7 @@ from typing import Any
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.ranking import REFERENCES
-from unlearnbench.report import paper
+from unlearnbench.report import paper_tables
 from unlearnbench.report.tables import plain
 from unlearnbench.site import boards, glance, measuring
 from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
@@ -151,9 +151,9 @@ def _overview(content: Content) -> dict[str, Any]:
 def _claims(comparison: Comparison) -> dict[str, Any]:
     every = (*comparison.judgements, *comparison.targets)
     return {
-        "verdicts": paper.verdicts(comparison),
-        "judged": [(each, paper.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
-        "tables": [paper.beside_table(each) for each in comparison.tables],
+        "verdicts": paper_tables.verdicts(comparison),
+        "judged": [(each, paper_tables.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
+        "tables": [paper_tables.beside_table(each) for each in comparison.tables],
     }
 
 
