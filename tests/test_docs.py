@@ -15,6 +15,8 @@ import typer
 from tiny_runs import write_method, write_suite
 
 from unlearnbench import cli, leaderboard
+from unlearnbench.claims import comparison, model
+from unlearnbench.report import paper_tables
 
 ROOT = Path(__file__).parent.parent
 SHARES = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "backdoor_accuracy", "backdoor_success")
@@ -195,6 +197,31 @@ def table_of_bars(results: Path) -> str:
 def test_the_table_of_bars_is_the_leaderboard_of_the_attacks() -> None:
     expected = table_of_bars(ROOT / "results" / "attacks")
     assert expected in (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8"), f"docs/attacks.md:\n{expected}"
+
+
+def table_of_verdicts() -> str:
+    """The verdicts on the paper's claims, as docs/claims.md shows them."""
+    found = comparison.compare(ROOT / "results" / "paper", ROOT / "suites" / "paper.claims.yaml")
+    rows = [row for row in paper_tables.verdicts(found).rows if row[0] == "claim"]
+    head = "| claim | verdict | on |\n| :--- | :--- | :--- |\n"
+    return head + "".join(
+        f"| {name.replace('_', ' ')} | {verdict} | {where} |\n" for _, name, verdict, where, _ in rows
+    )
+
+
+def test_the_table_of_verdicts_is_that_of_the_papers_records() -> None:
+    expected = table_of_verdicts()
+    assert expected in (ROOT / "docs" / "claims.md").read_text(encoding="utf-8"), f"docs/claims.md:\n{expected}"
+
+
+def test_the_claims_file_in_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mine.claims.yaml").write_text(block)
+    claims = model.load(tmp_path / "mine.claims.yaml")
+    assert [check.kind for claim in claims.claims for check in claim.checks] == ["difference", "monotone"]
+    for kind in ("value", "difference", "ratio", "ordering", "monotone", "trivial"):
+        assert f"`{kind}`" in text
 
 
 def commands(page: str) -> list[list[str]]:

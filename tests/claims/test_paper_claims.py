@@ -108,3 +108,14 @@ def test_reported_numbers_are_the_papers() -> None:
     assert columns["figure4"]["test accuracy, CRFU"].reported["cifar10"][2] == 0.7556
     assert columns["figure7"]["erased, beta_u 0.01"].reported["cifar10"][:2] == [0.24, 0.13]
     assert "75.17" in " ".join(tables["table3"].notes)
+
+
+def test_parts_are_experiments_that_measure_on_a_part(planned: list[Setting]) -> None:
+    parts = model.load(CLAIMS).parts
+    for whole, part in parts.items():
+        chosen = [setting for setting in planned if setting.experiment == part]
+        assert chosen, part
+        assert all(setting.scenario.train_size and setting.scenario.test_size for setting in chosen)
+        assert {setting.dataset.info.name for setting in chosen} <= {
+            setting.dataset.info.name for setting in planned if setting.experiment == whole
+        }

@@ -33,6 +33,13 @@ def test_missing_datasets_are_named_and_do_not_decide(tmp_path: Path) -> None:
     assert [each.reason for each in found.datasets] == ["", "no records of one on cifar10", "data not available"]
 
 
+def test_what_is_not_available_counts_if_it_is_there_after_all(tmp_path: Path) -> None:
+    write_cells(tmp_path / "records", values("crfu", "accuracy", 0.6))
+    claim = {"checks": [{"kind": "value", "at_least": 0.5}]}
+    path = claims_file(tmp_path, claim, unavailable={"mnist": "data not available"})
+    assert comparison.compare(tmp_path, path).judgements[0].verdict == "reproduced"
+
+
 def test_one_dataset_that_fails_decides(tmp_path: Path) -> None:
     made = [*values("crfu", "accuracy", 0.6), *values("crfu", "accuracy", 0.4, dataset="cifar10")]
     found = judged(tmp_path, made, [{"kind": "value", "at_least": 0.5}], datasets=["mnist", "cifar10"])

@@ -100,8 +100,6 @@ class Measured:
         )
 
     def _find(self, selection: Selection, dataset: str) -> Contender | str:
-        if dataset in self.unavailable:
-            return self.unavailable[dataset]
         experiment = selection.experiment_on(dataset)
         if experiment is None:
             return f"no experiment on {dataset}"
@@ -109,7 +107,7 @@ class Measured:
         if not there and experiment in self.parts:
             there = self._by_experiment.get((self.parts[experiment], dataset), [])
         if not there:
-            return f"no records of {experiment} on {dataset}"
+            return self.unavailable.get(dataset) or f"no records of {experiment} on {dataset}"
         fitting = [each for each in there if _fits(each, selection)]
         with_values = [each for each in fitting if each.values]
         fitting = with_values or fitting
@@ -140,7 +138,7 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mappin
     Args:
         folder: of the records.
         suite: their suite's name.
-        unavailable: datasets that can't be had, and why.
+        unavailable: datasets that were not run whole, and why.
         parts: the experiments that stand in for others, on a part of the data.
 
     Raises:

@@ -190,7 +190,7 @@ class Claims(Strict):
 
     suite: str
     reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
-    unavailable: dict[str, str] = Field({}, description="datasets that can't be had, and why")
+    unavailable: dict[str, str] = Field({}, description="why there are no records of a dataset, where there are none")
     parts: dict[Name, Name] = Field(
         {}, description="experiment -> the one that stands in on a part of the data, where it was not run itself"
     )
