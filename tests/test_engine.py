@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,3 +109,26 @@ def _interrupt() -> None:
 def test_the_closing_line_is_all_there_is_on_stdout() -> None:
     with pytest.raises(AssertionError):
         _ = Ran(0, "loudcells: planned=1", "").counts
+
+
+def _grow(megabytes: int) -> int:
+    _held.append(b"x" * (megabytes << 20))
+    time.sleep(1.1)  # loky looks at a worker's memory once a second
+    return len(_held)
+
+
+_held: list[bytes] = []
+
+
+def test_a_worker_that_has_grown_is_replaced_without_a_word() -> None:
+    pytest.importorskip("psutil")  # without it loky does not look
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        executor = engine.start("loky", 1)
+        try:
+            futures = [executor.submit(_grow, 200) for _ in range(6)]
+            counts = [future.result(timeout=120) for future in futures]
+        finally:
+            engine.stop(executor)
+    assert 1 < counts.count(1) < 6  # some were first of their worker: it was replaced
+    assert not [str(each.message) for each in said]

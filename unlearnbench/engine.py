@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -64,6 +65,8 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
         return dask_engine.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
 
+    # Where psutil is there, loky replaces workers that have grown by 300 MB between two jobs, and calls that a leak.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     executor: Executor = ProcessPoolExecutor(workers, initializer=settle, initargs=(os.getpid(),), env=THREADS)
     return executor
 

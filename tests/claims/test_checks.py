@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,25 @@ def test_a_ratio_to_nothing_is_no_verdict(tmp_path: Path) -> None:
     made = [*values("crfu", "accuracy", 0.6), *rows("vbu", "accuracy", [0.0] * 5, experiment="one")]
     found = judged(tmp_path, made, [{"kind": "ratio", "first": {}, "second": {"method": "vbu"}, "at_least": 1}])
     assert found.verdict == "not run"
-    assert "divided by 0" in first(found).reason
+    assert "a value of 0" in first(found).reason
+
+
+def test_a_ratio_and_its_inverse_say_the_same(tmp_path: Path) -> None:
+    """Costs that differ by factors between seeds: at least 10 times in each of them, and so in their interval."""
+    made = [
+        *rows("crfu", "samples_processed", [980.0, 13_400.0, 72_000.0, 5_720.0, 10_600.0], experiment="one"),
+        *rows("retrain", "samples_processed", [1_128_000.0] * 5, experiment="one", cell_key="r"),
+    ]
+    sides = {"metric": "samples_processed", "method": "retrain"}, {"metric": "samples_processed"}
+    checks = [
+        {"kind": "ratio", "first": sides[0], "second": sides[1], "at_least": 10},
+        {"kind": "ratio", "first": sides[1], "second": sides[0], "at_most": 0.1},
+    ]
+    there, back = judged(tmp_path, made, checks).datasets[0].findings
+    assert (there.holds, back.holds) == (True, True)
+    assert (there.low, there.mean, there.high) == pytest.approx((1 / back.high, 1 / back.mean, 1 / back.low))
+    logs = [math.log(1_128_000 / each) for each in (980.0, 13_400.0, 72_000.0, 5_720.0, 10_600.0)]
+    assert there.mean == pytest.approx(math.exp(sum(logs) / 5))
 
 
 @pytest.mark.parametrize(("other", "verdict"), [(0.5, "reproduced"), (0.6, "not reproduced"), (0.7, "not reproduced")])

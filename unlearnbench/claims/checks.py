@@ -31,7 +31,7 @@ class Finding:
             is refuted is not shown.
         reason: that, or why it does not hold.
         part: of the data, if it was not measured on the whole.
-        mean, low, high: of the quantity over `n` seeds; None where it was not measured.
+        mean, low, high: of the quantity over `n` seeds, of a ratio the geometric mean; None where it was not measured.
         metric: of the values behind it.
         form: what the quantity is made of them.
         points: the values behind it, each with its name, mean, low and high.
@@ -95,11 +95,13 @@ def _paired(sides: Sequence[tuple[str, Values]], form: Form, metric: str, bounds
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
         return replace(found, reason=reason, n=len(seeds))
-    combine: dict[Form, Callable[..., float]] = {"value": _same, "difference": _minus, "ratio": _ratio}
+    combine: dict[Form, Callable[..., float]] = {"value": _same, "difference": _minus, "ratio": _log_ratio}
     each = [combine[form](*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
     if not all(map(math.isfinite, each)):
-        return replace(found, reason="divided by 0 in a seed: there is no ratio", n=len(seeds))
+        return replace(found, reason="a value of 0 in a seed: there is no ratio", n=len(seeds))
     mean, low, high = _interval(each)
+    if form == "ratio":  # a ratio and its inverse say the same: only of logarithms are their intervals inverse, too
+        mean, low, high = math.exp(mean), math.exp(low), math.exp(high)
     points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
     part = "; ".join(dict.fromkeys(values.part for _, values in sides if values.part))
     holds, refuted = bounds.hold(low, high) and not unmet, bounds.are_refuted(low, high) or bool(unmet)
@@ -157,8 +159,8 @@ def _minus(first: float, second: float) -> float:
     return first - second
 
 
-def _ratio(first: float, second: float) -> float:
-    return first / second if second else math.nan
+def _log_ratio(first: float, second: float) -> float:
+    return math.log(first / second) if first > 0 and second > 0 else math.nan
 
 
 def _same(value: float) -> float:

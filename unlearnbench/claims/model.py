@@ -124,7 +124,7 @@ class Difference(_Bounded):
 
 
 class Ratio(_Bounded):
-    """first / second, seed by seed: the whole interval within the bounds."""
+    """first / second, seed by seed, on a logarithmic scale: the whole interval within the bounds."""
 
     kind: Literal["ratio"]
     first: Selection
