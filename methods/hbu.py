@@ -206,7 +206,7 @@ class Hbu(TransformMethod):
             )
 
         h = hutchinson_diagonal(hessian(loss(remaining), values), random_signs(values, noise))
-        g = grad(loss(erased))(values)
+        g = mean_in_chunks(lambda part: dict(grad(loss(part))(values)), erased, len(erased.labels))  # one
         c = self.released_rate(models.scenario)
         return {n: v + c * g[n] / (sqrt(SECOND_MOMENT) * h[n].abs() + training.lr) for n, v in values.items()}
 

@@ -43,6 +43,7 @@ experiments:
       - membership: {shadows: 20}
       - representation: {epochs: 1}
       - representation_sampled: {epochs: 1}
+      - blind: {epochs: 1}
 """
 # Other processors and library versions round differently, and training makes more of it.
 TOLERANCE = 2e-3

@@ -31,13 +31,13 @@ CASES = {
 }
 
 
-def make(precision):
+def make(precision, replicas=1):
     scenario = utility(
         network=Network(name="resnet18", hidden=8, latent=4),
         stop=StopRule(steps=1),
         training=Training(epochs=1, batch=6, lr=1e-3, precision=precision),
     )
-    return Context(scenario, SEEDS[:1], SHAPE, CLASSES)
+    return Context(scenario, SEEDS[:replicas], SHAPE, CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,15 @@ def test_a_method_runs_in_bfloat16(case, world):
     assert math.isfinite(off)
     assert moved > 0
     assert off < 2.1 * moved  # at most to the other side: Adam's first step has one length whatever the gradient
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_replicas_run_together_in_bfloat16(case, world):
+    """As on GPUs, where networks with batch normalisation are vectorised too."""
+    _, before = world
+    sets = ErasureSets(blobs(16, shape=SHAPE), torch.arange(8), torch.tensor([[0, 1], [4, 7]]))
+    cls = discover().methods[case.split(",")[0]].cls
+    after = erase(cls(cls.Params(**CASES[case])), before.expand(2), sets, make("bfloat16", 2))
+    assert after.replicas == 2
+    assert all(bool(value.isfinite().all()) for value in after.params.values())
