@@ -129,8 +129,11 @@ def quantity(finding: Finding) -> str:
     """What a check is about, with its interval."""
     if finding.mean is None:
         return NOTHING
-    metric = "" if finding.form == "ratio" else finding.metric
-    return _scaled(finding.mean, finding.low, finding.high, metric, " points" if finding.form == "difference" else " %")
+    if finding.form == "ratio":  # not symmetric: its ends may be orders of magnitude apart
+        return f"{finding.mean:.3g} [{finding.low:.3g}, {finding.high:.3g}]"
+    return _scaled(
+        finding.mean, finding.low, finding.high, finding.metric, " points" if finding.form == "difference" else " %"
+    )
 
 
 def measured(entry: Entry) -> str:
