@@ -12,7 +12,8 @@ from sample_records import row, write_cells
 
 from unlearnbench.claims import comparison
 from unlearnbench.claims.comparison import Comparison
-from unlearnbench.report import paper
+from unlearnbench.claims.reported import Column, Entry, Row
+from unlearnbench.report import paper, paper_figures
 
 LEVELS = {0.0: 0.97, 0.1: 0.95, 1.0: 0.90}
 FILES = ["REPORT.md", "sweep_mnist.png", "sweep_mnist.svg"]
@@ -170,6 +171,14 @@ def test_figures_are_not_empty(tmp_path: Path) -> None:
     written(tmp_path, records())
     picture = imread(tmp_path / "report" / "sweep_mnist.png")
     assert picture[..., :3].std() > 0.05  # something is drawn
+
+
+def test_bands_of_shares_are_drawn_within_them() -> None:
+    row, column = Row(label="0"), Column(label="accuracy")
+    assert paper_figures._band(Entry(row, column, "accuracy", None, 0.9, 0.6, 1.2)) == (0.6, 1.0)
+    assert paper_figures._band(Entry(row, column, "accuracy", None, 0.1, -0.2, 0.4)) == (0.0, 0.4)
+    assert paper_figures._band(Entry(row, column, "gradient_steps", None, 1420, -300, 3100)) == (-300, 3100)
+    assert paper_figures._band(Entry(row, column, "accuracy", None, 0.9)) == (0.9, 0.9)
 
 
 def test_two_seeds_have_a_mean_and_no_interval(tmp_path: Path) -> None:

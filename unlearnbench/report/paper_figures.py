@@ -92,14 +92,20 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
             errorbar=None,
             legend=False,
         )
-        low = [entry.mean if entry.low is None else entry.low for entry in measured]
-        high = [entry.mean if entry.high is None else entry.high for entry in measured]
+        low, high = zip(*(_band(entry) for entry in measured), strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     stated = [entry for entry in entries if entry.reported is not None]
     if stated:
         x, y = [entry.row.x for entry in stated], [entry.reported for entry in stated]
         label = plain(f"{name}, paper")
         axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label)
+
+
+def _band(entry: Entry) -> tuple[float, float]:
+    """An interval as it is drawn: Student's knows no bounds, but a share lies between 0 and 1."""
+    assert entry.mean is not None
+    low, high = (entry.mean if end is None else end for end in (entry.low, entry.high))
+    return (max(low, 0.0), min(high, 1.0)) if METRICS[entry.metric].unit == "share" else (low, high)
 
 
 def _scale(axes: Any, entries: list[Entry]) -> None:
