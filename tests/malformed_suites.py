@@ -146,6 +146,17 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (_TWO, {"scenario": {"kind": "leak", "erased_count": 1, "train_size": 50}}),
     (_TWO, {"scenario": {"kind": "leak", "erased_count": 1, "test_size": 50}}),
     (_ONE, {"scenario": {**VALID["experiments"]["one"]["scenario"], "validation": 50}}),
+    (
+        _ONE,
+        {
+            "scenario": {
+                "kind": "utility",
+                "erased_ratio": 0.1,
+                "network": {"name": "linear"},
+                "training": {"optimiser": "newton", "precision": "bfloat16"},
+            }
+        },
+    ),
     (_TWO, {"scenario": {"kind": "leak", "erased_count": 51}}),
     (_TWO, {"datasets": ["plain"], "scenario": {"kind": "leak", "erased_count": 1}}),
     (_TWO, {"methods": [], "references": False}),

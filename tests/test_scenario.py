@@ -5,10 +5,10 @@ import torch
 from small_worlds import image_data, leak, utility
 
 from unlearnbench.errors import InputError
-from unlearnbench.keys import fields
+from unlearnbench.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.scenario import build_world, challenge, check_disjoint, matched
-from unlearnbench.settings import Backdoor, LeakSizes, canonical
+from unlearnbench.settings import Backdoor, LeakSizes, Training, canonical
 
 CPU = torch.device("cpu")
 
@@ -81,6 +81,13 @@ def test_keys_of_before_test_size_stand():
     assert canonical(utility(test_size=30))["test_size"] == 30
     assert fields("train", utility(test_size=30)) == fields("train", utility())
     assert fields("unlearn", utility(test_size=30)) != fields("unlearn", utility())
+
+
+def test_only_lower_precisions_have_a_version_of_their_own():
+    lower = utility(training=Training(precision="bfloat16"))
+    for stage in ("train", "unlearn", "attack"):
+        assert "precision_version" not in fields(stage, utility())["training"]
+        assert fields(stage, lower)["training"]["precision_version"] == LOWER_PRECISION_VERSION
 
 
 def test_validation_images_are_set_aside_and_stand_for_the_test_images():

@@ -39,7 +39,8 @@ def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batc
         with _full_precision(batch.images):
             _, change = jvp(logits, (params,), (vector,))  # type: ignore[misc] # likewise
         curved = p * change - p * (p * change).sum(-1, keepdim=True)
-        (result,) = pull_back(share * curved)
+        with _full_precision(batch.images):
+            (result,) = pull_back(share * curved)
         return dict(result)
 
     return product
@@ -108,6 +109,11 @@ def conjugate_gradients(product: Product, right: Vector, steps: int) -> Vector:
     Where A turns out not to be positive (a direction d with d'Ad <= 0, before the residual has reached rounding) there
     is no answer: the solution is NaN, never a finite number that looks like one.
     """
+    with _full_precision(next(iter(right.values()))):
+        return _solved(product, right, steps)
+
+
+def _solved(product: Product, right: Vector, steps: int) -> Vector:
     # Flat: the residuals so far are the rows of a matrix, and one product with it serves them all.
     residual = _flat(right)
     solution, direction = torch.zeros_like(residual), residual

@@ -14,6 +14,9 @@ from unlearnbench.settings import Scenario, canonical
 
 Stage = Literal["train", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 
+# Raise whenever results under another precision than float32 change.
+LOWER_PRECISION_VERSION = 2
+
 # Raise one whenever the stage's results change.
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "train": 2, "shadow_models": 1, "unlearn": 3, "shadows": 3, "attack": 2, "timing": 1,
@@ -44,6 +47,8 @@ def keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     """What of a scenario a stage depends on."""
     values = canonical(scenario)
+    if scenario.training.precision != "float32":
+        values["training"]["precision_version"] = LOWER_PRECISION_VERSION
     if stage == "train":
         names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
         # Without a backdoor the erased set makes no difference to training.

@@ -215,6 +215,8 @@ class Scenario(Strict):
             raise ValueError("stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside")
         if self.test_size is not None and self.validation is not None:
             raise ValueError("test_size and validation exclude each other: with the latter no test image is used")
+        if self.training.optimiser == "newton" and self.training.precision != "float32":
+            raise ValueError("training.optimiser 'newton' goes to an optimum: it needs training.precision float32")
         if self.training.optimiser == "newton" and self.network.name != "linear":
             raise ValueError("training.optimiser 'newton' needs network.name 'linear': other models are not convex")
         if self.trajectory is not None and self.stop.rule != "none":

@@ -31,9 +31,13 @@ CASES = {
 }
 
 
-def make(precision, replicas=1):
+# These measure gradients and curvature in full precision whatever the training's is.
+EXACT = {"hbu", "hbu, diagonal", "hbu, hessian", "hbu, released", "ssd"}
+
+
+def make(precision, replicas=1, network="resnet18"):
     scenario = utility(
-        network=Network(name="resnet18", hidden=8, latent=4),
+        network=Network(name=network, hidden=8, latent=4),
         stop=StopRule(steps=1),
         training=Training(epochs=1, batch=6, lr=1e-3, precision=precision),
     )
@@ -58,7 +62,24 @@ def test_a_method_runs_in_bfloat16(case, world):
     off, moved = difference(rounded, exact), difference(exact, before)
     assert math.isfinite(off)
     assert moved > 0
-    assert off < 2.1 * moved  # at most to the other side: Adam's first step has one length whatever the gradient
+    if case in EXACT:
+        assert off < 1e-3 * moved
+    else:  # at most to the other side: Adam's first step has one length whatever the gradient
+        assert difference(rounded, before) > 0
+        assert off < 2.1 * moved
+
+
+@pytest.mark.parametrize("case", ["hbu", "ssd"])
+def test_exact_steps_are_exact_on_every_network(case):
+    sets = ErasureSets(blobs(16, shape=SHAPE), torch.arange(12), torch.tensor([[0, 1]]))
+    before = make("float32", network="mlp").train(sets)
+    cls = discover().methods[case].cls
+    exact, rounded = (
+        erase(cls(cls.Params(**CASES[case])), before, sets, make(precision, network="mlp"))
+        for precision in ("float32", "bfloat16")
+    )
+    assert difference(exact, before) > 0
+    assert difference(rounded, exact) < 1e-3 * difference(exact, before)
 
 
 @pytest.mark.slow
