@@ -44,6 +44,20 @@ def test_monotone(tmp_path: Path, levels: Any, direction: str, adjacent: bool, v
     assert [point[1] for point in finding.points] == pytest.approx(levels, abs=1e-4)
 
 
+@pytest.mark.parametrize(("step", "refuted"), [(0.75, True), (0.7002, False)])
+def test_a_step_the_wrong_way_refutes_only_beyond_its_interval(tmp_path: Path, step: float, refuted: bool) -> None:
+    levels = zip((0, 0.1, 1), (0.5, step, 0.7), strict=True)
+    made = [
+        each
+        for number, (beta, level) in enumerate(levels)
+        for each in values("crfu", "accuracy", level, jitter=3 * number, **at_beta(beta))
+    ]
+    found = judged(tmp_path, made, [{**BETAS, "direction": "rises"}])
+    assert first(found).reason == "not from crfu beta=0.1 to crfu beta=1"
+    assert (first(found).holds, first(found).refuted) == (False, refuted)
+    assert found.datasets[0].is_open is not refuted
+
+
 PAIR = [{"scenario": {"beta": 0}}, {"scenario": {"beta": 1}}]
 
 
@@ -124,6 +138,7 @@ def test_an_ordering_under_a_condition_asks_every_seed_of_every_side(tmp_path: P
     assert found.verdict == "not reproduced"
     assert first(found).reason == "hbu: backdoor_accuracy at most 0.02 is not met (in 1 of 5 seeds)"
     assert first(found).mean == pytest.approx(0.2)
+    assert first(found).refuted
     unasked = judged(tmp_path, [], [{**check, **condition, "paper": {"conditions": False}}])
     assert unasked.verdict == "reproduced only under the paper's own protocol"
 
@@ -200,3 +215,12 @@ def test_an_interval_holds_is_refuted_or_shows_nothing(bounds: Bounds, holds: An
     both = min(holds[0], refuted[0]), max(holds[1], refuted[1])
     assert not bounds.hold(*both)
     assert not bounds.are_refuted(*both)
+
+
+def test_a_condition_that_was_not_measured_in_every_seed_is_no_verdict(tmp_path: Path) -> None:
+    made = [*values("crfu", "accuracy", 0.6), *values("hbu", "accuracy", 0.4)]
+    made += rows("crfu", "backdoor_accuracy", [0.0] * 5, experiment="one", cell_key="c")
+    made += rows("hbu", "backdoor_accuracy", [0.0] * 4, experiment="one", cell_key="h")
+    check = {"kind": "ordering", "greater": [{}], "less": [{"method": "hbu"}]}
+    found = judged(tmp_path, made, [{**check, "given": [{"metric": "backdoor_accuracy", "at_most": 0.02}]}])
+    assert (found.verdict, first(found).reason) == ("not run", "backdoor_accuracy was not measured of hbu in 1 seeds")

@@ -141,6 +141,26 @@ def test_a_part_of_the_data_is_marked_and_decides_no_claim(tmp_path: Path) -> No
     ]
 
 
+def test_a_part_is_marked_with_its_precision_and_with_parameters_that_nobody_asked_for(tmp_path: Path) -> None:
+    scenario = '{"train_size":500,"training":{"precision":"bfloat16"}}'
+    params = {"method_params": '{"lr":0.1,"form":"paper"}', "method_id": "crfu[form=paper,lr=0.1]"}
+    made = values("crfu", "accuracy", 0.6, scenario=scenario, **params)
+    found = judged(tmp_path, made, [{"kind": "value", "of": {"params": {"form": "paper"}}, "at_least": 0}])
+    assert found.datasets[0].part == "500 training images only, in bfloat16, lr=0.1"
+
+
+def test_a_part_as_the_paper_measured_it_decides_nothing_either(tmp_path: Path) -> None:
+    made = values("crfu", "auc", 0.4, attack="r")
+    made += values("original", "auc", 0.7, attack="r", scenario='{"train_size":500}')
+    check = {"kind": "value", "at_least": 0.5, "paper": {"of": {"method": "original"}}}
+    found = judged(tmp_path, made, [check], of={**OF, "metric": "auc", "attack": "r"})
+    assert found.verdict == "not run"
+    assert (found.datasets[0].verdict, found.datasets[0].part) == (
+        "reproduced only under the paper's own protocol",
+        "500 training images only",
+    )
+
+
 def test_a_part_alone_is_no_verdict(tmp_path: Path) -> None:
     made = values("crfu", "accuracy", 0.6, scenario='{"train_size":5000}')
     found = judged(tmp_path, made, [{"kind": "value", "at_least": 0}])

@@ -66,7 +66,10 @@ def run(
     metric, names = str(chosen[0].metric), _names(chosen, known)
     values = [measured.values(selection, dataset) for selection in chosen]
     sides = list(zip(names, values, strict=True))
-    unmet = _unmet(test.given if conditions else [], chosen, names, measured, dataset)
+    unmet, unknown = _unmet(test.given if conditions else [], chosen, names, measured, dataset)
+    if unknown:
+        asked = " and ".join(f"{condition.metric} at most {condition.at_most:g}" for condition in test.given)
+        return [Finding(f"{metric} of {', '.join(names)}", f"{asked}, and more", None, reason=unknown, metric=metric)]
     if isinstance(test, Ordering):
         many = len(test.greater)
         pairs = [(sides[high], sides[low]) for high in range(many) for low in range(many, len(chosen))]
@@ -123,13 +126,14 @@ def _monotone(test: Monotone, sides: Sequence[tuple[str, Values]], metric: str, 
             found, holds=None, refuted=False, reason=reason, mean=None, low=None, high=None, n=len(seeds), points=[]
         )
     points = [_point(name, values, seeds) for name, values in sides]
-    against = [
-        f"not from {first[0]} to {second[0]}"
-        for first, second in pairwise(points)
-        if test.adjacent and (second[1] <= first[1] if rises else second[1] >= first[1])
-    ]
+    against, refuted = [], found.refuted
+    for (first, before), (second, after) in pairwise(sides) if test.adjacent else ():
+        mean, low, high = _interval([after.by_seed[seed] - before.by_seed[seed] for seed in seeds])
+        if mean <= 0 if rises else mean >= 0:
+            against.append(f"not from {first} to {second}")
+            refuted |= bounds.are_refuted(low, high)
     said = "; ".join(filter(None, [found.reason, *against]))
-    return replace(found, holds=found.holds and not against, reason=said, points=points)
+    return replace(found, holds=found.holds and not against, refuted=refuted, reason=said, points=points)
 
 
 def _trivial(selection: Selection, side: tuple[str, Values], measured: Measured, dataset: str, unmet: str) -> Finding:
@@ -182,16 +186,19 @@ def _seeds(values: Sequence[Values]) -> tuple[list[int], str]:
 
 
 def _unmet(given: Sequence[Condition], chosen: Sequence[Selection], names: Sequence[str], measured: Measured,
-           dataset: str) -> str:  # fmt: skip
-    """Which side does not meet which condition, in how many seeds; empty if all do."""
+           dataset: str) -> tuple[str, str]:  # fmt: skip
+    """Which side does not meet which condition, in how many seeds, and of which it is not known; empty if all do."""
     for condition in given:
         for selection, name in zip(chosen, names, strict=True):
             values = measured.values(Selection(metric=condition.metric).over(selection), dataset)
+            missing = set(measured.values(selection, dataset).by_seed) - set(values.by_seed)
             over = [value for value in values.by_seed.values() if value > condition.at_most]
-            if over or not values.by_seed:
-                count = f"in {len(over)} of {len(values.by_seed)} seeds" if over else "not measured"
-                return f"{name}: {condition.metric} at most {condition.at_most:g} is not met ({count})"
-    return ""
+            if over:
+                count = f"in {len(over)} of {len(values.by_seed)} seeds"
+                return f"{name}: {condition.metric} at most {condition.at_most:g} is not met ({count})", ""
+            if missing:
+                return "", f"{condition.metric} was not measured of {name} in {len(missing)} seeds"
+    return "", ""
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -51,6 +51,12 @@ class Contender:
         names = str(self.row["method_id"]), str(self.row["attack_id"])
         return sum(name.count(",") + 1 for name in names if name.endswith("]"))
 
+    def other_than(self, selection: Selection) -> str:
+        """The method's parameters that are not at their default, but for those that were selected."""
+        name = str(self.row["method_id"])
+        given = name[name.index("[") + 1 : -1].split(",") if name.endswith("]") else []
+        return ", ".join(pair for pair in given if pair.split("=")[0] not in selection.params)
+
 
 class Measured:
     """The records of one results folder, ready to be asked."""
@@ -95,9 +101,10 @@ class Measured:
             return Values(reason=problem or f"{selection.metric} was not measured of {found.name}")
         timed = METRICS[selection.metric].unit == "s"
         devices = frozenset(device for _, device in by_seed.values()) if timed else frozenset()
-        return Values(
-            {seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, part=part_of(found.scenario)
-        )
+        part = part_of(found.scenario)
+        if part and (other := found.other_than(selection)):
+            part = f"{part}, {other}"
+        return Values({seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, part=part)
 
     def _find(self, selection: Selection, dataset: str) -> Contender | str:
         experiment = selection.experiment_on(dataset)
@@ -129,7 +136,9 @@ def part_of(scenario: Mapping[str, Any]) -> str:
     """The part of the data that a scenario uses, in words; empty if it is the whole."""
     sizes = {"training": scenario.get("train_size"), "test": scenario.get("test_size")}
     used = [f"{size} {name}" for name, size in sizes.items() if size]
-    return f"{' and '.join(used)} images only" if used else ""
+    precision = (scenario.get("training") or {}).get("precision", "float32")
+    rounded = f", in {precision}" if precision != "float32" else ""
+    return f"{' and '.join(used)} images only{rounded}" if used else ""
 
 
 def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:

@@ -31,7 +31,7 @@ class Judged:
     @property
     def part(self) -> str:
         """The part of the data that it was measured on; empty if it is the whole, or was not measured."""
-        return "; ".join(dict.fromkeys(each.part for each in self.findings if each.part))
+        return "; ".join(dict.fromkeys(each.part for each in (*self.findings, *self.papers) if each.part))
 
     @property
     def is_open(self) -> bool:

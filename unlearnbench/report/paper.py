@@ -20,7 +20,7 @@ _HOW = """Numbers are means over seeds with Student's 95 % interval (three seeds
 `reproduced` where it holds on every dataset that was measured: the whole interval of a difference (or ratio) of the
 same seed's values lies on the claimed side. `reproduced only under the paper's own protocol`: it holds as the paper
 measured it, and not by the measurement that is described. `not run`: nothing to judge by, for the reason given.
-`open`: not reproduced, and not refuted either, for intervals reach to both sides.
+`open`: not reproduced, and not refuted either: the interval of what fails reaches to both sides.
 What was measured on a part of a dataset's images is marked, has a verdict of its own, and decides no claim.
 """
 
