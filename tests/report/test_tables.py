@@ -66,6 +66,7 @@ def test_unknown_choices_are_errors_with_a_suggestion(frame):
         ((0.0, 0.0, 0.0), "0 ± 0"),
         ((-0.01, -0.01 - 1e-17, -0.01 + 1e-17), "-0.01 ± 0"),
         ((0.000010, 0.0000099, 0.0000101), "0.00001000 ± 0.00000010"),
+        ((-0.2, -17.3, 16.9), "0 ± 17"),
         ((0.12345, None, None), "0.1235"),
         ((None, None, None), NOTHING),
         ((pd.NA, pd.NA, pd.NA), NOTHING),

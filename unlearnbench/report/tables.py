@@ -173,6 +173,7 @@ def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
     if widest <= 1e-9 * abs(value):  # equal but for rounding
         return f"{format_value(value, unit)} ± 0"
     digits = max(0, 1 - math.floor(math.log10(widest)))
+    value, low, high = (round(each, digits) + 0.0 for each in (value, low, high))  # no "-0"
     if abs(above - below) < 0.01 * widest:
         return f"{value:.{digits}f} ± {widest:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
