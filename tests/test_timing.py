@@ -75,6 +75,13 @@ def test_references_can_be_left_untimed(place: Place) -> None:
     assert {row["method"] for row in seconds(place.results)} == {"vbu"}
 
 
+def test_references_can_be_timed_less_often(place: Place) -> None:
+    write(place.folder, "vbu", "{repeats: 3, reference_repeats: 1}", attacks="")
+    assert place.run().code == 0
+    timed = {row["method"]: row["n_samples"] for row in seconds(place.results)}
+    assert timed == {"original": 1, "retrain": 1, "vbu": 3}
+
+
 def test_nothing_runs_beside_what_is_timed(place: Place) -> None:
     write_method(place.folder / "own", "clock", unlearn=CLOCK)
     write(place.folder, "clock", "{repeats: 2, seeds: 2}", attacks="", seeds=3)

@@ -145,12 +145,15 @@ class Timing(Strict):
     """Measure the time of one erasure: one replica, one thread, nothing else running (PROTOCOL section 11, rule 12)."""
 
     repeats: int = Field(5, ge=1, le=1_000, description="erasures timed; the median counts")
-    seeds: int = Field(1, ge=1, description="for the first so many seeds; a retraining is timed `repeats` times each")
+    seeds: int = Field(1, ge=1, description="for the first so many seeds")
     references: bool = Field(True, description="time references too (retraining takes a thousand times as long)")
+    reference_repeats: int | None = Field(None, ge=1, le=1_000, description="of references; null: as of methods")
 
-    def covers(self, seed: int, is_reference: bool) -> bool:
-        """Whether a contender is timed with this seed."""
-        return seed < self.seeds and (self.references or not is_reference)
+    def times(self, seed: int, is_reference: bool) -> int:
+        """How often a contender is timed with this seed."""
+        if seed >= self.seeds or (is_reference and not self.references):
+            return 0
+        return self.reference_repeats or self.repeats if is_reference else self.repeats
 
 
 def _is_none(value: object) -> bool:

@@ -150,8 +150,8 @@ class Suite:
             )
             yield setting
             yield from (replace(setting, attack=attack) for attack in each.attacks)
-            if each.timing is not None and each.timing.covers(seed, method.is_reference):
-                yield replace(setting, timing=each.timing.repeats)
+            if each.timing is not None and (times := each.timing.times(seed, method.is_reference)):
+                yield replace(setting, timing=times)
 
     def _names(self, selected: tuple[str, ...]) -> list[str]:
         for name in selected:
