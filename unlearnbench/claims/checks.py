@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal
 
 from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
-from unlearnbench.claims.measured import Measured, Values
+from unlearnbench.claims.measured import Measured, Values, in_one
 from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM, student_t
@@ -106,7 +106,7 @@ def _paired(sides: Sequence[tuple[str, Values]], form: Form, metric: str, bounds
     if form == "ratio":  # a ratio and its inverse say the same: only of logarithms are their intervals inverse, too
         mean, low, high = math.exp(mean), math.exp(low), math.exp(high)
     points = [_point(name, values, seeds) for name, values in sides] if len(sides) > 1 else []
-    part = "; ".join(dict.fromkeys(values.part for _, values in sides if values.part))
+    part = in_one(values.part for _, values in sides)
     holds, refuted = bounds.hold(low, high) and not unmet, bounds.are_refuted(low, high) or bool(unmet)
     return replace(
         found, holds=holds, refuted=refuted, reason=unmet, part=part, mean=mean, low=low, high=high, n=len(seeds),

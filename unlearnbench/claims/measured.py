@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,11 @@ def part_of(scenario: Mapping[str, Any]) -> str:
     precision = (scenario.get("training") or {}).get("precision", "float32")
     rounded = f", in {precision}" if precision != "float32" else ""
     return f"{' and '.join(used)} images only{rounded}" if used else ""
+
+
+def in_one(parts: Iterable[str]) -> str:
+    """Several parts of the data in words, each thing said once."""
+    return ", ".join(dict.fromkeys(words for part in parts if part for words in part.split(", ")))
 
 
 def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from unlearnbench import yaml_reading
-from unlearnbench.claims.measured import Measured
+from unlearnbench.claims.measured import Measured, in_one
 from unlearnbench.claims.model import Name, Selection, place_in
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.settings import Strict
@@ -110,7 +110,7 @@ class Beside:
     @property
     def part(self) -> str:
         """The part of the data that was measured; empty if it is the whole."""
-        return "; ".join(dict.fromkeys(entry.part for entry in self.entries if entry.part))
+        return in_one(entry.part for entry in self.entries)
 
 
 def load(claims: Path, name: str) -> Reported:

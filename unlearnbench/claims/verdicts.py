@@ -8,7 +8,7 @@ from typing import Literal
 
 from unlearnbench.claims import checks
 from unlearnbench.claims.checks import Finding
-from unlearnbench.claims.measured import Measured
+from unlearnbench.claims.measured import Measured, in_one
 from unlearnbench.claims.model import Claim, resolved
 
 Verdict = Literal["reproduced", "not reproduced", "reproduced only under the paper's own protocol", "not run"]
@@ -31,7 +31,7 @@ class Judged:
     @property
     def part(self) -> str:
         """The part of the data that it was measured on; empty if it is the whole, or was not measured."""
-        return "; ".join(dict.fromkeys(each.part for each in (*self.findings, *self.papers) if each.part))
+        return in_one(each.part for each in (*self.findings, *self.papers))
 
     @property
     def is_open(self) -> bool:
