@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from small_worlds import CLASSES, SEEDS, blobs, difference, utility
+from test_baselines_resnet import CASES as BASELINES
 
 from unlearnbench.context import Context
 from unlearnbench.contract import erase
@@ -20,14 +21,7 @@ CASES = {
     "hbu, diagonal": {"solver": "diagonal"},
     "hbu, hessian": {"curvature": "hessian", "damping": 10.0},
     "hbu, released": {"form": "released"},
-    "fine_tune": {"epochs": 1},
-    "gradient_ascent": {},
-    "neggrad_plus": {},
-    "random_label": {},
-    "bad_teacher": {},
-    "scrub": {"epochs": 1, "max_epochs": 1},
-    "salun": {},
-    "ssd": {"selection": 1.0},
+    **BASELINES,
 }
 
 
