@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import InputError
-from unlearnbench.scenario import World, matched
+from unlearnbench.erasure_choice import matched
+from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Draw

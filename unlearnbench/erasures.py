@@ -25,7 +25,7 @@ _CHANGE = "change."
 
 @dataclass(frozen=True, eq=False)
 class Erasures:
-    """n erasures of s images, c = 2 s candidates each: the erased ones and as many never-seen of the same classes.
+    """n erasures of s images, c candidates each: the erased ones and h never-seen ones of the same classes.
 
     Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row where all
     erasures start from one original. Rows are rows of the world's pool. `changes` are the parameters' differences,
@@ -84,7 +84,8 @@ def observe_erasures(
     assert sets.holdout is not None
     count, size = sets.erased.shape
     generator = stream(world.seed, "candidate order", purpose)
-    order = torch.from_numpy(generator.random((count, 2 * size)).argsort(1)).to(sets.erased.device)
+    asked = size + sets.holdout.shape[1]
+    order = torch.from_numpy(generator.random((count, asked)).argsort(1)).to(sets.erased.device)
     candidates = torch.cat([sets.erased, sets.holdout], 1).gather(1, order)
     probe = world.images("probe").pixels
     images = world.pool.pixels[candidates]

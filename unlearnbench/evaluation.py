@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unlearnbench.divergences import kl_to_prior
+from unlearnbench.memory import Retrained, memory, own_standings, standings
 from unlearnbench.plugin import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
@@ -18,7 +18,6 @@ from unlearnbench.stack import Functional, Stack
 # Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
 LEAK_IMAGES = 2_000
 REMAINING_IMAGES = 10_000
-ROUNDING = 1e-6  # of mean losses
 MODELS = 32  # evaluated at a time
 
 
@@ -30,8 +29,14 @@ class Measure:
     n: int
 
 
-def evaluate(before: Stack, after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
-    """Metrics of K models, one per target, averaged over them; `before` is the original, 1 model or K."""
+def evaluate(
+    before: Stack, after: Stack, world: World, scenario: Scenario, retrained: Retrained | None
+) -> dict[str, Measure]:
+    """Metrics of K models, one per target, averaged over them; `before` is the original.
+
+    Args:
+        retrained: what retrained models say of the erased images; None where none were trained.
+    """
     leak = scenario.kind == "leak"
     test = _test_images(world, scenario)
     remaining = remaining_images(world, LEAK_IMAGES if leak else REMAINING_IMAGES)
@@ -40,13 +45,26 @@ def evaluate(before: Stack, after: Stack, world: World, scenario: Scenario) -> d
         "remaining_accuracy": _accuracy(after, remaining),
         "kld_to_prior": _divergence(after, test),
     }
-    _, erased_correct = _own_losses(after, world, world.targets.erased)
-    measures["erased_accuracy"] = Measure(float(erased_correct.float().mean()), erased_correct.numel())
-    measures["forgot"] = _forgot(erased_correct, before, after, world, scenario)
+    measures["erased_accuracy"] = _erased_accuracy(after, world)
+    if retrained is not None:
+        measures |= _memory(before, after, world, retrained)
+        measures["retrained_accuracy"] = Measure(float(retrained.accuracy.mean()), len(test))
     if scenario.backdoor is not None:
         measures |= _backdoor(after, world, scenario)
-        measures["backdoor_accuracy"] = measures["erased_accuracy"]
+        erased = measures["backdoor_accuracy"] = measures["erased_accuracy"]
+        assert erased.value is not None
+        measures["forgot"] = Measure(float(erased.value < scenario.stop.threshold), erased.n)
     return measures
+
+
+def accuracies(models: Stack, world: World, scenario: Scenario) -> Tensor:
+    """Accuracy of each of K models on the images that `evaluate` tests models on, f32[K]."""
+    images = _test_images(world, scenario)
+    found = []
+    for first in range(0, models.replicas, MODELS):
+        _, logits = models.slice(first, first + MODELS).outputs(images.pixels)
+        found.append((logits.argmax(-1) == images.labels).float().mean(-1).cpu())
+    return torch.cat(found)
 
 
 def original_accuracy(before: Stack, world: World, scenario: Scenario) -> Measure:
@@ -57,8 +75,7 @@ def original_accuracy(before: Stack, world: World, scenario: Scenario) -> Measur
 def trajectory_point(model: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
     """One evaluation while unlearning: accuracy on a fixed choice of remaining images, on the erased, on the test."""
     assert scenario.trajectory is not None
-    _, correct = _own_losses(model, world, world.targets.erased)
-    erased = Measure(float(correct.float().mean()), correct.numel())
+    erased = _erased_accuracy(model, world)
     points = {
         "remaining_accuracy": _accuracy(model, remaining_images(world, scenario.trajectory.images)),
         "erased_accuracy": erased,
@@ -100,60 +117,26 @@ def _divergence(after: Stack, images: Images) -> Measure:
     return Measure(float(torch.cat(values).mean()), len(images))
 
 
-def _own_losses(after: Stack, world: World, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and correctness, [K, n] each, of K models on their own images, rows i64[K, n]."""
-    labels = world.pool.labels[rows]
-    losses, correct = torch.empty(rows.shape), torch.empty(rows.shape, dtype=torch.bool)
+def _erased_accuracy(after: Stack, world: World) -> Measure:
+    """Accuracy of K models on their own erased images."""
+    rows, right = world.targets.erased, 0
     for first in range(0, after.replicas, MODELS):
-        models = slice(first, first + MODELS)
-        for left in range(0, rows.shape[1], 1_000):
-            images = slice(left, left + 1_000)
-            targets = labels[models, images]
-            _, logits = after.slice(first, first + MODELS).own_outputs(world.pool.pixels[rows[models, images]])
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-            losses[models, images] = loss.view(targets.shape).float().cpu()
-            correct[models, images] = (logits.argmax(-1) == targets).cpu()
-    return losses, correct
+        models, own = after.slice(first, first + MODELS), rows[first : first + MODELS]
+        for part in own.split(1_000, 1):
+            _, logits = models.own_outputs(world.pool.pixels[part])
+            right += int((logits.argmax(-1) == world.pool.labels[part]).sum())
+    return Measure(right / rows.numel(), rows.numel())
 
 
-def _forgot(correct: Tensor, before: Stack, after: Stack, world: World, scenario: Scenario) -> Measure:
-    """1 if the models forgot, 0 if not, null if it can't be told (PROTOCOL section 11, rule 3).
-
-    Stamped sets: accuracy on them under the stop rule's threshold. Clean erasures, where forgetting is not
-    misclassifying: members have a lower loss than never-seen images of their classes, and at least half of that
-    advantage of the erased images, over all targets, must be gone. Before and after are compared on the same images,
-    so that a method that does nothing never passes, however few they are; where the original shows no advantage,
-    there is nothing to measure forgetting by.
-    """
-    if scenario.backdoor is not None:
-        return Measure(float(correct.float().mean() < scenario.stop.threshold), correct.numel())
-    advantage = _advantage(before, world)
-    if not advantage > ROUNDING:
-        return Measure(None, correct.numel())
-    return Measure(float(_advantage(after, world) <= advantage / 2), correct.numel())
-
-
-def _advantage(models: Stack, world: World) -> float:
-    """Mean loss on never-seen images of the erased images' classes minus that on the erased images."""
-    loss, _ = _own_losses(models.expand(world.targets.replicas), world, world.targets.erased)
-    unseen = world.images("spare") if "spare" in world.parts else _some(world.test, LEAK_IMAGES, world.seed)
-    labels = world.pool.labels[world.targets.erased].cpu()
-    total = 0.0
-    for first in range(0, world.targets.replicas, MODELS):
-        rows = slice(first, first + MODELS)
-        by_class = _class_losses(models if models.replicas == 1 else models.slice(first, first + MODELS), unseen)
-        expected = by_class.expand(len(labels[rows]), -1).gather(1, labels[rows])
-        total += float((expected - loss[rows]).double().nansum())
-    return total / labels.numel()
-
-
-def _class_losses(models: Stack, images: Images) -> Tensor:
-    """Mean cross-entropy of each class, f32[K, Y]; NaN for a class without images."""
-    _, logits = models.outputs(images.pixels)
-    flat = F.cross_entropy(logits.flatten(0, 1), images.labels.repeat(models.replicas), reduction="none")
-    losses = flat.view(models.replicas, -1).float().cpu()
-    members = F.one_hot(images.labels.cpu(), logits.shape[-1]).float()
-    return losses @ members / members.sum(0)
+def _memory(before: Stack, after: Stack, world: World, retrained: Retrained) -> dict[str, Measure]:
+    """What models still owe to the erased images, beside retrained models on the same images (memory.py)."""
+    n = world.targets.erased.numel()
+    own = own_standings(after.expand(world.targets.replicas), world)
+    original = standings(before.slice(0, 1), world)[0]
+    return {
+        "memory": Measure(memory(own, retrained), n),
+        "memory_original": Measure(memory(original, retrained), n),
+    }
 
 
 def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:

@@ -12,14 +12,14 @@ from unlearnbench.experiments import Choice
 from unlearnbench.registry import released_plugins
 from unlearnbench.settings import Scenario, canonical
 
-Stage = Literal["train", "shadow_models", "unlearn", "shadows", "attack", "timing"]
+Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 
 # Raise whenever results under another precision than float32 change.
 LOWER_PRECISION_VERSION = 2
 
 # Raise one whenever the stage's results change.
 STAGE_VERSIONS: Mapping[Stage, int] = {
-    "train": 2, "shadow_models": 1, "unlearn": 3, "shadows": 3, "attack": 2, "timing": 1,
+    "select": 1, "train": 2, "retrained": 1, "shadow_models": 1, "unlearn": 4, "shadows": 3, "attack": 3, "timing": 1,
 }  # fmt: skip
 
 
@@ -49,13 +49,26 @@ def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     values = canonical(scenario)
     if scenario.training.precision != "float32":
         values["training"]["precision_version"] = LOWER_PRECISION_VERSION
+    names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
+    if stage == "select":
+        return {name: values[name] for name in [*names, "selection_models"]}
+    chosen = ["erased_ratio", "erased_count", "erased", "targets", "negatives"]
     if stage == "train":
-        names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
-        # Without a backdoor the erased set makes no difference to training.
-        names += ["erased_ratio", "erased_count"] if scenario.backdoor is not None else []
+        if scenario.backdoor is not None:  # else the erased set makes no difference to training
+            names += ["erased_ratio", "erased_count"]
+        elif scenario.erased == "mislabelled":
+            names += chosen
         return {name: values[name] for name in names}
-    # Shadows do not depend on how many targets there are, and nothing but attacks on these images.
-    unseen = {"attack": (), "shadows": ("targets",)}.get(stage, ("attack_images",))
+    if stage == "retrained":
+        judging = {name: values["judging"][name] for name in ("retrained", "largest_retraining")}
+        return {name: values[name] for name in [*names, *chosen, "test_size"] if name in values} | judging
+    # Margins are applied to what was measured. Shadows of the target's original do not depend on how many targets there
+    # are, and nothing but attacks on these images.
+    unseen = ["judging"]
+    if stage == "shadows" and scenario.erased == "random":
+        unseen.append("targets")
+    if stage not in ("attack", "shadows"):
+        unseen.append("attack_images")
     return {name: value for name, value in values.items() if name not in unseen}
 
 

@@ -156,15 +156,16 @@ class _Planner:
         skip = ask.skip((setting.method, setting.attack), setting.scenario)
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
         keep = access is not None and access.level == "parameters"
-        stages = {"train": self._grouped("train", setting, skip)}
+        stages = {**self._selected(setting, setting.seed, skip), "train": self._grouped("train", setting, skip)}
         if setting.timing is None:
+            stages |= self._retrained(setting, setting.seed, skip)
             stages["unlearn"] = self._grouped("unlearn", setting, skip, keep)
         base, work = self._base(setting, setting.seed), self._work(setting, setting.seed)
         named = self._named(setting)
         if setting.attack is not None:
             assert access is not None
             if not skip:
-                stages |= self._shadows(access, stages["train"], setting, {**base, "method": method}, {**work, **named})
+                stages |= self._shadows(access, stages, setting, {**base, "method": method}, {**work, **named})
             needs = dict(stages)
             attacking = {"attack": keys.named(setting.attack)}
             inputs = {**base, "scenario": self._fields("attack", setting), "attack": attack, **needs}
@@ -175,14 +176,16 @@ class _Planner:
             stages["timing"] = self._task("timing", inputs, dict(stages), {**work, **named, **times}, skip)
         # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
         skipped = {"skip": skip} if skip else {}
-        key = keys.digest({"cell": stages, "suite": setting.suite, "experiment": setting.experiment, **skipped})
+        margins = self.inquiry.once("margins", lambda: canonical(setting.scenario.judging), setting.scenario)
+        identity = {"suite": setting.suite, "experiment": setting.experiment, "judging": margins}
+        key = keys.digest({"cell": stages, **identity, **skipped})
         observation = access.level if access else None
         data = ask.fingerprint(setting.dataset)
         shadows, tier = ((access.shadows or access.models) or None, access.draw) if access else (None, None)
         return Cell(key, setting, data, stages, shadows, tier, observation, skip)
 
     def _shadows(
-        self, access: Access, original: str, setting: Setting, inputs: dict[str, Any], work: dict[str, Any]
+        self, access: Access, before: Mapping[str, str], setting: Setting, inputs: dict[str, Any], work: dict[str, Any]
     ) -> dict[str, str]:
         """The keys of the stages that the adversary's own erasures need, by name; none if she makes none."""
         draw = access.draw
@@ -190,32 +193,60 @@ class _Planner:
             return {}
         stages: dict[str, str] = {}
         drawn: dict[str, Any] = {"draw": draw, "models": access.models}
-        needs = {"train": original}
+        selected = {name: key for name, key in before.items() if name == "select"}
+        needs = {**selected, "train": before["train"]}
         if draw != "same":
             trainings = ["originals"] + (["without"] if draw == "retrained" else [])
             names = [f"shadow_models {trained}" for trained in trainings]
             stages = {
-                name: self._shadow_models({**drawn, "trained": trained}, setting, inputs, work)
+                name: self._shadow_models({**drawn, "trained": trained}, setting, inputs, work, selected)
                 for name, trained in zip(names, trainings, strict=True)
             }
-            needs = dict(stages)
+            needs = {**selected, **stages}
         drawn |= {"shadows": access.shadows} | ({"keep": "parameters"} if access.level == "parameters" else {})
         inputs = {**inputs, "scenario": self._fields("shadows", setting), **drawn, **needs}
         return {**stages, "shadows": self._task("shadows", inputs, needs, {**work, **drawn}, None)}
 
     def _shadow_models(
-        self, drawn: dict[str, Any], setting: Setting, inputs: dict[str, Any], work: dict[str, Any]
-    ) -> str:
+        self, drawn: dict[str, Any], setting: Setting, inputs: dict[str, Any], work: dict[str, Any],
+        selected: Mapping[str, str],
+    ) -> str:  # fmt: skip
         own_original, scenario = self.inquiry.own_original(setting.method), setting.scenario
         # Candidates depend on the targets, and so does what the first of them erases.
-        names = () if drawn["draw"] == "disjoint" else ("targets", "erased_count", "erased_ratio")
+        of_candidates = ("targets", "erased_count", "erased_ratio", "erased", "negatives")
+        names = () if drawn["draw"] == "disjoint" else of_candidates
         of_targets = {name: getattr(scenario, name) for name in names}
-        inputs = {**inputs, **drawn, **of_targets, "replicas": scenario.replicas}
+        inputs = {**inputs, **drawn, **of_targets, **selected, "replicas": scenario.replicas}
         inputs["scenario"] = self._fields("attack" if own_original else "train", setting)
         if not own_original:  # any method's
             del inputs["method"]
             work = {name: value for name, value in work.items() if name != "method"}
-        return self._task("shadow_models", inputs, {}, {**work, **drawn}, None)
+        return self._task("shadow_models", inputs, selected, {**work, **drawn}, None)
+
+    # --- what no attack sees ----------------------------------------------------------------------------------------
+
+    def _selected(self, setting: Setting, seed: int, skip: str | None) -> dict[str, str]:
+        """The stage that says which images are memorised, where these are erased."""
+        if setting.scenario.erased != "memorised":
+            return {}
+        inputs = {**self._base(setting, seed), "scenario": self._fields("select", setting)}
+        inputs["replicas"] = setting.scenario.replicas
+        return {"select": self._task("select", inputs, {}, self._work(setting, seed), skip)}
+
+    def _retrained(self, setting: Setting, seed: int, skip: str | None) -> dict[str, str]:
+        """The stage of the models that forgetting is judged beside: of the method's own architecture if it has one."""
+        if setting.scenario.backdoor is not None:  # judged by the label that the trigger stands for
+            return {}
+        selected = self._selected(setting, seed, skip)
+        inputs = {**self._base(setting, seed), **selected, "replicas": setting.scenario.replicas}
+        work = self._work(setting, seed)
+        if self.inquiry.own_original(setting.method):
+            inputs |= {"scenario": self._fields("attack", setting), "method": self._described(setting.method)}
+            inputs["judging"] = canonical(setting.scenario.judging)
+            work |= self._named(setting)
+        else:
+            inputs["scenario"] = self._fields("retrained", setting)
+        return {"retrained": self._task("retrained", inputs, selected, work, skip)}
 
     # --- stages that the seeds of a group go through together -------------------------------------------------------
 
@@ -253,7 +284,11 @@ class _Planner:
             if len(seeds) > 1:
                 base |= {"together": list(seeds), "replicas": min(len(seeds), setting.scenario.replicas)}
             if stage == "unlearn":
-                needs = {"train": self._grouped("train", replace(setting, seed=seed), skip)}
+                needs = {
+                    **self._selected(setting, seed, skip),
+                    "train": self._grouped("train", replace(setting, seed=seed), skip),
+                    **self._retrained(setting, seed, skip),
+                }
                 inputs = {**base, "scenario": self._fields("unlearn", setting), "method": method, **needs}
                 work |= self._named(setting)
             elif own_original:  # its context shows it all of the scenario

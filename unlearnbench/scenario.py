@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from unlearnbench.erasure_choice import choose
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.seeding import stream
@@ -43,7 +43,8 @@ class World:
         test: test images, or the validation images in their place: utility only; in a leak experiment no attack
             touches them.
         targets: T erasures, with class-matched never-seen images as `holdout` in leak experiments.
-        parts: leak: rows of target, known, candidates, pool, validation, probe, spare.
+        parts: leak: rows of target, known, candidates, pool, validation, probe, spare; and of the candidates and spare
+            images that could have been chosen and were not: unerased, uncompared.
         stamped_test: all test images, stamped, with their true labels.
         sizes: the size of every set, for the records.
         shared: the first so many images of the pool are those of every world of the dataset.
@@ -62,11 +63,14 @@ class World:
         return self.pool.take(self.parts[part])
 
 
-def build_world(data: ImageData, scenario: Scenario, seed: int, device: torch.device) -> World:
+def build_world(
+    data: ImageData, scenario: Scenario, seed: int, device: torch.device, scores: Tensor | None = None
+) -> World:
     """Draw all sets.
 
     Args:
         seed: of this dataset and repetition, the same for every method.
+        scores: of the training images, for `erased: memorised` (selecting.py).
 
     Raises:
         InputError: where the scenario does not fit the data.
@@ -76,7 +80,7 @@ def build_world(data: ImageData, scenario: Scenario, seed: int, device: torch.de
             if (label := getattr(scenario.backdoor, name)) >= data.classes:
                 raise InputError(f"scenario.backdoor.{name}", f"no class {label}: the dataset has {data.classes}")
     data = ImageData(data.train.to(device), data.test.to(device), data.classes)
-    return _leak(data, scenario, seed) if scenario.kind == "leak" else _utility(data, scenario, seed)
+    return _leak(data, scenario, seed, scores) if scenario.kind == "leak" else _utility(data, scenario, seed)
 
 
 # --- utility -------------------------------------------------------------------------------------------------------
@@ -155,21 +159,22 @@ def _stamp_training(
 # --- leak ----------------------------------------------------------------------------------------------------------
 
 
-def _leak(data: ImageData, scenario: Scenario, seed: int) -> World:
+def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None) -> World:
     sizes, train = scenario.leak, data.train
     assert sizes is not None
-    assert scenario.erased_count is not None
-    parts = _leak_parts(sizes, len(train), seed, train.labels.device)
-    chosen = parts["candidates"][: scenario.targets * scenario.erased_count]
-    erased = chosen.view(scenario.targets, scenario.erased_count)
-    holdout = matched(train.labels, erased, parts["spare"], seed, "holdout", once=True)
-    targets = ErasureSets(train, parts["target"], erased, holdout)
-    recorded = {name: len(rows) for name, rows in parts.items()}
-    recorded |= {"test": len(data.test), "erased": scenario.erased_count, "targets": scenario.targets}
-    return World(train, data.test, targets, parts, None, recorded, seed, len(train))
+    parts = leak_parts(sizes, len(train), seed, train.labels.device)
+    chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
+    parts = {name: chosen.moved[rows] for name, rows in parts.items()}
+    parts |= {"unerased": chosen.unerased, "uncompared": chosen.uncompared}
+    targets = ErasureSets(chosen.pool, parts["target"], chosen.erased, chosen.holdout)
+    recorded = {name: len(rows) for name, rows in parts.items() if name not in ("unerased", "uncompared")}
+    recorded |= {"test": len(data.test), "erased": chosen.erased.shape[1], "targets": scenario.targets}
+    recorded["never_seen"] = chosen.holdout.numel()
+    return World(chosen.pool, data.test, targets, parts, None, recorded, seed, len(train))
 
 
-def _leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
+def leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
+    """Rows of the training images for each part of a leak experiment, disjoint, each in random order."""
     if sizes.total > available:
         raise InputError(
             "scenario.leak", f"its parts need {sizes.total} training images, the dataset has {available}; lower them"
@@ -187,47 +192,6 @@ def check_disjoint(parts: Mapping[str, Tensor]) -> None:
     rows = torch.cat(list(parts.values()))
     if len(rows.unique()) != len(rows):
         raise AssertionError(f"the parts {', '.join(parts)} share images")
-
-
-def matched(
-    labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False,
-    part: str = "spare",
-) -> Tensor:  # fmt: skip
-    """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
-
-    No image is taken twice before its class has run out: that an image comes back would give it away as never-seen.
-
-    Args:
-        labels: i64[N] of the pool.
-        erased: i64[n, s] rows.
-        source: i64[m] rows to choose from.
-        once: refuse to take an image twice.
-        part: the setting of scenario.leak that would give more rows, for the error.
-
-    Returns:
-        i64[n, s] rows of `source`.
-
-    Raises:
-        InputError: if `source` has no, or too few, images of an erased class.
-    """
-    generator = stream(seed, "matched", *purpose)
-    classes, rows = labels.cpu().numpy(), erased.cpu().numpy()
-    options, wanted = source.cpu().numpy(), classes[rows]
-    result = np.empty_like(rows)
-    for label in np.unique(wanted):
-        own = options[classes[options] == label]
-        places = wanted == label
-        count = int(places.sum())
-        if len(own) == 0 or (once and len(own) < count):
-            who = "targets erase" if part == "spare" else "adversary erases"
-            raise InputError(
-                f"scenario.leak.{part}",
-                f"the {who} {count} images of class {label} and {len(own)} never-seen ones are there to compare with;"
-                f" enlarge {part} or erase fewer",
-            )
-        passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
-        result[places] = np.concatenate(passes)[:count]
-    return torch.from_numpy(result).to(erased.device)
 
 
 # --- several seeds --------------------------------------------------------------------------------------------------
@@ -264,14 +228,9 @@ def challenge(world: World, scenario: Scenario) -> Challenge:
     """
     most = scenario.attack_images
     if scenario.kind == "leak":
-        assert world.targets.holdout is not None
-        used = scenario.targets * (scenario.erased_count or 0)
-        taken = torch.zeros(len(world.pool), dtype=torch.bool, device=world.pool.labels.device)
-        taken[world.targets.holdout.flatten()] = True
-        unseen = world.parts["spare"][~taken[world.parts["spare"]]]
         known = _pair(world, world.images("known"), world.images("pool"), most, "known")
-        members = world.pool.take(world.parts["candidates"][used:])
-        return Challenge(*known, *_pair(world, members, world.pool.take(unseen), most, "hidden"))
+        hidden = _pair(world, world.images("unerased"), world.images("uncompared"), most, "hidden")
+        return Challenge(*known, *hidden)
     test = world.test.take(_permutation(len(world.test), world.seed, "challenge"))
     members = world.pool.take(world.parts["remaining"])
     half = min(most, len(test) // 2, len(members) // 2)

@@ -15,6 +15,7 @@ Level = Literal["parameters", "representation", "log_probabilities", "probabilit
 Tier = Literal["same", "disjoint"]
 Inference = Literal["mean", "sample"]
 Draw = Literal["same", "disjoint", "in_and_out", "retrained"]
+Erased = Literal["random", "mislabelled", "memorised"]
 
 
 class Strict(BaseModel):
@@ -156,6 +157,32 @@ class Timing(Strict):
         return self.reference_repeats or self.repeats if is_reference else self.repeats
 
 
+class Judging(Strict):
+    """What a verdict is reached with: how many retrained models, and the margins that are declared beforehand.
+
+    Margins decide nothing that is computed, so they are part of no key but of every record: verdicts can be looked at
+    under half and double of each.
+    """
+
+    retrained: int = Field(
+        16, ge=4, multiple_of=2, description="models retrained for each seed, each without a random half of the targets"
+    )
+    largest_retraining: int = Field(
+        200_000, ge=1, description="training images times epochs up to which models are retrained for the verdict"
+    )
+    memory: float = Field(
+        0.5, gt=0, le=2, description="margin of forgetting: the share of the original's memory that may be left, or"
+        " missing beyond it"
+    )  # fmt: skip
+    accuracy: float = Field(
+        0.05, gt=0, lt=1, description="margin of accuracy against retraining: below it a method is not ranked"
+    )
+    leak: float = Field(
+        0.05, gt=0, lt=1, description="margin of the attacker's advantage over the one that retraining gives her"
+    )
+    power: float = Field(0.8, gt=0, lt=1, description="power with which a table should tell a difference of a margin")
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
@@ -180,6 +207,20 @@ class Scenario(Strict):
     )
     leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")
     targets: int = Field(1, ge=1, description="leak: independent erasures from one original, each a target")
+    erased: Erased = Field(
+        "random", description="leak: which candidates are erased, and by the same rule which"
+        " never-seen images they are compared with. mislabelled: random ones with a wrong label; memorised: those that"
+        " models get right only if they learned them"
+    )  # fmt: skip
+    negatives: int = Field(
+        1, ge=1, description="leak: never-seen images of its class that each erased image is"
+        " compared with; an odd number"
+    )  # fmt: skip
+    selection_models: int = Field(
+        32, ge=8, description="models of other random images that say what is"
+        " `memorised`; no other stage uses them"
+    )  # fmt: skip
+    judging: Judging = Judging()
     attack_images: int = Field(
         5_000, ge=2, description="utility: members and never-seen images, each, that attacks on Z use"
     )
@@ -212,8 +253,10 @@ class Scenario(Strict):
                 raise ValueError(
                     "train_size, test_size, validation and trajectory belong to utility experiments; use leak.target"
                 )
-        elif self.targets != 1 or self.leak is not None:
-            raise ValueError("targets and leak belong to leak experiments")
+            if self.negatives % 2 == 0:
+                raise ValueError("negatives must be odd: models with and without each candidate have halves of each class")
+        elif self.targets != 1 or self.leak is not None or self.erased != "random" or self.negatives != 1:
+            raise ValueError("targets, leak, erased and negatives belong to leak experiments")
         elif self.stop.rule == "match_holdout":
             raise ValueError("stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside")
         if self.test_size is not None and self.validation is not None:

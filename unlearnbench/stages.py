@@ -1,4 +1,4 @@
-"""The stages: train -> unlearn -> (shadow models ->) shadows -> attack, and timing.
+"""The stages: (select ->) train, retrained -> unlearn -> (shadow models ->) shadows -> attack, and timing.
 
 Each is a function of its job, whose results are stored under the keys of its tasks; nothing else passes from one to the
 next.
@@ -16,6 +16,7 @@ from unlearnbench.attacking import attack_targets
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.plan import Task
+from unlearnbench.retraining import retrained, select
 from unlearnbench.scenario import join
 from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
@@ -85,7 +86,9 @@ def _peak(device: torch.device) -> int | None:
 
 
 _STAGES: Mapping[str, Callable[[Job, Workplace], list[Artifact | Exception]]] = {
+    "select": _alone(select),
     "train": _train,
+    "retrained": _alone(retrained),
     "unlearn": unlearn,
     "shadow_models": _alone(shadow_models),
     "shadows": _alone(shadows),

@@ -10,8 +10,11 @@ from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite, erase_each
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
+from unlearnbench.memory import Retrained
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.plan import Task
 from unlearnbench.plugin import Method
+from unlearnbench.retraining import of_artifact
 from unlearnbench.scenario import World, join
 from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
@@ -47,11 +50,13 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
-    for part, world, original, trajectory in zip(own, worlds, originals, trajectories, strict=True):
+    retrained = [_retrained(each, workplace) for each in job]
+    parts = zip(own, worlds, originals, trajectories, retrained, strict=True)
+    for part, world, original, trajectory, beside in parts:
         models = after.slice(part.start, part.stop)
         try:
             check_finite(models, f"unlearning with {method.name}")
-            measures = _measures(method, original, models, world, context, part)
+            measures = _measures(method, original, models, world, context, part, beside)
         except PluginError as error:
             results.append(error)
             continue
@@ -63,13 +68,18 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     return results
 
 
+def _retrained(task: Task, workplace: Workplace) -> Retrained | None:
+    """What retrained models say of a task's erased images; None where there are none."""
+    return of_artifact(workplace.artifact(task.needs["retrained"])) if "retrained" in task.needs else None
+
+
 def _measures(
-    method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice
+    method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice, retrained: Retrained | None
 ) -> dict[str, list[Any]]:
     """Value and number of samples of all that is measured of one seed's models, which are replicas `own`."""
     scenario, count = context.scenario, after.replicas
     measures: dict[str, list[Any]] = {
-        name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario).items()
+        name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario, retrained).items()
     }
     if method.own_original:  # no other row shows how good it was
         original = original_accuracy(before, world, scenario)

@@ -69,9 +69,14 @@ class Workplace:
         """The task's sets, drawn once."""
         work = task.work
         seed = repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"])
-        key = ("world", work["dataset"], work["scenario"], seed, str(self.device))
-        world = self._once(key, lambda: build_world(self.data(task), self.scenario(task), seed, self.device))
-        return cast(World, world)
+        chosen = task.needs.get("select")
+        key = ("world", work["dataset"], work["scenario"], chosen, seed, str(self.device))
+
+        def build() -> World:
+            scores = None if chosen is None else self.artifact(chosen).tensors["scores"]
+            return build_world(self.data(task), self.scenario(task), seed, self.device, scores)
+
+        return cast(World, self._once(key, build))
 
     def artifact(self, key: str) -> Artifact:
         """A stored result; raises MissingArtifactError or CorruptArtifactError."""

@@ -69,7 +69,10 @@ _ALL = (
     _utility("backdoor_accuracy", "stamped training images classified as the backdoor's target", "lower"),
     _utility("backdoor_success", "stamped test images of the base class classified as the target", "lower"),
     _utility("backdoor_success_any", "stamped test images of all classes but the target classified as it", "lower"),
-    _utility("forgot", "1 if the erasures reached the scenario's forgetting criterion; share of seeds"),
+    _utility("forgot", "1 if accuracy on stamped images fell under the stop rule's threshold; share of seeds"),
+    _info("memory", "quantile", "standing of the erased images among never-seen ones, beyond that in retrained models"),
+    _info("memory_original", "quantile", "the same in the original: what there is to forget"),
+    _info("retrained_accuracy", "share", "accuracy of the retrained models that forgetting is judged beside"),
     _info("original_accuracy", "share", "accuracy before unlearning, of a method that trains an original of its own"),
     _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
     # What a certified method guarantees (Guo et al., 2020; Sekhari et al., 2021).

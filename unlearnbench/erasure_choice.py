@@ -1,0 +1,232 @@
+"""Which candidates are erased, and which never-seen images they are compared with, by one rule (docs/protocol.md,
+section 12, rule 4).
+
+Whatever makes an image one that is erased must make a never-seen image one that it is compared with: otherwise members
+could be told from others without asking any model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlearnbench.errors import InputError
+from unlearnbench.plugin import Images
+from unlearnbench.seeding import stream
+from unlearnbench.settings import Scenario
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Rows of a pool.
+
+    Attributes:
+        pool: the images; with wrong labels, relabelled copies lie behind those that were given.
+        moved: i64[N], where each of the given images is now: itself, or its relabelled copy.
+        erased: i64[T, s].
+        holdout: i64[T, m s], for each erased image m never-seen ones of its class.
+        unerased: i64[n], candidates that the rule could have chosen and did not.
+        uncompared: i64[n], the same of the never-seen images.
+    """
+
+    pool: Images
+    moved: Tensor
+    erased: Tensor
+    holdout: Tensor
+    unerased: Tensor
+    uncompared: Tensor
+
+
+def choose(pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None) -> Choice:
+    """Draw the erased images of all targets and what they are compared with.
+
+    Args:
+        candidates: i64[n], rows of the training images that may be erased, in random order.
+        spare: i64[n], rows of never-seen images, in random order.
+        scores: f32[N], how much models owe an image to having learned it, for `erased: memorised`; without them any
+            candidates are taken, which is enough where it does not matter who is erased (training the original).
+
+    Raises:
+        InputError: too few never-seen images.
+    """
+    size = scenario.erased_count
+    assert size is not None
+    count = scenario.targets * size
+    if scenario.erased == "memorised" and scores is not None:
+        erased, holdout, left, unseen = _memorised(pool.labels, candidates, spare, count, scenario.negatives, seed, scores)
+        return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
+    erased, left = candidates[:count], candidates[count:]
+    if scenario.erased == "mislabelled":
+        return _mislabelled(pool, erased, left, spare, scenario, seed)
+    wanted = erased[:, None].expand(-1, scenario.negatives)
+    holdout = matched(pool.labels, wanted, spare, seed, "holdout", once=True)
+    unseen = spare[~torch.isin(spare, holdout)]
+    return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
+
+
+def _arranged(
+    pool: Images, moved: Tensor, erased: Tensor, holdout: Tensor, unerased: Tensor, uncompared: Tensor, scenario: Scenario
+) -> Choice:
+    """Targets of erased images i64[T s] with theirs i64[T s, m]."""
+    return Choice(
+        pool, moved.to(erased.device), erased.view(scenario.targets, -1), holdout.reshape(scenario.targets, -1), unerased,
+        uncompared,
+    )  # fmt: skip
+
+
+# --- mislabelled ----------------------------------------------------------------------------------------------------
+
+
+def _mislabelled(
+    pool: Images, erased: Tensor, unerased: Tensor, spare: Tensor, scenario: Scenario, seed: int
+) -> Choice:
+    """Random candidates, each with a random wrong label; never-seen ones of any other class are given the same one.
+
+    So given its label, an erased image has the classes of all others in their shares, and so has a never-seen one.
+    """
+    generator, classes = stream(seed, "mislabelled"), int(pool.labels.max()) + 1
+    true = pool.labels.cpu().numpy()
+    rows, free = erased.cpu().numpy(), spare.cpu().numpy()
+    wrong = (true[rows] + generator.integers(1, classes, len(rows))) % classes
+    taken = np.zeros(len(free), dtype=bool)
+    holdout = np.empty((len(rows), scenario.negatives), dtype=np.int64)
+    for place in generator.permutation(holdout.size):
+        image, number = divmod(int(place), scenario.negatives)
+        usable = np.flatnonzero(~taken & (true[free] != wrong[image]))
+        if not len(usable):
+            raise InputError(
+                "scenario.leak.spare",
+                f"{holdout.size} never-seen images are to be given wrong labels, and {len(free)} are there; enlarge it",
+            )
+        taken[usable[0]] = True
+        holdout[image, number] = free[usable[0]]
+    copied = np.concatenate([rows, holdout.flatten()])
+    labels = np.concatenate([wrong, np.repeat(wrong, scenario.negatives)])
+    twins = pool.take(torch.from_numpy(copied).to(pool.labels.device))
+    both = Images(
+        torch.cat([pool.pixels, twins.pixels]),
+        torch.cat([pool.labels, torch.from_numpy(labels).to(pool.labels)]),
+        torch.cat([pool.ids, twins.ids]),
+    )
+    moved, behind = torch.arange(len(pool)), torch.arange(len(pool), len(both))
+    moved[torch.from_numpy(copied)] = behind
+    behind = behind.to(erased.device)
+    left = spare[torch.from_numpy(~taken).to(spare.device)]
+    return _arranged(
+        both, moved, behind[: len(rows)], behind[len(rows) :].view(len(rows), -1), unerased, left, scenario
+    )
+
+
+# --- memorised ------------------------------------------------------------------------------------------------------
+
+
+def _memorised(
+    labels: Tensor, candidates: Tensor, spare: Tensor, count: int, negatives: int, seed: int, scores: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
+
+    Of each class as many candidates and never-seen images take part as make the two sets parts of one size, and how many
+    of a class are chosen is decided by both together: so the same share of either is chosen, and to be chosen says
+    nothing about which one an image is of.
+
+    Returns:
+        erased i64[count], theirs i64[count, negatives], and those of either that took part and were not chosen.
+    """
+    generator = stream(seed, "memorised")
+    classes, score = labels.cpu().numpy(), scores.cpu().numpy()
+    first, second = candidates.cpu().numpy(), spare.cpu().numpy()
+    kinds = np.unique(classes[first])
+    sizes = {kind: _even(classes[first] == kind, classes[second] == kind, negatives) for kind in kinds}
+    if sum(sizes.values()) < count:
+        raise InputError(
+            "scenario.leak.spare",
+            f"the targets erase {count} images, and of their classes never-seen ones for {sum(sizes.values())} are there"
+            f" ({negatives} for each); enlarge spare or lower negatives",
+        )
+    members = {kind: _by_score(first[classes[first] == kind][: sizes[kind]], score, generator) for kind in kinds}
+    others = {
+        kind: _by_score(second[classes[second] == kind][: negatives * sizes[kind]], score, generator) for kind in kinds
+    }
+    both = _by_score(np.concatenate([*members.values(), *others.values()]), score, generator)[: (1 + negatives) * count]
+    shares = {kind: float((classes[both] == kind).sum()) / (1 + negatives) for kind in kinds}
+    wanted = _apportioned(shares, sizes, count)
+    erased = np.concatenate([members[kind][: wanted[kind]] for kind in kinds])
+    theirs = np.concatenate(
+        [generator.permutation(others[kind][: negatives * wanted[kind]]).reshape(-1, negatives) for kind in kinds]
+    )
+    order = generator.permutation(count)
+    left = np.concatenate([members[kind][wanted[kind] :] for kind in kinds])
+    unseen = np.concatenate([others[kind][negatives * wanted[kind] :] for kind in kinds])
+    found = (erased[order], theirs[order], generator.permutation(left), generator.permutation(unseen))
+    first_, second_, third, fourth = (torch.from_numpy(rows).to(candidates.device) for rows in found)
+    return first_, second_, third, fourth
+
+
+def _even(members: NDArray[np.bool_], others: NDArray[np.bool_], negatives: int) -> int:
+    """How many candidates of a class take part: each has to have its share of never-seen images."""
+    return min(int(members.sum()), int(others.sum()) // negatives)
+
+
+def _by_score(rows: Rows, score: NDArray[np.float32], generator: np.random.Generator) -> Rows:
+    """The highest first; equals in random order."""
+    return rows[np.lexsort((generator.random(len(rows)), -score[rows]))]
+
+
+def _apportioned(shares: dict[int, float], most: dict[int, int], count: int) -> dict[int, int]:
+    """Whole numbers near `shares`, none above `most`, that sum to `count`: by largest remainders."""
+    given = {kind: min(int(share), most[kind]) for kind, share in shares.items()}
+    while (missing := count - sum(given.values())) > 0:
+        open_ = [kind for kind in given if given[kind] < most[kind]]
+        for kind in sorted(open_, key=lambda kind: given[kind] - shares[kind])[:missing]:
+            given[kind] += 1
+    return given
+
+
+# --- matching -------------------------------------------------------------------------------------------------------
+
+
+def matched(
+    labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False,
+    part: str = "spare",
+) -> Tensor:  # fmt: skip
+    """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
+
+    No image is taken twice before its class has run out: that an image comes back would give it away as never-seen.
+
+    Args:
+        labels: i64[N] of the pool.
+        erased: i64[n, s] rows.
+        source: i64[m] rows to choose from.
+        once: refuse to take an image twice.
+        part: the setting of scenario.leak that would give more rows, for the error.
+
+    Returns:
+        i64[n, s] rows of `source`.
+
+    Raises:
+        InputError: if `source` has no, or too few, images of an erased class.
+    """
+    generator = stream(seed, "matched", *purpose)
+    classes, rows = labels.cpu().numpy(), erased.cpu().numpy()
+    options, wanted = source.cpu().numpy(), classes[rows]
+    result = np.empty_like(rows)
+    for label in np.unique(wanted):
+        own = options[classes[options] == label]
+        places = wanted == label
+        count = int(places.sum())
+        if len(own) == 0 or (once and len(own) < count):
+            who = "targets erase" if part == "spare" else "adversary erases"
+            raise InputError(
+                f"scenario.leak.{part}",
+                f"the {who} {count} images of class {label} and {len(own)} never-seen ones are there to compare with;"
+                f" enlarge {part} or erase fewer",
+            )
+        passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
+        result[places] = np.concatenate(passes)[:count]
+    return torch.from_numpy(result).to(erased.device)
