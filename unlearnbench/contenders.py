@@ -14,11 +14,14 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
 from unlearnbench.metrics.intervals import half_width
+from unlearnbench.metrics.shares import share_intervals
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
-SCENE_COLUMNS = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "scenario")
+SCENE_COLUMNS = (
+    "suite", "experiment", "dataset", "dataset_params", "scenario_id", "scenario", "protocol_version",
+)  # fmt: skip
 ATTACK_COLUMNS = ("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows")
 TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
 """Contenders that agree on these stand in one table and are ranked together."""
@@ -26,12 +29,21 @@ TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
 KEYS = (*SCENE_COLUMNS, *METHOD_COLUMNS, *ATTACK_COLUMNS)
 """What tells one contender from another."""
 
+WHOLE = ("n_shadows", "protocol_version")
+"""Keys that are whole numbers; the others are text."""
+
+OF_OLD = ("original", "retrain", "retrain_paired", "seed_noise")
+"""References by name, for records of before they said which methods are."""
+
 REFERENCE_ID = "retrain"
 """`method_id` of retraining with default parameters, which gaps are measured from."""
 
-_MEASURED = ("seed", "metric", "step", "value", "status", "error", "device", "plugin_sha256", "data_sha256")
+_MEASURED = ("seed", "metric", "step", "value", "n_samples", "status", "error", "device", "plugin_sha256", "data_sha256")
 
-COLUMNS = (*KEYS, *_MEASURED, "started_at")
+FACTS = ("reference", "own_original", "ranked_by")
+"""What records say of the plugins of a contender; null in those of older versions."""
+
+COLUMNS = (*KEYS, *FACTS, *_MEASURED, "started_at")
 """The columns of records that contenders are made of."""
 
 _HOW = ("replicas", "seeds_together")
@@ -41,7 +53,10 @@ _NO_BASE = -1
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
     """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
-    frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
+    frame: pd.DataFrame = table.select([c for c in COLUMNS if c in table.column_names]).to_pandas()
+    for name in FACTS:
+        if name not in frame:
+            frame[name] = None
     frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
     frame["scenario"] = frame["scenario"].astype(object).map(texts)
@@ -91,8 +106,13 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     """
     frame = rows.drop_duplicates("contender").set_index("contender")[list(KEYS)].sort_index()
     for key in KEYS:
-        if key != "n_shadows":
+        if key not in WHOLE:
             frame[key] = frame[key].astype(object)
+    # Of the newest records: a plugin may say it another way than it did.
+    facts = rows[["contender", *FACTS]].astype({name: object for name in FACTS}).groupby("contender").last()
+    frame = frame.join(facts.astype(object).where(facts.notna(), None))
+    known = frame.pop("reference")
+    frame["reference_method"] = known.where(known.notna(), frame["method"].isin(OF_OLD)).astype(bool)
     number = pd.Series(frame.index, index=frame.index)
     attacked = frame["attack"].notna()
     method = group_codes(frame, [*SCENE_COLUMNS, *METHOD_COLUMNS])
@@ -103,16 +123,19 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     base = pd.Series(method, index=frame.index).map(bases).fillna(_NO_BASE).astype(np.int64)
     reference = frame["table"].map(references).fillna(_NO_BASE).astype(np.int64)
     frame["base"] = base.where(attacked, _NO_BASE)
-    frame["reference"] = reference.where(~is_reference & attacked, _NO_BASE)
+    # Retraining is of the suite's network: what a method of another architecture leaks beyond it is not known.
+    comparable = ~is_reference & attacked & (frame["own_original"] != True)  # noqa: E712
+    frame["reference"] = reference.where(comparable, _NO_BASE)
     return frame
 
 
 def final_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns contender, seed, metric, value: of repeated measurements the newest, none that is null.
+    """Columns contender, seed, metric, value, n: of repeated measurements the newest, none that is null; n images.
 
     Times from several kinds of machines are not one quantity, so a contender that mixes them has none.
     """
-    values = rows.loc[rows["status"] == "ok", ["contender", "seed", "metric", "value", "device"]]
+    values = rows.loc[rows["status"] == "ok", ["contender", "seed", "metric", "value", "n_samples", "device"]]
+    values = values.rename(columns={"n_samples": "n"})
     values = values.drop_duplicates(["contender", "seed", "metric"], keep="last").dropna(subset=["value"])
     values = values.astype({"metric": object, "device": object})
     timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
@@ -139,7 +162,7 @@ def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFra
     theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
     paired = private.merge(theirs, on=["reference", "seed", "metric"], suffixes=("", "_reference"))
     paired["value"] -= paired["value_reference"]
-    return paired[["contender", "seed", "metric", "value"]]
+    return paired[["contender", "seed", "metric", "value", "n"]]
 
 
 def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
@@ -161,11 +184,31 @@ def _private_names() -> list[str]:
     return [metric.name for metric in METRICS.values() if metric.good == "privacy"]
 
 
-def summarise(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Per metric a frame indexed by contender: mean over seeds, low and high of Student's interval, n."""
-    groups = values.groupby(["metric", "contender"])["value"].agg(["mean", "std", "count"])
-    half = half_width(groups["std"].fillna(0.0), groups["count"])
+def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.DataFrame]:
+    """Per metric a frame indexed by contender: mean over seeds, low and high of its 95 % interval, n (seeds).
+
+    Shares of images stay between 0 and 1 and are never narrower than their binomial (metrics/shares.py); for all else,
+    and for differences, the interval is Student's.
+
+    Args:
+        differences: whether the values are differences of the metrics.
+    """
+    groups = values.groupby(["metric", "contender"])
+    table = groups["value"].agg(["mean", "std", "count"])
+    half = half_width(table["std"].fillna(0.0), table["count"])
     summary = pd.DataFrame(
-        {"mean": groups["mean"], "low": groups["mean"] - half, "high": groups["mean"] + half, "n": groups["count"]}
+        {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": table["count"]}
     )
+    if not differences and len(table):
+        names = table.index.get_level_values("metric")
+        images = groups["n"].max().fillna(0).to_numpy(dtype=np.float64)
+        images = np.where(names.isin(list(OF_SEEDS)), 1.0, images)
+        inside = (table["mean"] >= 0) & (table["mean"] <= 1)
+        shares = names.isin([name for name, metric in METRICS.items() if metric.is_share]) & (images > 0) & inside
+        some = table[shares]
+        low, high = share_intervals(
+            some["mean"], some["std"].fillna(0.0) ** 2, some["count"], images[shares],
+            names[shares].isin(list(ON_TEST_IMAGES)),
+        )  # fmt: skip
+        summary.loc[shares, "low"], summary.loc[shares, "high"] = low, high
     return {str(metric): part.droplevel("metric") for metric, part in summary.groupby(level="metric")}

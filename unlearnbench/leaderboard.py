@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import records
+from unlearnbench import judge, records
 from unlearnbench.contenders import (
     COLUMNS,
     KEYS,
     TABLE_COLUMNS,
+    WHOLE,
     contenders_of,
     final_values,
     reference_gaps,
@@ -29,18 +30,20 @@ from unlearnbench.contenders import (
 from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.parquet_files import open_parquet, write_atomically, write_parquet
-from unlearnbench.ranking import REFERENCES, rank
 
 _STATE = {
     "status": pa.string(),  # ok, partial (some seeds failed), failed, skipped
     "note": pa.string(),  # the first error or reason, and what else a reader must know
     "n_seeds": pa.int64(),
     "failed_seeds": pa.int64(),
-    "rank": pa.int64(),
-    "rank_metric": pa.string(),
+    **judge.COLUMNS,
 }
-_RANKED_BY = ("mse", "auc", "klom_erased")  # under attack: the first that there is
-_DTYPES = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
+_DTYPES = {
+    pa.string(): pd.StringDtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.float64(): pd.Float64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
 
 
 def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
@@ -92,7 +95,7 @@ def read(path: str | Path) -> pd.DataFrame:
 
 def schema(metrics: list[str]) -> pa.Schema:
     """Columns and types of a leaderboard with these metrics: keys, state, then each metric's columns."""
-    fields = [pa.field(key, pa.int64() if key == "n_shadows" else pa.string()) for key in KEYS]
+    fields = [pa.field(key, pa.int64() if key in WHOLE else pa.string()) for key in KEYS]
     fields += [pa.field(name, kind) for name, kind in _STATE.items()]
     for name in metrics:
         fields += [pa.field(f"{name}{end}", pa.float64()) for end in ("", "_low", "_high")]
@@ -100,6 +103,8 @@ def schema(metrics: list[str]) -> pa.Schema:
         if describe(name).good == "privacy":
             ends = ("_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
             fields += [pa.field(f"{name}{end}", pa.float64()) for end in ends]
+        if name in judge.FOUND_BY:
+            fields += [pa.field(f"{name}{end}", pa.float64()) for end in ("_p_trivial", "_p_retrain")]
     return pa.schema(fields)
 
 
@@ -111,25 +116,33 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     unknown = sorted(set(own["metric"].unique()) - set(METRICS))
     if unknown:
         raise InputError(where, f"records of the metric '{unknown[0]}', which this version does not know")
+    own = pd.concat([own, judge.advantages(contenders, own)], ignore_index=True)
     values = with_utility(own, contenders)
-    board = contenders.join(_state(rows))
-    measured = {"forgot", *values["metric"].unique()}
-    metrics = [name for name in METRICS if name in measured]
-    board = pd.concat([board, _metric_columns(own, values, contenders, metrics)], axis=1)
-    board[["rank", "rank_metric"]] = _ranks(board, values)
+    seeds = judge.seeds_of(contenders, values)
+    verdicts = judge.judged(contenders, seeds)
+    verdicts.update(judge.ranked(contenders, verdicts, seeds))
+    metrics = [name for name in METRICS if name in set(values["metric"].unique())]
+    columns = _metric_columns(own, values, contenders, metrics)
+    for name in judge.FOUND_BY:
+        if name in metrics:
+            columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = judge.leak_p_values(contenders, seeds, name)
+    board = contenders.drop(columns=["own_original", "ranked_by", "reference_method"]).rename(
+        columns={"reference": "retraining"}
+    )
+    board = pd.concat([board.join(_state(rows)), verdicts, columns], axis=1)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
     order = [*TABLE_COLUMNS, "rank", "method_id", "method_params"]
     board = board[~hidden].sort_values(order, na_position="last", kind="stable")
     fields = schema(metrics)
-    arrays = [pa.Array.from_pandas(board[field.name], type=field.type) for field in fields]
+    arrays = [pa.Array.from_pandas(board[field.name].astype(object), type=field.type) for field in fields]
     return pa.Table.from_arrays(arrays, schema=fields)
 
 
 def _metric_columns(
     own: pd.DataFrame, values: pd.DataFrame, contenders: pd.DataFrame, metrics: list[str]
 ) -> pd.DataFrame:
-    means, retrain = summarise(values), summarise(reference_gaps(own, contenders))
-    trivial = summarise(trivial_gaps(values))
+    means, retrain = summarise(values), summarise(reference_gaps(own, contenders), differences=True)
+    trivial = summarise(trivial_gaps(values), differences=True)
     empty = pd.DataFrame(columns=["mean", "low", "high", "n"], dtype=float)
     columns: dict[str, pd.Series] = {}
     for name in metrics:
@@ -178,30 +191,6 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))
     notes = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else pd.Series(dtype=object)
     return notes.groupby(level=0).agg("; ".join) if len(notes) else notes
-
-
-def _ranks(board: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """Columns rank and rank_metric, by table."""
-    result = pd.DataFrame({"rank": np.nan, "rank_metric": None}, index=board.index, dtype=object)
-    eligible = ~board["method"].isin(REFERENCES) & (board["forgot"] == 1)
-    per_seed = {
-        name: part.pivot(index="contender", columns="seed", values="value")
-        for name, part in values[values["metric"].isin([*_RANKED_BY, "accuracy"])].groupby("metric")
-    }
-    for _, contenders in board.groupby("table"):
-        names = ("accuracy",) if contenders["attack"].isna().all() else _RANKED_BY
-        metric = next((name for name in names if name in board and contenders[name].notna().any()), None)
-        if metric is None:
-            continue
-        result.loc[contenders.index, "rank_metric"] = metric
-        ranked = contenders.index[eligible[contenders.index]]
-        seeds = per_seed[metric].reindex(ranked)
-        if metric == "auc":  # an attack below chance found nothing: it is no better than one at chance
-            seeds = seeds.clip(lower=0.5)
-        ranks = rank(seeds.to_numpy(dtype=np.float64), describe(metric).better)
-        result.loc[ranked, "rank"] = pd.Series(ranks, index=ranked, dtype=object)
-    result["rank"] = pd.to_numeric(result["rank"])
-    return result
 
 
 def _one_protocol(table: pa.Table, where: str) -> int | None:

@@ -38,6 +38,11 @@ class Metric:
     trivial: str | float | None = None
 
     @property
+    def is_share(self) -> bool:
+        """Whether it is a proportion of images (or seeds), between 0 and 1; a skill is not, it has no lower end."""
+        return self.unit == "share" and not self.name.startswith("skill")
+
+    @property
     def direction(self) -> str:
         """The text of a record's `direction` column, e.g. ``privacy: higher is better``."""
         return self.good if self.better == "none" else f"{self.good}: {self.better} is better"
@@ -115,8 +120,12 @@ _ALL = (
     _info("auc_classical", "share", "auc of the same attack without the model after unlearning"),
     _privacy("deg_count", "share", "lower", "candidates it is surer of than the classical attack; equal: half", 0.5),
     _privacy("deg_rate", "probability", "lower", "mean gain in confidence over the classical attack", 0.0),
+    # Of what the attack infers, the largest share gained of all that there is to gain.
+    _privacy("advantage", "share", "lower", "(score - trivial) / (1 - trivial), largest of what the attack infers", 0.0),
     # Distance to a distribution of retrained models.
-    _privacy("klom_erased", "nat", "lower", "KL of margins to retrained models, erased images, 95th percentile"),
+    _privacy(
+        "klom_erased", "nat", "lower", "KL of margins to retrained models, erased images, 95th percentile", "klom_null"
+    ),
     _privacy("klom_remaining", "nat", "lower", "the same on remaining training images"),
     _privacy("klom_unseen", "nat", "lower", "the same on never-seen images"),
     _info("klom_null", "nat", "KL of margins between two halves of the retrained models, erased images"),
@@ -130,6 +139,15 @@ _ALL = (
     _info("label_accuracy_majority", "share", "label_accuracy of always answering with the adversary's largest class"),
     _info("label_kl_prior", "nat", "label_kl of answering with the shares of the adversary's own labels"),
 )
+
+ON_TEST_IMAGES = frozenset(
+    ("accuracy", "target_class_accuracy", "other_classes_accuracy", "backdoor_success", "backdoor_success_any",
+     "original_accuracy", "retrained_accuracy")
+)  # fmt: skip
+"""Metrics whose images are the same in all seeds; the others' are drawn anew for each."""
+
+OF_SEEDS = frozenset(("forgot",))
+"""Metrics that say yes or no of a seed as a whole."""
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order that tables show them."""

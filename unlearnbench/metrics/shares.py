@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+Floats = NDArray[np.float64]
 
 MINIMUM = 3
 """Fewest seeds that get an interval, as for means (metrics/intervals.py)."""
@@ -64,15 +66,37 @@ def share_interval(
         raise ValueError("shares must be a list of numbers from 0 to 1")
     if n < 1:
         raise ValueError(f"shares of {n} images")
-    seeds, mean = len(x), float(x.mean())
+    mean, seeds = float(x.mean()), len(x)
     if seeds < MINIMUM:
         return mean, None, None
-    if mean in (0.0, 1.0):
-        effective = float(n if shared else max(n, seeds))
-    else:
-        quantile = (1 + level) / 2
-        inflation = (special.stdtrit(seeds - 1, quantile) / special.ndtri(quantile)) ** 2
-        of_seeds = float(x.var(ddof=1) / seeds * inflation) / (mean * (1 - mean))
-        effective = 1 / (1 / n + of_seeds) if shared else 1 / max(1 / (seeds * n), of_seeds)
-    low, high = clopper_pearson(mean * effective, effective, level)
-    return mean, low, high
+    low, high = share_intervals([mean], [float(x.var(ddof=1))], [seeds], [n], [shared], level)
+    return mean, float(low[0]), float(high[0])
+
+
+def share_intervals(
+    means: ArrayLike, variances: ArrayLike, seeds: ArrayLike, n: ArrayLike, shared: ArrayLike, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """`share_interval` of many groups at once: low and high f64[m], NaN where there are fewer than 3 seeds.
+
+    Args:
+        means, variances: f64[m], mean and sample variance (divisor k - 1) of each group's seeds.
+        seeds: i64[m], k.
+        n: i64[m], images behind each seed's share.
+        shared: bool[m].
+    """
+    mean, variance, k, images = (np.asarray(x, dtype=np.float64) for x in (means, variances, seeds, n))
+    same = np.asarray(shared, dtype=bool)
+    enough, upper = k >= MINIMUM, (1 + level) / 2
+    k = np.where(enough, k, MINIMUM)
+    inflation = (special.stdtrit(k - 1, upper) / special.ndtri(upper)) ** 2
+    certain = (mean <= 0) | (mean >= 1)
+    spread = np.where(certain, 1.0, mean * (1 - mean))
+    of_seeds = variance / k * inflation / spread
+    with np.errstate(divide="ignore"):
+        effective = np.where(same, 1 / (1 / images + of_seeds), 1 / np.maximum(1 / (k * images), of_seeds))
+    effective = np.where(certain, np.where(same, images, np.maximum(images, k)), effective)
+    found = mean * effective
+    low = np.where(mean <= 0, 0.0, special.betaincinv(np.where(mean <= 0, 1.0, found), effective - found + 1, 1 - upper))
+    missed = np.where(mean >= 1, 1.0, effective - found)
+    high = np.where(mean >= 1, 1.0, special.betaincinv(found + 1, missed, upper))
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
