@@ -38,7 +38,18 @@ OF_OLD = ("original", "retrain", "retrain_paired", "seed_noise")
 REFERENCE_ID = "retrain"
 """`method_id` of retraining with default parameters, which gaps are measured from."""
 
-_MEASURED = ("seed", "metric", "step", "value", "n_samples", "status", "error", "device", "plugin_sha256", "data_sha256")
+_MEASURED = (
+    "seed",
+    "metric",
+    "step",
+    "value",
+    "n_samples",
+    "status",
+    "error",
+    "device",
+    "plugin_sha256",
+    "data_sha256",
+)
 
 FACTS = ("reference", "own_original", "ranked_by")
 """What records say of the plugins of a contender; null in those of older versions."""

@@ -43,7 +43,9 @@ class Choice:
     uncompared: Tensor
 
 
-def choose(pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None) -> Choice:
+def choose(
+    pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None
+) -> Choice:
     """Draw the erased images of all targets and what they are compared with.
 
     Args:
@@ -59,7 +61,9 @@ def choose(pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, 
     assert size is not None
     count = scenario.targets * size
     if scenario.erased == "memorised" and scores is not None:
-        erased, holdout, left, unseen = _memorised(pool.labels, candidates, spare, count, scenario.negatives, seed, scores)
+        erased, holdout, left, unseen = _memorised(
+            pool.labels, candidates, spare, count, scenario.negatives, seed, scores
+        )
         return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
     erased, left = candidates[:count], candidates[count:]
     if scenario.erased == "mislabelled":
@@ -71,7 +75,13 @@ def choose(pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, 
 
 
 def _arranged(
-    pool: Images, moved: Tensor, erased: Tensor, holdout: Tensor, unerased: Tensor, uncompared: Tensor, scenario: Scenario
+    pool: Images,
+    moved: Tensor,
+    erased: Tensor,
+    holdout: Tensor,
+    unerased: Tensor,
+    uncompared: Tensor,
+    scenario: Scenario,
 ) -> Choice:
     """Targets of erased images i64[T s] with theirs i64[T s, m]."""
     return Choice(

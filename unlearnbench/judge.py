@@ -54,7 +54,9 @@ _NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # atta
 FOUND_BY = (*_INFERRED, *_OTHERWISE)
 """Metrics that a leak is shown by; each has two p-values in the leaderboard."""
 
-_NEEDED = frozenset({*FOUND_BY, ADVANTAGE, "memory", "memory_original", "retrained_accuracy", "accuracy", "backdoor_accuracy"})
+_NEEDED = frozenset(
+    {*FOUND_BY, ADVANTAGE, "memory", "memory_original", "retrained_accuracy", "accuracy", "backdoor_accuracy"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,11 @@ class Seeds:
     def trivial(self, metric: str) -> Floats:
         """What an attacker gets for nothing, seed by seed."""
         trivial = describe(metric).trivial
-        return self.of(trivial) if isinstance(trivial, str) else np.full(self.shape, np.nan if trivial is None else trivial)
+        return (
+            self.of(trivial)
+            if isinstance(trivial, str)
+            else np.full(self.shape, np.nan if trivial is None else trivial)
+        )
 
 
 def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
@@ -267,7 +273,9 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
         least = margins.accuracy if metric == "accuracy" else margins.leak
         some = rows[able[rows]]
         values, floor = seeds.of(metric), _floor(metric, seeds, rows)
-        for contender, standing in zip(some, ranking.standings(values[some], describe(metric).better, floor), strict=True):
+        for contender, standing in zip(
+            some, ranking.standings(values[some], describe(metric).better, floor), strict=True
+        ):
             if standing is not None:
                 table.at[contender, "rank"], table.at[contender, "near_best"] = standing.place, standing.near_best
         other = retrain.get(int(str(number)), -1)

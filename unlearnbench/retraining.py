@@ -88,7 +88,11 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
     else:
         stack = context.train(sets)
     check_finite(stack, f"retraining with beta {scenario.beta}")
-    tensors = {"standing": standings(stack, world), "left_out": left_out, "accuracy": accuracies(stack, world, scenario)}
+    tensors = {
+        "standing": standings(stack, world),
+        "left_out": left_out,
+        "accuracy": accuracies(stack, world, scenario),
+    }
     return Artifact(tensors, {"steps": int(context.steps.sum())})
 
 

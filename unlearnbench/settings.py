@@ -254,7 +254,9 @@ class Scenario(Strict):
                     "train_size, test_size, validation and trajectory belong to utility experiments; use leak.target"
                 )
             if self.negatives % 2 == 0:
-                raise ValueError("negatives must be odd: models with and without each candidate have halves of each class")
+                raise ValueError(
+                    "negatives must be odd: models with and without each candidate have halves of each class"
+                )
         elif self.targets != 1 or self.leak is not None or self.erased != "random" or self.negatives != 1:
             raise ValueError("targets, leak, erased and negatives belong to leak experiments")
         elif self.stop.rule == "match_holdout":

@@ -121,7 +121,9 @@ _ALL = (
     _privacy("deg_count", "share", "lower", "candidates it is surer of than the classical attack; equal: half", 0.5),
     _privacy("deg_rate", "probability", "lower", "mean gain in confidence over the classical attack", 0.0),
     # Of what the attack infers, the largest share gained of all that there is to gain.
-    _privacy("advantage", "share", "lower", "(score - trivial) / (1 - trivial), largest of what the attack infers", 0.0),
+    _privacy(
+        "advantage", "share", "lower", "(score - trivial) / (1 - trivial), largest of what the attack infers", 0.0
+    ),
     # Distance to a distribution of retrained models.
     _privacy(
         "klom_erased", "nat", "lower", "KL of margins to retrained models, erased images, 95th percentile", "klom_null"

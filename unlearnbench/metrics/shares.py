@@ -96,7 +96,9 @@ def share_intervals(
         effective = np.where(same, 1 / (1 / images + of_seeds), 1 / np.maximum(1 / (k * images), of_seeds))
     effective = np.where(certain, np.where(same, images, np.maximum(images, k)), effective)
     found = mean * effective
-    low = np.where(mean <= 0, 0.0, special.betaincinv(np.where(mean <= 0, 1.0, found), effective - found + 1, 1 - upper))
+    low = np.where(
+        mean <= 0, 0.0, special.betaincinv(np.where(mean <= 0, 1.0, found), effective - found + 1, 1 - upper)
+    )
     missed = np.where(mean >= 1, 1.0, effective - found)
     high = np.where(mean >= 1, 1.0, special.betaincinv(found + 1, missed, upper))
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)

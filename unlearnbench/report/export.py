@@ -112,7 +112,7 @@ def _latex(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None)
 
 
 def _latex_table(table: Table) -> str:
-    columns = "".join("l" if number == 1 else "r" for number in range(len(table.headers)))
+    columns = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_escape(table.title)}}}"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(table.headers), r"\midrule"]
     lines += [_latex_row(row) for row in table.rows]

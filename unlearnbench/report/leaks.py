@@ -1,30 +1,26 @@
 """One page: what leaks, under which access, for which method, relative to retraining.
 
 Every leaderboard row under attack becomes one cell of a table: accesses down, methods across. What counts is not how
-well an attack does but how much better than against retraining; where an experiment has no retraining, how much better
-than an attacker who looks at nothing.
+well an attack does but how much better than against retraining.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.ranking import REFERENCES
-from unlearnbench.report.markdown import escape
-from unlearnbench.report.tables import NOTHING, format_interval, missing
+from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.report import summary
+from unlearnbench.report.findings import Finding, findings, scene_of
+from unlearnbench.report.markdown import draw, escape
+from unlearnbench.report.tables import NOTHING
+from unlearnbench.verdicts import Forgetting
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    Row = pd.Series | Mapping[str, Any]
-
-HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
-"""What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
-any different images, matched to the true ones, beat it."""
+Row = Mapping[str, Any]
 
 _LEAD = """# What leaks
 
@@ -32,44 +28,15 @@ Each row is an attack under one access (the tier of its shadows, what it observe
 how well the attack did, the mean over seeds, and in brackets the difference to the same attack on `retrain`, with as
 many shadows, seed by seed.
 
-- **Bold**: the 95 % interval (Student t over seeds) of that difference excludes 0: the method betrays more than
-  retraining would.
-- *Italic*: no retraining at this size; the interval of the score lies beyond what an attacker gets who looks at no
-  output.
+- **Bold**: shown to leak: the score is beyond that of an attacker who looks at nothing, and beyond the same attack's on
+  retraining (neither counts below what looking at nothing gives), in tests over seeds that are adjusted for all of the
+  method's tests in the setting (Holm, 5 %).
+- *Italic*: shown to be beyond the attacker who looks at nothing; there is no retraining to compare with.
 - Plain: not shown to leak, which is not the same as shown not to leak; with fewer than three seeds nothing is shown.
-- By chance one cell in forty that does not leak is bold: what matters are rows and columns of them.
-- †: the erasures did not reach the scenario's forgetting criterion in every seed; nothing is hidden by not forgetting.
+- †: not judged to have forgotten (the summary has the verdict): nothing is hidden by not forgetting.
 
 Scores are of held-out erasures: attacks were fitted and chosen on others.
 """
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One attack on one method, by one metric.
-
-    Attributes:
-        access: the attack with what it observes, and from which shadows.
-        score: how well it did, with its interval.
-        difference: to the same attack on retraining, with its interval; empty where there is none.
-        leaks: whether the interval shows a leak, against retraining or else against the trivial attacker.
-        forgot: whether the erasures reached their criterion in every seed.
-    """
-
-    access: str
-    metric: Metric
-    method: str
-    score: str
-    difference: str
-    leaks: bool
-    forgot: bool
-
-    @property
-    def text(self) -> str:
-        """The cell as Markdown."""
-        text = f"{self.score} ({self.difference})" if self.difference else self.score
-        strength = "" if not self.leaks else "**" if self.difference else "*"
-        return f"{strength}{text}{strength}{'' if self.forgot else ' †'}"
 
 
 def render(frame: pd.DataFrame) -> str:
@@ -77,103 +44,66 @@ def render(frame: pd.DataFrame) -> str:
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
+
+    Raises:
+        InputError: a method that erases nothing is shown to leak.
     """
-    sections, found = [], []
-    attacked = frame[frame["attack"].notna()]
-    for (experiment, dataset, scenario), part in attacked.groupby(["experiment", "dataset", "scenario_id"], sort=False):
-        found_here = [finding for _, row in part.iterrows() for finding in findings(row)]
-        if found_here:
-            title = f"## {escape(str(experiment))} on {escape(str(dataset))}"
-            sections.append(f"{title}\n\n{escape(str(scenario))}\n\n{_table(found_here)}")
-            found += found_here
-    if not sections:
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    scenes: dict[tuple[str, ...], list[tuple[Row, list[Finding]]]] = defaultdict(list)
+    for row, own in findings(rows):
+        if own:
+            scenes[scene_of(row)].append((row, own))
+    if not scenes:
         return f"{_LEAD}\nNo attack has been run.\n"
-    return "\n".join([_LEAD, _summary(found), *sections, *_unmeasured(attacked)])
+    several = len({key[0] for key in scenes}) > 1
+    sections = [_section(found, several) for found in scenes.values()]
+    used = dict.fromkeys(finding.metric for found in scenes.values() for _, own in found for finding in own)
+    legend = [f"- {escape(metric.name)}: {escape(metric.description)} ({metric.direction})" for metric in used]
+    summaries = [draw(table) for table in summary.summaries(rows)]
+    parts = [_LEAD, "## Summary\n", *summaries, "\n".join(legend) + "\n", *sections, *_unmeasured(rows)]
+    return "\n".join(parts)
 
 
-def findings(row: Row) -> list[Finding]:
-    """What one attacked row of a leaderboard says, by each of the metrics that its attack is judged by."""
-    parts = [row["attack_id"], *(row[key] for key in ("tier", "observation") if not missing(row[key]))]
-    access = ", ".join(str(part).replace("_", " ") if number else str(part) for number, part in enumerate(parts))
-    measured = [name for name in (*HEADLINES, "mse") if name in row and not missing(row[name])]
-    chosen = [name for name in measured if name in HEADLINES] or measured
-    if "skill_blind_set" in chosen and "skill_mean" in chosen:
-        chosen.remove("skill_mean")
-    return [_finding(row, access, METRICS[name]) for name in chosen]
+def _section(found: Sequence[tuple[Row, list[Finding]]], several: bool) -> str:
+    row = found[0][0]
+    suite = f"{row['suite']}: " if several else ""
+    protocol = row.get("protocol_version")
+    old = "" if protocol in (None, PROTOCOL_VERSION) else f", measured under protocol {int(protocol)}"
+    title = f"## {escape(suite + str(row['experiment']))} on {escape(summary.dataset_of(row) + old)}"
+    return f"{title}\n\n{escape(str(row['scenario_id']))}\n\n{_table(found)}"
 
 
-def _finding(row: Row, access: str, metric: Metric) -> Finding:
-    name = metric.name
-    score = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
-    gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
-    forgot = missing(row.get("forgot")) or row["forgot"] == 1
-    if not missing(gap):
-        shown = format_interval(gap, low, high)
-        difference = shown if shown.startswith("-") else f"+{shown}"
-        leaks = _worse_than(0.0, low, high, metric)
-    else:
-        difference, trivial = "", _trivial(row, metric)
-        worse = trivial is not None and _worse_than(trivial, row[f"{name}_low"], row[f"{name}_high"], metric)
-        leaks = worse and row["method_id"] != "retrain"
-    return Finding(access, metric, row["method_id"], score, difference, leaks, bool(forgot))
-
-
-def _worse_than(bar: float, low: Any, high: Any, metric: Metric) -> bool:
-    """Whether an interval lies on the side of `bar` where privacy is lost."""
-    if missing(low) or missing(high):
-        return False
-    return float(low) > bar if metric.better == "lower" else float(high) < bar
-
-
-def _trivial(row: Row, metric: Metric) -> float | None:
-    gap = row.get(f"{metric.name}_gap_trivial")
-    return None if missing(gap) else float(row[metric.name] - gap)
-
-
-def _table(found: Sequence[Finding]) -> str:
-    methods = _methods(found)
-    cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for finding in found:
-        cells[finding.access, finding.metric.name][finding.method] = finding.text
-    lines = ["| attack, tier, observation | metric | " + " | ".join(map(escape, methods)) + " |",
-             "| :--- | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
-    for (access, metric), row in cells.items():
-        shown = " | ".join(row.get(method, NOTHING) for method in methods)
-        lines.append(f"| {escape(access)} | {escape(metric)} | {shown} |")
+def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
+    methods = summary.methods_of([row for row, _ in found])
+    cells: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+    for row, own in found:
+        for finding in own:
+            # Attacks of one name with other parameters have other ids; of one id, other numbers of shadows.
+            shadows = "" if row.get("n_shadows") is None else str(int(row["n_shadows"]))
+            cells[finding.access, shadows, finding.metric.name][finding.method] = _text(finding)
+    lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(escape, methods)) + " |",
+             "| :--- | ---: | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
+    for (access, shadows, metric), own in cells.items():
+        shown = " | ".join(own.get(method, NOTHING) for method in methods)
+        lines.append(f"| {escape(access)} | {shadows} | {escape(metric)} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
-def _methods(found: Sequence[Finding]) -> list[str]:
-    """In order of appearance, those first that are no references."""
-    names = list(dict.fromkeys(finding.method for finding in found))
-    return sorted(names, key=lambda name: name.split("[")[0] in REFERENCES)
+def _text(finding: Finding) -> str:
+    text = f"{finding.score} ({finding.difference})" if finding.difference else finding.score
+    strength = "**" if finding.leaks else "*" if finding.beyond else ""
+    forgot = finding.forgot.startswith(Forgetting.FORGOTTEN.value)
+    return f"{strength}{text}{strength}{'' if forgot else ' †'}"
 
 
-def _summary(found: Sequence[Finding]) -> str:
-    """Per method: under how many accesses a leak is shown, and which."""
-    lines = ["## Summary", "", "| method | shown to leak | under |", "| :--- | ---: | :--- |"]
-    for method in _methods(found):
-        own = [finding for finding in found if finding.method == method]
-        leaking = list(dict.fromkeys(finding.access for finding in own if finding.leaks))
-        accesses = len({finding.access for finding in own})
-        lines.append(
-            f"| {escape(method)} | {len(leaking)} of {accesses} accesses | {escape('; '.join(leaking) or NOTHING)} |"
-        )
-    used = list(dict.fromkeys(finding.metric for finding in found))
-    lines += [
-        "",
-        *(f"- {escape(metric.name)}: {escape(metric.description)} ({metric.direction})" for metric in used),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _unmeasured(attacked: pd.DataFrame) -> list[str]:
+def _unmeasured(rows: Sequence[Row]) -> list[str]:
     """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
     lines = []
-    for _, row in attacked[attacked["status"] != "ok"].iterrows():
-        note = "" if missing(row["note"]) else f": {row['note']}"
-        lines.append(f"{row['method_id']} under {row['attack_id']} on {row['dataset']}, {row['status']}{note}")
+    for row in rows:
+        if row["attack"] is not None and row["status"] != "ok":
+            note = f": {row['note']}" if row["note"] else ""
+            where = f"{row['experiment']} on {summary.dataset_of(row)}"
+            lines.append(f"{row['method_id']} under {row['attack_id']} in {where}, {row['status']}{note}")
     return (
         ["## Not measured, or not in every seed", "", *(f"- {escape(line)}" for line in dict.fromkeys(lines)), ""]
         if lines

@@ -17,7 +17,9 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~$]")
 
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
     """The leaderboard as Markdown text; arguments and errors as in `tables.tables`."""
-    found = tables(frame, metrics, sort)
+    from unlearnbench.report.summary import results
+
+    found = [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
     return "\n".join(draw(table) for table in found) if found else "No results.\n"
 
 
@@ -31,7 +33,9 @@ def escape(text: str) -> str:
 def draw(table: Table) -> str:
     """One table as Markdown text."""
     lines = [f"### {escape(table.title)}", "", _row(table.headers)]
-    lines.append(_row([":---" if number == 1 else "---:" for number in range(len(table.headers))], escaped=True))
+    lines.append(
+        _row([":---" if number == table.name else "---:" for number in range(len(table.headers))], escaped=True)
+    )
     lines += [_row(row) for row in table.rows]
     lines += ["", *(f"- {escape(line)}" for line in table.legend)]
     lines += [f"- **Note** {escape(line)}" for line in table.notes]

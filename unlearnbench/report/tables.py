@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import InputError, suggest
+from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.intervals import MINIMUM
+from unlearnbench.report import wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +24,10 @@ if TYPE_CHECKING:
 NOTHING = "\u2013"  # an en dash: no value, no rank
 
 PRIVACY_HEADLINES = (
-    "mse", "skill_mean", "skill_blind_set", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr", "klom_erased",
-    "epsilon_erased",
+    "advantage", "mse", "skill_mean", "skill_blind_set", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr",
+    "klom_erased", "epsilon_erased",
 )  # fmt: skip
-PRIVACY_CONDITIONS = ("erased_accuracy", "forgot")
+PRIVACY_CONDITIONS = ("accuracy", "erased_accuracy")
 UTILITY_HEADLINES = (
     "accuracy",
     "target_class_accuracy",
@@ -33,7 +36,6 @@ UTILITY_HEADLINES = (
     "erased_accuracy",
     "gradient_steps",
     "unlearn_seconds",
-    "forgot",
 )
 
 _HEADERS = {
@@ -66,6 +68,7 @@ _HEADERS = {
     "auc_classical": "AUC cl.",
     "klom_erased": "KLoM",
     "epsilon_erased": "epsilon",
+    "advantage": "adv.",
 }
 _SETTING = (
     "suite",
@@ -74,6 +77,7 @@ _SETTING = (
     "dataset_params",
     "scenario_id",
     "scenario",
+    "protocol_version",
     "attack",
     "attack_params",
     "attack_id",
@@ -81,7 +85,10 @@ _SETTING = (
     "observation",
     "n_shadows",
 )
-_STATE = ("method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric")
+_STATE = (
+    "method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric", "near_best", "reference", "verdict",
+    "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Table:
 
     Attributes:
         title: the setting they share.
-        headers: short column names; the first two columns are rank and method.
+        headers: short column names; the columns up to that of the method's name are repeated where a table is broken.
         rows: as many texts each.
         legend: what the headers mean, one metric a line.
         notes: what failed and other warnings, one contender a line.
@@ -101,6 +108,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     legend: tuple[str, ...]
     notes: tuple[str, ...]
+    name: int = 1  # number of the column of the method's name
 
 
 def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
@@ -190,6 +198,12 @@ def _table(
     shown = [METRICS[name] for name in _chosen(part, metrics, attacked)]
     several = sum(isinstance(metric.trivial, str) for metric in shown) > 1
     headers, columns = ["#", "method"], [_ranks(part), [plain(name) for name in part["method_id"]]]
+    records = part.to_dict("records")
+    headers += ["forgot", "utility"]
+    columns += [[wording.forgetting(row) for row in records], [wording.accuracy(row) for row in records]]
+    if part["beside_retrain"].notna().any():
+        headers.append("vs retrain")
+        columns.append([NOTHING if missing(value) else str(value) for value in part["beside_retrain"]])
     for metric in shown:
         for header, column in _metric_columns(part, metric, several):
             headers.append(header)
@@ -202,12 +216,16 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
     if order is not None:
         return part.sort_values([order[0], "method_id"], ascending=[order[1], True], na_position="last")
     ranked_by = part["rank_metric"].dropna()
-    by, ascending_by = ["rank"], [True]
+    last = part["rank"].isna() & part["reference"].fillna(False).astype(bool)
+    by, ascending_by = ["rank", "last"], [True, True]
     if len(ranked_by):
         metric = METRICS[ranked_by.iloc[0]]
         by.append(metric.name)
         ascending_by.append(metric.better == "lower")
-    return part.sort_values([*by, "method_id"], ascending=[*ascending_by, True], na_position="last")
+    ordered = part.assign(last=last).sort_values(
+        [*by, "method_id"], ascending=[*ascending_by, True], na_position="last"
+    )
+    return ordered.drop(columns="last")
 
 
 def _chosen(part: pd.DataFrame, metrics: Sequence[str] | None, attacked: bool) -> list[str]:
@@ -238,13 +256,20 @@ def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[t
 
 
 def _ranks(part: pd.DataFrame) -> list[str]:
-    shared = part["rank"].value_counts()
-    return [NOTHING if missing(rank) else f"{int(rank)}{'=' if shared[rank] > 1 else ''}" for rank in part["rank"]]
+    """Places; ≈ behind those that can't be told from the best."""
+    pairs = zip(part["rank"], part["near_best"], strict=True)
+    ranked = sum(not missing(rank) for rank in part["rank"])
+    return [
+        NOTHING if missing(rank) else f"{int(rank)}{'≈' if ranked > 1 and not missing(near) and near else ''}"
+        for rank, near in pairs
+    ]
 
 
 def _title(part: pd.DataFrame, with_suite: bool) -> str:
     first = part.iloc[0]
     names = [first[key] for key in ("experiment", "dataset", "scenario_id")]
+    if not missing(protocol := first["protocol_version"]) and protocol != PROTOCOL_VERSION:
+        names.append(f"measured under protocol {int(protocol)}")
     parts = [first["suite"], *names] if with_suite else names
     if not missing(first["attack"]):
         parts.append(first["attack"] if missing(first["attack_id"]) else first["attack_id"])
@@ -265,10 +290,29 @@ def _legend(part: pd.DataFrame, shown: list[Metric], headers: list[str]) -> tupl
         lines.append("Δ: minus retrain, seed by seed")
     if any(header.startswith("triv") for header in headers):
         lines.append("trivial: what an attacker gets who sees no model output")
+    if seeds and max(seeds) < MINIMUM:
+        lines.append(f"fewer than {MINIMUM} seeds: no intervals, no verdicts, no ranks")
+    return (*lines, *_rank_legend(part))
+
+
+def _rank_legend(part: pd.DataFrame) -> list[str]:
     ranked_by = part["rank_metric"].dropna()
-    by = f" by {ranked_by.iloc[0]}" if len(ranked_by) else ""
-    lines.append(f"#: 1 + contenders significantly better{by}; = tied; {NOTHING} not ranked")
-    return tuple(lines)
+    if not len(ranked_by):
+        return [f"#: {NOTHING} nothing here that erased images could be ranked by"]
+    lines = [
+        f"#: place by the mean of {ranked_by.iloc[0]}, of those that forgot and kept accuracy; ≈ not told from the"
+        f" best; {NOTHING} not ranked"
+    ]
+    if part["beside_retrain"].notna().any():
+        least = part["power_for"].dropna()
+        lines.append(f"vs retrain: whether the advantage is within {least.iloc[0]:g} of that on retraining")
+    power = part["power"].dropna()
+    if len(power):
+        lines.append(
+            f"power: a difference of {part['power_for'].dropna().iloc[0]:g} to the best is told with probability"
+            f" {power.iloc[0]:.2f}"
+        )
+    return lines
 
 
 def _notes(part: pd.DataFrame) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from unlearnbench.report.summary import results
 from unlearnbench.report.tables import Table, tables
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 WIDTH = 80
 _NAME_WIDTH = 24  # a longer method id goes on in the next line
 _GAP = 2
-_FIXED = 2  # rank and method stand in every block
 
 
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> RenderableType:
@@ -27,7 +27,7 @@ def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
 
     A table that is too wide goes on below with rank and method repeated. Text from records is never read as markup.
     """
-    found = tables(frame, metrics, sort)
+    found = [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
     if not found:
         return Text("No results.")
     parts: list[RenderableType] = []
@@ -41,17 +41,17 @@ def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
 
 
 def blocks(table: Table, width: int = WIDTH) -> list[list[int]]:
-    """Column numbers, in pieces that fit the width; the first two columns are in every piece."""
+    """Column numbers, in pieces that fit the width; those up to the method's name are in every piece."""
     widths = [
         max(cell_len(text) for text in (header, *(row[number] for row in table.rows)))
         for number, header in enumerate(table.headers)
     ]
-    widths[1] = min(widths[1], _NAME_WIDTH)
-    fixed = list(range(_FIXED))
+    widths[table.name] = min(widths[table.name], _NAME_WIDTH)
+    fixed = list(range(table.name + 1))
     start = sum(widths[number] + _GAP for number in fixed)
     pieces, used = [list(fixed)], start
-    for number in range(_FIXED, len(widths)):
-        if used + widths[number] > width and len(pieces[-1]) > _FIXED:
+    for number in range(len(fixed), len(widths)):
+        if used + widths[number] > width and len(pieces[-1]) > len(fixed):
             pieces.append(list(fixed))
             used = start
         pieces[-1].append(number)
@@ -65,10 +65,10 @@ def _drawn(table: Table, columns: list[int]) -> RichTable:
     for number in columns:
         drawn.add_column(
             Text(table.headers[number]),
-            justify="left" if number == 1 else "right",
-            max_width=_NAME_WIDTH if number == 1 else None,
+            justify="left" if number == table.name else "right",
+            max_width=_NAME_WIDTH if number == table.name else None,
             overflow="fold",
-            no_wrap=number != 1,
+            no_wrap=number != table.name,
         )
     for row in table.rows:
         drawn.add_row(*(Text(row[number]) for number in columns))

@@ -1,0 +1,140 @@
+"""What attacks are shown to find: one finding for each attack on each method, by each metric that it is judged by.
+
+A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining, both
+clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's tests in
+its setting, is below 0.05 (docs/protocol.md, section 12).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.contenders import SCENE_COLUMNS
+from unlearnbench.errors import InputError
+from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.intervals import holm
+from unlearnbench.report import wording
+from unlearnbench.report.tables import format_interval, missing
+
+Row = Mapping[str, Any]
+
+HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
+"""What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
+any different images, matched to the true ones, beat it."""
+
+NULLS = ("original", "seed_noise")
+"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its images are."""
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One attack on one method, by one metric.
+
+    Attributes:
+        access: the attack with what it observes, and from which shadows.
+        score: how well it did, with its interval.
+        difference: to the same attack on retraining, with its interval; empty where there is none.
+        p: adjusted for the method's tests; None where nothing can be tested.
+        compared: whether the test is against retraining too.
+        forgot: the verdict on forgetting, in words.
+    """
+
+    access: str
+    metric: Metric
+    method: str
+    score: str
+    difference: str
+    p: float | None
+    compared: bool
+    forgot: str
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the attack is shown to beat what it is compared with."""
+        return self.p is not None and self.p < ALPHA
+
+    @property
+    def leaks(self) -> bool:
+        """Whether a leak beyond retraining is shown."""
+        return self.beyond and self.compared
+
+
+def scene_of(row: Row) -> tuple[str, ...]:
+    """What methods that are compared share: the setting, without the attack."""
+    return tuple(str(row.get(name)) for name in SCENE_COLUMNS)
+
+
+def access_of(row: Row) -> str:
+    """An attack with its tier and what it observes, in words."""
+    parts = [str(row["attack_id"])]
+    parts += [str(row[key]).replace("_", " ") for key in ("tier", "observation") if not missing(row.get(key))]
+    return ", ".join(parts)
+
+
+def metrics_of(row: Row) -> list[str]:
+    """The metrics that a row's attack is judged by."""
+    measured = [name for name in (*HEADLINES, "mse") if not missing(row.get(name))]
+    chosen = [name for name in measured if name in HEADLINES] or measured
+    if "skill_blind_set" in chosen and "skill_mean" in chosen:
+        chosen.remove("skill_mean")
+    return chosen
+
+
+def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
+    """What each attacked row of a leaderboard says, in their order.
+
+    Raises:
+        InputError: a method that erases nothing is shown to leak under an attack on updates.
+    """
+    attacked = [row for row in rows if not missing(row["attack"])]
+    tests: dict[tuple[Any, ...], list[tuple[int, str, float]]] = defaultdict(list)
+    for number, row in enumerate(attacked):
+        for metric in metrics_of(row):
+            if (p := _p(row, metric)) is not None:
+                tests[*scene_of(row), row["method_id"], row["method_params"]].append((number, metric, p))
+    adjusted: dict[tuple[int, str], float] = {}
+    for own in tests.values():
+        for (number, metric, _), p in zip(own, holm([p for *_, p in own]), strict=True):
+            adjusted[number, metric] = float(p)
+    found = [
+        (row, [_finding(row, METRICS[name], adjusted.get((number, name))) for name in metrics_of(row)])
+        for number, row in enumerate(attacked)
+    ]
+    _refuse_broken(found)
+    return found
+
+
+def _p(row: Row, metric: str) -> float | None:
+    """The larger of both p-values; None where neither bar is there."""
+    known = [wording.value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
+    there = [float(p) for p in known if p is not None]
+    return max(there) if there and row["method_id"] != "retrain" else None
+
+
+def _finding(row: Row, metric: Metric, p: float | None) -> Finding:
+    name = metric.name
+    score = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
+    gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
+    difference = ""
+    if not missing(gap):
+        shown = format_interval(gap, low, high)
+        difference = shown if shown.startswith("-") else f"+{shown}"
+    compared = wording.value(row, f"{name}_p_retrain") is not None
+    return Finding(access_of(row), metric, row["method_id"], score, difference, p, compared, wording.forgetting(row))
+
+
+def _refuse_broken(found: Sequence[tuple[Row, Sequence[Finding]]]) -> None:
+    for row, own in found:
+        for finding in own:
+            if row["method"] in NULLS and row.get("tier") in ("same", "disjoint") and finding.leaks:
+                raise InputError(
+                    f"{row['experiment']}, {finding.access}",
+                    f"'{row['method_id']}', which erases nothing, is shown to leak by {finding.metric.name}"
+                    f" ({finding.score}, p {finding.p:.2g}): the attack, or the images that it compares, give it away;"
+                    " no finding of this setting can be trusted",
+                )

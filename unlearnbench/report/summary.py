@@ -1,0 +1,174 @@
+"""The result in words: one line for each method of a setting.
+
+Did it forget, at which price of accuracy, and what does the strongest attack find beyond retraining?
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.report import wording
+from unlearnbench.report.findings import Finding, access_of, findings, scene_of
+from unlearnbench.report.tables import NOTHING, Table, format_interval, plain
+from unlearnbench.verdicts import Accuracy, Forgetting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+
+HEADERS = ("method", "forgot", "acc. - retrain", "strongest leak - retrain", "verdict")
+
+_FORGOT = (
+    "forgot: what is left of the original's memory, beside retrained models; seeds within the margin of seeds judged"
+)
+_STAMPED = "forgot: accuracy on the stamped images under the stop rule's threshold; seeds under it of seeds judged"
+_ACCURACY = "acc. - retrain: test accuracy minus retraining's; below the floor: by more than the declared margin"
+_LEAK = (
+    "strongest leak - retrain: the attacker's advantage (share of all there is to gain beyond looking at nothing) minus"
+    " that on retraining, and by which attack: the largest of the accesses that all methods have",
+    "leaks: beyond the trivial attacker and beyond retraining under some access, p < 0.05 adjusted for the method's tests",
+)
+
+
+def results(frame: pd.DataFrame) -> list[Table]:
+    """`summaries` of a leaderboard as `leaderboard.read` gives it."""
+    return summaries(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+
+
+def summaries(rows: Sequence[Row]) -> list[Table]:
+    """One table for each setting of a leaderboard's rows (values None where there are none), in their order.
+
+    Raises:
+        InputError: a method that erases nothing is shown to leak.
+    """
+    scenes: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        scenes[scene_of(row)].append(row)
+    found = {id(row): own for row, own in findings(rows)}
+    several = len({row["suite"] for row in rows}) > 1
+    return [_summary(own, found, several) for own in scenes.values()]
+
+
+def dataset_of(row: Row) -> str:
+    """A dataset with its parameters."""
+    return str(row.get("dataset_id") or row["dataset"])
+
+
+def methods_of(rows: Sequence[Row]) -> list[str]:
+    """Methods in order of appearance, references last."""
+    references = {row["method_id"]: row.get("reference") is True for row in rows}
+    return sorted(references, key=lambda name: references[name])
+
+
+def title_of(row: Row, with_suite: bool) -> str:
+    """The setting, without an attack."""
+    names = [row["experiment"], dataset_of(row), row["scenario_id"]]
+    protocol = row.get("protocol_version")
+    if protocol not in (None, PROTOCOL_VERSION):
+        names.append(f"measured under protocol {int(protocol)}")
+    return " / ".join(plain(name) for name in ([row["suite"], *names] if with_suite else names))
+
+
+def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_suite: bool) -> Table:
+    attacked = [row for row in rows if row["attack"] is not None]
+    common, missing = _common(attacked)
+    lines, notes = [], list(missing)
+    for method in _ordered(rows):
+        own = [row for row in rows if row["method_id"] == method]
+        worst = _strongest([row for row in own if row["attack"] is not None and access_of(row) in common], found)
+        lines.append(_line(own[0], worst))
+        if note := wording.margins(own[0]):
+            notes.append(f"{plain(method)}: {note}")
+    stamped = all(row.get("forgot") is not None or row["status"] not in ("ok", "partial") for row in rows)
+    headers, legend = list(HEADERS), [_STAMPED if stamped else _FORGOT, _ACCURACY]
+    if attacked:
+        legend += _LEAK
+    else:
+        headers.remove(HEADERS[3])
+        lines = [(*line[:3], *line[4:]) for line in lines]
+    legend += _power(rows)
+    return Table(
+        f"Result: {title_of(rows[0], with_suite)}", tuple(headers), tuple(lines), tuple(legend), tuple(notes), 0
+    )
+
+
+def _ordered(rows: Sequence[Row]) -> list[str]:
+    """Contenders before references; among them those that pass before those that don't."""
+    first = {row["method_id"]: row for row in reversed(rows)}
+    names = methods_of(rows)
+    return sorted(names, key=lambda name: (first[name].get("reference") is True, not _passes(first[name])))
+
+
+def _passes(row: Row) -> bool:
+    return row.get("verdict") == Forgetting.FORGOTTEN.value and row.get("utility") == Accuracy.KEPT.value
+
+
+def _line(row: Row, worst: tuple[Row, bool] | None) -> tuple[str, ...]:
+    apart = [row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high")]
+    leak = NOTHING
+    if worst is not None:
+        gap = (worst[0][f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
+        leak = f"{format_interval(*gap)} {worst[0]['attack']}"
+    cells = (row["method_id"], wording.forgetting(row), format_interval(*apart), leak, _verdict(row, worst))
+    return tuple(plain(cell) for cell in cells)
+
+
+def _strongest(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]]) -> tuple[Row, bool] | None:
+    """The access with the largest advantage above retraining, and whether any access of these is shown to leak."""
+    compared = [row for row in rows if row.get("advantage_gap_retrain") is not None]
+    if not compared:
+        return None
+    shown = any(finding.leaks for row in rows for finding in found.get(id(row), ()))
+    return max(compared, key=lambda row: float(row["advantage_gap_retrain"])), shown
+
+
+def _verdict(row: Row, worst: tuple[Row, bool] | None) -> str:
+    """The method in a few words: what it failed, and whether a leak is shown."""
+    if row["status"] not in ("ok", "partial"):
+        return str(row["status"])
+    words = []
+    if row.get("verdict") != Forgetting.FORGOTTEN.value:
+        words.append(wording.SHORT.get(str(row["verdict"]), str(row.get("verdict") or Forgetting.NOT_JUDGED.value)))
+    utility = row.get("utility")
+    if utility == Accuracy.BELOW.value:
+        words.append(Accuracy.BELOW.value)
+    elif utility in (Accuracy.OPEN.value, Accuracy.NOT_JUDGED.value):
+        words.append(f"accuracy {utility}")
+    if worst is not None:
+        words.append("leaks" if worst[1] else "no leak shown")
+    elif row.get("reference") is not True and not words:
+        words.append("passes")
+    return f"reference{': ' if words else ''}{', '.join(words)}" if row.get("reference") is True else ", ".join(words)
+
+
+def _common(attacked: Sequence[Row]) -> tuple[set[str], list[str]]:
+    """Accesses under which every contender has a result, and a line for each that lacks some."""
+    there: dict[str, set[str]] = defaultdict(set)
+    for row in attacked:
+        if row.get("reference") is not True:
+            there[row["method_id"]] |= {access_of(row)} if row["status"] in ("ok", "partial") else set()
+    if not there:
+        return {access_of(row) for row in attacked}, []
+    every = set.union(*there.values())
+    notes = [
+        f"{plain(method)}: not measured under {plain('; '.join(sorted(every - own)))}: no method is compared there"
+        for method, own in there.items()
+        if every - own
+    ]
+    return set.intersection(*there.values()), notes
+
+
+def _power(rows: Sequence[Row]) -> list[str]:
+    """What the tests of the setting's tables can tell."""
+    said = {}
+    for row in rows:
+        if row.get("power") is not None and row.get("rank_metric") is not None:
+            where = "" if row["attack"] is None else f" under {plain(access_of(row))}"
+            said[where] = f"power{where}: a difference of {row['power_for']:g} in {row['rank_metric']} is told with" + (
+                f" probability {row['power']:.2f}"
+            )
+    return list(said.values())

@@ -1,0 +1,45 @@
+"""Verdicts in words, as tables and pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unlearnbench.verdicts import Accuracy, Forgetting
+
+SHORT = {Forgetting.BEFORE.value: "before protocol 2"}
+
+
+def forgetting(row: Mapping[str, Any]) -> str:
+    """``forgotten 10/10``: the verdict, and in how many of the judged seeds what is left lies within the margin."""
+    verdict, met, judged = (value(row, name) for name in ("verdict", "forgot_seeds", "judged_seeds"))
+    if verdict is None:
+        return Forgetting.NOT_JUDGED.value
+    text = SHORT.get(verdict, str(verdict))
+    return text if judged is None else f"{text} {int(met)}/{int(judged)}"
+
+
+def accuracy(row: Mapping[str, Any]) -> str:
+    """``kept``, ``below the floor``: accuracy beside retraining's."""
+    found = value(row, "utility")
+    return Accuracy.NOT_JUDGED.value if found is None else str(found)
+
+
+def margins(row: Mapping[str, Any]) -> str:
+    """What the verdicts would be under half and double of the declared margins; empty where they are the same."""
+    words = []
+    for name, label in (("verdict", ""), ("utility", "accuracy ")):
+        own = value(row, name)
+        for end, factor in (("half", "half"), ("double", "double")):
+            other = value(row, f"{name}_{end}")
+            if own is not None and other is not None and other != own:
+                words.append(f"{label}{other} under {factor} the margin")
+    return "; ".join(words)
+
+
+def value(row: Mapping[str, Any], name: str) -> Any:
+    """A row's value, None where it has none."""
+    from unlearnbench.report.tables import missing
+
+    found = row.get(name)
+    return None if missing(found) else found
