@@ -120,7 +120,7 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
         if key not in WHOLE:
             frame[key] = frame[key].astype(object)
     # Of the newest records: a plugin may say it another way than it did.
-    facts = rows[["contender", *FACTS]].astype({name: object for name in FACTS}).groupby("contender").last()
+    facts = rows[["contender", *FACTS]].astype(dict.fromkeys(FACTS, object)).groupby("contender").last()
     frame = frame.join(facts.astype(object).where(facts.notna(), None))
     known = frame.pop("reference")
     frame["reference_method"] = known.where(known.notna(), frame["method"].isin(OF_OLD)).astype(bool)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.errors import InputError
 from unlearnbench.erasure_choice import matched
+from unlearnbench.errors import InputError
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets

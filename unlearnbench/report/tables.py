@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.errors import InputError, suggest
 from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
