@@ -73,6 +73,7 @@ def test_several_quantities_of_several_versions_are_judged_and_marked(tmp_path: 
     assert (judgement.verdict, judgement.datasets[0].note) == ("reproduced", f"its numbers come from {said}")
     assert found.tables[0].notes == [f"Its numbers come from {said}."]
     text = paper.markdown(found).replace("\\", "")
+    assert "- numbers of several versions of a plugin's code, as the notes to them say: claim0\n" in text
     assert f"- mnist: its numbers come from {said}" in text
     assert f"- Its numbers come from {said}." in text
     plain = comparison.plain(found)

@@ -25,7 +25,12 @@ def verdicts(comparison: Comparison) -> Table:
         for judgement in comparison.targets
     ]
     headers = ("what", "id", "verdict", "where", "n")
-    return _table("Verdicts", headers, rows, ["n: fewest and most seeds behind its checks"])
+    notes = ["n: fewest and most seeds behind its checks"]
+    every = (*comparison.judgements, *comparison.targets)
+    mixed = [judgement.claim.id for judgement in every if any(each.note for each in judgement.datasets)]
+    if mixed:
+        notes.append(f"numbers of several versions of a plugin's code, as the notes to them say: {', '.join(mixed)}")
+    return _table("Verdicts", headers, rows, notes)
 
 
 def runs(comparison: Comparison) -> Table:
