@@ -50,6 +50,21 @@ def claims_file(folder: Path, *claims: Mapping[str, Any], **file: Any) -> Path:
     return path
 
 
+def reported_file(folder: Path, *columns: Mapping[str, Any], **table: Any) -> str:
+    """A file of a paper's numbers beside the claims: one table, on mnist, over beta 0, 0.1 and 1; its name."""
+    betas = (0, 0.1, 1)
+    published = {
+        "id": "table", "title": "Table 1", "datasets": ["mnist"], "of": OF,
+        "rows": [{"label": f"{beta}", "of": {"scenario": {"beta": beta}}} for beta in betas],
+        "columns": [{"label": f"column {number}", **column} for number, column in enumerate(columns)],
+        **table,
+    }  # fmt: skip
+    (folder / "it.reported.yaml").write_text(
+        json.dumps({"paper": "A paper", "source": "as printed", "published": [published]})
+    )
+    return "it.reported.yaml"
+
+
 def first(judgement: Judgement) -> Any:
     return judgement.datasets[0].findings[0]
 

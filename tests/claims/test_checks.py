@@ -21,12 +21,12 @@ BETAS = {"kind": "monotone", "over": "scenario.beta", "values": [0, 0.1, 1]}
     ("levels", "direction", "adjacent", "verdict"),
     [
         ((0.5, 0.6, 0.7), "rises", True, "reproduced"),
-        ((0.5, 0.6, 0.7), "falls", True, "not reproduced"),
+        ((0.5, 0.6, 0.7), "falls", True, "contradicted"),
         ((0.7, 0.6, 0.5), "falls", True, "reproduced"),
-        ((0.5, 0.8, 0.7), "rises", True, "not reproduced"),  # not at every step
+        ((0.5, 0.8, 0.7), "rises", True, "contradicted"),  # by its last step
         ((0.5, 0.8, 0.7), "rises", False, "reproduced"),
-        ((0.5, 0.5001, 0.5002), "rises", True, "not reproduced"),  # within noise
-        ((0.5, 0.5, 0.5), "rises", False, "not reproduced"),
+        ((0.5, 0.5001, 0.5002), "rises", True, "open"),  # within noise
+        ((0.5, 0.5, 0.5), "rises", False, "open"),
     ],
 )
 def test_monotone(tmp_path: Path, levels: Any, direction: str, adjacent: bool, verdict: str) -> None:
@@ -44,8 +44,12 @@ def test_monotone(tmp_path: Path, levels: Any, direction: str, adjacent: bool, v
     assert [point[1] for point in finding.points] == pytest.approx(levels, abs=1e-4)
 
 
-@pytest.mark.parametrize(("step", "refuted"), [(0.75, True), (0.7002, False)])
-def test_a_step_the_wrong_way_refutes_only_beyond_its_interval(tmp_path: Path, step: float, refuted: bool) -> None:
+@pytest.mark.parametrize(
+    ("step", "answer", "reason"), [(0.75, "no", "falls from crfu beta=0.1 to crfu beta=1"), (0.7002, "yes", "")]
+)
+def test_a_step_the_wrong_way_counts_only_beyond_its_interval(
+    tmp_path: Path, step: float, answer: str, reason: str
+) -> None:
     levels = zip((0, 0.1, 1), (0.5, step, 0.7), strict=True)
     made = [
         each
@@ -53,9 +57,10 @@ def test_a_step_the_wrong_way_refutes_only_beyond_its_interval(tmp_path: Path, s
         for each in values("crfu", "accuracy", level, jitter=3 * number, **at_beta(beta))
     ]
     found = judged(tmp_path, made, [{**BETAS, "direction": "rises"}])
-    assert first(found).reason == "not from crfu beta=0.1 to crfu beta=1"
-    assert (first(found).holds, first(found).refuted) == (False, refuted)
-    assert found.datasets[0].is_open is not refuted
+    assert (first(found).answer, first(found).reason) == (answer, reason)
+    assert first(found).asked == "above 0, and no step below 0 beyond its interval"
+    falling = judged(tmp_path, [], [{**BETAS, "direction": "falls"}])
+    assert falling.verdict == "contradicted"
 
 
 PAIR = [{"scenario": {"beta": 0}}, {"scenario": {"beta": 1}}]
@@ -65,13 +70,13 @@ PAIR = [{"scenario": {"beta": 0}}, {"scenario": {"beta": 1}}]
     ("kind", "bounds", "verdict"),
     [
         ("difference", {"at_most": 0.11}, "reproduced"),
-        ("difference", {"at_most": 0.1}, "not reproduced"),  # the interval covers the bound
+        ("difference", {"at_most": 0.1}, "open"),  # the interval covers the bound
         ("difference", {"at_least": 0.09}, "reproduced"),
-        ("difference", {"at_least": 0.1}, "not reproduced"),
+        ("difference", {"at_least": 0.1}, "open"),
         ("ratio", {"at_least": 1.15}, "reproduced"),
-        ("ratio", {"at_least": 1.25}, "not reproduced"),
+        ("ratio", {"at_least": 1.25}, "contradicted"),
         ("ratio", {"at_most": 1.25}, "reproduced"),
-        ("ratio", {"at_least": 1.15, "at_most": 1.19}, "not reproduced"),
+        ("ratio", {"at_least": 1.15, "at_most": 1.19}, "contradicted"),
     ],
 )
 def test_bounds_on_differences_and_ratios(tmp_path: Path, kind: str, bounds: Any, verdict: str) -> None:
@@ -115,7 +120,7 @@ def test_a_ratio_and_its_inverse_say_the_same(tmp_path: Path) -> None:
     assert there.mean == pytest.approx(math.exp(sum(logs) / 5))
 
 
-@pytest.mark.parametrize(("other", "verdict"), [(0.5, "reproduced"), (0.6, "not reproduced"), (0.7, "not reproduced")])
+@pytest.mark.parametrize(("other", "verdict"), [(0.5, "reproduced"), (0.6, "open"), (0.7, "contradicted")])
 def test_ordering(tmp_path: Path, other: float, verdict: str) -> None:
     made = [
         *values("crfu", "accuracy", 0.6),
@@ -135,15 +140,15 @@ def test_an_ordering_under_a_condition_asks_every_seed_of_every_side(tmp_path: P
     check = {"kind": "ordering", "greater": [{}], "less": [{"method": "hbu"}]}
     condition = {"given": [{"metric": "backdoor_accuracy", "at_most": 0.02}]}
     found = judged(tmp_path, made, [{**check, **condition}])
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "contradicted"
     assert first(found).reason == "hbu: backdoor_accuracy at most 0.02 is not met (in 1 of 5 seeds)"
     assert first(found).mean == pytest.approx(0.2)
     assert first(found).refuted
     unasked = judged(tmp_path, [], [{**check, **condition, "paper": {"conditions": False}}])
-    assert unasked.verdict == "reproduced only under the paper's own protocol"
+    assert unasked.verdict == "only under the paper's protocol"
 
 
-@pytest.mark.parametrize(("most", "verdict"), [(0.61, "reproduced"), (0.6, "not reproduced")])
+@pytest.mark.parametrize(("most", "verdict"), [(0.61, "reproduced"), (0.6, "open"), (0.59, "contradicted")])
 def test_value(tmp_path: Path, most: float, verdict: str) -> None:
     assert judged(tmp_path, values("crfu", "accuracy", 0.6), [{"kind": "value", "at_most": most}]).verdict == verdict
 
@@ -152,10 +157,10 @@ def test_value(tmp_path: Path, most: float, verdict: str) -> None:
     ("metric", "level", "verdict"),
     [
         ("mse", 0.08, "reproduced"),  # more error than the mean image
-        ("mse", 0.05, "not reproduced"),
-        ("mse", 0.067, "not reproduced"),
+        ("mse", 0.05, "contradicted"),
+        ("mse", 0.067, "open"),
         ("auc", 0.4, "reproduced"),
-        ("auc", 0.6, "not reproduced"),
+        ("auc", 0.6, "contradicted"),
     ],
 )
 def test_worse_than_the_trivial_attacker(tmp_path: Path, metric: str, level: float, verdict: str) -> None:

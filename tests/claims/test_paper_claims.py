@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from sample_claims import CLAIMS, ROOT
 
-from unlearnbench.claims import model, reported
+from unlearnbench.claims import model, reported, verdicts
+from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Selection, selections
+from unlearnbench.claims.printed import Printed
 from unlearnbench.registry import discover
 from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting, load_suite
@@ -104,10 +106,48 @@ def test_reported_numbers_are_the_papers() -> None:
     columns = {name: {each.label: each for each in table.columns} for name, table in tables.items()}
     mse = columns["table2"]["reconstruction MSE, the paper's scale"].reported
     assert mse["mnist"] == [231.31, 252.23, 312.87, 478.76, 668.07]
-    assert columns["table3"]["test accuracy"].reported["cifar10"] == [0.8116, 0.7432, 0.7416, 0.7517, 0.8665, None]
+    accuracy = columns["table3"]["test accuracy"].reported["cifar10"]
+    assert accuracy[:6] == [0.8116, 0.7432, 0.7416, 0.7517, 0.8665, None]
     assert columns["figure4"]["test accuracy, CRFU"].reported["cifar10"][2] == 0.7556
     assert columns["figure7"]["erased, beta_u 0.01"].reported["cifar10"][:2] == [0.24, 0.13]
+    rows = [row.of.method for row in tables["table3"].rows]
+    for column in columns["table3"].values():  # beside both forms stands the same number
+        for numbers in column.reported.values():
+            assert numbers[6:] == [numbers[rows.index(method)] for method in ("hbu", "vbu", "crfu")]
     assert "75.17" in " ".join(tables["table3"].notes)
+
+
+def test_the_papers_own_numbers_fail_these_checks_and_no_others() -> None:
+    """Judged without any record: what is left is what its tables and figures say of themselves."""
+    claims = model.load(CLAIMS)
+    tables = Printed(reported.load(CLAIMS, "paper.reported.yaml"))
+    judged = {claim.id: verdicts.judge(claim, Measured([], {}), tables) for claim in (*claims.claims, *claims.targets)}
+    failed = {
+        (name, each.dataset, finding.what): finding.mean
+        for name, judgement in judged.items()
+        for each in judgement.datasets
+        for finding in each.reported
+        if finding.refuted
+    }
+    beta, fast = "beta_1_resists_reconstruction", "crfu_and_vbu_ten_times_faster_than_hbu"
+    edr = "running_time_rises_with_edr"
+    assert sorted((name, dataset) for name, dataset, _ in failed) == [
+        (beta, "cifar10"), (beta, "fashion_mnist"), (beta, "mnist"),
+        (fast, "fashion_mnist"), (fast, "fashion_mnist"),
+        (edr, "cifar10"), (edr, "mnist"),
+    ]  # fmt: skip
+    ratios = [mean for (name, _, _), mean in failed.items() if name == fast]
+    assert ratios == [pytest.approx(12.67 / 1.56), pytest.approx(12.67 / 1.99)]
+    assert [mean for (name, _, _), mean in failed.items() if name == edr] == [0, 0]
+    assert {name for name, judgement in judged.items() if judgement.verdict == verdicts.OWN_TABLE} == {beta, fast, edr}
+
+
+def test_table_3s_claims_are_held_to_the_authors_code() -> None:
+    claims = model.load(CLAIMS)
+    about = [claim for claim in claims.claims if "Table 3" in claim.place or "6.3.1" in claim.place]
+    for claim in (claim for claim in about if "Figure 4" not in claim.place):
+        for selection in selections(claim, papers=True):
+            assert selection.method == "retrain" or selection.params["form"] == "released", claim.id
 
 
 def test_a_part_measures_what_is_asked_of_the_whole(planned: list[Setting]) -> None:

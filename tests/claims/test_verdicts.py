@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,16 @@ def test_what_is_not_available_counts_if_it_is_there_after_all(tmp_path: Path) -
 def test_one_dataset_that_fails_decides(tmp_path: Path) -> None:
     made = [*values("crfu", "accuracy", 0.6), *values("crfu", "accuracy", 0.4, dataset="cifar10")]
     found = judged(tmp_path, made, [{"kind": "value", "at_least": 0.5}], datasets=["mnist", "cifar10"])
-    assert found.verdict == "not reproduced"
-    assert [each.verdict for each in found.datasets] == ["reproduced", "not reproduced"]
+    assert found.verdict == "contradicted"
+    assert [each.verdict for each in found.datasets] == ["reproduced", "contradicted"]
 
 
 @pytest.mark.parametrize(
     ("own", "papers", "verdict"),
     [
         (0.7, 0.7, "reproduced"),
-        (0.4, 0.7, "reproduced only under the paper's own protocol"),
-        (0.4, 0.4, "not reproduced"),
+        (0.4, 0.7, "only under the paper's protocol"),
+        (0.4, 0.4, "contradicted"),
         (0.7, 0.4, "reproduced"),
     ],
 )
@@ -108,7 +109,7 @@ def test_what_is_not_asked_for_is_at_its_default(tmp_path: Path) -> None:
     found = judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}])
     assert (found.verdict, first(found).mean) == ("reproduced", pytest.approx(0.6))
     other = judged(tmp_path, [], [{"kind": "value", "of": {"params": {"lr": 0.1}}, "at_most": 0.7}])
-    assert (other.verdict, first(other).mean) == ("not reproduced", pytest.approx(0.9))
+    assert (other.verdict, first(other).mean) == ("contradicted", pytest.approx(0.9))
 
 
 def test_bounds_and_numbers_are_said_as_people_write_them(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_part_of_the_data_is_marked_and_decides_no_claim(tmp_path: Path) -> No
     assert found.verdict == "reproduced"
     assert [(each.verdict, each.part) for each in found.datasets] == [
         ("reproduced", ""),
-        ("not reproduced", "5000 training and 200 test images only"),
+        ("contradicted", "5000 training and 200 test images only"),
     ]
 
 
@@ -156,7 +157,7 @@ def test_a_part_as_the_paper_measured_it_decides_nothing_either(tmp_path: Path) 
     found = judged(tmp_path, made, [check], of={**OF, "metric": "auc", "attack": "r"})
     assert found.verdict == "not run"
     assert (found.datasets[0].verdict, found.datasets[0].part) == (
-        "reproduced only under the paper's own protocol",
+        "only under the paper's protocol",
         "500 training images only",
     )
 
@@ -185,3 +186,93 @@ def test_another_method_has_none_of_the_parameters_below() -> None:
     assert (over.params, over.attack_params) == ({}, {"x": 1})
     assert over.scenario == {"beta": 0, "erased_count": 9}
     assert Selection(method="crfu", params={"lr": 1}).over(below).params == {"beta_u": 1, "lr": 1}
+
+
+RELEASED = {"paper": {"methods": {"crfu": {"form": "released"}}}}
+
+
+def of_form(form: str, level: float | None, **other: object) -> list[dict[str, object]]:
+    """A method's accuracy in one of its forms: at a level, spread wide around 0.5 (None), or not run (NaN)."""
+    if level is not None and level != level:
+        return []
+    made = values("crfu", "accuracy", level or 0.5, method_params=f'{{"form":"{form}"}}', cell_key=form, **other)
+    return [{**each, "value": 0.2 * each["seed"]} for each in made] if level is None else made
+
+
+MISSING = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("own", "papers", "verdict"),
+    [
+        (0.7, 0.3, "reproduced"),
+        (0.7, MISSING, "reproduced"),
+        (0.3, 0.7, "only under the paper's protocol"),
+        (None, 0.7, "only under the paper's protocol"),
+        (0.3, 0.3, "contradicted"),
+        (0.3, None, "open"),  # the paper's way may yet show it
+        (0.3, MISSING, "not run"),  # and here nobody has looked
+        (None, 0.3, "open"),
+        (None, MISSING, "open"),
+        (MISSING, 0.7, "not run"),
+    ],
+)
+def test_our_measurement_alone_contradicts_nothing_that_the_paper_measured_otherwise(
+    tmp_path: Path, own: float | None, papers: float | None, verdict: str
+) -> None:
+    made = [*of_form("paper", own), *of_form("released", papers)]
+    check = {"kind": "value", "of": {"params": {"form": "paper"}}, "at_least": 0.5, **RELEASED}
+    found = judged(tmp_path, made, [check])
+    assert found.verdict == verdict
+    if own == 0.3 and verdict == "not run":
+        assert found.datasets[0].reason == (
+            "contradicted by our measurement;"
+            " as the paper measured it: no records of crfu[form=released] in one on mnist"
+        )
+
+
+def test_the_papers_forms_are_those_of_its_methods_and_not_of_others(tmp_path: Path) -> None:
+    made = [*values("retrain", "accuracy", 0.9), *of_form("paper", 0.3), *of_form("released", 0.4)]
+    sides = {"first": {"method": "retrain"}, "second": {"params": {"form": "paper"}}}
+    found = judged(tmp_path, made, [{"kind": "difference", **sides, "at_most": 0.4, **RELEASED}])
+    assert [each.mean for each in found.datasets[0].papers] == [pytest.approx(0.5)]
+
+
+@pytest.mark.parametrize(
+    ("levels", "verdict"),
+    [
+        ((0.7, 0.7), "reproduced"),
+        ((0.7, MISSING), "reproduced"),  # what was not run does not decide
+        ((0.7, None), "open"),
+        ((0.7, 0.3), "contradicted"),
+        ((None, 0.3), "contradicted"),
+        ((MISSING, None), "open"),
+        ((MISSING, MISSING), "not run"),
+    ],
+)
+def test_of_several_datasets_the_worst_decides(tmp_path: Path, levels: Sequence[float | None], verdict: str) -> None:
+    datasets = ["mnist", "cifar10"]
+    made = [each for name, level in zip(datasets, levels, strict=True) for each in of_form("x", level, dataset=name)]
+    made += values("vbu", "accuracy", 0.5)
+    made = [{**each, "cell_key": f"{each['dataset']} {each['cell_key']}"} for each in made]
+    assert judged(tmp_path, made, [{"kind": "value", "at_least": 0.5}], datasets=datasets).verdict == verdict
+
+
+def test_a_dataset_on_which_only_ours_was_run_and_failed_keeps_a_claim_from_being_reproduced(tmp_path: Path) -> None:
+    made = [*of_form("paper", 0.7), *of_form("paper", 0.3, dataset="cifar10")]
+    made = [{**each, "cell_key": f"{each['dataset']} {each['cell_key']}"} for each in made]
+    check = {"kind": "value", "of": {"params": {"form": "paper"}}, "at_least": 0.5, **RELEASED}
+    found = judged(tmp_path, made, [check], datasets=["mnist", "cifar10"])
+    assert [each.verdict for each in found.datasets] == ["reproduced", "not run"]
+    assert found.verdict == "not run"
+
+
+def test_one_check_that_is_refuted_decides_before_one_that_is_open_or_unknown(tmp_path: Path) -> None:
+    wide = {"kind": "value", "of": {"metric": "remaining_accuracy"}, "at_least": 0.5}
+    spread = [{**each, "value": 0.2 * each["seed"]} for each in values("crfu", "remaining_accuracy", 0.5)]
+    made = [*values("crfu", "accuracy", 0.4), *spread]
+    unknown = {"kind": "value", "of": {"method": "vbu"}, "at_least": 0.5}
+    refuted = {"kind": "value", "at_least": 0.5}
+    assert judged(tmp_path, made, [unknown, wide, refuted]).verdict == "contradicted"
+    assert judged(tmp_path, [], [unknown, wide]).verdict == "open"
+    assert judged(tmp_path, [], [unknown]).verdict == "not run"

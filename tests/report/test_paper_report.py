@@ -12,6 +12,7 @@ from sample_records import row, write_cells
 
 from unlearnbench.claims import comparison
 from unlearnbench.claims.comparison import Comparison
+from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import Column, Entry, Row
 from unlearnbench.report import paper, paper_figures
 
@@ -82,7 +83,7 @@ def test_the_report_holds_verdicts_misses_and_where_it_was_run(tmp_path: Path) -
     assert sorted(files) == FILES  # none for a dataset that was not measured
     text = files["REPORT.md"].decode()
     assert "| claim | holds | reproduced | mnist: reproduced | 5 |" in text
-    assert "### fails: not reproduced" in text
+    assert "### fails: contradicted" in text
     assert "Comment: Tried twice." in text
     assert "- fails, mnist: accuracy of crfu beta=1 is 90.08 ± 0.10 % (n 5), asked: at least 95 %" in text
     assert "- sweep, mnist: accuracy, 0.1: measured 95.08 ± 0.10 %, reported 80 % (15.08 points)" in text
@@ -98,18 +99,19 @@ def test_the_report_holds_verdicts_misses_and_where_it_was_run(tmp_path: Path) -
 def test_what_is_not_shown_is_told_from_what_is_refuted(tmp_path: Path) -> None:
     wide = [{**each, "value": 0.95 + 0.02 * (each["seed"] - 2)} for each in records()]
     text = written(tmp_path, wide)["REPORT.md"].decode()
-    assert "2 claims; reproduced: 1; reproduced only under the paper's own protocol: 0; not reproduced: 1;" in text
-    assert "| claim | fails | not reproduced | mnist: not reproduced, open | 5 |" in text
-    assert "asked: at least 95 %; not shown" in text
-    assert "| at least 95 % | not shown |" in text
-    assert "open |" not in written(tmp_path / "narrow", records())["REPORT.md"].decode()
+    assert "2 claims; reproduced: 1; only under the paper's protocol: 0; contradicted: 0;" in text
+    assert "contradicted by its own table: 0; open: 1; not run: 0." in text
+    assert "| claim | fails | open | mnist: open | 5 |" in text
+    assert "asked: at least 95 %; open" in text
+    assert "| at least 95 % | open |" in text
+    assert "| open |" not in written(tmp_path / "narrow", records())["REPORT.md"].decode()
 
 
 def test_a_part_of_the_data_is_marked_in_every_place_and_is_no_miss(tmp_path: Path) -> None:
     part = [{**each, "scenario": each["scenario"][:-1] + ',"train_size":500,"test_size":50}'} for each in records()]
     files = written(tmp_path, part)
     text, words = files["REPORT.md"].decode(), "500 training and 50 test images only"
-    assert f"| claim | fails | not run | mnist: not run as a whole, {words}: not reproduced | \u2013 |" in text
+    assert f"| claim | fails | not run | mnist: not run as a whole, {words}: contradicted | \u2013 |" in text
     assert f"### Figure 1: a sweep / mnist, {words}" in text
     assert f"| mnist, {words} | accuracy of crfu beta=1 | own |" in text
     assert f"| sweep | mnist | 15 | 0 | 0, 1, 2, 3, 4 | {words} |" in text
@@ -119,7 +121,9 @@ def test_a_part_of_the_data_is_marked_in_every_place_and_is_no_miss(tmp_path: Pa
 
 def test_a_dataset_that_was_not_run_is_one_line_of_checks(tmp_path: Path) -> None:
     text = paper.markdown(compared(tmp_path, []))
-    assert "| mnist | all | \u2013 | \u2013 | \u2013 | \u2013 | not run (no records of sweep on mnist) |" in text
+    line = "| mnist | all | own | \u2013 | \u2013 | \u2013 | not run (no records of sweep on mnist) | \u2013 |"
+    assert line in text
+    assert line.replace("own", "reported").replace("not run (no records of sweep on mnist)", ABSENT) in text
     assert "at least 95 %" not in text
 
 

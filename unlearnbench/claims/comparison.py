@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.claims import measured, model, reported, verdicts
-from unlearnbench.claims.checks import Finding
+from unlearnbench.claims.findings import Finding
+from unlearnbench.claims.printed import Printed
 from unlearnbench.claims.reported import Beside
 from unlearnbench.claims.verdicts import Judgement
 
@@ -57,12 +59,13 @@ def compare(results: Path, path: Path) -> Comparison:
     """
     claims = model.load(path)
     paper = reported.load(path, claims.reported) if claims.reported else None
+    tables = Printed(paper) if paper else None
     found = measured.read(results / "records", claims.suite, claims.unavailable, claims.parts)
     return Comparison(
         paper.paper if paper else claims.suite,
         paper.source if paper else "",
-        [verdicts.judge(claim, found) for claim in claims.claims],
-        [verdicts.judge(claim, found) for claim in claims.targets],
+        [verdicts.judge(claim, found, tables) for claim in claims.claims],
+        [verdicts.judge(claim, found, tables) for claim in claims.targets],
         reported.beside(paper, found) if paper else [],
         _runs(found.rows),
     )
@@ -77,7 +80,7 @@ def plain(comparison: Comparison) -> dict[str, Any]:
                       "n": entry.n, "difference": entry.difference, "reason": entry.reason or None,
                       "part": entry.part or None}
                      for entry in each.entries],
-         "notes": each.published.notes}
+         "notes": each.notes}
         for each in comparison.tables
     ]  # fmt: skip
     return {
@@ -96,7 +99,9 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         **{name: getattr(claim, name) for name in said},
         "verdict": judgement.verdict,
         "datasets": [
-            {"dataset": each.dataset, "verdict": each.verdict, "open": each.is_open, "part": each.part or None,
+            {"dataset": each.dataset, "verdict": each.verdict, "part": each.part or None,
+             "note": each.note or None, "reason": each.reason or None,
+             "checks_of_reported": [_finding(one) for one in each.reported],
              "checks": [_finding(one) for one in each.findings],
              "checks_of_paper": [_finding(one) for one in each.papers]}
             for each in judgement.datasets
@@ -105,17 +110,28 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return asdict(finding)
+    said = asdict(finding)
+    del said["codes"]  # said in the dataset's note where they differ
+    return {**said, "answer": finding.answer}
 
 
 # --- where it was run ------------------------------------------------------------------------------------------------
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["experiment"], row["dataset"]), []).append(row)
-    return [_run(experiment, dataset, part) for (experiment, dataset), part in sorted(groups.items())]
+        groups.setdefault((row["experiment"], row["dataset"], row["dataset_params"]), []).append(row)
+    count = Counter(dataset for dataset, _ in {(dataset, params) for _, dataset, params in groups})
+    several = {dataset for dataset, number in count.items() if number > 1}
+    return [
+        _run(experiment, _full(dataset, params) if dataset in several else dataset, part)
+        for (experiment, dataset, params), part in sorted(groups.items())
+    ]
+
+
+def _full(dataset: str, params: str) -> str:
+    return f"{dataset}[{','.join(f'{name}={value}' for name, value in json.loads(params).items())}]"
 
 
 def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Run:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unlearnbench import records
 from unlearnbench.claims.model import Course, Selection
+from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS
 
 _HOW = ("replicas", "seeds_together")  # how many models are computed at a time parts no contenders
 _KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")
 _RUN = ("suite", "seed", "metric", "step", "value", "status", "error", "device", "git_sha", "git_dirty", "versions",
-        "started_at", "cell_key", "method_id", "attack_id", "protocol_version")  # fmt: skip
+        "started_at", "cell_key", "method_id", "attack_id", "protocol_version", "plugin_sha256")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Values:
-    """One number a seed, or why there is none."""
+class Number(NamedTuple):
+    """One recorded value, with what it was measured on and by which code."""
 
-    by_seed: Mapping[int, float] = field(default_factory=dict)
-    devices: frozenset[str] = frozenset()  # of times only: those of several kinds are not one quantity
-    reason: str = ""
-    part: str = ""  # of the data, if it was not measured on the whole
+    value: float
+    device: str
+    plugin_sha256: str
 
 
 @dataclass
@@ -35,10 +34,11 @@ class Contender:
     """A method with its parameters in one setting, attacked or not, and everything measured of it."""
 
     row: Mapping[str, Any]
+    dataset_params: Mapping[str, Any]
     scenario: Mapping[str, Any]
     params: Mapping[str, Any]
     attack_params: Mapping[str, Any]
-    values: dict[tuple[str, int | None], dict[int, tuple[float, str]]] = field(default_factory=dict)
+    values: dict[tuple[str, int | None], dict[int, Number]] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)  # by seed: of cells that have no result
 
     @property
@@ -50,6 +50,14 @@ class Contender:
         """In how many parameters method and attack differ from their defaults: their names list them."""
         names = str(self.row["method_id"]), str(self.row["attack_id"])
         return sum(name.count(",") + 1 for name in names if name.endswith("]"))
+
+    def codes(self, metric: str, numbers: Iterable[Number]) -> frozenset[Code]:
+        """The versions of the method and of the attack behind some numbers."""
+        plugins = f"method {self.row['method']}", f"attack {self.row['attack']}"
+        hashes = {number.plugin_sha256 for number in numbers}
+        return frozenset(
+            Code(plugin, sha, metric) for both in hashes for plugin, sha in zip(plugins, both.split("+"), strict=False)
+        )
 
     def other_than(self, selection: Selection) -> str:
         """The method's parameters that are not at their default, but for those that were selected."""
@@ -71,13 +79,19 @@ class Measured:
         contenders: dict[tuple[Any, ...], Contender] = {}
         settings: dict[str | None, dict[str, Any]] = {None: {}}
         for row in self.rows:
-            for text in (row["scenario"], row["method_params"], row["attack_params"]):
+            for text in (row["dataset_params"], row["scenario"], row["method_params"], row["attack_params"]):
                 if text not in settings:
                     settings[text] = json.loads(text)
             scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in _HOW}
             key = (json.dumps(scenario, sort_keys=True), *(row[name] for name in _KEYS if name != "scenario"))
             if key not in contenders:
-                made = Contender(row, scenario, settings[row["method_params"]], settings[row["attack_params"]])
+                made = Contender(
+                    row,
+                    settings[row["dataset_params"]],
+                    scenario,
+                    settings[row["method_params"]],
+                    settings[row["attack_params"]],
+                )
                 contenders[key] = made
                 self._by_experiment[row["experiment"], row["dataset"]].append(made)
             _note(contenders[key], row)
@@ -99,12 +113,24 @@ class Measured:
         if not by_seed:
             problem = next(iter(found.problems.values()), None)
             return Values(reason=problem or f"{selection.metric} was not measured of {found.name}")
+        codes = found.codes(selection.metric, by_seed.values())
+        if several := versions(codes):
+            return Values(reason=f"its seeds come from {several}: not one quantity")
         timed = METRICS[selection.metric].unit == "s"
-        devices = frozenset(device for _, device in by_seed.values()) if timed else frozenset()
+        devices = frozenset(number.device for number in by_seed.values()) if timed else frozenset()
         part = part_of(found.scenario)
         if part and (other := found.other_than(selection)):
             part = f"{part}, {other}"
-        return Values({seed: value for seed, (value, _) in sorted(by_seed.items())}, devices, part=part)
+        return Values({seed: number.value for seed, number in sorted(by_seed.items())}, devices, part=part, codes=codes)
+
+    def trivial(self, selection: Selection, dataset: str) -> Values:
+        """What the catalogue's attacker who looks at no output gets on the same erasures."""
+        metric = METRICS[str(selection.metric)]
+        if isinstance(metric.trivial, str):
+            return self.values(Selection(metric=metric.trivial).over(selection), dataset)
+        if metric.trivial is None:
+            return Values(reason=f"{metric.name} has no trivial attacker")
+        return Values(dict.fromkeys(self.values(selection, dataset).by_seed, metric.trivial))
 
     def _find(self, selection: Selection, dataset: str) -> Contender | str:
         experiment = selection.experiment_on(dataset)
@@ -116,11 +142,13 @@ class Measured:
         if not there:
             return self.unavailable.get(dataset) or f"no records of {experiment} on {dataset}"
         fitting = [each for each in there if _fits(each, selection)]
-        with_values = [each for each in fitting if each.values]
-        fitting = with_values or fitting
         wanted = _words(selection)
         if not fitting:
             return f"no records of {wanted} in {experiment} on {dataset}"
+        if several := _datasets(fitting):  # before anything is preferred: of two datasets none is
+            return f"{len(several)} datasets fit {dataset} in {experiment}: {' and '.join(several)}"
+        with_values = [each for each in fitting if each.values]
+        fitting = with_values or fitting
         if selection.metric is not None and len(fitting) > 1:  # times stand in cells of their own
             measuring = [each for each in fitting if any(name == selection.metric for name, _ in each.values)]
             fitting = measuring or fitting
@@ -139,11 +167,6 @@ def part_of(scenario: Mapping[str, Any]) -> str:
     precision = (scenario.get("training") or {}).get("precision", "float32")
     rounded = f", in {precision}" if precision != "float32" else ""
     return f"{' and '.join(used)} images only{rounded}" if used else ""
-
-
-def in_one(parts: Iterable[str]) -> str:
-    """Several parts of the data in words, each thing said once."""
-    return ", ".join(dict.fromkeys(words for part in parts if part for words in part.split(", ")))
 
 
 def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:
@@ -179,7 +202,8 @@ def _note(contender: Contender, row: Mapping[str, Any]) -> None:
     if row["status"] != "ok":
         contender.problems[seed] = f"{row['status']}: {row['error']}" if row["error"] else str(row["status"])
     elif row["value"] is not None:
-        contender.values.setdefault((row["metric"], row["step"]), {})[seed] = row["value"], row["device"]
+        number = Number(row["value"], row["device"], row["plugin_sha256"])
+        contender.values.setdefault((row["metric"], row["step"]), {})[seed] = number
 
 
 def _fits(contender: Contender, selection: Selection) -> bool:
@@ -188,9 +212,23 @@ def _fits(contender: Contender, selection: Selection) -> bool:
         (selection.params, contender.params),
         (selection.attack_params, contender.attack_params),
         (selection.scenario, contender.scenario),
+        (selection.dataset_params, contender.dataset_params),
     )
     named = (row["method"], row["attack"]) == (selection.method, selection.attack)
     return named and all(_is(_at(actual, key), value) for wanted, actual in pairs for key, value in wanted.items())
+
+
+def _datasets(contenders: Sequence[Contender]) -> list[str]:
+    """What tells the datasets of some contenders apart, each in words; empty if it is one."""
+    every = {str(each.row["dataset_params"]): each.dataset_params for each in contenders}
+    if len(every) < 2:
+        return []
+    names = sorted({name for params in every.values() for name in params})
+    differ = [name for name in names if len({repr(params.get(name)) for params in every.values()}) > 1]
+    dataset = contenders[0].row["dataset"]
+    return [
+        f"{dataset}[{','.join(f'{name}={params.get(name)}' for name in differ)}]" for _, params in sorted(every.items())
+    ]
 
 
 def _at(values: Mapping[str, Any], path: str) -> Any:
@@ -206,13 +244,13 @@ def _is(actual: Any, wanted: Any) -> bool:
 
 def _words(selection: Selection) -> str:
     """A selection for people: the method with what is asked of it, and the attack."""
-    asked = {**selection.params, **selection.scenario}
+    asked = {**selection.dataset_params, **selection.params, **selection.scenario}
     shown = ", ".join(f"{key}={'null' if value is None else value}" for key, value in asked.items())
     attack = f" under {selection.attack}" if selection.attack else ""
     return f"{selection.method}{f'[{shown}]' if shown else ''}{attack}"
 
 
-def _courses(contender: Contender, metric: str, course: Course) -> dict[int, tuple[float, str]]:
+def _courses(contender: Contender, metric: str, course: Course) -> dict[int, Number]:
     """One number a seed of its trajectory; seeds whose trajectory does not reach as far have none."""
     every = _at(contender.scenario, "trajectory.every_epochs")
     steps = sorted(step for name, step in contender.values if name == metric and step is not None)
@@ -226,7 +264,10 @@ def _courses(contender: Contender, metric: str, course: Course) -> dict[int, tup
         return {}
     points = [contender.values[metric, step] for step in chosen]
     seeds = set.intersection(*(set(point) for point in points))
-    return {seed: (_reduced([point[seed][0] for point in points], course), points[0][seed][1]) for seed in seeds}
+    return {
+        seed: points[0][seed]._replace(value=_reduced([point[seed].value for point in points], course))
+        for seed in seeds
+    }
 
 
 def _reduced(values: list[float], course: Course) -> float:

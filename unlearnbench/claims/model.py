@@ -39,6 +39,7 @@ class Selection(Strict):
     attack: str | None = Field(None, description="an attack's name; null: measured without an adversary")
     attack_params: dict[str, Plain] = Field({}, description="the attack's parameters that must be so")
     scenario: dict[str, Plain] = Field({}, description="the scenario's values that must be so, by dotted key")
+    dataset_params: dict[str, Plain] = Field({}, description="the dataset's parameters that must be so")
     metric: str | None = None
     course: Course | None = Field(None, description="of a trajectory; null: the final value")
 
@@ -59,7 +60,7 @@ class Selection(Strict):
         for name in self.model_fields_set:
             value = getattr(self, name)
             below = values.get(name)
-            mapped = name in ("params", "attack_params", "scenario") and isinstance(below, Mapping)
+            mapped = isinstance(value, dict) and name != "experiment" and isinstance(below, Mapping)
             values[name] = {**below, **value} if mapped and below is not None else value
         return Selection.model_validate(values)
 
@@ -72,6 +73,8 @@ class Paper(Strict):
     """How the paper measured it: a last part of every selection, and whether it asked for the conditions."""
 
     of: Selection = Selection()
+    methods: dict[str, dict[str, Plain]] = Field({}, description="method -> parameters that it has there")
+    reported: Selection = Field(Selection(), description="over those: where its tables hold it, if elsewhere")
     conditions: bool = Field(True, description="false: the conditions do not count")
 
 
@@ -105,7 +108,7 @@ class _Bounded(_Check):
 
 
 class Monotone(_Check):
-    """Rises or falls over values of a parameter: each step in the mean, first to last beyond its interval."""
+    """Rises or falls over values of a parameter: first to last beyond its interval, and no step the other way."""
 
     kind: Literal["monotone"]
     of: Selection = Selection()
@@ -238,7 +241,18 @@ def resolved(claim: Claim, test: Check, each: Selection, papers: bool = False) -
     """
     under = each.over(claim.of)
     whole = [term.over(under) for term in terms(test)]
-    return [test.paper.of.over(term) for term in whole] if papers and test.paper is not None else whole
+    if not papers or test.paper is None:
+        return whole
+    whole = [test.paper.of.over(term) for term in whole]
+    return [Selection(params=test.paper.methods.get(str(term.method), {})).over(term) for term in whole]
+
+
+def in_tables(claim: Claim, test: Check, each: Selection) -> list[list[Selection]]:
+    """The quantities of a check as a paper's tables may hold them: as the paper measured them, else as asked."""
+    ways = [resolved(claim, test, each)]
+    if test.paper is not None:
+        ways.insert(0, [test.paper.reported.over(term) for term in resolved(claim, test, each, papers=True)])
+    return ways
 
 
 def selections(claim: Claim, papers: bool = False) -> Iterator[Selection]:

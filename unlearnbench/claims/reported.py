@@ -10,9 +10,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from unlearnbench import yaml_reading
-from unlearnbench.claims.measured import Measured, in_one
+from unlearnbench.claims.intervals import interval
+from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Name, Selection, place_in
-from unlearnbench.metrics.intervals import student_t
+from unlearnbench.claims.values import Code, in_one, versions
 from unlearnbench.settings import Strict
 from unlearnbench.validation import check
 
@@ -33,6 +34,9 @@ class Column(Strict):
     series: str = Field("", description="the name of the line")
     of: Selection = Selection()
     reported: dict[str, list[float | None]] = Field({}, description="by dataset, one number a row, the metric's unit")
+    trivial: dict[str, float] = Field(
+        {}, description="by dataset, what an attacker who looks at no output gets on this scale: ours, of the images"
+    )
 
 
 class Published(Strict):
@@ -46,6 +50,7 @@ class Published(Strict):
     datasets: list[Name] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
     columns: list[Column] = Field(min_length=1)
+    undecided: str | None = Field(None, description="why its numbers decide no check")
     notes: list[str] = Field([], description="slips of the paper, and how its numbers are to be read")
 
     @model_validator(mode="after")
@@ -92,11 +97,12 @@ class Entry:
     n: int = 0
     reason: str = ""
     part: str = ""  # of the data, if it was not measured on the whole
+    codes: frozenset[Code] = frozenset()
 
     @property
     def difference(self) -> float | None:
-        """Measured minus reported."""
-        return None if self.mean is None or self.reported is None else self.mean - self.reported
+        """Measured minus reported; none of a part of the data, which is not what the paper measured."""
+        return None if self.mean is None or self.reported is None or self.part else self.mean - self.reported
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,12 @@ class Beside:
     def part(self) -> str:
         """The part of the data that was measured; empty if it is the whole."""
         return in_one(entry.part for entry in self.entries)
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the paper's slips, and what its measured numbers have not in common."""
+        several = versions(code for entry in self.entries for code in entry.codes)
+        return [*self.published.notes, *([f"Its numbers come from {several}."] if several else [])]
 
 
 def load(claims: Path, name: str) -> Reported:
@@ -146,4 +158,5 @@ def _entry(
     if values.reason or len(values.devices) > 1:
         return Entry(row, column, metric, stated, reason=values.reason or "times of several kinds of machines")
     seeds = list(values.by_seed.values())
-    return Entry(row, column, metric, stated, *student_t(seeds), len(seeds), part=values.part)
+    return Entry(row, column, metric, stated, *interval(seeds, "value", metric), len(seeds), part=values.part,
+                 codes=values.codes)  # fmt: skip

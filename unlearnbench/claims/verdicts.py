@@ -7,26 +7,39 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unlearnbench.claims import checks
-from unlearnbench.claims.checks import Finding
-from unlearnbench.claims.measured import Measured, in_one
-from unlearnbench.claims.model import Claim, resolved
+from unlearnbench.claims.findings import Finding
+from unlearnbench.claims.model import Check, Claim, Selection, in_tables, resolved
+from unlearnbench.claims.values import Source, in_one, versions
 
-Verdict = Literal["reproduced", "not reproduced", "reproduced only under the paper's own protocol", "not run"]
+Verdict = Literal[
+    "reproduced", "only under the paper's protocol", "open", "contradicted", "contradicted by its own table", "not run"
+]
 REPRODUCED: Verdict = "reproduced"
-MISSED: Verdict = "not reproduced"
-PAPER_ONLY: Verdict = "reproduced only under the paper's own protocol"
+PAPER_ONLY: Verdict = "only under the paper's protocol"
+OPEN: Verdict = "open"
+CONTRADICTED: Verdict = "contradicted"
+OWN_TABLE: Verdict = "contradicted by its own table"
 NOT_RUN: Verdict = "not run"
-VERDICTS = (REPRODUCED, PAPER_ONLY, MISSED, NOT_RUN)
+VERDICTS = (REPRODUCED, PAPER_ONLY, CONTRADICTED, OWN_TABLE, OPEN, NOT_RUN)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim on one dataset; `papers` is empty where the paper measured it in no other way."""
+    """A claim on one dataset.
+
+    Attributes:
+        dataset: its name.
+        verdict: on it alone.
+        findings: of the measurement that the claim describes.
+        papers: of the paper's own way to measure it; empty where there is no other.
+        reported: of the paper's printed numbers; empty where no file of them is known.
+    """
 
     dataset: str
     verdict: Verdict
     findings: Sequence[Finding]
     papers: Sequence[Finding] = ()
+    reported: Sequence[Finding] = ()
 
     @property
     def part(self) -> str:
@@ -34,16 +47,29 @@ class Judged:
         return in_one(each.part for each in (*self.findings, *self.papers))
 
     @property
-    def is_open(self) -> bool:
-        """Whether it is not reproduced only because it is not shown: intervals reach to both sides."""
-        failing = [each for each in self.findings if each.holds is False]
-        return self.verdict == MISSED and not any(each.refuted for each in failing)
+    def decides(self) -> bool:
+        """Whether it counts for the claim: not if a part was measured, unless nothing measured decided."""
+        return not self.part or self.verdict == OWN_TABLE
+
+    @property
+    def is_failed_alone(self) -> bool:
+        """Whether our measurement contradicts it, and the paper's, which might not, is missing."""
+        return self.verdict == NOT_RUN and _answer(self.findings) == CONTRADICTED
 
     @property
     def reason(self) -> str:
         """Why it was not run."""
-        reasons = dict.fromkeys(each.reason for each in self.findings if each.holds is None)
-        return "; ".join(reasons) if self.verdict == NOT_RUN else ""
+        if self.verdict != NOT_RUN:
+            return ""
+        missing = self.papers if self.is_failed_alone else self.findings
+        said = "; ".join(dict.fromkeys(each.reason for each in missing if each.holds is None))
+        return f"contradicted by our measurement; as the paper measured it: {said}" if self.is_failed_alone else said
+
+    @property
+    def note(self) -> str:
+        """What its numbers have not in common, though each is judged."""
+        several = versions(code for each in (*self.findings, *self.papers) for code in each.codes)
+        return f"its numbers come from {several}" if several else ""
 
 
 @dataclass(frozen=True)
@@ -63,16 +89,40 @@ class Judgement:
         return self.verdict == NOT_RUN and self.claim.untestable is None
 
 
-def judge(claim: Claim, measured: Measured) -> Judgement:
-    """The verdict on a claim: it must hold on every dataset that was measured, and measured whole."""
-    datasets = [_on(claim, measured, dataset) for dataset in claim.datasets]
-    verdicts = {each.verdict for each in datasets if not each.part}
-    order = (MISSED, PAPER_ONLY, REPRODUCED)
-    return Judgement(claim, next((verdict for verdict in order if verdict in verdicts), NOT_RUN), datasets)
+def judge(claim: Claim, measured: Source, printed: Source | None = None) -> Judgement:
+    """The verdict on a claim.
+
+    Args:
+        claim: with its checks.
+        measured: the records.
+        printed: the paper's own numbers, on which every check runs first.
+    """
+    datasets = [_on(claim, measured, printed, dataset) for dataset in claim.datasets]
+    return Judgement(claim, _over(datasets), datasets)
 
 
-def _on(claim: Claim, measured: Measured, dataset: str) -> Judged:
-    own, papers, differ = [], [], False
+def _over(datasets: Sequence[Judged]) -> Verdict:
+    """A claim is made of every dataset: what is worst for it decides, of those that were measured whole.
+
+    Its own table comes before all: a check that the paper's numbers fail is not what the paper says, and a measurement
+    that fails it says nothing about the paper. A dataset on which ours fails and the paper's way was not tried keeps
+    the claim from being reproduced on others; any other dataset that was not run does not.
+    """
+    deciding = [each for each in datasets if each.decides]
+    verdicts = {each.verdict for each in deciding}
+    worst = next((verdict for verdict in (OWN_TABLE, CONTRADICTED, OPEN) if verdict in verdicts), None)
+    if worst is not None:
+        return worst
+    if any(each.is_failed_alone for each in deciding):
+        return NOT_RUN
+    return next((verdict for verdict in (PAPER_ONLY, REPRODUCED) if verdict in verdicts), NOT_RUN)
+
+
+def _on(claim: Claim, measured: Source, printed: Source | None, dataset: str) -> Judged:
+    own: list[Finding] = []
+    papers: list[Finding] = []
+    reported: list[Finding] = []
+    differ = False
     for test in claim.checks:
         for each in test.each:
             found = checks.run(test, resolved(claim, test, each), claim.of, measured, dataset, conditions=True)
@@ -82,14 +132,35 @@ def _on(claim: Claim, measured: Measured, dataset: str) -> Judged:
                 chosen = resolved(claim, test, each, papers=True)
                 found = checks.run(test, chosen, claim.of, measured, dataset, test.paper.conditions)
             papers += found
-    verdict = _verdict(own)
-    if verdict == MISSED and differ and _verdict(papers) == REPRODUCED:
-        verdict = PAPER_ONLY
-    return Judged(dataset, verdict, own, papers if differ else ())
+            reported += _in_tables(claim, test, each, printed, dataset) if printed is not None else []
+    verdict = _together(_answer(own), _answer(papers) if differ else None)
+    if _answer(reported) == CONTRADICTED:
+        verdict = OWN_TABLE
+    return Judged(dataset, verdict, own, papers if differ else (), reported)
 
 
-def _verdict(findings: Sequence[Finding]) -> Verdict:
-    """What is false decides, then what is unknown."""
-    if any(each.holds is False for each in findings):
-        return MISSED
-    return NOT_RUN if any(each.holds is None for each in findings) else REPRODUCED
+def _in_tables(claim: Claim, test: Check, each: Selection, printed: Source, dataset: str) -> list[Finding]:
+    """A check on the paper's printed numbers, in the first of the ways in which its tables hold any of it."""
+    conditions = test.paper is None or test.paper.conditions
+    found: list[Finding] = []
+    for chosen in in_tables(claim, test, each):
+        found = checks.run(test, chosen, claim.of, printed, dataset, conditions)
+        if any(one.holds is not None for one in found):
+            break
+    return found
+
+
+def _answer(findings: Sequence[Finding]) -> Verdict:
+    """All checks must hold: what is refuted decides, then what is open, then what is unknown."""
+    answers = {each.answer for each in findings}
+    order: tuple[tuple[str, Verdict], ...] = (("no", CONTRADICTED), ("open", OPEN), ("not run", NOT_RUN))
+    return next((verdict for answer, verdict in order if answer in answers), REPRODUCED)
+
+
+def _together(own: Verdict, papers: Verdict | None) -> Verdict:
+    """Our measurement and the paper's, where that is another: only where both contradict a claim it is contradicted."""
+    if papers is None or own in (REPRODUCED, NOT_RUN):
+        return own
+    if papers == REPRODUCED:
+        return PAPER_ONLY
+    return papers if own == CONTRADICTED else OPEN

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from unlearnbench.claims.checks import Finding
 from unlearnbench.claims.comparison import Comparison
+from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
 from unlearnbench.parquet_files import write_atomically
@@ -16,11 +16,17 @@ from unlearnbench.report.tables import Table
 
 REPORT = "REPORT.md"
 
-_HOW = """Numbers are means over seeds with Student's 95 % interval (three seeds or more, n is shown). A claim is
-`reproduced` where it holds on every dataset that was measured: the whole interval of a difference (or ratio) of the
-same seed's values lies on the claimed side. `reproduced only under the paper's own protocol`: it holds as the paper
-measured it, and not by the measurement that is described. `not run`: nothing to judge by, for the reason given.
-`open`: not reproduced, and not refuted either: the interval of what fails reaches to both sides.
+_HOW = """Numbers are means over seeds with their 95 % interval (three seeds or more, n is shown). A check is about
+the interval of a difference (or ratio) of the same seed's values. Every claim has one verdict:
+
+- `reproduced`: every check holds on every dataset that was measured, with its whole interval.
+- `only under the paper's protocol`: it holds as the paper measured it, and not by the measurement that is described.
+- `contradicted`: by our measurement, and by the paper's own where that is another: a whole interval lies on the other
+  side, or a condition is not met.
+- `contradicted by its own table`: the paper's printed numbers fail the check, so what was measured does not decide.
+- `open`: neither shown nor contradicted: an interval reaches to both sides, and more seeds may decide.
+- `not run`: a measurement that would decide is missing, for the reason given, or nothing could decide.
+
 What was measured on a part of a dataset's images is marked, has a verdict of its own, and decides no claim.
 """
 
@@ -129,13 +135,14 @@ def _misses(comparison: Comparison) -> str:
     lines = []
     for judgement in (*comparison.judgements, *comparison.targets):
         for each in judgement.datasets:
-            if each.part:
-                continue
-            failing = [finding for finding in each.findings if finding.holds is False]
-            lines += [f"{judgement.claim.id}, {each.dataset}: {_sentence(finding)}" for finding in failing]
+            where = f"{judgement.claim.id}, {each.dataset}"
+            own_table = [finding for finding in each.reported if finding.refuted]
+            lines += [f"{where}, the paper's own numbers: {_sentence(finding)}" for finding in own_table]
+            failing = [finding for finding in each.findings if finding.holds is False and not each.part]
+            lines += [f"{where}: {_sentence(finding)}" for finding in failing]
     for beside in comparison.tables:
         lines += _outside(beside)
-    head = "On whole datasets: checks that do not hold, and reported numbers outside the measured interval.\n\n"
+    head = "Checks that do not hold, and reported numbers outside the measured interval; on whole datasets.\n\n"
     return head + "\n".join(f"- {escape(line)}" for line in lines) + "\n" if lines else "None.\n"
 
 
@@ -160,5 +167,6 @@ def _is_outside(entry: Entry) -> bool:
 
 
 def _sentence(finding: Finding) -> str:
-    reason = "".join(f"; {words}" for words in (finding.reason, "" if finding.refuted else "not shown") if words)
-    return f"{finding.what} is {tables.quantity(finding)} (n {finding.n}), asked: {finding.asked}{reason}"
+    reason = "".join(f"; {words}" for words in (finding.reason, "open" if finding.answer == "open" else "") if words)
+    count = f" (n {finding.n})" if finding.n else ""
+    return f"{finding.what} is {tables.quantity(finding)}{count}, asked: {finding.asked}{reason}"

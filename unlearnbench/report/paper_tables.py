@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from unlearnbench.claims.checks import Finding, in_percent
+from unlearnbench.claims.checks import in_percent
 from unlearnbench.claims.comparison import Comparison
+from unlearnbench.claims.findings import Finding
+from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
 from unlearnbench.metrics.catalog import METRICS
@@ -23,7 +25,12 @@ def verdicts(comparison: Comparison) -> Table:
         for judgement in comparison.targets
     ]
     headers = ("what", "id", "verdict", "where", "n")
-    return _table("Verdicts", headers, rows, ["n: fewest and most seeds behind its checks"])
+    notes = ["n: fewest and most seeds behind its checks"]
+    every = (*comparison.judgements, *comparison.targets)
+    mixed = [judgement.claim.id for judgement in every if any(each.note for each in judgement.datasets)]
+    if mixed:
+        notes.append(f"numbers of several versions of a plugin's code, as the notes to them say: {', '.join(mixed)}")
+    return _table("Verdicts", headers, rows, notes)
 
 
 def runs(comparison: Comparison) -> Table:
@@ -48,7 +55,7 @@ def beside_table(beside: Beside) -> Table:
     ]  # fmt: skip
     title = f"{beside.published.title} / {beside.dataset}{_in_part(beside.part)}"
     headers = ("quantity", beside.published.x or "row", "reported", "measured", "n", "difference")
-    return _table(title, headers, rows, beside.published.notes)
+    return _table(title, headers, rows, beside.notes)
 
 
 def all_checks(comparison: Comparison) -> Iterable[Table]:
@@ -64,25 +71,41 @@ def checks_table(judgement: Judgement, title: str, notes: Sequence[str] = ()) ->
     """The checks of a claim, one a line."""
     rows: list[tuple[str, ...]] = []
     for each in judgement.datasets:
+        rows += _printed(each)
         if all(finding.holds is None for finding in (*each.findings, *each.papers)):
-            rows.append((each.dataset, "all", NOTHING, NOTHING, NOTHING, NOTHING, f"not run ({each.reason})", NOTHING))
+            rows.append(_all(each.dataset, "own", f"not run ({each.reason})" if each.reason else NOT_RUN))
             continue
         rows += [_check(each, finding, "own") for finding in each.findings]
         rows += [_check(each, finding, "paper's") for finding in each.papers]
-    headers = ("dataset", "quantity", "protocol", "measured", "n", "asked", "holds", "values")
-    return _table(title, headers, rows, notes)
+    headers = ("dataset", "quantity", "protocol", "value", "n", "asked", "holds", "values")
+    return _table(
+        title, headers, rows, [*notes, *(f"{each.dataset}: {each.note}" for each in judgement.datasets if each.note)]
+    )
+
+
+def _printed(judged: Judged) -> list[tuple[str, ...]]:
+    """The checks on the paper's own numbers; one line where its tables hold none of them."""
+    if judged.reported and all(finding.reason == ABSENT for finding in judged.reported):
+        return [_all(judged.dataset, "reported", ABSENT)]
+    return [_check(judged, finding, "reported") for finding in judged.reported]
+
+
+def _all(dataset: str, protocol: str, why: str) -> tuple[str, ...]:
+    return dataset, "all", protocol, NOTHING, NOTHING, NOTHING, why, NOTHING
 
 
 def _check(judged: Judged, finding: Finding, protocol: str) -> tuple[str, ...]:
-    missed = "no" if finding.refuted else "not shown"
-    holds = {True: "yes", False: missed, None: "not run"}[finding.holds]
     points = ", ".join(
         f"{name}: {_scaled(mean, low, high, finding.metric)}" for name, mean, low, high in finding.points
     )
-    reason = f" ({finding.reason})" if finding.reason else ""
+    holds = finding.answer + (f" ({finding.reason})" if finding.reason else "")
+    if protocol == "reported":
+        holds = finding.reason if finding.holds is None else holds
+        return (judged.dataset, finding.what, protocol, quantity(finding), NOTHING, finding.asked, holds,
+                points or NOTHING)  # fmt: skip
     dataset = f"{judged.dataset}{_in_part(judged.part)}"
-    return (dataset, finding.what, protocol, quantity(finding), str(finding.n), finding.asked,
-            holds + reason, points or NOTHING)  # fmt: skip
+    return (dataset, finding.what, protocol, quantity(finding), str(finding.n), finding.asked, holds,
+            points or NOTHING)  # fmt: skip
 
 
 def _table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> Table:
@@ -107,11 +130,9 @@ def _where(judgement: Judgement) -> str:
         return "not testable"
     groups: dict[str, list[str]] = {}
     for each in judgement.datasets:
-        verdict = f"not run, {each.reason}" if each.verdict == NOT_RUN else each.verdict
-        verdict += ", open" if each.is_open else ""
-        groups.setdefault(f"not run as a whole{_in_part(each.part)}: {verdict}" if each.part else verdict, []).append(
-            each.dataset
-        )
+        verdict = f"{each.verdict}, {each.reason}" if each.verdict == NOT_RUN else each.verdict
+        said = verdict if each.decides else f"not run as a whole{_in_part(each.part)}: {verdict}"
+        groups.setdefault(said, []).append(each.dataset)
     return "; ".join(f"{', '.join(datasets)}: {verdict}" for verdict, datasets in groups.items())
 
 
@@ -120,7 +141,7 @@ def _in_part(part: str) -> str:
 
 
 def _seeds(judgement: Judgement) -> str:
-    judged = [each for each in judgement.datasets if each.verdict != NOT_RUN and not each.part]
+    judged = [each for each in judgement.datasets if not each.part]
     counts = [finding.n for each in judged for finding in each.findings if finding.n]
     return _listed(sorted({min(counts), max(counts)})) if counts else NOTHING
 
@@ -129,6 +150,8 @@ def quantity(finding: Finding) -> str:
     """What a check is about, with its interval."""
     if finding.mean is None:
         return NOTHING
+    if finding.form == "ratio" and finding.low is None:
+        return f"{finding.mean:.3g}"
     if finding.form == "ratio":  # not symmetric: its ends may be orders of magnitude apart
         return f"{finding.mean:.3g} [{finding.low:.3g}, {finding.high:.3g}]"
     return _scaled(

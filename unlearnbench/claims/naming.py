@@ -1,0 +1,33 @@
+"""What the quantities of a check are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unlearnbench.claims.model import Selection
+
+
+def names(chosen: Sequence[Selection], known: Selection) -> list[str]:
+    """What tells each quantity apart from what is `known` of all."""
+    said = _parts(known)
+    made = []
+    for each in chosen:
+        own = [text for name, text in _parts(each).items() if name == "method" or said.get(name) != text]
+        made.append(" ".join([*([] if each.metric == chosen[0].metric else [f"{each.metric} of"]), *own]))
+    return made
+
+
+def _parts(selection: Selection) -> dict[str, str]:
+    """A selection's parts in words, by what they say; not the metric."""
+    parts = {"method": str(selection.method)}
+    mappings = (selection.dataset_params, selection.scenario, selection.params, selection.attack_params)
+    for name, value in ((name, value) for mapping in mappings for name, value in mapping.items()):
+        parts[name] = f"{name.split('.')[-1]}={value}"
+    if selection.course is not None:
+        course = selection.course
+        end = "the end" if course.to is None else str(course.to)
+        span = (
+            f"at epoch {end}" if course.statistic == "at" else f"{course.statistic} of epochs {course.first} to {end}"
+        )
+        parts["course"] = f"({span})"
+    return parts

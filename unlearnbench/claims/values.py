@@ -1,0 +1,57 @@
+"""The numbers that a selection stands for: one a seed, or one as printed, or the reason why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from unlearnbench.claims.model import Selection
+
+
+class Code(NamedTuple):
+    """Which version of a plugin's code a number comes from."""
+
+    plugin: str
+    sha256: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Values:
+    """One number a seed, or why there is none."""
+
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    devices: frozenset[str] = frozenset()  # of times only: those of several kinds are not one quantity
+    reason: str = ""
+    part: str = ""  # of the data, if it was not measured on the whole
+    codes: frozenset[Code] = frozenset()
+    is_printed: bool = False  # one number of a paper, taken as exact
+
+
+class Source(Protocol):
+    """Where numbers come from: records, or a paper's tables."""
+
+    def values(self, selection: Selection, dataset: str) -> Values:
+        """The numbers of a selection on a dataset."""
+
+    def trivial(self, selection: Selection, dataset: str) -> Values:
+        """What the attacker who looks at no output gets in the place of a selection's attack."""
+
+
+def in_one(parts: Iterable[str]) -> str:
+    """Several parts of the data in words, each thing said once."""
+    return ", ".join(dict.fromkeys(words for part in parts if part for words in part.split(", ")))
+
+
+def versions(codes: Iterable[Code]) -> str:
+    """Of which plugins the numbers come from several versions of the code, in words; empty if of none."""
+    plugins: dict[str, dict[str, set[str]]] = {}
+    for code in codes:
+        plugins.setdefault(code.plugin, {}).setdefault(code.sha256, set()).add(code.metric)
+    said = []
+    for plugin, hashes in sorted(plugins.items()):
+        if len(hashes) > 1:
+            which = "; ".join(sorted(f"{', '.join(sorted(metrics))}: {sha[:8]}" for sha, metrics in hashes.items()))
+            said.append(f"{len(hashes)} versions of the code of {plugin} ({which})")
+    return " and ".join(said)
