@@ -107,7 +107,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
         write_result(folder / "records", cell, {name: place.artifact(key).values for name, key in cell.stages.items()})
     table, _ = records.read_folder(folder / "records")
     board = leaderboard.build(folder / "records", folder / "board")
-    asked = sorted({task.key: task for task in plan.tasks if task.stage == "retrained"}.values(), key=lambda t: t.work["seed"])
+    asked = sorted(
+        {task.key: task for task in plan.tasks if task.stage == "retrained"}.values(), key=lambda t: t.work["seed"]
+    )
     found = [of_artifact(place.artifact(task.key)) for task in asked]
     assert all(each is not None for each in found)
     frame = table.to_pandas()
