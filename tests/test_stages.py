@@ -9,8 +9,10 @@ from small_worlds import SEEDS, blobs, context, difference, erasures, image_data
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, erase
 from unlearnbench.evaluation import evaluate
+from unlearnbench.memory import Retrained, standings
 from unlearnbench.plugin import ImageData, LossMethod, Method, Phase
 from unlearnbench.registry import discover
+from unlearnbench.retraining import halves
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import LeakSizes, Network, StopRule, Training
@@ -127,7 +129,7 @@ def test_a_resnet_passes_from_training_to_evaluation():
     world = build_world(image_data(40, 20, shape), scenario, 1, torch.device("cpu"))
     crfu = discover().methods["crfu"].cls()
     after = erase(crfu, before, world.targets, Context(scenario, [2], shape, 4))
-    assert 0 <= evaluate(before, after, world, scenario)["accuracy"].value <= 1
+    assert 0 <= evaluate(before, after, world, scenario, None)["accuracy"].value <= 1
 
 
 @pytest.fixture(scope="module", params=["leak", "utility"])
@@ -145,22 +147,43 @@ def overfitted(request):
     return scenario, world, context(scenario, [5], torch.float32).train(sets)
 
 
-def forgot(overfitted, after):
+def retrained_beside(overfitted):
+    """Sixteen models, each without half of the targets (all of them where there is one)."""
+    scenario, world, _ = overfitted
+    left_out = halves(world.targets.replicas, 16, 7)
+    erased = torch.stack([world.targets.erased[own].flatten() for own in left_out])
+    models = context(scenario, list(range(100, 116)), torch.float32).train(
+        ErasureSets(world.pool, world.targets.members, erased)
+    )
+    return Retrained(standings(models, world), left_out, torch.zeros(16))
+
+
+def memory_of(overfitted, after):
+    """What `after` and the original owe to the erased images."""
     scenario, world, before = overfitted
-    return evaluate(before, after.expand(world.targets.replicas), world, scenario)["forgot"].value
+    measured = evaluate(before, after.expand(world.targets.replicas), world, scenario, retrained_beside(overfitted))
+    return measured["memory"].value, measured["memory_original"].value
 
 
 def test_a_method_that_does_nothing_did_not_forget(overfitted):
-    assert forgot(overfitted, overfitted[2]) == 0
+    left, held = memory_of(overfitted, overfitted[2])
+    assert left == held > 0.1
 
 
 def test_a_model_that_never_saw_the_erased_images_forgot_them(overfitted):
     scenario, world, _ = overfitted
     seeds = list(range(world.targets.replicas))
-    assert forgot(overfitted, context(scenario, seeds, torch.float32).train(world.targets)) == 1
+    left, held = memory_of(overfitted, context(scenario, seeds, torch.float32).train(world.targets))
+    assert abs(left) < held / 3
 
 
-def test_without_an_advantage_of_members_forgetting_is_unknown(overfitted):
+def test_a_model_that_answers_everything_alike_has_no_memory(overfitted):
+    before = overfitted[2]
+    left, held = memory_of(overfitted, before.apply(torch.zeros_like))
+    assert left < held / 2
+
+
+def test_without_retrained_models_forgetting_is_not_measured(overfitted):
     scenario, world, before = overfitted
-    clueless = before.apply(torch.zeros_like)
-    assert evaluate(clueless, clueless.expand(world.targets.replicas), world, scenario)["forgot"].value is None
+    measured = evaluate(before, before.expand(world.targets.replicas), world, scenario, None)
+    assert not {"memory", "memory_original", "retrained_accuracy", "forgot"} & set(measured)
