@@ -16,7 +16,9 @@ from tiny_runs import write_method, write_suite
 
 from unlearnbench import cli, leaderboard
 from unlearnbench.claims import comparison, model
+from unlearnbench.registry import discover
 from unlearnbench.report import paper_tables
+from unlearnbench.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
 SHARES = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "backdoor_accuracy", "backdoor_success")
@@ -272,6 +274,42 @@ def test_the_reference_has_every_verb() -> None:
     page = (ROOT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
     named = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z]+)", line)}
     assert named == set(typer.main.get_group(cli.app).commands)
+
+
+TRAINING_IMAGES = {"digits": 1_437, "mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000, "stl10": 5_000}
+SUITES = ("attacks", "paper", "quickstart", "tune_mnist", "update_leak", "zoo")
+
+
+def table_of_the_not_judged() -> str:
+    """Experiments without a backdoor of which one retraining passes over more images than is declared."""
+    registry, rows = discover(()), []
+    for name in SUITES:
+        costs: dict[str, dict[str, int]] = {}
+        for setting in load_suite(ROOT / "suites" / f"{name}.yaml", registry).settings(screening=False):
+            scenario, dataset = setting.scenario, setting.dataset.info.name
+            whole = scenario.train_size or TRAINING_IMAGES[dataset] - (scenario.validation or 0)
+            images = whole if scenario.leak is None else scenario.leak.target
+            cost = images * scenario.training.epochs
+            if scenario.backdoor is None and cost > scenario.judging.largest_retraining:
+                costs.setdefault(setting.experiment, {})[dataset] = cost
+        for experiment, found in costs.items():
+            where = ", ".join(f"{dataset} ({cost:,})" for dataset, cost in found.items())
+            rows.append(f"| {name} | {experiment} | {where} |\n")
+    return "| suite | experiment | datasets |\n|---|---|---|\n" + "".join(rows)
+
+
+def test_the_protocol_lists_what_is_not_judged() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    expected = table_of_the_not_judged()
+    assert f"-->\n{expected}<!-- end of not judged -->" in page, f"docs/protocol.md:\n{expected}"
+
+
+def test_the_protocol_has_every_verdict() -> None:
+    from unlearnbench.verdicts import Accuracy, Beside, Forgetting
+
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert all(f"| {verdict} |" in page for verdict in Forgetting)
+    assert all(f"*{verdict}*" in page for verdict in (Accuracy.KEPT, Accuracy.BELOW, Beside.NO_WORSE, Beside.WORSE))
 
 
 def test_the_soak_in_reliability_is_the_published_one() -> None:
