@@ -16,6 +16,7 @@ from tiny_runs import write_method, write_suite
 
 from unlearnbench import cli, leaderboard
 from unlearnbench.claims import comparison, model
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry import discover
 from unlearnbench.report import paper_tables
 from unlearnbench.suite import load_suite
@@ -29,7 +30,8 @@ HEAD = """\
 
 
 def percent(row: pd.Series, metric: str) -> str:
-    return f"{100 * row[metric]:.2f} ± {100 * (row[f'{metric}_high'] - row[metric]):.2f}"
+    """A share with its interval, which is not symmetric."""
+    return f"{100 * row[metric]:.1f} ({100 * row[f'{metric}_low']:.1f} to {100 * row[f'{metric}_high']:.1f})"
 
 
 def table_of_methods(results: Path) -> str:
@@ -65,8 +67,8 @@ def table_of_digits(results: Path) -> str:
 
 
 DIGITS_LEAK_HEAD = """\
-| method | rebuilt: skill | label | membership: AUC | minus retraining | KLoM | test accuracy | on the erased | forgot |
-|---|---|---|---|---|---|---|---|---|
+| method | rebuilt: skill | label | membership: AUC | minus retraining | KLoM | test accuracy | on the erased |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -79,8 +81,12 @@ def table_of_digits_leaks(results: Path) -> str:
 
     def cell(method: str, attack: str, metric: str) -> str:
         row = found[attack].loc[method]
-        half = row[f"{metric}_high"] - row[metric]
-        return "" if pd.isna(half) else f"{row[metric]:.2f} ± {half:.2f}"
+        low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+        if pd.isna(high):
+            return ""
+        if metric in METRICS and METRICS[metric].is_share:
+            return f"{row[metric]:.2f} ({low:.2f} to {high:.2f})"
+        return f"{row[metric]:.2f} ± {high - row[metric]:.2f}"
 
     lines = []
     for method in found["update_leak"].sort_values("skill_mean", ascending=False).index:
@@ -89,7 +95,7 @@ def table_of_digits_leaks(results: Path) -> str:
             ("membership", "auc_gap_retrain"), ("retrained_distance", "klom_erased"), ("update_leak", "accuracy"),
             ("update_leak", "erased_accuracy"),
         )]  # fmt: skip
-        lines.append(f"| {method} | {' | '.join(shown)} | {found['update_leak'].loc[method, 'forgot']:.2f} |")
+        lines.append(f"| {method} | {' | '.join(shown)} |")
     return DIGITS_LEAK_HEAD + "\n".join(lines) + "\n"
 
 
@@ -118,8 +124,8 @@ def test_the_tables_of_digits_are_the_leaderboard_of_the_zoo(table: Callable[[Pa
 
 
 LEAK_HEAD = """\
-| erased | method | AUC | minus retraining | test accuracy | forgot |
-|---|---|---|---|---|---|
+| erased | method | AUC | minus retraining | test accuracy |
+|---|---|---|---|---|
 """
 
 
@@ -133,7 +139,7 @@ def table_of_leaks(results: Path) -> str:
             row = rows[rows["method_id"] == method].iloc[0]
             gap = row["auc_gap_retrain"], row["auc_gap_retrain_low"], row["auc_gap_retrain_high"]
             difference = "" if pd.isna(gap[0]) else f"{gap[0]:+.3f} ({gap[1]:+.3f} to {gap[2]:+.3f})"
-            shown = f"{row['auc']:.3f} | {difference} | {100 * row['accuracy']:.1f} | {row['forgot']:.2f}"
+            shown = f"{row['auc']:.3f} | {difference} | {100 * row['accuracy']:.1f}"
             lines.append(f"| {count} | {method} | {shown} |")
     return LEAK_HEAD + "\n".join(lines) + "\n"
 
