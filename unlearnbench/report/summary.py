@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, access_of, findings, scene_of
-from unlearnbench.report.tables import NOTHING, Table, format_interval, plain
+from unlearnbench.report.tables import NOTHING, Table, format_interval, plain, rows_of
 from unlearnbench.verdicts import Accuracy, Forgetting
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ _ACCURACY = "acc. - retrain: test accuracy minus retraining's; below the floor: 
 _LEAK = (
     "strongest leak - retrain: the attacker's advantage (share of all there is to gain beyond looking at nothing) minus"
     " that on retraining, and by which attack: the largest of the accesses that all methods have",
-    "leaks: beyond the trivial attacker and beyond retraining under some access, p < 0.05 adjusted for the method's tests",
+    "leaks: beyond the trivial attacker and beyond retraining under some access, p < 0.05 adjusted for the method's"
+    " tests",
 )
 
 
 def results(frame: pd.DataFrame) -> list[Table]:
     """`summaries` of a leaderboard as `leaderboard.read` gives it."""
-    return summaries(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    return summaries(rows_of(frame))
 
 
 def summaries(rows: Sequence[Row]) -> list[Table]:
@@ -108,12 +109,12 @@ def _passes(row: Row) -> bool:
 
 
 def _line(row: Row, worst: tuple[Row, bool] | None) -> tuple[str, ...]:
-    apart = [row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high")]
+    apart, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
     leak = NOTHING
     if worst is not None:
         gap = (worst[0][f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
         leak = f"{format_interval(*gap)} {worst[0]['attack']}"
-    cells = (row["method_id"], wording.forgetting(row), format_interval(*apart), leak, _verdict(row, worst))
+    cells = (row["method_id"], wording.forgetting(row), format_interval(apart, low, high), leak, _verdict(row, worst))
     return tuple(plain(cell) for cell in cells)
 
 

@@ -46,6 +46,7 @@
     return wanted.every(([name, value]) => {
       if (name === "text") return row.textContent.toLowerCase().includes(value.toLowerCase());
       const own = row.getAttribute("data-" + name);
+      if (own === null && row.classList.contains("every")) return true;
       return own === null ? name === "method" && row.closest("table").querySelector("th[data-of]") !== null : own === value;
     });
   }
