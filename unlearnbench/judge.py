@@ -286,7 +286,8 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
             for contender in rows[rows != other]:
                 if contenders.at[contender, "own_original"] is not True:
                     apart = _there(values[contender] - values[other])
-                    table.at[contender, "beside_retrain"] = verdicts.beside_retraining(apart, least, floor).value
+                    if len(apart):
+                        table.at[contender, "beside_retrain"] = verdicts.beside_retraining(apart, least, floor).value
     return table
 
 
