@@ -59,7 +59,7 @@
       let some = false;
       for (const row of original.get(table)) {
         row.hidden = !fits(row, wanted);
-        some = some || !row.hidden;
+        some = some || !(row.hidden || row.classList.contains("every"));
         if (table.id !== "glance") { all += 1; shown += row.hidden ? 0 : 1; }
       }
       table.closest(".board").hidden = !some;
