@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_without_attacks_who_forgot_and_kept_accuracy_passes(tmp_path: Path) -> 
     assert [found[name][-1] for name in ("crfu", "vbu", "retrain")] == [
         "passes", "accuracy cannot be told", "reference"
     ]  # fmt: skip
+
+
+def test_the_legend_says_how_forgetting_was_judged(tmp_path: Path) -> None:
+    stamped = {"scenario": json.dumps({"kind": "utility", "backdoor": {"target": 0}, "stop": {"threshold": 0.1}})}
+    made = [*rows("crfu", "backdoor_accuracy", [0.01] * 5, **stamped), *rows("crfu", "accuracy", [0.9] * 5, **stamped)]
+    retrain = rows("retrain", "accuracy", [0.9, 0.91, 0.9, 0.9, 0.9], **stamped)
+    old = [*judged("crfu", protocol_version=1), *rows("crfu", "forgot", [1.0] * 5, protocol_version=1)]
+    (backdoor,) = tables(tmp_path / "a", made, retrain)
+    (clean,) = tables(tmp_path / "b", old)
+    assert backdoor.legend[0].startswith("forgot: accuracy on the stamped images under the stop rule's threshold")
+    assert clean.legend[0].startswith("forgot: what is left of the original's memory")
+    assert (lines(backdoor)["crfu"][0], lines(backdoor)["crfu"][-1]) == ("forgotten 5/5", "passes")
 
 
 def test_other_margins_are_told_where_they_change_a_verdict(tmp_path: Path) -> None:

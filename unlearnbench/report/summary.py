@@ -5,6 +5,7 @@ Did it forget, at which price of accuracy, and what does the strongest attack fi
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,7 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
         lines.append(_line(first, worst, leaks if under else None))
         if note := wording.margins(first):
             notes.append(f"{plain(method)}: {note}")
-    stamped = all(row.get("forgot") is not None or row["status"] not in ("ok", "partial") for row in rows)
-    headers, legend = list(HEADERS), [_STAMPED if stamped else _FORGOT, _ACCURACY]
+    headers, legend = list(HEADERS), [_STAMPED if _is_stamped(rows[0]) else _FORGOT, _ACCURACY]
     if attacked:
         legend += _LEAK
     else:
@@ -98,6 +98,12 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
     return Table(
         f"Result: {title_of(rows[0], with_suite)}", tuple(headers), tuple(lines), tuple(legend), tuple(notes), 0
     )
+
+
+def _is_stamped(row: Row) -> bool:
+    """Whether erased images bear a backdoor's trigger."""
+    scenario = json.loads(row["scenario"])
+    return isinstance(scenario, dict) and bool(scenario.get("backdoor"))
 
 
 def _ordered(rows: Sequence[Row]) -> list[str]:
