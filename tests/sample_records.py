@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import records
+from unlearnbench import PROTOCOL_VERSION, records
 from unlearnbench.metrics.catalog import METRICS
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ _DEFAULTS: dict[str, Any] = {
     "data_sha256": "1" * 64,
     "versions": '{"torch":"2.11"}',
     "started_at": START,
-    "protocol_version": 1,
+    "protocol_version": PROTOCOL_VERSION,
     "schema_version": 1,
 }
 
@@ -71,6 +71,51 @@ def row(method: str, seed: int, metric: str, value: float | None, **other: Any) 
 def rows(method: str, metric: str, values: Iterable[float | None], **other: Any) -> list[dict[str, Any]]:
     """One record for each of the seeds 0, 1, ..."""
     return [row(method, seed, metric, value, **other) for seed, value in enumerate(values)]
+
+
+HELD = (0.20, 0.22, 0.19, 0.21, 0.18)
+"""The original's memory of the erased images, seed by seed: clearly above 0."""
+
+LEFT = {
+    "forgotten": (0.005, -0.01, 0.01, -0.005, 0.0),
+    "remembered": HELD,
+    "over-forgotten": tuple(-held for held in HELD),
+    "cannot be told": (0.3, -0.3, 0.2, -0.2, 0.0),
+}
+"""What a method leaves of it, by the verdict on that in five seeds."""
+
+APART = {
+    "kept": (-0.004, 0.0, -0.008, 0.002, -0.002),
+    "below the floor": (-0.3, -0.28, -0.31, -0.29, -0.3),
+    "cannot be told": (-0.3, 0.2, -0.2, 0.1, -0.1),
+}
+"""Accuracy minus that of retrained models, by the verdict on that in five seeds."""
+
+
+def judged(
+    method: str, verdict: str = "forgotten", utility: str = "kept", seeds: int = 5, **other: Any
+) -> list[dict[str, Any]]:
+    """Records of a cell without an attack from which a method gets these verdicts (on clean erasures, at the default
+    margins, with three seeds or more): by default a contender that may be ranked.
+
+    Accuracy is 0.9 in retrained models; ``accuracy=`` is that of the method, seed by seed, and they have as much more
+    or less as the verdict asks.
+    """
+    levels = other.pop("accuracy", None)
+    held, left, apart = (_cycled(each, seeds) for each in (HELD, LEFT[verdict], APART[utility]))
+    accuracy = [0.9 + each for each in apart] if levels is None else list(levels)
+    retrained = [own - each for own, each in zip(accuracy, apart, strict=True)]
+    return [
+        *rows(method, "memory", left, **other),
+        *rows(method, "memory_original", held, **other),
+        *rows(method, "accuracy", accuracy, **{"n_samples": 1_000, **other}),
+        *rows(method, "retrained_accuracy", retrained, **{"n_samples": 1_000, **other}),
+    ]
+
+
+def _cycled(values: Iterable[float], count: int) -> list[float]:
+    each = list(values)
+    return [each[number % len(each)] for number in range(count)]
 
 
 def write_cells(folder: Path, made: Iterable[Mapping[str, Any]]) -> Path:

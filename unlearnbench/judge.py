@@ -112,16 +112,16 @@ def judged(contenders: pd.DataFrame, seeds: Seeds) -> pd.DataFrame:
     retrain = _retrain(contenders)
     scenarios: dict[str, tuple[Judging, float | None]] = {}
     rows = {}
-    for number in contenders.index[contenders["attack"].isna()]:
-        text = contenders.at[number, "scenario"]
+    bare = contenders[contenders["attack"].isna()]
+    keys = (bare[name] for name in ("scenario", "protocol_version", "own_original", "table"))
+    for number, text, version, own, place in zip(bare.index, *keys, strict=True):
         if text not in scenarios:
             scenarios[text] = _margins(text)
         margins, threshold = scenarios[text]
-        if contenders.at[number, "protocol_version"] < JUDGED_FROM:
+        if version < JUDGED_FROM:
             rows[number] = {"verdict": Forgetting.BEFORE.value}
         else:
-            own = contenders.at[number, "own_original"]
-            other = -1 if own is True else retrain.get(contenders.at[number, "table"], -1)
+            other = -1 if own is True else retrain.get(place, -1)
             forgot = _forgetting(number, seeds, margins, threshold)
             rows[number] = forgot | _accuracy(number, other, seeds, margins)
     for number, base in contenders["base"].items():
@@ -171,7 +171,7 @@ def _forgetting(number: int, seeds: Seeds, margins: Judging, threshold: float | 
 
 
 def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict[str, Any]:
-    """Beside models retrained for the purpose, of the method's own architecture; else beside retraining in its table."""
+    """Beside models retrained for it, of the method's own architecture; else beside retraining in its table."""
     accuracy, other = seeds.of("accuracy")[number], seeds.of("retrained_accuracy")[number]
     if np.isnan(other).all() and retrain >= 0:
         other = seeds.of("accuracy")[retrain]
@@ -269,7 +269,7 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
         if metric is None:
             continue
         table.loc[rows, "rank_metric"] = metric
-        margins, _ = _margins(contenders.at[rows[0], "scenario"])
+        margins, _ = _margins(str(contenders.at[rows[0], "scenario"]))
         least = margins.accuracy if metric == "accuracy" else margins.leak
         some = rows[able[rows]]
         values, floor = seeds.of(metric), _floor(metric, seeds, rows)
@@ -286,7 +286,8 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
             for contender in rows[rows != other]:
                 if contenders.at[contender, "own_original"] is not True:
                     apart = _there(values[contender] - values[other])
-                    table.at[contender, "beside_retrain"] = verdicts.beside_retraining(apart, least, floor).value
+                    if len(apart):
+                        table.at[contender, "beside_retrain"] = verdicts.beside_retraining(apart, least, floor).value
     return table
 
 
@@ -322,11 +323,12 @@ def leak_p_values(contenders: pd.DataFrame, seeds: Seeds, metric: str) -> tuple[
     beyond, retrain = np.full(seeds.shape[0], np.nan), np.full(seeds.shape[0], np.nan)
     clipped = np.fmax(values, trivial) if not np.isnan(trivial).all() else values
     clipped[np.isnan(values)] = np.nan
+    references = contenders["reference"].to_numpy(dtype=np.int64)
     for number in np.flatnonzero(~np.isnan(values).all(1)):
         floor = _floor(metric, seeds, pd.Index([number]))
         if len(_there(values[number] - trivial[number])):
             beyond[number] = verdicts.one_sided(values[number] - trivial[number], floor)
-        other = contenders.at[number, "reference"]
+        other = references[number]
         if other >= 0 and len(_there(clipped[number] - clipped[other])):
             retrain[number] = verdicts.one_sided(clipped[number] - clipped[other], floor)
     return beyond, retrain

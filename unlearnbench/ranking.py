@@ -1,8 +1,8 @@
-"""The order of contenders within one table, and what can't be told from the best (docs/protocol.md, section 12, rule 9).
+"""The order of contenders in one table, and what can't be told from the best (docs/protocol.md, section 12, rule 9).
 
 Rows stand in the order of their means. A contender is told from the best if a paired test over seeds says so at
-alpha / (k - 1), one-sided, k contenders: then the true best is among those that are not told from it in all but alpha of
-the draws, whichever it is (the union over the k - 1 that could beat it by chance; Hsu, 1996, section 4).
+alpha / (k - 1), one-sided, k contenders: then the true best is among those that are not told from it in all but alpha
+of the draws, whichever it is (the union over the k - 1 that could beat it by chance; Hsu, 1996, section 4).
 """
 
 from __future__ import annotations

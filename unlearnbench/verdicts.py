@@ -78,7 +78,8 @@ def forgetting(memory: ArrayLike, original: ArrayLike, margin: float, images: in
 
 def forgetting_seeds(memory: ArrayLike, original: ArrayLike, margin: float) -> int:
     """In how many seeds what is left lies within the margin of the original's mean memory."""
-    left, held = np.asarray(memory, dtype=np.float64), float(np.mean(original)) if len(np.atleast_1d(original)) else 0.0
+    left, before = np.asarray(memory, dtype=np.float64), np.asarray(original, dtype=np.float64)
+    held = float(before.mean()) if before.size else 0.0
     return int((np.abs(left) <= margin * max(held, 0.0)).sum())
 
 

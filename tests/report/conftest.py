@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from sample_records import row, rows, write_cells
+from sample_records import judged, row, rows, write_cells
 
 from unlearnbench import leaderboard
 
@@ -12,23 +12,27 @@ def shifted(by: float) -> list[float]:
     return [value + by for value in MSE]
 
 
+def skills(level: float) -> list[float]:
+    return [level - value for value in MSE]
+
+
 @pytest.fixture(scope="session")
 def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """A leaderboard with an attacked table (tied, unranked, failed contenders) and a utility table."""
+    """A leaderboard with an attacked table (not told apart, told, unranked, failed contenders) and a utility table."""
     made = [
-        *rows("retrain", "mse", shifted(0.01), **ATTACKED),
-        *rows("crfu", "mse", MSE, **ATTACKED),
-        *rows("vbu", "mse", MSE, **ATTACKED),
-        *rows("hbfu", "mse", shifted(-0.01), **ATTACKED),
         *rows("lazy", "mse", shifted(-0.02), **ATTACKED),
-        *rows("lazy", "forgot", [0.0] * 5),
+        *rows("lazy", "skill_mean", skills(0.9), **ATTACKED),
+        *judged("lazy", "remembered"),
         row("broken", 0, "cell", None, status="failed", error="ValueError: no", **ATTACKED),
     ]
-    for method in ("retrain", "crfu", "vbu", "hbfu"):
+    levels = {"retrain": (0.01, 0.2), "crfu": (0, 0.35), "vbu": (0, 0.35), "hbfu": (-0.01, 0.6)}
+    for method, (shift, skill) in levels.items():
+        made += rows(method, "mse", shifted(shift), **ATTACKED)
+        made += rows(method, "skill_mean", skills(skill), **ATTACKED)
         made += rows(method, "mse_mean_image", [0.067] * 5, **ATTACKED)
         made += rows(method, "erased_accuracy", [0.97, 0.96, 0.98, 0.97, 0.97])
-        made += rows(method, "forgot", [1.0] * 5)
-        made += rows(method, "accuracy", shifted(0.9), experiment="utility")
+        made += judged(method)
+        made += judged(method, accuracy=shifted(0.9), experiment="utility", n_samples=100)
         made += rows(method, "gradient_steps", [1200.0] * 5, experiment="utility")
         made += rows(method, "unlearn_seconds", shifted(3), experiment="utility")
         for metric in ("target_class_accuracy", "backdoor_accuracy", "backdoor_success"):

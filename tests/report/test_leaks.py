@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sample_records import rows, write_cells
+from sample_records import judged, rows, write_cells
 
 from unlearnbench import leaderboard
 from unlearnbench.report.leaks import render
+from unlearnbench.report.tables import NOTHING
 
 RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
 
@@ -18,13 +19,19 @@ def board(tmp_path: Path, scores: dict[str, list[float]], metric: str = "auc", *
     made = []
     for method, values in scores.items():
         made += rows(method, metric, values, attack="membership", **other)
-        made += rows(method, "forgot", [1.0] * len(values) if method != "lazy" else [0.0] * len(values))
+        made += judged(method, "remembered" if method == "lazy" else "forgotten", seeds=len(values))
     folder = write_cells(tmp_path / "records", made)
     return leaderboard.build(folder, tmp_path / "board")
 
 
 def above(by: float) -> list[float]:
     return [value + by for value in RETRAIN]
+
+
+def cells_of(page: str) -> dict[str, str]:
+    """The cells of the only line of attacks, by method."""
+    heads = page.split("| metric |")[1].splitlines()[0].strip(" |").split(" | ")
+    return dict(zip(heads, line(page).strip(" |").split(" | ")[3:], strict=True))
 
 
 def line(page: str, start: str = "| membership") -> str:
@@ -34,14 +41,16 @@ def line(page: str, start: str = "| membership") -> str:
 def test_what_betrays_more_than_retraining_is_bold(tmp_path: Path) -> None:
     noisy = [0.3, 0.9, 0.5, 0.4, 0.6]
     page = render(board(tmp_path, {"retrain": RETRAIN, "crfu": above(0.2), "vbu": noisy, "hbu": above(-0.2)}))
-    cells = dict(zip(page.split("| metric |")[1].splitlines()[0].strip(" |").split(" | "),
-                     line(page).strip(" |").split(" | ")[2:], strict=True))  # fmt: skip
+    cells = cells_of(page)
     assert cells["crfu"].startswith("**0.70")
     assert "(+0.2 ± 0)" in cells["crfu"]
     assert "**" not in cells["vbu"] + cells["hbu"] + cells["retrain"]
     assert "(-0.2 ± 0)" in cells["hbu"]
-    assert "| crfu | 1 of 1 accesses | membership, same, log probabilities |" in page
-    assert "| vbu | 0 of 1 accesses |" in page
+    said = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if " 5/5 | " in line}
+    assert said["crfu"].endswith("| 0.396 ± 0.011 membership | leaks |")
+    assert said["vbu"].endswith("| no leak shown |")
+    assert said["hbu"].endswith("| no leak shown |")
+    assert said["retrain"].endswith(f"| {NOTHING} | reference |")
 
 
 def test_without_retraining_the_trivial_attacker_is_the_bar(tmp_path: Path) -> None:
@@ -59,12 +68,15 @@ def test_two_seeds_show_nothing(tmp_path: Path) -> None:
 def test_what_did_not_forget_is_marked(tmp_path: Path) -> None:
     page = render(board(tmp_path, {"retrain": RETRAIN, "lazy": above(0.3)}))
     assert "** †" in line(page)
+    assert "†" not in cells_of(page)["retrain"]
+    assert "| lazy | remembered 0/5 | " in page
 
 
 def test_a_lower_klom_is_better_and_reported(tmp_path: Path) -> None:
     page = render(board(tmp_path, {"retrain": [0.1] * 5, "crfu": [2.0, 2.1, 2.2, 2.0, 2.1]}, metric="klom_erased"))
     assert "**2.08" in line(page)
     assert "klom" in page.split("## leak")[0]
+    assert f"| crfu | forgotten 5/5 | -0.0024 ± 0.0048 | {NOTHING} | leaks |" in page
 
 
 def test_text_from_records_stays_text(evil: pd.DataFrame) -> None:
@@ -78,4 +90,4 @@ def test_a_leaderboard_without_attacks_says_so(frame: pd.DataFrame) -> None:
 
 
 def test_what_failed_is_named_with_its_reason(frame: pd.DataFrame) -> None:
-    assert "broken under ridge on mnist, failed: ValueError: no" in render(frame).replace("\\", "")
+    assert "broken under ridge in leak on mnist, failed: ValueError: no" in render(frame).replace("\\", "")

@@ -14,16 +14,21 @@ def cells(line):
 def test_tables_have_as_many_cells_in_every_line(frame):
     text = render(frame)
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 6 + 2 + 4
-    assert {len(cells(line)) for line in lines[:8]} == {7}
-    assert "| 1= | crfu | 0.0314 ± 0.0026 |" in text
+    sizes = [8 * [5], 6 * [4], 8 * [14], 6 * [10]]  # results of both settings, then both tables
+    assert [len(cells(line)) for line in lines] == [size for table in sizes for size in table]
+    assert "| 1≈ | crfu | forgotten 5/5 | kept | worse |" in text
+    assert "| 0.0314 ± 0.0026 | -0.01 ± 0 | 0.067 |" in text
+    assert "### Result: leak / mnist / single" in text
     assert "### leak / mnist / single / ridge" in text
 
 
 def test_text_from_records_stays_in_its_cell(evil):
     text = render(evil)
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({len(cells(line)) for line in lines}) == 1
+    result, board = lines[:4], lines[4:]
+    assert len({len(cells(line)) for line in result}) == 1
+    assert len({len(cells(line)) for line in board}) == 1
+    assert len(board) == 4
     assert "<script>" not in text
     assert "\x1b" not in text
     assert re.search(r"(?<!\\)`", text) is None

@@ -14,25 +14,42 @@ def test_one_table_for_each_setting_with_its_contenders(frame):
     attacked, utility = tables(frame)
     assert attacked.title == "leak / mnist / single / ridge / tier same / observation log_probabilities / 512 shadows"
     assert utility.title == "utility / mnist / single"
-    assert [row[1] for row in attacked.rows] == ["crfu", "vbu", "hbfu", "retrain", "lazy", "broken"]
+    assert [row[1] for row in attacked.rows] == ["crfu", "vbu", "hbfu", "lazy", "broken", "retrain"]
 
 
-def test_ties_and_the_unranked_are_shown_as_such(frame):
-    assert [row[0] for row in tables(frame)[0].rows] == ["1=", "1=", "3", NOTHING, NOTHING, NOTHING]
+def test_what_can_not_be_told_from_the_best_is_marked_and_the_unranked_have_no_place(frame):
+    table = tables(frame)[0]
+    assert [row[0] for row in table.rows] == ["1≈", "1≈", "3", NOTHING, NOTHING, NOTHING]
+    assert any("≈ not told from the best" in line for line in table.legend)
+    assert table.legend[-1] == "power: a difference of 0.05 to the best is told with probability 1.00"
+
+
+def test_a_best_that_all_others_are_told_from_is_marked_by_its_place_alone(frame):
+    table = tables(frame[frame["method_id"] != "vbu"])[0]
+    assert [row[0] for row in table.rows][:2] == ["1", "3"]
 
 
 def test_attacked_tables_show_leak_gap_trivial_attacker_and_forgetting(frame):
     table = tables(frame)[0]
-    assert table.headers == ("#", "method", "MSE", "ΔMSE", "trivial", "erased", "forgot")
-    assert table.rows[0][2:] == ("0.0314 ± 0.0026", "-0.01 ± 0", "0.067", "0.9700 ± 0.0088", "1 ± 0")
-    assert table.rows[-1][2:] == (NOTHING,) * 5
+    found = dict(zip(table.headers, table.rows[0], strict=True))
+    assert table.headers[:6] == ("#", "method", "forgot", "utility", "vs retrain", "adv.")
+    assert table.headers[-2:] == ("acc.", "erased")
+    assert (found["forgot"], found["utility"], found["vs retrain"]) == ("forgotten 5/5", "kept", "worse")
+    assert (found["MSE"], found["ΔMSE"], found["trivial"]) == ("0.0314 ± 0.0026", "-0.01 ± 0", "0.067")
+    assert (found["skill"], found["Δskill"], found["Δadv."]) == ("0.3186 ± 0.0026", "0.15 ± 0", "0.15 ± 0")
+    assert (found["acc."], found["erased"]) == ("0.898 [0.876, 0.916]", "0.970 [0.951, 0.983]")
+    broken = next(row for row in table.rows if row[1] == "broken")
+    assert broken[2:] == ("not judged", "not judged", *[NOTHING] * 10)
+    assert next(row for row in table.rows if row[1] == "lazy")[2:4] == ("remembered 0/5", "kept")
     assert "MSE: mean squared error of reconstructions (privacy: higher is better)" in table.legend
 
 
 def test_utility_tables_show_accuracy_backdoor_and_cost(frame):
     table = tables(frame)[1]
-    assert table.headers == ("#", "method", "acc.", "target", "bd.acc.", "bd.succ.", "steps", "seconds")
-    assert table.rows[0][6] == "1200 ± 0"
+    assert table.headers == (
+        "#", "method", "forgot", "utility", "acc.", "target", "bd.acc.", "bd.succ.", "steps", "seconds"
+    )  # fmt: skip
+    assert table.rows[0][8] == "1200 ± 0"
 
 
 def test_what_failed_is_noted(frame):
@@ -41,7 +58,7 @@ def test_what_failed_is_noted(frame):
 
 def test_metrics_and_order_can_be_chosen(frame):
     table = tables(frame, metrics=["mse_mean_image", "mse"], sort="mse")[0]
-    assert table.headers[:4] == ("#", "method", "mse_mean_image", "MSE")
+    assert table.headers[4:7] == ("vs retrain", "mse_mean_image", "MSE")
     assert [row[1] for row in table.rows][:2] == ["retrain", "crfu"]
     names = [row[1] for row in tables(frame, sort="method_id")[0].rows]
     assert names == sorted(names)

@@ -205,7 +205,7 @@ def test_the_keyboard_reaches_every_number_and_shows_its_interval(page: Browser)
     assert len(page.css(f'#{BOARD} tbody [tabindex="0"]')) == 1  # one stop, then the arrows
     page.run(f"document.querySelector('#{BOARD} tbody [tabindex=\"0\"]').focus()")
     (tip,) = page.css("#tip")
-    assert "rank 1 of 3 by auc" in tip.text
+    assert "place 1 of 3 by the mean of advantage" in tip.text
     place = page.run(f"return Number(document.querySelector('#{BOARD} th[data-key=auc]').dataset.column)")
     page.type(*[Keys.ARROW_RIGHT] * place)
     assert tip.is_displayed()

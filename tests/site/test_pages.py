@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from sample_records import rows
-from site_records import Page, forget_rows, leak_rows, pages, results
+from sample_records import judged, rows
+from site_records import Page, forget_rows, leak_rows, pages, results, scene
 
-from unlearnbench import leaderboard
+from unlearnbench import cli, leaderboard
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.site import boards, cells, glance, tradeoffs
+from unlearnbench.site import boards, cells, glance, standing, tradeoffs
 from unlearnbench.site.boards import Board, rows_of
 from unlearnbench.site.cells import Cell, Row
 
@@ -29,6 +30,12 @@ def membership(board_rows: list[Row]) -> Board:
     return boards.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
 
 
+def built(folder: Path, made: list[dict[str, Any]]) -> list[Row]:
+    """Rows as pages have them."""
+    results(folder, made)
+    return [*rows_of(leaderboard.build(folder / "records", folder), "x", "x")]
+
+
 def cell(board: Board, method: str, column: str, **where: str) -> Cell:
     place = [each.key for each in board.columns].index(column)
     wanted = {"dataset": "mnist", "beta": "0", "tier": "same", **where}
@@ -42,35 +49,122 @@ def cell(board: Board, method: str, column: str, **where: str) -> Cell:
 
 def test_a_number_says_its_mean_interval_and_n(membership: Board) -> None:
     found = cell(membership, "crfu", "auc")
-    assert found.text == "0.8000 ± 0.0038"
+    assert found.text == "0.800 [0.762, 0.834]"
     assert found.value == pytest.approx(0.8)
     assert found.details[0].endswith("mean 0.8")
-    assert found.details[1] == "95 % interval 0.7962 to 0.8038"
+    assert found.details[1] == "95 % interval 0.7622 to 0.8342"
     assert found.details[2] == "n = 5 seeds"
 
 
 def test_beside_it_stand_the_differences_to_retraining_and_to_the_trivial_attacker(membership: Board) -> None:
     gap = cell(membership, "crfu", "auc_gap_retrain")
     assert (gap.text, gap.state) == ("+0.25 ± 0", "leak")
-    assert "betrays more" in gap.details[-1]
+    assert gap.details[-1].startswith("shown to leak: betrays more than retraining does, p < 0.001, adjusted for all")
     assert cell(membership, "renew", "auc_gap_retrain").state == ""
     assert cell(membership, "crfu", "auc_gap_trivial").text == "+0.300"
-    assert cell(membership, "renew", "auc", tier="disjoint", beta="0.1").text.startswith("0.4000")
+    assert cell(membership, "renew", "auc", tier="disjoint", beta="0.1").text.startswith("0.400 [")
     below = cell(membership, "renew", "auc_gap_trivial", tier="disjoint", beta="0.1")
     assert below.text == "\u22120.100"
 
 
-def test_ties_are_shown_as_ties(membership: Board) -> None:
-    assert cell(membership, "renew", "rank").text == "1"
-    tied = cell(membership, "crfu", "rank")
-    assert tied.text == "2="
-    assert tied.details[0] == "rank 2 of 3 by auc, tied with 1 more"
+def test_places_are_those_of_the_means_and_say_what_the_tests_can_tell(membership: Board) -> None:
+    best, other = cell(membership, "renew", "rank"), cell(membership, "crfu", "rank")
+    assert (best.text, other.text) == ("1", "2")
+    assert other.details == (
+        "place 2 of 3 by the mean of advantage",
+        "told from the best in a paired test over seeds",
+        "a difference of 0.05 to the best is told with probability 1.00",
+    )
+    assert not any("told from the best" in line for line in best.details)
+
+
+def test_what_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
+    noisy = {"crfu": [0.6, 0.7, 0.65, 0.6, 0.7], "vbu": [0.7, 0.61, 0.62, 0.68, 0.66], "hbu": [0.9] * 5}
+    made = [each for method in noisy for each in judged(method)]
+    made += [each for method, values in noisy.items() for each in rows(method, "auc", values, attack="a")]
+    (board,) = boards.boards(built(tmp_path, made))
+    assert [line.cells[0].text for line in board.lines] == ["1≈", "2≈", "3"]
+    assert board.lines[1].cells[0].details[1].startswith("2 can't be told from one another at the top")
+    (note,) = board.notes
+    assert note.startswith("Power: a difference of 0.05 in advantage to the best is told with probability 0.")
+
+
+def test_every_table_has_the_verdict_with_k_of_n_and_accuracy_beside_retraining(membership: Board) -> None:
+    assert [column.key for column in membership.columns][:2] == ["rank", "method"]
+    forgot, kept = cell(membership, "crfu", "forgot"), cell(membership, "crfu", "kept")
+    assert (forgot.text, forgot.details[0]) == ("forgotten 5/5", "forgotten: 5 of 5 seeds within the margin")
+    assert kept.text == "kept"
+    assert kept.details == ("test accuracy minus retraining's, seed by seed: \u22120.0024 ± 0.0048",)
+    lazy = cell(membership, "lazy", "forgot")
+    assert (lazy.text, lazy.state) == ("remembered 0/5", "null")
+    assert "cannot be told under double the margin" in lazy.details
+    assert cell(membership, "crfu", "beside").text == "worse"
+    assert cell(membership, "renew", "beside").text == "no worse"
+    assert any(line.startswith("forgot: ") for line in membership.legend)
+
+
+def without(metric: str, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in made if each["metric"] != metric]
+
+
+STAMPED = scene(backdoor={"target": 0}, stop={"threshold": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (judged("m", "over-forgotten"), "not ranked: over-forgotten (0 of 5 seeds within the margin)"),
+        (
+            judged("m", "cannot be told"),
+            "not ranked: cannot be told whether it forgot (1 of 5 seeds within the margin)",
+        ),
+        (judged("m", seeds=2), "not ranked: fewer than three seeds to judge forgetting by"),
+        (judged("m", utility="below the floor"), "not ranked: accuracy below the floor"),
+        (
+            judged("m", utility="cannot be told"),
+            "not ranked: cannot be told whether accuracy is kept (\u22120.06 ± 0.26 beside retraining)",
+        ),
+        (without("retrained_accuracy", judged("m")), "not ranked: accuracy not judged: no retraining to compare with"),
+        (judged("m", protocol_version=1), "not ranked: measured before protocol 2"),
+        (
+            without("memory", judged("m")),
+            "not judged: one retraining passes over more images than judging.largest_retraining",
+        ),
+        (
+            without("memory", judged("m", **scene(judging={"largest_retraining": 9}))),
+            "not judged: one retraining passes over more images than judging.largest_retraining (9)",
+        ),
+        (rows("m", "auc", [0.7] * 5, attack="a"), "not judged: its models were not measured without an attack"),
+        (
+            [*without("memory_original", judged("m")), *rows("m", "memory_original", [0.1, -0.1, 0.0, 0.1, -0.1])],
+            "not ranked: nothing to forget: that the original remembers the erased images is not shown",
+        ),
+        (judged("m", **STAMPED), "not judged: accuracy on the stamped images was not measured"),
+        (
+            [*judged("m", **STAMPED), *rows("m", "backdoor_accuracy", [0.05, 0.9, 0.9, 0.9, 0.9, 0.9], **STAMPED)],
+            "not ranked: cannot be told whether it forgot (1 of 6 seeds under the threshold)",
+        ),
+        (
+            [*judged("m"), *rows("m", "mse", [0.1] * 5, attack="a")],
+            "not ranked: nothing to rank by was measured",
+        ),
+        (
+            [*judged("m"), *rows("m", "auc", [0.7, 0.7], attack="a")],
+            "not ranked: fewer than three seeds of advantage",
+        ),
+        (judged("seed_noise"), "not ranked: a reference, not a contender"),
+    ],
+)  # fmt: skip
+def test_why_a_contender_has_no_place(tmp_path: Path, made: list[dict[str, Any]], why: str) -> None:
+    (row,) = built(tmp_path, made)
+    assert standing.place(row).details == (why,)
+    assert standing.place(row).state == "null"
 
 
 @pytest.mark.parametrize(
     ("method", "column", "why"),
     [
-        ("lazy", "rank", "not ranked: did not forget in every seed (in 0% of them)"),
+        ("lazy", "rank", "not ranked: remembered (0 of 5 seeds within the margin)"),
         ("retrain", "rank", "not ranked: a reference, not a contender"),
         ("retrain", "auc_gap_retrain", "retraining itself: what the others are compared with"),
         ("broken", "auc", "failed: ValueError: no <b>"),
@@ -97,7 +191,7 @@ def test_two_seeds_have_no_interval(tmp_path: Path) -> None:
 def test_filters_are_the_dimensions_in_which_rows_differ(membership: Board) -> None:
     assert boards.choices(membership.lines) == {
         "dataset": ["digits", "mnist"],
-        "method": ["renew", "crfu", "vbu", "retrain", "lazy", "broken"],
+        "method": ["renew", "crfu", "vbu", "lazy", "retrain", "broken"],
         "attack": ["membership[tier=disjoint]", "membership[tier=same]"],
         "tier": ["disjoint", "same"],
         "beta": ["0", "0.1"],
@@ -125,16 +219,65 @@ def test_the_glance_marks_leaks_in_text(board_rows: list[Row]) -> None:
         row for row in board_rows if row["attack"])}  # fmt: skip
     assert tallied["crfu"] == (8, 8)
     assert tallied["renew"] == (0, 8)
+    judged_as = {tally.method: (tally.forgot, tally.kept, tally.settings) for tally in glance.tallies(board_rows)}
+    assert (judged_as["crfu"], judged_as["lazy"]) == ((4, 4, 4), (0, 4, 4))
+
+
+def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_rows: list[Row]) -> None:
+    board = glance.board([row for row in board_rows if row["experiment"] == "leak"])
+    assert board is not None
+    verdicts = [line for line in board.lines if line.every]
+    assert verdicts == list(board.lines[:8])  # two lines for each of four settings
+    keys = [column.key for column in board.columns]
+    where = {name: keys.index(f"method-{name}") for name in ("crfu", "lazy", "retrain")}
+    forgot, kept = verdicts[0].cells, verdicts[1].cells
+    assert (forgot[0].text, kept[0].text) == ("forgot?", "accuracy kept?")
+    assert [forgot[place].text for place in where.values()] == ["forgotten 5/5", "remembered 0/5", "forgotten 5/5"]
+    assert [kept[place].text for place in where.values()] == ["kept"] * 3
+    assert set(verdicts[0].filters) == {"dataset", "beta", "edr"}
+    (lazy,) = {line.cells[where["lazy"]].details[-2:] for line in board.lines[8:]}
+    assert lazy == ("remembered 0/5", "accuracy: kept")
+
+
+def test_without_retraining_the_glance_says_what_is_beyond_looking_at_nothing(tmp_path: Path) -> None:
+    board = glance.board(built(tmp_path, [*judged("crfu"), *rows("crfu", "auc", [0.8] * 5, attack="a")]))
+    assert board is not None
+    assert [line.cells[-1].text for line in board.lines] == ["forgotten 5/5", "kept", "△ 0.800"]
+    assert all(line.cells[-1].state != "leak" for line in board.lines)
+
+
+@pytest.mark.parametrize("words", ["one in forty", "cell in forty", "in every seed", "Ties are", "tied"])
+def test_no_page_tells_of_rules_that_are_gone(site: Path, words: str) -> None:
+    assert not [path for path, page in pages(site).items() if words in page.text.replace("not in every seed", "")]
 
 
 def test_the_front_is_who_nobody_beats_on_both() -> None:
     accuracy, auc = METRICS["accuracy"], METRICS["auc"]
 
-    def point(x: float, y: float, method: str = "m", forgot: float = 1) -> tradeoffs.Point:
-        return tradeoffs.Point({"method": method, "accuracy": x, "auc": y, "forgot": forgot}, accuracy, auc)
+    def point(
+        x: float, y: float, verdict: str = "forgotten", utility: str = "kept", reference: bool = False
+    ) -> tradeoffs.Point:
+        row = {"method": "m", "accuracy": x, "auc": y, "verdict": verdict, "utility": utility, "reference": reference}
+        return tradeoffs.Point(row, accuracy, auc)
 
-    points = [point(0.9, 0.6), point(0.8, 0.5), point(0.85, 0.7), point(0.99, 0.5, "retrain"), point(0.99, 0.1, "z", 0)]
-    assert [each.at for each in tradeoffs.front(points)] == [(0.8, 0.5), (0.9, 0.6)]
+    able = [point(0.9, 0.6), point(0.8, 0.5), point(0.85, 0.7)]
+    not_able = [
+        point(0.99, 0.5, reference=True),
+        point(0.99, 0.1, "remembered"),
+        point(0.99, 0.1, "over-forgotten"),
+        point(0.99, 0.1, "cannot be told"),
+        point(0.99, 0.1, utility="below the floor"),
+        point(0.99, 0.1, utility="cannot be told"),
+    ]
+    assert [each.at for each in tradeoffs.front([*able, *not_able])] == [(0.8, 0.5), (0.9, 0.6)]
+
+
+def test_leaks_are_drawn_by_the_attackers_advantage_first(board_rows: list[Row]) -> None:
+    figure = tradeoffs.leakage([row for row in board_rows if row["experiment"] == "leak"], "x")[0]
+    assert figure.rows[0][2] == "membership[tier=same] (advantage)"
+    assert figure.headers[-3:] == ("forgot", "accuracy kept", "on the front")
+    assert {row[-3:-1] for row in figure.rows} == {("forgotten 5/5", "kept"), ("remembered 0/5", "kept")}
+    assert {row[0] for row in figure.rows if row[-1]} <= {"crfu", "vbu", "renew"}
 
 
 # --- the site --------------------------------------------------------------------------------------------------------
@@ -225,9 +368,33 @@ def test_provenance_and_failures_are_on_the_page_about_measuring(site: Path) -> 
 
 def test_without_scripts_the_tables_are_whole_and_controls_are_hidden(site: Path) -> None:
     page = pages(site)["experiments/leaks/leak.html"]
-    assert "95 % interval 0.7962 to 0.8038" in page.text
+    assert "95 % interval 0.7622 to 0.8342" in page.text
     assert all("hidden" in attributes for attributes in page.all("fieldset"))
     assert not any("hidden" in attributes for attributes in page.all("tr"))
+
+
+def test_the_overview_begins_with_the_results_one_line_a_method(site: Path) -> None:
+    page = pages(site)["index.html"]
+    headings = [each.get("id") for tag, each in page.elements if tag == "h2"]
+    assert headings[:2] == ["results-title", "leaks-title"]
+    assert "strongest leak - retrain" in page.text
+    assert "crfu forgotten 5/5 -0.0024 ± 0.0048 0.5 ± 0 membership leaks" in page.text
+    links = {str(each.get("href")) for each in page.all("a")}
+    # Four settings of leak, three of figure4 and figure5's one: six in full, and links to all.
+    assert {f"experiments/leaks/leak.html#result-{number}" for number in (1, 2, 3, 4)} <= links
+    assert {f"experiments/forgetting/figure4.html#result-{number}" for number in (1, 2, 3)} <= links
+    assert "And of 2 more settings:" in page.text
+
+
+def test_a_site_of_an_attack_that_finds_something_where_nothing_was_erased_is_not_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [*rows("seed_noise", "auc", [0.8] * 5, attack="a"), *rows("retrain", "auc", [0.5] * 5, attack="a")]
+    folder = results(tmp_path / "some", made)
+    assert cli.main(["publish", str(folder), "--out", str(tmp_path / "site")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert line.startswith("error: leak, a, same, log probabilities: 'seed_noise', which erases nothing, is shown")
+    assert not (tmp_path / "site").exists()
 
 
 def test_leaderboards_lie_beside_the_pages(site: Path) -> None:

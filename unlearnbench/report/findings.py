@@ -1,8 +1,8 @@
 """What attacks are shown to find: one finding for each attack on each method, by each metric that it is judged by.
 
-A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining, both
-clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's tests in
-its setting, is below 0.05 (docs/protocol.md, section 12).
+A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining,
+both clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's
+tests in its setting, is below 0.05 (docs/protocol.md, section 12).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_era
 any different images, matched to the true ones, beat it."""
 
 NULLS = ("original", "seed_noise")
-"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its images are."""
+"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data."""
 
 ALPHA = 0.05
 

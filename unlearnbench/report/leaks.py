@@ -14,7 +14,7 @@ from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.report import summary
 from unlearnbench.report.findings import Finding, findings, scene_of
 from unlearnbench.report.markdown import draw, escape
-from unlearnbench.report.tables import NOTHING
+from unlearnbench.report.tables import NOTHING, rows_of
 from unlearnbench.verdicts import Forgetting
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def render(frame: pd.DataFrame) -> str:
     Raises:
         InputError: a method that erases nothing is shown to leak.
     """
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = rows_of(frame)
     scenes: dict[tuple[str, ...], list[tuple[Row, list[Finding]]]] = defaultdict(list)
     for row, own in findings(rows):
         if own:
@@ -83,8 +83,8 @@ def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
             cells[finding.access, shadows, finding.metric.name][finding.method] = _text(finding)
     lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(escape, methods)) + " |",
              "| :--- | ---: | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
-    for (access, shadows, metric), own in cells.items():
-        shown = " | ".join(own.get(method, NOTHING) for method in methods)
+    for (access, shadows, metric), each in cells.items():
+        shown = " | ".join(each.get(method, NOTHING) for method in methods)
         lines.append(f"| {escape(access)} | {shadows} | {escape(metric)} | {shown} |")
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ Did it forget, at which price of accuracy, and what does the strongest attack fi
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, access_of, findings, scene_of
-from unlearnbench.report.tables import NOTHING, Table, format_interval, plain
+from unlearnbench.report.tables import NOTHING, Table, format_interval, plain, rows_of
 from unlearnbench.verdicts import Accuracy, Forgetting
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ _ACCURACY = "acc. - retrain: test accuracy minus retraining's; below the floor: 
 _LEAK = (
     "strongest leak - retrain: the attacker's advantage (share of all there is to gain beyond looking at nothing) minus"
     " that on retraining, and by which attack: the largest of the accesses that all methods have",
-    "leaks: beyond the trivial attacker and beyond retraining under some access, p < 0.05 adjusted for the method's tests",
+    "leaks: beyond the trivial attacker and beyond retraining under some access, p < 0.05 adjusted for the method's"
+    " tests",
 )
 
 
 def results(frame: pd.DataFrame) -> list[Table]:
     """`summaries` of a leaderboard as `leaderboard.read` gives it."""
-    return summaries(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    return summaries(rows_of(frame))
 
 
 def summaries(rows: Sequence[Row]) -> list[Table]:
@@ -79,12 +81,14 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
     lines, notes = [], list(missing)
     for method in _ordered(rows):
         own = [row for row in rows if row["method_id"] == method]
-        worst = _strongest([row for row in own if row["attack"] is not None and access_of(row) in common], found)
-        lines.append(_line(own[0], worst))
-        if note := wording.margins(own[0]):
+        under = [row for row in own if row["attack"] is not None]
+        worst = _strongest([row for row in under if access_of(row) in common])
+        leaks = any(finding.leaks for row in under for finding in found.get(id(row), ()))
+        first = _measured(own)
+        lines.append(_line(first, worst, leaks if under else None))
+        if note := wording.margins(first):
             notes.append(f"{plain(method)}: {note}")
-    stamped = all(row.get("forgot") is not None or row["status"] not in ("ok", "partial") for row in rows)
-    headers, legend = list(HEADERS), [_STAMPED if stamped else _FORGOT, _ACCURACY]
+    headers, legend = list(HEADERS), [_STAMPED if _is_stamped(rows[0]) else _FORGOT, _ACCURACY]
     if attacked:
         legend += _LEAK
     else:
@@ -96,38 +100,57 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
     )
 
 
+def _is_stamped(row: Row) -> bool:
+    """Whether erased images bear a backdoor's trigger."""
+    scenario = json.loads(row["scenario"])
+    return isinstance(scenario, dict) and bool(scenario.get("backdoor"))
+
+
 def _ordered(rows: Sequence[Row]) -> list[str]:
     """Contenders before references; among them those that pass before those that don't."""
-    first = {row["method_id"]: row for row in reversed(rows)}
     names = methods_of(rows)
+    first = {name: _measured([row for row in rows if row["method_id"] == name]) for name in names}
     return sorted(names, key=lambda name: (first[name].get("reference") is True, not _passes(first[name])))
+
+
+def _measured(own: Sequence[Row]) -> Row:
+    """A method's first row with results: what it failed under one attack says nothing of the others."""
+    return next((row for row in own if row["status"] in ("ok", "partial")), own[0])
 
 
 def _passes(row: Row) -> bool:
     return row.get("verdict") == Forgetting.FORGOTTEN.value and row.get("utility") == Accuracy.KEPT.value
 
 
-def _line(row: Row, worst: tuple[Row, bool] | None) -> tuple[str, ...]:
-    apart = [row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high")]
+def _line(row: Row, worst: Row | None, leaks: bool | None) -> tuple[str, ...]:
+    apart, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
     leak = NOTHING
     if worst is not None:
-        gap = (worst[0][f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
-        leak = f"{format_interval(*gap)} {worst[0]['attack']}"
-    cells = (row["method_id"], wording.forgetting(row), format_interval(*apart), leak, _verdict(row, worst))
+        gap = (worst[f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
+        leak = f"{format_interval(*gap)} {worst['attack']}"
+    cells = (
+        row["method_id"],
+        wording.forgetting(row),
+        format_interval(apart, low, high),
+        leak,
+        _verdict(row, worst, leaks),
+    )
     return tuple(plain(cell) for cell in cells)
 
 
-def _strongest(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]]) -> tuple[Row, bool] | None:
-    """The access with the largest advantage above retraining, and whether any access of these is shown to leak."""
+def _strongest(rows: Sequence[Row]) -> Row | None:
+    """The access with the largest advantage above retraining."""
     compared = [row for row in rows if row.get("advantage_gap_retrain") is not None]
-    if not compared:
-        return None
-    shown = any(finding.leaks for row in rows for finding in found.get(id(row), ()))
-    return max(compared, key=lambda row: float(row["advantage_gap_retrain"])), shown
+    return max(compared, key=lambda row: float(row["advantage_gap_retrain"]), default=None)
 
 
-def _verdict(row: Row, worst: tuple[Row, bool] | None) -> str:
-    """The method in a few words: what it failed, and whether a leak is shown."""
+def _verdict(row: Row, worst: Row | None, leaks: bool | None) -> str:
+    """The method in a few words: what it failed, and whether a leak is shown under any access.
+
+    Args:
+        worst: what it is compared with others by.
+        leaks: None where it was not attacked.
+    """
     if row["status"] not in ("ok", "partial"):
         return str(row["status"])
     words = []
@@ -138,19 +161,25 @@ def _verdict(row: Row, worst: tuple[Row, bool] | None) -> str:
         words.append(Accuracy.BELOW.value)
     elif utility in (Accuracy.OPEN.value, Accuracy.NOT_JUDGED.value):
         words.append(f"accuracy {utility}")
-    if worst is not None:
-        words.append("leaks" if worst[1] else "no leak shown")
-    elif row.get("reference") is not True and not words:
+    reference = row.get("reference") is True
+    if leaks:
+        words.append("leaks")
+    elif worst is not None:
+        words.append("no leak shown")
+    elif leaks is None and not words and not reference:
         words.append("passes")
-    return f"reference{': ' if words else ''}{', '.join(words)}" if row.get("reference") is True else ", ".join(words)
+    elif leaks is not None and not reference:
+        words.append("leak not compared")
+    return f"reference{': ' if words else ''}{', '.join(words)}" if reference else ", ".join(words)
 
 
 def _common(attacked: Sequence[Row]) -> tuple[set[str], list[str]]:
-    """Accesses under which every contender has a result, and a line for each that lacks some."""
+    """Accesses under which every contender that has results has one, and a line for each that lacks some."""
     there: dict[str, set[str]] = defaultdict(set)
     for row in attacked:
         if row.get("reference") is not True:
             there[row["method_id"]] |= {access_of(row)} if row["status"] in ("ok", "partial") else set()
+    there = {method: own for method, own in there.items() if own}  # of one without any nothing can be compared
     if not there:
         return {access_of(row) for row in attacked}, []
     every = set.union(*there.values())

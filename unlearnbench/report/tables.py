@@ -86,8 +86,8 @@ _SETTING = (
     "n_shadows",
 )
 _STATE = (
-    "method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric", "near_best", "reference", "verdict",
-    "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for",
+    "method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric", "near_best", "reference",
+    "verdict", "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for",
 )  # fmt: skip
 
 
@@ -132,6 +132,12 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     narrow = frame[[column for column in frame.columns if column in needed]].astype(object)
     parts = narrow.groupby(list(_SETTING), sort=False, dropna=False)
     return [_table(part, metrics, order, several_suites) for _, part in parts]
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A leaderboard's rows with None for null."""
+    found = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in found]
 
 
 def check_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> None:
@@ -198,7 +204,7 @@ def _table(
     shown = [METRICS[name] for name in _chosen(part, metrics, attacked)]
     several = sum(isinstance(metric.trivial, str) for metric in shown) > 1
     headers, columns = ["#", "method"], [_ranks(part), [plain(name) for name in part["method_id"]]]
-    records = part.to_dict("records")
+    records = rows_of(part)
     headers += ["forgot", "utility"]
     columns += [[wording.forgetting(row) for row in records], [wording.accuracy(row) for row in records]]
     if part["beside_retrain"].notna().any():
@@ -257,12 +263,10 @@ def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[t
 
 def _ranks(part: pd.DataFrame) -> list[str]:
     """Places; ≈ behind those that can't be told from the best."""
-    pairs = zip(part["rank"], part["near_best"], strict=True)
-    ranked = sum(not missing(rank) for rank in part["rank"])
-    return [
-        NOTHING if missing(rank) else f"{int(rank)}{'≈' if ranked > 1 and not missing(near) and near else ''}"
-        for rank, near in pairs
-    ]
+    marked = [not missing(near) and bool(near) for near in part["near_best"]]
+    mark = "≈" if sum(marked) > 1 else ""  # alone the best is told from all others
+    pairs = zip(part["rank"], marked, strict=True)
+    return [NOTHING if missing(rank) else f"{int(rank)}{mark if near else ''}" for rank, near in pairs]
 
 
 def _title(part: pd.DataFrame, with_suite: bool) -> str:

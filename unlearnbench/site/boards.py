@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contenders import TABLE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.ranking import REFERENCES
+from unlearnbench.report import tables
+from unlearnbench.report.findings import findings
 from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES, plain
-from unlearnbench.site import cells
+from unlearnbench.site import cells, standing
 from unlearnbench.site.cells import Cell, Row
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.site.settings import setting_of
@@ -19,8 +20,9 @@ from unlearnbench.site.settings import setting_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_PRIVACY = (*PRIVACY_HEADLINES[:7], "tpr_at_0_1pct_fpr", *PRIVACY_HEADLINES[7:])
-_BESIDE_PRIVACY = ("accuracy", "erased_accuracy", "forgot")
+_RATE = PRIVACY_HEADLINES.index("tpr_at_1pct_fpr") + 1
+_PRIVACY = (*PRIVACY_HEADLINES[:_RATE], "tpr_at_0_1pct_fpr", *PRIVACY_HEADLINES[_RATE:])
+_BESIDE_PRIVACY = ("accuracy", "erased_accuracy")
 
 DIMENSIONS = {
     "dataset": "Dataset", "method": "Method", "attack": "Attack", "tier": "Tier", "observes": "Observes",
@@ -44,11 +46,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a cell for each column, and its value of each dimension."""
+    """One row: a cell for each column, and its value of each dimension.
+
+    Attributes:
+        every: whether it stays whatever is chosen of a dimension that it has no value of.
+    """
 
     cells: tuple[Cell, ...]
     filters: Mapping[str, str] = field(default_factory=dict)
     reference: bool = False
+    every: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Board:
     Attributes:
         shared: what is the same in all rows, in words.
         legend: what its columns mean.
+        notes: what a reader must know to read it, below it.
     """
 
     id: str
@@ -66,6 +74,7 @@ class Board:
     lines: tuple[Line, ...]
     shared: tuple[tuple[str, str], ...] = ()
     legend: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -80,28 +89,34 @@ class Board:
 
 
 def rows_of(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any]]:
-    """A leaderboard's rows with None for null, and what the site adds: where a row is from, its setting, its ties."""
-    frame = board.astype(object)
-    found = frame.where(frame.notna(), None).to_dict("records")
-    rows = [{str(name): value for name, value in row.items()} for row in found]
+    """A leaderboard's rows with None for null, and what the site adds: where a row is from, its setting, its findings,
+    and how many of its table have a place or can't be told from the best.
+
+    Raises:
+        InputError: a method that erases nothing is shown to leak.
+    """
+    rows = tables.rows_of(board)
+    shown = {id(row): own for row, own in findings(rows)}
     table = [tuple(row[key] for key in TABLE_COLUMNS) for row in rows]
-    shared = Counter((key, row["rank"]) for key, row in zip(table, rows, strict=True))
+    near = Counter(key for key, row in zip(table, rows, strict=True) if row["near_best"])
     of = Counter(key for key, row in zip(table, rows, strict=True) if row["rank"] is not None)
     for key, row in zip(table, rows, strict=True):
         setting = setting_of(row["scenario"])
         row |= {"source": source, "part": part, "beta": setting.beta, "edr": setting.ratio, "erased": setting.erased}
-        row |= {"beta_text": setting.beta_text, "shared": shared[key, row["rank"]], "of": of[key]}
+        row |= {"beta_text": setting.beta_text, "near": near[key], "of": of[key], "table": (part, *key)}
+        row["findings"] = shown.get(id(row), [])
     places = {key: place for place, key in enumerate(dict.fromkeys(table))}
     order = sorted(range(len(rows)), key=lambda number: (places[table[number]], *_standing(rows[number])))
     return [rows[number] for number in order]
 
 
-def _standing(row: Row) -> tuple[bool, float, bool, float]:
-    """Sorts a table by rank, and within a rank by the mean of what is ranked by, the best first."""
+def _standing(row: Row) -> tuple[bool, float, bool, bool, float]:
+    """Sorts a table by place; without one contenders before references, the best mean of what is ranked by first."""
     rank, metric = row["rank"], METRICS.get(row["rank_metric"] or "")
     value = None if metric is None else row.get(metric.name)
     sign = -1.0 if metric is not None and metric.better == "higher" else 1.0
-    return rank is None, float(rank or 0), value is None, sign * float(value or 0)
+    reference = row["reference"] is True
+    return rank is None, float(rank or 0), reference, value is None, sign * float(value or 0)
 
 
 def filters_of(row: Row) -> dict[str, str]:
@@ -145,8 +160,9 @@ def boards(rows: Sequence[Row], across: bool = False) -> list[Board]:
 def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
     identity, shared = _identity(rows, across)
     metrics = _metrics(rows, attack is not None)
-    columns = [column for column, _ in identity]
-    makers: list[Callable[[Row], Cell]] = [make for _, make in identity]
+    judged = _judged(rows)
+    columns = [column for column, _ in (*identity, *judged)]
+    makers: list[Callable[[Row], Cell]] = [make for _, make in (*identity, *judged)]
     for metric in metrics:
         for column, make in _metric_columns(metric):
             columns.append(column)
@@ -154,7 +170,7 @@ def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
     columns.append(Column("seeds", "seeds", "seeds with results"))
     makers.append(cells.seeds)
     lines = [
-        Line(tuple(make(row) for make in makers), filters_of(row), row["method"] in REFERENCES) for row in rows
+        Line(tuple(make(row) for make in makers), filters_of(row), row["reference"] is True) for row in rows
     ]  # fmt: skip
     title = "Without an adversary: utility, forgetting and cost" if attack is None else f"Under {plain(attack)}"
     return Board(
@@ -163,7 +179,11 @@ def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
         tuple(columns),
         tuple(lines),
         tuple(shared),
-        tuple(f"{metric.name}: {metric.description} ({metric.direction})" for metric in metrics),
+        (
+            *(f"{column.label}: {column.about}" for column in columns if column.key in standing.ABOUT),
+            *(f"{metric.name}: {metric.description} ({metric.direction})" for metric in metrics),
+        ),
+        tuple(standing.powers(rows)),
     )
 
 
@@ -183,10 +203,7 @@ def _identity(rows: Sequence[Row], across: bool) -> tuple[list[Maker], list[tupl
         ("scenario", "scenario", lambda row: row["scenario_id"]),
     ]
     makers: list[Maker] = [
-        (
-            Column("rank", "#", "rank within its setting; = tied"),
-            lambda row: cells.ranked(row, row["shared"], row["of"]),
-        ),
+        (Column("rank", "#", standing.ABOUT["rank"]), standing.place),
         (Column("method", "method", numeric=False), _method),
     ]
     if across:
@@ -199,6 +216,17 @@ def _identity(rows: Sequence[Row], across: bool) -> tuple[list[Maker], list[tupl
         elif values != {""} and len(values) == 1 and key != "attack":
             shared.append((label, plain(next(iter(values)))))
     return makers, shared
+
+
+def _judged(rows: Sequence[Row]) -> list[Maker]:
+    """Columns of what a method has shown, which stand before all scores."""
+    found: list[Maker] = [
+        (Column("forgot", "forgot", standing.ABOUT["forgot"], numeric=False), standing.forgot),
+        (Column("kept", "accuracy kept", standing.ABOUT["kept"], numeric=False), standing.kept),
+    ]
+    if any(row["beside_retrain"] is not None for row in rows):
+        found.append((Column("beside", "vs retrain", standing.ABOUT["beside"], numeric=False), standing.beside))
+    return found
 
 
 def _told(rows: Sequence[Row], texts: Sequence[Callable[[Row], str]]) -> bool:

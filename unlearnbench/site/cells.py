@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import Metric
-from unlearnbench.ranking import REFERENCES
 from unlearnbench.report.tables import NOTHING, format_interval, format_value, plain
 
 MINUS = "\u2212"
 """The sign, which is as wide as a plus and is read as one."""
 
 Row = Mapping[str, Any]
-"""A leaderboard's row with None for null."""
+"""A leaderboard's row with None for null, and what boards.rows_of adds."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Cell:
         text: what is seen.
         value: what it is sorted by; None sorts last.
         details: the same in whole sentences, shown when it is pointed at or focused and read by screen readers.
-        state: ``null`` where there is no value, ``leak`` where an interval shows a leak, else empty.
+        state: ``null`` where there is no value, ``leak`` where a leak is shown, else empty.
         link: the page about it, from the site's root.
     """
 
@@ -59,7 +58,7 @@ def measured(row: Row, metric: Metric) -> Cell:
 
 
 def to_retraining(row: Row, metric: Metric) -> Cell:
-    """Difference to the same attack on retraining; `leak` where its interval says that more is betrayed."""
+    """Difference to the same attack on retraining; `leak` where a leak beyond it is shown (report/findings.py)."""
     gap, low, high = (row.get(f"{metric.name}_gap_retrain{end}") for end in ("", "_low", "_high"))
     if gap is None:
         if row.get(metric.name) is None:
@@ -67,11 +66,12 @@ def to_retraining(row: Row, metric: Metric) -> Cell:
         if row["method_id"] == "retrain":
             return empty("retraining itself: what the others are compared with")
         return empty("no retraining with as many shadows in this setting")
-    leaks = low is not None and high is not None and (low > 0 if metric.better == "lower" else high < 0)
+    shown = next((each for each in row["findings"] if each.metric.name == metric.name and each.leaks), None)
     details = [f"minus the same attack on retraining, seed by seed: mean {format_value(gap)}", _interval(low, high)]
-    if leaks:
-        details.append("the interval excludes 0: betrays more than retraining does")
-    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), "leak" * leaks)
+    if shown is not None:
+        details.append(f"shown to leak: betrays more than retraining does, {p_value(shown.p)}")
+    state = "" if shown is None else "leak"
+    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), state)
 
 
 def to_trivial(row: Row, metric: Metric) -> Cell:
@@ -90,19 +90,6 @@ def to_trivial(row: Row, metric: Metric) -> Cell:
     return Cell(
         _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(minus, details))
     )
-
-
-def ranked(row: Row, shared: int, of: int) -> Cell:
-    """A rank within the contenders of one setting, ``1=`` where it is shared; or why there is none."""
-    rank, metric = row.get("rank"), row.get("rank_metric")
-    if rank is None:
-        return empty(_why_not_ranked(row))
-    tied = f", tied with {shared - 1} more" if shared > 1 else ""
-    details = (
-        f"rank {rank} of {of} by {metric}{tied}",
-        f"{int(rank) - 1} significantly better in paired tests over seeds, Holm-adjusted",
-    )
-    return Cell(f"{int(rank)}{'=' if shared > 1 else ''}", float(rank), details)
 
 
 def seeds(row: Row) -> Cell:
@@ -134,19 +121,10 @@ def _why_not(row: Row, metric: Metric) -> str:
     return "not measured"
 
 
-def _why_not_ranked(row: Row) -> str:
-    if state := state_of(row):
-        return f"not ranked: {state}"
-    if row["method"] in REFERENCES:
-        return "not ranked: a reference, not a contender"
-    forgot = row.get("forgot")
-    if forgot is None:
-        return "not ranked: can't be told whether it forgot"
-    if forgot < 1:
-        return f"not ranked: did not forget in every seed (in {forgot:.0%} of them)"
-    if row.get("rank_metric") is None:
-        return "not ranked: nothing to rank by was measured"
-    return "not ranked: fewer than three seeds in common with the others"
+def p_value(p: float | None) -> str:
+    """That of a finding, in words."""
+    shown = "none" if p is None else "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    return f"p {shown}, adjusted for all tests of the method in its setting"
 
 
 def _interval(low: float | None, high: float | None) -> str:

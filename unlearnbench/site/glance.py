@@ -7,90 +7,134 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.ranking import REFERENCES
-from unlearnbench.report import leaks
-from unlearnbench.report.leaks import Finding
+from unlearnbench.report import wording
+from unlearnbench.report.findings import Finding, scene_of
 from unlearnbench.report.tables import plain
-from unlearnbench.site import cells
+from unlearnbench.site import cells, standing
 from unlearnbench.site.boards import Board, Column, Line, filters_of, short
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
+from unlearnbench.verdicts import Accuracy
 
 _LEGEND = (
     "Each cell: the attack's mean score over seeds; in brackets the difference to the same attack on retraining.",
-    "▲ marks a leak: the 95 % interval excludes what retraining gives (or, without retraining, what an attacker gets"
-    " who looks at no output). By chance one cell in forty that does not leak is marked.",
-    "† the erasures did not reach the forgetting criterion in every seed: nothing is hidden by not forgetting.",
+    "▲ shown to leak: beyond an attacker who looks at no output and beyond the same attack on retraining, p < 0.05"
+    " adjusted for all tests of the method in its setting (Holm): a method that leaks nowhere is marked anywhere in one"
+    " setting of twenty at most.",
+    "△ shown to be beyond an attacker who looks at no output; there is no retraining to compare with.",
+    "† not judged to have forgotten: nothing is hidden by not forgetting. The lines above the attacks have the verdicts"
+    " in each setting: seeds within the margin of seeds judged, and accuracy beside retraining.",
 )
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Under how many accesses a method was shown to leak."""
+    """Under how many accesses a method was shown to leak, and in how many settings it forgot and kept accuracy."""
 
     method: str
     link: str
     leaking: int
     accesses: int
+    forgot: int
+    kept: int
+    settings: int
     reference: bool
 
 
 def tallies(rows: Iterable[Row]) -> list[Tally]:
     """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    leaking: dict[str, set[str]] = defaultdict(set)
-    links: dict[str, str] = {}
+    seen: dict[str, dict[tuple[str, ...], list[bool]]] = defaultdict(lambda: defaultdict(list))
+    first: dict[str, Row] = {}
+    scenes: dict[str, dict[tuple[str, ...], Row]] = defaultdict(dict)
     for row in rows:
-        for finding in leaks.findings(row):
+        for finding in row["findings"]:
             # An access counts once in each setting.
-            access = f"{row['part']} {row['experiment']} {row['dataset']} {row['scenario_id']} {finding.access}"
-            links[finding.method] = f"methods/{slug(row['method'])}.html"
-            seen[finding.method].add(access)
-            if finding.leaks:
-                leaking[finding.method].add(access)
-    made = [Tally(plain(name), links[name], len(leaking[name]), len(seen[name]), _is_reference(name)) for name in seen]
+            scene = (row["part"], *scene_of(row))
+            seen[row["method_id"]][*scene, finding.access].append(finding.leaks)
+            scenes[row["method_id"]].setdefault(scene, row)
+            first.setdefault(row["method_id"], row)
+    made = [
+        Tally(
+            plain(name),
+            f"methods/{slug(first[name]['method'])}.html",
+            sum(any(leaks) for leaks in accesses.values()),
+            len(accesses),
+            sum(standing.has_forgotten(row) for row in scenes[name].values()),
+            sum(row.get("utility") == Accuracy.KEPT.value for row in scenes[name].values()),
+            len(scenes[name]),
+            first[name]["reference"] is True,
+        )
+        for name, accesses in seen.items()
+    ]
     return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
 
 
 _SETTING = (("dataset", "dataset"), ("tier", "tier"), ("observation", "observes"), ("n_shadows", "shadows"),
             ("beta_text", "β"), ("erased", "erased"))  # fmt: skip
+_OF_SCENES = ("dataset", "beta_text", "erased")  # those that say nothing of an attack
 
 
 def board(rows: Sequence[Row]) -> Board | None:
     """The table of an experiment; None if nothing was attacked."""
-    found: dict[tuple[Any, ...], dict[str, Finding]] = defaultdict(dict)
-    first: dict[tuple[Any, ...], Row] = {}
+    found: dict[tuple[Any, ...], dict[str, tuple[Row, Finding]]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
-        for finding in leaks.findings(row) if row["attack"] is not None else ():
+        for finding in row["findings"]:
             key = (row["attack_id"], *(row[name] for name, _ in _SETTING), row["scenario_id"], finding.metric.name)
-            found[key][finding.method] = finding
-            first.setdefault(key, row)
+            found[key][row["method_id"]] = row, finding
     if not found:
         return None
-    methods = sorted(dict.fromkeys(name for each in found.values() for name in each), key=_is_reference)
-    differing = [pair for pair in _SETTING if len({row[pair[0]] for row in first.values()}) > 1]
+    shown = [row for each in found.values() for row, _ in each.values()]
+    references = {row["method_id"]: row["reference"] is True for row in shown}
+    methods = sorted(references, key=lambda name: references[name])
+    differing = [pair for pair in _SETTING if len({row[pair[0]] for row in shown}) > 1]
     columns = [Column("access", "attack", numeric=False)]
     columns += [Column(name, label, numeric=False) for name, label in differing]
     columns += [Column("metric", "metric", numeric=False)]
     columns += [Column(f"method-{slug(name)}", plain(name), of=plain(split_id(name)[0])) for name in methods]
-    lines = []
-    for key, each in found.items():
-        row, metric = first[key], next(iter(each.values())).metric
+    lines = _verdicts(shown, methods, differing)
+    for each in found.values():
+        row, finding = next(iter(each.values()))
         identity = [cells.named(row["attack_id"], f"attacks/{slug(row['attack'])}.html")]
         identity += [cells.named(_words(row[name])) for name, _ in differing]
-        identity.append(Cell(short(metric), short(metric), (metric.description, metric.direction)))
+        identity.append(Cell(short(finding.metric), short(finding.metric), _meaning(finding)))
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
     return Board("glance", "What leaks, at a glance", tuple(columns), tuple(lines), legend=_LEGEND)
+
+
+def _verdicts(rows: Sequence[Row], methods: Sequence[str], differing: Sequence[tuple[str, str]]) -> list[Line]:
+    """Two lines for each setting: who forgot, and who kept accuracy."""
+    scenes: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        scenes[scene_of(row)].setdefault(row["method_id"], row)
+    lines = []
+    for scene in scenes.values():
+        row = next(iter(scene.values()))
+        own = [cells.named(_words(row[name]) if name in _OF_SCENES else "") for name, _ in differing]
+        filters = {name: value for name, value in filters_of(row).items() if name in ("dataset", "beta", "edr")}
+        for name, make, about in (
+            ("forgot?", standing.forgot, standing.ABOUT["forgot"]),
+            ("accuracy kept?", standing.kept, standing.ABOUT["kept"]),
+        ):
+            made = [make(scene[m]) if m in scene else cells.empty("not measured in this setting") for m in methods]
+            lines.append(
+                Line((cells.named(name), *own, Cell("verdict", "verdict", (about,)), *made), filters, every=True)
+            )
+    return lines
+
+
+def _meaning(finding: Finding) -> tuple[str, ...]:
+    return finding.metric.description, finding.metric.direction
 
 
 def _words(value: Any) -> str:
     return "" if value is None else str(int(value)) if isinstance(value, float) else str(value).replace("_", " ")
 
 
-def _cell(finding: Finding | None) -> Cell:
-    if finding is None:
+def _cell(shown: tuple[Row, Finding] | None) -> Cell:
+    if shown is None:
         return cells.empty("not measured under this access")
+    row, finding = shown
     score = cells.minus(finding.score)
     details = [f"{finding.metric.description}: {score}"]
     text = _brief(score)
@@ -99,10 +143,12 @@ def _cell(finding: Finding | None) -> Cell:
         details.append(f"minus the same attack on retraining: {gap}")
         text = f"{text} ({_brief(gap)})"
     if finding.leaks:
-        details.append("the interval shows a leak")
-    if not finding.forgot:
-        details.append("did not forget in every seed")
-    text = f"{'▲ ' if finding.leaks else ''}{text}{'' if finding.forgot else ' †'}"
+        details.append(f"shown to leak: {cells.p_value(finding.p)}")
+    elif finding.beyond:
+        details.append(f"shown to be beyond an attacker who looks at no output: {cells.p_value(finding.p)}")
+    details += [finding.forgot, f"accuracy: {wording.accuracy(row)}"]
+    mark = "▲ " if finding.leaks else "△ " if finding.beyond else ""
+    text = f"{mark}{text}{'' if standing.has_forgotten(row) else ' †'}"
     value = float(finding.score.split(" ")[0])
     return Cell(text, value, tuple(details), "leak" if finding.leaks else "")
 
@@ -115,7 +161,3 @@ def _brief(interval: str) -> str:
         return number
     sign = "+" if number.startswith("+") else ""
     return f"{sign}{float(number.replace(MINUS, '-')):.3f}".replace("-", MINUS)
-
-
-def _is_reference(method_id: str) -> bool:
-    return split_id(method_id)[0] in REFERENCES

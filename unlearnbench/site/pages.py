@@ -8,9 +8,8 @@ from typing import Any
 
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.ranking import REFERENCES
-from unlearnbench.report import paper_tables
-from unlearnbench.report.tables import plain
+from unlearnbench.report import paper_tables, summary
+from unlearnbench.report.tables import Table, plain
 from unlearnbench.site import boards, glance, measuring
 from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
 from unlearnbench.site.cells import Row, state_of
@@ -18,6 +17,8 @@ from unlearnbench.site.figures import Figure, Picture
 from unlearnbench.site.naming import slug
 from unlearnbench.site.plugins import About
 from unlearnbench.site.sources import Source
+
+_IN_FULL = 6  # settings whose results the overview shows; of the others it has links
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class Experiment:
     @property
     def methods(self) -> list[str]:
         """Names of what is compared, references last."""
-        return sorted(self.values("method"), key=lambda name: name in REFERENCES)
+        references = references_of(self.rows)
+        return sorted(self.values("method"), key=lambda name: name in references)
+
+    @property
+    def results(self) -> list[tuple[str, Table]]:
+        """What came out, one line a method: a table for each setting, and its id on the page."""
+        return [(f"result-{number}", table) for number, table in enumerate(summary.summaries(self.rows), start=1)]
 
     @property
     def notes(self) -> list[str]:
@@ -98,7 +105,13 @@ class Content:
     def names(self, kind: str) -> list[str]:
         """Methods or attacks that there are results of, references last."""
         found = dict.fromkeys(row[kind] for row in self.rows if row[kind] is not None)
-        return sorted(found, key=lambda name: (name in REFERENCES, name))
+        references = references_of(self.rows) if kind == "method" else frozenset()
+        return sorted(found, key=lambda name: (plain(name) in references, name))
+
+
+def references_of(rows: Sequence[Row]) -> frozenset[str]:
+    """Names of the methods that are there to be compared with."""
+    return frozenset(plain(row["method"]) for row in rows if row["reference"] is True)
 
 
 def experiments_of(source: Source) -> list[Experiment]:
@@ -145,7 +158,11 @@ def _overview(content: Content) -> dict[str, Any]:
     # The largest experiment stands for all, an attacked one if there is one.
     featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
     datasets = list(dict.fromkeys(row["dataset"] for row in content.rows))
-    return {"featured": featured, "tallies": glance.tallies(attacked), "datasets": datasets}
+    # What was attacked comes first: it is what the benchmark is about.
+    order = sorted(content.experiments, key=lambda each: not any(row["attack"] for row in each.rows))
+    results = [(each, id, table) for each in order for id, table in each.results]
+    shown = {"results": results[:_IN_FULL], "more_results": results[_IN_FULL:]}
+    return {"featured": featured, "tallies": glance.tallies(attacked), "datasets": datasets, **shown}
 
 
 def _claims(comparison: Comparison) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.ranking import REFERENCES
+from unlearnbench.report.summary import methods_of
 from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas
 from unlearnbench.site.cells import Row
@@ -37,7 +37,7 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
 
 
 def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
-    methods = sorted(dict.fromkeys(row["method_id"] for row in rows), key=lambda m: m.split("[")[0] in REFERENCES)
+    methods = methods_of(rows)
     numbers, told = [], []
     with canvas.style():
         figure, (axes,) = canvas.panels(1, size=(4.6, 3.4))

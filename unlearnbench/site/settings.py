@@ -18,12 +18,17 @@ class Setting:
         ratio: erased share of the training images; None where a number of images is erased instead.
         erased: that or the number, in words.
         every_epochs: between two points of a trajectory; None without one.
+        stamped: whether erased images bear a backdoor's trigger.
+        largest_retraining: training images times epochs up to which models are retrained for verdicts; None where the
+            records do not say.
     """
 
     beta: float | None = None
     ratio: float | None = None
     erased: str = ""
     every_epochs: int | None = None
+    stamped: bool = False
+    largest_retraining: int | None = None
 
     @property
     def beta_text(self) -> str:
@@ -44,7 +49,16 @@ def setting_of(scenario: str) -> Setting:
         erased = f"{100 * ratio:g} %"
     else:
         erased = "" if count is None else f"{count:g} image{'' if count == 1 else 's'}"
-    return Setting(_number(found.get("beta")), ratio, erased, every if isinstance(every, int) else None)
+    judging = found.get("judging")
+    largest = judging.get("largest_retraining") if isinstance(judging, Mapping) else None
+    return Setting(
+        _number(found.get("beta")),
+        ratio,
+        erased,
+        every if isinstance(every, int) else None,
+        bool(found.get("backdoor")),
+        largest if isinstance(largest, int) else None,
+    )
 
 
 def _number(value: Any) -> float | None:

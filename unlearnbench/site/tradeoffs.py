@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.ranking import REFERENCES
+from unlearnbench.report import wording
 from unlearnbench.report.tables import format_interval, plain
-from unlearnbench.site import canvas
+from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
@@ -17,9 +17,9 @@ from unlearnbench.site.figures import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LEAKS = ("auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
+_LEAKS = ("advantage", "auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
 _LABELLED = 12  # points, above which their labels hide one another
-_HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot in every seed", "on the front")
+_HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "accuracy kept", "on the front")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Point:
 
     @property
     def competes(self) -> bool:
-        """Whether it may be on the front: it forgot and is no reference."""
-        return self.row["method"] not in REFERENCES and self.row.get("forgot") == 1
+        """Whether it may be on the front: it forgot, kept accuracy and is no reference."""
+        return standing.competes(self.row)
 
     def error(self, metric: Metric) -> list[list[float]] | None:
         low, high = self.row.get(f"{metric.name}_low"), self.row.get(f"{metric.name}_high")
@@ -113,7 +113,8 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
     several = len(betas) > 1 and max(map(len, sides)) <= _LABELLED
     with canvas.style():
         figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
-        methods = sorted({point.row["method"] for side in sides for point in side}, key=lambda m: (m in REFERENCES, m))
+        references = {point.row["method"]: point.row["reference"] is True for side in sides for point in side}
+        methods = sorted(references, key=lambda name: (references[name], name))
         looks = canvas.colours(methods)
         for each, side in zip(axes, sides, strict=True):
             _panel(each, side, looks, several)
@@ -128,8 +129,8 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
         " little high, and the more so the more accesses were tried. Dashed: an attacker who looks at no output."
     )
     caption = (
-        f"{how} Right and down is better. Bars: 95 % intervals over seeds. Filled: forgot in every seed; hollow: did"
-        " not, or a reference. The line joins contenders that forgot and that no other beats on both."
+        f"{how} Right and down is better. Bars: 95 % intervals over seeds. Filled: judged to have forgotten and to have"
+        " kept accuracy; hollow: not, or a reference. The line joins filled points that no other beats on both means."
     )
     headers = _HEADERS if not is_cost else ("method", "β", "", "accuracy", "steps", *_HEADERS[5:])
     return Figure(name, title, caption, _alt(sides, title), light, dark, ending, headers, tuple(rows))
@@ -178,8 +179,8 @@ def _line(point: Point, on_front: bool) -> tuple[str, ...]:
         for metric in (point.x, point.y)
     ]
     attack = f"{plain(row['attack_id'])} ({short(point.y)})" if row["attack_id"] else ""
-    return (point.name, row["beta_text"], attack, *shown, "yes" if row.get("forgot") == 1 else "no",
-            "yes" if on_front else "")  # fmt: skip
+    verdicts = wording.forgetting(row), wording.accuracy(row)
+    return point.name, row["beta_text"], attack, *shown, *verdicts, "yes" if on_front else ""
 
 
 def _alt(sides: Sequence[Sequence[Point]], title: str) -> str:

@@ -46,6 +46,7 @@
     return wanted.every(([name, value]) => {
       if (name === "text") return row.textContent.toLowerCase().includes(value.toLowerCase());
       const own = row.getAttribute("data-" + name);
+      if (own === null && row.classList.contains("every")) return true;
       return own === null ? name === "method" && row.closest("table").querySelector("th[data-of]") !== null : own === value;
     });
   }
@@ -58,7 +59,7 @@
       let some = false;
       for (const row of original.get(table)) {
         row.hidden = !fits(row, wanted);
-        some = some || !row.hidden;
+        some = some || !(row.hidden || row.classList.contains("every"));
         if (table.id !== "glance") { all += 1; shown += row.hidden ? 0 : 1; }
       }
       table.closest(".board").hidden = !some;
