@@ -1,0 +1,78 @@
+"""Intervals of shares over seeds: inside [0, 1], never narrower than the binomial's, the images' own error included.
+
+Student t of per-seed shares leaves [0, 1], and says "0.78 +- 0.00" where every seed finds 25 of the same 32 images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+MINIMUM = 3
+"""Fewest seeds that get an interval, as for means (metrics/intervals.py)."""
+
+
+def clopper_pearson(found: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a binomial share (Clopper and Pearson, 1934), for numbers that need not be whole.
+
+    Args:
+        found: successes, from 0 to n.
+        n: trials, above 0; an effective sample size may be below 1.
+        level: least probability that the interval covers the share.
+
+    Raises:
+        ValueError: for other numbers.
+    """
+    if not (0 <= found <= n and 0 < n < math.inf and 0 < level < 1):
+        raise ValueError(f"no share: {found} of {n} at level {level}")
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(found, n - found + 1, tail)) if found > 0 else 0.0
+    high = float(special.betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
+    return low, high
+
+
+def share_interval(
+    values: ArrayLike, n: int, shared: bool, level: float = 0.95
+) -> tuple[float, float | None, float | None]:
+    """Mean of the seeds' shares, and Clopper and Pearson's interval at Korn and Graubard's effective sample size.
+
+    The variance of the mean p over k seeds is v = s^2 / k. Student's quantile at k - 1 degrees of freedom in place of
+    the normal one makes it v' = v (t / z)^2, and p (1 - p) / v' images drawn independently would be as uncertain (Korn
+    and Graubard, 1998). Where each seed has images of its own, v holds the error of their choice already, and k n
+    images are the most that can count. Where all seeds look at the same n images, v does not hold it: the share of
+    these images differs from that of all by p (1 - p) / n at most, which is added, so that n is the most. A mean of 0
+    or 1 has no variance to tell how alike the seeds' images are: it counts n images, or as many as there are seeds
+    where each has fewer of its own.
+
+    Args:
+        values: f64[k], one share a seed, in [0, 1].
+        n: images behind each.
+        shared: whether the same images are behind all (a test set), or each seed's own (erased images).
+        level: probability that the interval covers the expected share.
+
+    Returns:
+        Mean, low and high; the latter are None for fewer than 3 seeds.
+
+    Raises:
+        ValueError: no values, one outside [0, 1], or n below 1.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or not len(x) or not np.all((x >= 0) & (x <= 1)):
+        raise ValueError("shares must be a list of numbers from 0 to 1")
+    if n < 1:
+        raise ValueError(f"shares of {n} images")
+    seeds, mean = len(x), float(x.mean())
+    if seeds < MINIMUM:
+        return mean, None, None
+    if mean in (0.0, 1.0):
+        effective = float(n if shared else max(n, seeds))
+    else:
+        quantile = (1 + level) / 2
+        inflation = (special.stdtrit(seeds - 1, quantile) / special.ndtri(quantile)) ** 2
+        of_seeds = float(x.var(ddof=1) / seeds * inflation) / (mean * (1 - mean))
+        effective = 1 / (1 / n + of_seeds) if shared else 1 / max(1 / (seeds * n), of_seeds)
+    low, high = clopper_pearson(mean * effective, effective, level)
+    return mean, low, high
