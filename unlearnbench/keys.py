@@ -19,7 +19,7 @@ LOWER_PRECISION_VERSION = 2
 
 # Raise one whenever the stage's results change.
 STAGE_VERSIONS: Mapping[Stage, int] = {
-    "train": 2, "shadow_models": 1, "unlearn": 3, "shadows": 3, "attack": 2, "timing": 1,
+    "train": 2, "shadow_models": 2, "unlearn": 3, "shadows": 4, "attack": 3, "timing": 1,
 }  # fmt: skip
 
 
