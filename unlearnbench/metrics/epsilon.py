@@ -38,8 +38,8 @@ def lower_bound(unlearned: Floats, retrained: Floats, level: float = 0.95, delta
     frequent kind is in S, and q the upper bound on that of the other kind, each one-sided at `level`, epsilon is at
     least log((p - delta) / q). Those models had no part in the choice, so there is one bound per image and nothing to
     correct for. That each rate may be bounded at the full level, not at half of the error, was checked by enumerating
-    the outcomes (tests/metrics/test_epsilon.py): the bound exceeds the true epsilon with a probability of 4.3 % at
-    most for n up to 96, for both rates seldom err in the same direction, and by enough.
+    the outcomes (tests/metrics/test_epsilon.py): the bound exceeds the true epsilon with a probability of 4.6 % at
+    most for n up to 384, for both rates seldom err in the same direction, and by enough.
 
     Args:
         unlearned, retrained: margins f64[N, images], as many of each and at least 4; models are independent.
