@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unlearnbench.metrics.membership import auc
 from unlearnbench.optimisers import Adam
-from unlearnbench.plugin import Access, Attack, Evidence
+from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.settings import PluginParams
 from unlearnbench.view import AttackView
 
@@ -56,7 +56,7 @@ class Representation(Attack):
             membership=torch.sigmoid(scores[:, 0]),
             threshold=0.5,
             subject="challenge",
-            metrics={"auc_on_attack_training_data": _accumulated_auc(seen)},
+            metrics={"auc_on_attack_training_data": Measured(_accumulated_auc(seen), len(membership))},
         )
 
     def answers(self, first: Tensor, ask: Callable[[], Tensor]) -> Iterator[Tensor]:

@@ -305,7 +305,7 @@ def test_list_and_info_fit_80_columns(call: Any, monkeypatch: pytest.MonkeyPatch
         ("likelihood_ratio", "level log_probabilities, 32 models with and without"),
         ("membership", "level log_probabilities, 64 shadows, tier same"),
         ("representation", "level representation, known members"),
-        ("retrained_distance", "level log_probabilities, 16 retrained models"),
+        ("retrained_distance", "level log_probabilities, 128 retrained models"),
     ],
 )
 def test_built_in_attacks_say_what_they_see(plugin: str, sees: str) -> None:

@@ -171,18 +171,6 @@ def test_candidates_that_do_not_fill_half_of_a_model_are_filled_up_or_refused():
         training_sets(made, "in_and_out", 2)
 
 
-# --- retrained ---
-
-
-def test_retrained_models_lack_what_the_first_target_erases():
-    made = world()
-    originals, without = (training_sets(made, "retrained", 3, kind) for kind in ("originals", "without"))
-    assert rows(originals.remaining(1)) == rows(made.targets.members)
-    assert rows(without.remaining(1)) == rows(made.targets.members) - rows(made.targets.erased[0])
-    (sets,) = shadow_erasures(made, "retrained", 0, 3, 2).sets
-    assert torch.equal(sets.erased, made.targets.erased[:1].expand(3, -1))
-
-
 # --- what attacks are held to ---
 
 

@@ -6,7 +6,7 @@ import torch
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.membership import confidence_gains
-from unlearnbench.plugin import Evidence
+from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.scoring import EvidenceError, Score, Truth, score
 
 T, C = 6, 4
@@ -73,6 +73,50 @@ def test_without_a_baseline_scores_need_not_be_probabilities():
     scores = score(Evidence(membership=40 * MEMBERS.float() - 20, threshold=0.0), TRUTH)
     assert scores["balanced_accuracy"].value == 1
     assert not {"auc_classical", "deg_count", "deg_rate"} & set(scores)
+
+
+@pytest.mark.parametrize("negatives", [1, 2, 9, 40])
+def test_any_number_of_never_seen_images_stands_beside_each_erased_one(negatives):
+    members = (torch.arange(1 + negatives) < 1).expand(30, -1)
+    nothing = torch.zeros(30, 1, 1, 2, 2)
+    truth = Truth(nothing, torch.zeros(30, 1), members, nothing[0], torch.zeros(1), classes=2, seed=0)
+    right = 0.25 + members / 2
+    scores = score(Evidence(membership=right, threshold=0.5, baseline=torch.full(right.shape, 0.5)), truth)
+    for name, value in {"auc": 1, "balanced_accuracy": 1, "deg_count": 1, "deg_rate": 0.25}.items():
+        assert scores[name].value == pytest.approx(value)
+        assert (scores[name].low, scores[name].high) == pytest.approx((value, value))
+        assert scores[name].n == members.numel()
+    one_sided = score(Evidence(membership=torch.full(right.shape, 1.0), threshold=0.5, baseline=right), truth)
+    assert one_sided["balanced_accuracy"].value == 0.5
+    assert one_sided["deg_count"].value == pytest.approx(
+        0.5
+    )  # surer of all erased, less sure of all others: as many of each
+
+
+def test_rates_are_null_unless_there_are_images_for_them():
+    members = (torch.arange(6) < 1).expand(200, -1)
+    nothing = torch.zeros(200, 1, 1, 2, 2)
+    truth = Truth(nothing, torch.zeros(200, 1), members, nothing[0], torch.zeros(1), classes=2, seed=0)
+    scores = score(Evidence(membership=members.float()), truth)
+    assert scores["tpr_at_1pct_fpr"].value == scores["tnr_at_95pct_tpr"].value == 1
+    assert scores["tpr_at_0_1pct_fpr"].value is None
+    small = score(Evidence(membership=MEMBERS.float()), TRUTH)
+    assert small["tpr_at_1pct_fpr"].value is small["tnr_at_95pct_tpr"].value is None
+
+
+def test_an_attack_counts_what_it_measured():
+    metrics = {"klom_erased": Measured(0.7, 24), "epsilon_erased": Measured(0.5, 24, 0.25, 1.0)}
+    expected = {"klom_erased": Score(0.7, None, None, 24), "epsilon_erased": Score(0.5, 0.25, 1.0, 24)}
+    assert score(Evidence(metrics=metrics), TRUTH) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong", [Measured(0.5, -1), Measured(0.5, 3, 0.6, 0.7), Measured(0.5, 3, 0.4), Measured(0.5, 3, None, 0.6),
+              Measured(0.5, 3, float("nan"), 0.6), Measured(float("inf"), 3)],
+)  # fmt: skip
+def test_impossible_measurements_are_refused(wrong):
+    with pytest.raises(EvidenceError, match="klom_erased"):
+        score(Evidence(metrics={"klom_erased": wrong}), TRUTH)
 
 
 def test_evidence_may_be_metrics_alone():

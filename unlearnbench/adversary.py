@@ -25,7 +25,8 @@ class Access:
         shadow_models: originals of the tier `disjoint`; shadows are spread evenly over them, and whole models (a
             quarter, at least one) are held out for validation.
         in_and_out: models trained with and without each candidate and made to forget it (per-example attacks).
-        retrained: independent originals that forget the first target, and as many models trained without it.
+        retrained: originals that forget each target, and twice as many models that never saw it; outputs of all levels
+            but `representation`.
         members: images whose membership is known to the adversary (the paper's Table 2 attack).
         inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a draw z ~ p(Z|X), anew for each answer.
             Only the models before and after can be asked so; updates and shadows are outputs at the mean.
@@ -52,6 +53,8 @@ class Access:
                 "the tier disjoint needs shadow_models, and at least as many shadows; other tiers have none"
             )
 
+        if self.retrained and self.level == "representation":
+            raise ValueError("retrained models show what they answer, not its representation: level representation")
         if self.inference == "sample" and self.draw is not None:
             raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
 
@@ -104,13 +107,33 @@ class InAndOut(NamedTuple):
 
 
 class RetrainedModels(NamedTuple):
-    """N originals that forgot the first target, and N models that never saw it, all of other seeds: one question is
-    whether the two kinds can be told apart."""
+    """For each of T targets, N originals that forgot it, and 2N models that never saw it, all of other seeds: one
+    question is whether the two kinds can be told apart.
 
-    unlearned: Tensor  # f32[N, n, D]
-    retrained: Tensor  # f32[N, n, D]
-    labels: Tensor  # i64[n]
-    part: Sequence[str]  # of each image: erased, remaining or unseen
+    Had an original forgotten perfectly, it would be one more of the models that never saw the target: they are trained
+    on images drawn alike. Each target's models are asked about n images, its own erased ones first; targets share the
+    models that are retrained, and an original forgets several targets, each time from the start.
+    """
+
+    unlearned: Tensor  # f32[T, N, n, D]
+    retrained: Tensor  # f32[T, N, n, D]
+    null: Tensor  # f32[T, N, n, D], further retrained models: in place of the unlearned ones they differ by chance only
+    labels: Tensor  # i64[T, n]
+    part: Sequence[str]  # of each of the n images, alike for all targets: erased, remaining or unseen
+
+
+class Measured(NamedTuple):
+    """A number that an attack has measured itself."""
+
+    value: float
+    n: int = 0  # samples behind it; 0: not counted
+    low: float | None = None  # of its 95 % interval within this seed
+    high: float | None = None
+
+    @classmethod
+    def of(cls, value: float | Measured) -> Measured:
+        """A bare number is one that was not counted."""
+        return value if isinstance(value, Measured) else cls(float(value))
 
 
 class Evidence(NamedTuple):
@@ -124,7 +147,8 @@ class Evidence(NamedTuple):
     membership: Tensor | None = None  # f32[T, c] or f32[n]: higher means more likely erased (or a member)
     threshold: float | None = None  # membership above it is a yes; chosen without looking at the targets' truth
     subject: Literal["erased", "challenge"] = "erased"
-    metrics: Mapping[str, float] = {}  # further numbers, by names of the metric catalogue
+    # Further numbers, by names of the metric catalogue, with the number of samples behind each.
+    metrics: Mapping[str, float | Measured] = {}
     # Membership, of the same shape, by the attack's own baseline that ignores the update. Both must be probabilities:
     # the gain in confidence of the true answer is scored.
     baseline: Tensor | None = None

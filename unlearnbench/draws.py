@@ -6,14 +6,13 @@ Four draws, each made anew from the world's seed wherever it is needed:
 - `disjoint`: originals trained on her own images; she erases from those.
 - `in_and_out`: originals trained on random halves of the targets' candidates, filled up with her own images; she
   erases each candidate from the models that had it.
-- `retrained`: originals trained on the target's members with other seeds; each forgets the first target.
+- `retrained`: originals that forget each target, and models that never saw it (retrained_draw.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,11 @@ from torch import Tensor
 
 from unlearnbench.erasure_choice import matched
 from unlearnbench.errors import InputError
+from unlearnbench.retrained_draw import group
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Draw
-
-Trained = Literal["originals", "without"]
 
 HELD_OUT = 5  # a fifth of the adversary's images, and of the shadows of the tier `same`, validate
 
@@ -36,7 +34,7 @@ class Shadows:
     """The adversary's erasures.
 
     Attributes:
-        sets: of each original in turn; in the draw `retrained` one element, whose erasures are of one original each.
+        sets: of each original in turn.
         validation: bool[n], which erasures are for validation.
         model: i64[n], the original that each starts from.
     """
@@ -46,23 +44,23 @@ class Shadows:
     model: Tensor
 
 
-def training_sets(world: World, draw: Draw, models: int, trained: Trained = "originals") -> ErasureSets:
-    """What shadow originals are trained on: the members of each, less what `trained = "without"` leaves out.
+def training_sets(world: World, draw: Draw, models: int) -> ErasureSets:
+    """What shadow originals are trained on: the members of each; nothing is erased.
+
+    Args:
+        models: their number; in the draw `retrained`, how many of them hold each target's images.
 
     Raises:
         InputError: where the adversary has too few images.
     """
-    pool = world.pool
     if draw == "retrained":
-        first = world.targets.erased[:1]
-        erased = first if trained == "without" else first[:, :0]
-        return ErasureSets(pool, world.targets.members, erased.expand(models, -1))
+        return group(world, models, "originals").sets
     members = _disjoint(world, models) if draw == "disjoint" else _halves(world, models)[0]
-    return ErasureSets(pool, members, members[:, :0])
+    return ErasureSets(world.pool, members, members[:, :0])
 
 
 def shadow_erasures(world: World, draw: Draw, count: int, models: int, size: int) -> Shadows:
-    """The erasures of a draw.
+    """The erasures of a draw other than `retrained`.
 
     Args:
         count: erasures in the tiers `same` and `disjoint`, where models share them evenly; no matter in others.
@@ -76,17 +74,8 @@ def shadow_erasures(world: World, draw: Draw, count: int, models: int, size: int
         return _same_erasures(world, count, size)
     if draw == "disjoint":
         return _disjoint_erasures(world, count, models, size)
-    if draw == "in_and_out":
-        return _in_and_out_erasures(world, models, size)
-    one = ErasureSets(
-        world.pool, world.targets.members, world.targets.erased[:1].expand(models, -1), _holdout(world, models)
-    )
-    return Shadows([one], torch.zeros(models, dtype=torch.bool), torch.arange(models))
-
-
-def _holdout(world: World, models: int) -> Tensor | None:
-    holdout = world.targets.holdout
-    return None if holdout is None else holdout[:1].expand(models, -1)
+    assert draw == "in_and_out", draw
+    return _in_and_out_erasures(world, models, size)
 
 
 # --- same -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ LOWER_PRECISION_VERSION = 2
 
 # Raise one whenever the stage's results change.
 STAGE_VERSIONS: Mapping[Stage, int] = {
-    "select": 1, "train": 2, "retrained": 1, "shadow_models": 1, "unlearn": 4, "shadows": 3, "attack": 3, "timing": 1,
+    "select": 1, "train": 2, "retrained": 1, "shadow_models": 2, "unlearn": 4, "shadows": 4, "attack": 3, "timing": 1,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.adversary import Access, Evidence, InAndOut, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.adversary import Access, Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.settings import PluginParams, Scenario
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "InAndOut",
     "Loss",
     "LossMethod",
+    "Measured",
     "Method",
     "Models",
     "Noise",

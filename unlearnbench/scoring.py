@@ -17,7 +17,7 @@ from unlearnbench.metrics import label_sets, membership, reconstruction
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import Statistic, bootstrap
 from unlearnbench.metrics.similarity import structural_similarity
-from unlearnbench.plugin import Evidence
+from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
@@ -71,11 +71,18 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
         scores |= _labels(evidence.label_scores, truth)
     if evidence.membership is not None:
         scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), evidence, truth)
-    for name, value in evidence.metrics.items():
-        if name not in METRICS or not math.isfinite(value):
-            raise EvidenceError(f"evidence.metrics: '{name}' = {value} is not a finite value of a known metric")
-        scores[name] = Score(float(value), None, None, 0)
-    return scores
+    return scores | {name: _measured(name, value) for name, value in evidence.metrics.items()}
+
+
+def _measured(name: str, given: float | Measured) -> Score:
+    """What the attack measured itself."""
+    value, n, low, high = Measured.of(given)
+    known = [number for number in (value, low, high) if number is not None]
+    if name not in METRICS or not all(math.isfinite(number) for number in known):
+        raise EvidenceError(f"evidence.metrics: '{name}' = {given} is not a finite value of a known metric")
+    if n < 0 or (low is None) != (high is None) or not (low is None or high is None or low <= value <= high):
+        raise EvidenceError(f"evidence.metrics: '{name}' = {given} is no number of samples, or no interval, of a value")
+    return Score(value, low, high, n)
 
 
 def _checked(what: str, value: Tensor, shape: torch.Size) -> Tensor:
@@ -206,6 +213,7 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
         ),
         "tpr_at_1pct_fpr": measure("tpr_at_1pct_fpr", scores, lambda s, m: membership.tpr_at_fpr(s, m, 0.01)),
         "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", scores, lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),
+        "tnr_at_95pct_tpr": measure("tnr_at_95pct_tpr", scores, lambda s, m: membership.tnr_at_tpr(s, m, 0.95)),
     }  # fmt: skip
     if evidence.baseline is None:
         return measured
@@ -215,10 +223,13 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
             raise EvidenceError(f"evidence.{name} beside a baseline must hold probabilities, from 0 to 1")
     gains = membership.confidence_gains(scores.flatten().numpy(), baseline.flatten().numpy(), members.numpy() > 0)
     higher = (np.sign(gains) + 1) / 2
+    # Members count half of each mean, however many non-members stand beside each.
+    share = float(members.mean())
+    weight = np.where(members.numpy() > 0, 0.5 / share, 0.5 / (1 - share))
     return measured | {
         "auc_classical": measure("auc_classical", baseline, membership.auc),
-        "deg_count": _bootstrap(higher, "mean", truth, "deg_count", clusters),
-        "deg_rate": _bootstrap(gains, "mean", truth, "deg_rate", clusters),
+        "deg_count": _bootstrap(weight * higher, "mean", truth, "deg_count", clusters),
+        "deg_rate": _bootstrap(weight * gains, "mean", truth, "deg_rate", clusters),
     }
 
 

@@ -5,39 +5,63 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unlearnbench import retrained_draw
 from unlearnbench.contract import PluginError, check_finite, erase
 from unlearnbench.draws import shadow_erasures, training_sets
 from unlearnbench.erasures import concatenate, observe_erasures
 from unlearnbench.plan import Task
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
 from unlearnbench.store import Artifact
-from unlearnbench.view import PARTS
 from unlearnbench.workplace import Workplace, seed_of
 
-SHOWN = 200  # images of each part that retrained models are compared on, at most
+# --- models ---------------------------------------------------------------------------------------------------------
 
 
 def shadow_models(task: Task, workplace: Workplace) -> Artifact:
-    """Originals of the adversary's: the weights of all, [M, ...] by name."""
+    """Originals of the adversary's: the weights of all, [M, ...] by name. Of models without a target, what they answer
+    on that target's images is all that is ever asked: see `_answers`."""
     world, draw, trained, count = workplace.world(task), *(task.work[name] for name in ("draw", "trained", "models"))
-    sets = training_sets(world, draw, count, trained)
-    context = workplace.context(task, world, _seeds(task, trained))
+    if trained == "without":
+        return Artifact({"logits": _answers(task, workplace, world)}, {})
+    sets = training_sets(world, draw, count)
+    return Artifact(_train(task, workplace, world, sets, _seeds(task, trained, sets.replicas)).tensors, {})
+
+
+def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]) -> Stack:
+    """One model a seed, by the shared trainer or by a method that trains an original of its own."""
+    context = workplace.context(task, world, seeds)
     method = workplace.method(task) if "method" in task.work else None
     if method is None:
         stack = context.train(sets)
-    else:  # one that trains an original of its own
+    else:
         models = []
-        for k in range(count):
+        for k in range(sets.replicas):
             model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
             if model is None:
                 raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
             models.append(model)
         stack = Stack.of(models)
     check_finite(stack, f"training shadow models with beta {context.scenario.beta}")
-    return Artifact(stack.tensors, {})
+    return stack
+
+
+def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
+    """Logits f32[T, 2N, n, Y] on each target's images of the models that never saw it; a few models at a time."""
+    made = retrained_draw.group(world, task.work["models"], "without")
+    images, _ = retrained_draw.shown(world)
+    together = torch.cat([own.pixels for own in images])
+    seeds, step, parts = _seeds(task, "without", made.sets.replicas), workplace.scenario(task).replicas, []
+    for first in range(0, made.sets.replicas, step):
+        chunk = made.sets.take(first, first + step)
+        models = _train(task, workplace, world, chunk, seeds[first : first + step])
+        parts.append(models.outputs(together)[1].float().cpu())
+    of_targets = torch.cat(parts).unflatten(1, (len(images), -1))
+    return torch.stack([of_targets[models, target] for target, models in enumerate(made.models)])
+
+
+# --- erasures -------------------------------------------------------------------------------------------------------
 
 
 def shadows(task: Task, workplace: Workplace) -> Artifact:
@@ -50,7 +74,7 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
     drawn = shadow_erasures(world, draw, task.work["shadows"], models, scenario.erased_count)
     originals = workplace.original(task, world) if draw == "same" else _originals(task, workplace, world)
     method, keep, parts, at = workplace.method(task), "keep" in task.work, [], 0
-    trained = [seed_of(task, "train")] if draw == "same" else _seeds(task, "originals")
+    trained = [seed_of(task, "train")] if draw == "same" else _seeds(task, "originals", models)
     for k, of_model in enumerate(drawn.sets):
         before = originals.slice(k, k + 1)
         # A chunk's models are dropped once they have answered: a thousand of them need not fit into memory.
@@ -66,39 +90,37 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
 
 
 def _beside_retrained(task: Task, workplace: Workplace, world: World) -> Artifact:
-    """Originals of many seeds that forgot the first target, and models that never saw it, on images of three parts."""
-    models = task.work["models"]
-    (sets,) = shadow_erasures(world, "retrained", 0, models, world.targets.erased.shape[1]).sets
-    originals, method = _originals(task, workplace, world), workplace.method(task)
-    seeds, trained = [seed_of(task, "shadow", k) for k in range(models)], _seeds(task, "originals")
-    context = workplace.context(task, world, seeds, [] if method.own_original else trained)
-    unlearned = erase(method, originals, sets, context)
-    retrained = workplace.shadow_models(task, world, "shadow_models without")
-    images, labels, part = _shown(world, sets)
-    tensors = {"labels": labels.cpu(), "part": part}
-    for name, stack in (("unlearned", unlearned), ("retrained", retrained)):
-        mean, logits = stack.outputs(images)
-        tensors |= {f"{name}_mean": mean.float().cpu(), f"{name}_logits": logits.float().cpu()}
+    """Each target forgotten by N originals that held it, beside 2N models that never saw it: logits on its images."""
+    count, step, method = task.work["models"], workplace.scenario(task).replicas, workplace.method(task)
+    made, originals = retrained_draw.group(world, count, "originals"), _originals(task, workplace, world)
+    trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_draw.shown(world)
+    unlearned = []
+    for target, own in enumerate(images):
+        answers = []
+        for first in range(0, count, step):
+            chunk = retrained_draw.erasures(world, made, target, first, first + step)
+            models = made.models[target, first : first + step]
+            seeds = [seed_of(task, "shadow", target * count + first + index) for index in range(chunk.replicas)]
+            origin = [] if method.own_original else [trained[model] for model in models.tolist()]
+            before = _taken(originals, models.to(workplace.device))
+            after = erase(method, before, chunk, workplace.context(task, world, seeds, origin))
+            answers.append(after.outputs(own.pixels)[1].float().cpu())
+        unlearned.append(torch.cat(answers))
+    retrained = workplace.artifact(task.needs["shadow_models without"]).tensors["logits"]
+    tensors = {"unlearned_logits": torch.stack(unlearned), "retrained_logits": retrained[:, :count].contiguous(),
+               "null_logits": retrained[:, count:].contiguous(), "part": part,
+               "labels": torch.stack([own.labels for own in images]).cpu()}  # fmt: skip
     return Artifact(tensors, {})
 
 
-def _shown(world: World, sets: ErasureSets) -> tuple[Tensor, Tensor, Tensor]:
-    """Images u8[n, C, H, W], labels i64[n] and parts i64[n] (numbers of PARTS)."""
-    unseen = world.test if world.targets.holdout is None else world.images("spare")
-    sources = [world.pool.take(sets.erased[0]), world.pool.take(sets.remaining(0)), unseen]
-    chosen = []
-    for name, images in zip(PARTS, sources, strict=True):
-        order = stream(world.seed, "shown", name).permutation(len(images))[:SHOWN]
-        chosen.append(images.take(torch.from_numpy(order).to(images.labels.device)))
-    part = torch.cat([torch.full((len(images),), number) for number, images in enumerate(chosen)])
-    return torch.cat([c.pixels for c in chosen]), torch.cat([c.labels for c in chosen]), part
+def _taken(stack: Stack, models: Tensor) -> Stack:
+    return stack.apply(lambda value: value[models])
 
 
 def _originals(task: Task, workplace: Workplace, world: World) -> Stack:
     return workplace.shadow_models(task, world, "shadow_models originals")
 
 
-def _seeds(task: Task, trained: str) -> list[int]:
+def _seeds(task: Task, trained: str, count: int) -> list[int]:
     """Of shadow models' training."""
-    draw, models = task.work["draw"], task.work["models"]
-    return [seed_of(task, "shadow model", draw, trained, k) for k in range(models)]
+    return [seed_of(task, "shadow model", task.work["draw"], trained, k) for k in range(count)]

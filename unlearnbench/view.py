@@ -14,6 +14,7 @@ from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
 from unlearnbench.plugin import Access, Images, InAndOut, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.queries import SampledModel
+from unlearnbench.retrained_draw import PARTS
 from unlearnbench.seeding import derive, stream
 from unlearnbench.stack import Stack
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from unlearnbench.scenario import Challenge, World
 
 T = TypeVar("T")
-
-PARTS = ("erased", "remaining", "unseen")
-"""Of the images that retrained models are compared on."""
 
 
 class AttackView:
@@ -140,15 +138,15 @@ class AttackView:
         return InAndOut(placed(updates.candidates_before), placed(updates.candidates_after), was_in)
 
     def retrained_models(self) -> RetrainedModels:
-        """Originals that forgot the first target with the method under attack, beside models that never saw it."""
+        """For each target, originals that forgot it with the method under attack, beside models that never saw it."""
         tensors = self._declared("retrained_models", "retrained")
-        level, temperature = self.access.level, self.access.temperature
-        unlearned, retrained = (
-            observe(level, tensors[f"{kind}_mean"], tensors[f"{kind}_logits"], temperature)
-            for kind in ("unlearned", "retrained")
-        )
+
+        def seen(kind: str) -> Tensor:
+            logits = tensors[f"{kind}_logits"]  # of Z nothing is kept, and `access` has refused its level
+            return observe(self.access.level, logits, logits, self.access.temperature)
+
         parts = [PARTS[number] for number in tensors["part"].tolist()]
-        return RetrainedModels(unlearned, retrained, tensors["labels"], parts)
+        return RetrainedModels(seen("unlearned"), seen("retrained"), seen("null"), tensors["labels"], parts)
 
     # --- membership of single models --------------------------------------------------------------------------------
 

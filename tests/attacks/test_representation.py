@@ -53,7 +53,8 @@ def test_on_random_representations_only_the_training_data_is_told_apart():
     """Table 2's AUC is the attack's own training AUC: it is high where there is nothing to find."""
     view = View()
     evidence = Representation().run(view)
-    trained = evidence.metrics["auc_on_attack_training_data"]
+    trained, counted, *_ = evidence.metrics["auc_on_attack_training_data"]
+    assert counted == len(view.known()[1])
     held_out = view.auc(evidence)
     assert trained > 0.75
     assert abs(held_out - 0.5) < 3.29 * (1 / (6 * COUNT)) ** 0.5  # 99.9 % without an effect

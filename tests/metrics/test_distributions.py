@@ -3,22 +3,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.stats import norm
 from torch.nn import functional as F
 
-from unlearnbench.metrics.distributions import EPSILON_CAP, epsilon, klom, margin
+from unlearnbench.metrics.distributions import klom, klom_ceiling, margin
 
 
 def normals(shift, models, images=50, seed=0):
     generator = np.random.default_rng(seed)
     return generator.normal(shift, 1, (models, images)), generator.normal(0, 1, (models, images))
-
-
-def exactly(mean, deviation, models=20):
-    """Margins of one image with this sample mean and standard deviation."""
-    values = np.where(np.arange(models) % 2 == 0, 1.0, -1.0) * math.sqrt((models - 1) / models)
-    return mean + deviation * values[:, None]
 
 
 # --- margins ----------------------------------------------------------------------------------------------------------
@@ -74,32 +66,16 @@ def test_klom_counts_all_margins_beyond_a_hundred_as_equal():
     assert np.array_equal(klom(unlearned + 1e3, retrained + 1e6), np.zeros(50))
 
 
-# --- epsilon ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("smoothing", ["half", "published"])
+@pytest.mark.parametrize("models", [16, 128])
+def test_klom_never_exceeds_its_ceiling(models, smoothing):
+    ceiling = klom_ceiling(models, smoothing)
+    assert klom(*normals(1e6, models), smoothing).max() <= ceiling
+    assert klom(*normals(20.0, models), smoothing).max() < ceiling
 
 
-@pytest.mark.parametrize("distance", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("delta", [0.05, 0.01])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_epsilon_of_equal_variances_is_the_normal_mechanisms(distance, delta, sign):
-    def privacy_curve(eps):
-        half, slope = distance / 2, eps / distance
-        return norm.cdf(half - slope) - math.exp(eps) * norm.cdf(-half - slope) - delta
-
-    expected = brentq(privacy_curve, 0, 50)
-    found = epsilon(exactly(3 + sign * 2 * distance, 2.0), exactly(3.0, 2.0), delta)
-    assert found == pytest.approx([expected], rel=1e-3)
-
-
-def test_epsilon_is_zero_for_equal_and_capped_for_far_distributions():
-    same = exactly(0.0, 1.0)
-    assert epsilon(same, same) == [0]
-    assert epsilon(exactly(100.0, 1.0), same) == [EPSILON_CAP]
-    assert epsilon(np.ones((5, 1)), np.ones((5, 1))) == [0]
-    assert epsilon(np.ones((5, 1)), np.zeros((5, 1))) == [EPSILON_CAP]
-
-
-def test_epsilon_sees_a_difference_of_spread():
-    """A margin far out is nearly surely the wider distribution's: P(|x| > t) differs though the means are equal."""
-    wide, narrow = exactly(0.0, 3.0), exactly(0.0, 1.0)
-    assert epsilon(wide, narrow) == epsilon(narrow, wide)
-    assert float(epsilon(wide, narrow)[0]) > 3
+def test_ceiling_is_the_closed_form():
+    """However far apart they are: the true divergence of these normals is 200 nat."""
+    assert klom_ceiling(16) == pytest.approx(16 / 26 * math.log(33))
+    assert klom_ceiling(128) == pytest.approx(128 / 138 * math.log(257))
+    assert klom(*normals(20.0, 16)).mean() < 2

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from unlearnbench.metrics.membership import auc, balanced_accuracy, tpr_at_fpr
+from unlearnbench.metrics.membership import auc, balanced_accuracy, tnr_at_tpr, tpr_at_fpr
 
 
 def two_normals(distance, n=60_000, seed=0):
@@ -21,6 +21,9 @@ def test_two_normals_have_the_closed_form(distance):
     scores, labels = two_normals(distance)
     assert auc(scores, labels) == pytest.approx(norm.cdf(distance / math.sqrt(2)), abs=0.006)
     assert balanced_accuracy(scores, labels, distance / 2) == pytest.approx(norm.cdf(distance / 2), abs=0.006)
+    for tpr in (0.95, 0.99):
+        expected = norm.cdf(distance - norm.ppf(tpr))
+        assert tnr_at_tpr(scores, labels, tpr) == pytest.approx(expected, abs=0.02)
     for fpr in (0.01, 0.001):
         expected = norm.cdf(distance - norm.ppf(1 - fpr))
         assert tpr_at_fpr(scores, labels, fpr) == pytest.approx(expected, abs=0.02)
@@ -41,7 +44,7 @@ def test_constant_score_knows_nothing():
     scores = np.ones(4_000)
     assert auc(scores, labels) == 0.5
     assert balanced_accuracy(scores, labels, 0.3) == 0.5
-    assert tpr_at_fpr(scores, labels, 0.01) == 0
+    assert tpr_at_fpr(scores, labels, 0.01) == tnr_at_tpr(scores, labels) == 0
 
 
 def test_permuted_labels_cover_a_half():
@@ -59,6 +62,28 @@ def test_tpr_is_null_without_ten_false_alarms():
     assert tpr_at_fpr(scores, labels, 0.01) is not None
     assert tpr_at_fpr(scores[1:], labels[1:], 0.01) is None
     assert tpr_at_fpr(scores, labels, 0.001) is None
+
+
+def test_tnr_is_null_without_ten_misses():
+    scores, labels = two_normals(1.0, n=200)
+    assert tnr_at_tpr(scores, labels) is not None
+    members = np.flatnonzero(labels)
+    assert tnr_at_tpr(np.delete(scores, members[0]), np.delete(labels, members[0])) is None
+
+
+def test_tnr_treats_ties_conservatively():
+    # 200 members at 1..200: 190 reach 11. Non-members tied with it are not cleared, just below it they are.
+    members = np.arange(1.0, 201.0)
+    labels = [True] * 200 + [False] * 2
+    assert tnr_at_tpr([*members, 11.0, 11.0], labels) == 0
+    assert tnr_at_tpr([*members, 10.5, 11.0], labels) == 0.5
+
+
+def test_rates_take_any_number_of_nonmembers():
+    scores, labels = two_normals(1.0, n=30_000)
+    few = slice(0, 32_000)  # 15 non-members for each member
+    for measure in (lambda s, y: tpr_at_fpr(s, y, 0.01), tnr_at_tpr, auc):
+        assert measure(scores[few], labels[few]) == pytest.approx(measure(scores, labels), abs=0.04)
 
 
 def test_tpr_treats_ties_conservatively():
@@ -91,7 +116,9 @@ def test_scores_that_measure_nothing_are_refused(scores, labels):
             measure(scores, labels)
 
 
-@pytest.mark.parametrize("fpr", [0.0, 1.0, -0.1])
-def test_false_alarm_rates_outside_zero_and_one_are_refused(fpr):
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])
+def test_rates_outside_zero_and_one_are_refused(rate):
     with pytest.raises(ValueError, match="fpr"):
-        tpr_at_fpr([1.0, 2.0], [True, False], fpr)
+        tpr_at_fpr([1.0, 2.0], [True, False], rate)
+    with pytest.raises(ValueError, match="tpr"):
+        tnr_at_tpr([1.0, 2.0], [True, False], rate)

@@ -14,7 +14,7 @@ from unlearnbench.conformance import pipeline
 from unlearnbench.conformance.case import Case, Outcome
 from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.plan import Task
-from unlearnbench.plugin import Evidence
+from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.scoring import Truth
 from unlearnbench.settings import Scenario
 from unlearnbench.workplace import Workplace, seed_of
@@ -92,7 +92,7 @@ def numbers_of(evidence: Any) -> Outcome:
             found[name] = value.detach().cpu()
         elif isinstance(value, int | float):
             found[name] = torch.tensor(float(value), dtype=torch.float64)
-    metrics = {f"metrics.{name}": torch.tensor(float(v), dtype=torch.float64) for name, v in evidence.metrics.items()}
+    metrics = {f"metrics.{name}": torch.tensor(Measured.of(v).value).double() for name, v in evidence.metrics.items()}
     return found | metrics
 
 

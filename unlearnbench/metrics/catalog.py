@@ -114,6 +114,13 @@ _ALL = (
     _privacy("tpr_at_1pct_fpr", "share", "lower", "erased (or member) images found at 1 % false alarms", 0.01),
     _privacy("tpr_at_0_1pct_fpr", "share", "lower", "erased (or member) images found at 0.1 % false alarms", 0.001),
     _privacy(
+        "tnr_at_95pct_tpr",
+        "share",
+        "lower",
+        "never-seen images cleared while 95 % of erased (or member) ones are found",
+        0.05,
+    ),
+    _privacy(
         "auc_on_attack_training_data", "share", "lower", "AUC on the data the attack was fitted to (Table 2)", 0.5
     ),
     # Against the attack on the original model alone (Chen et al., 2021, section 3.3).
@@ -130,8 +137,14 @@ _ALL = (
     ),
     _privacy("klom_remaining", "nat", "lower", "the same on remaining training images"),
     _privacy("klom_unseen", "nat", "lower", "the same on never-seen images"),
-    _info("klom_null", "nat", "KL of margins between two halves of the retrained models, erased images"),
-    _privacy("epsilon_erased", "nat", "lower", "epsilon of the best threshold on margins, median of erased images"),
+    _info("klom_null", "nat", "klom_erased of as many further retrained models: what chance alone gives"),
+    _info("klom_ceiling", "nat", "the largest KLoM that so many models can show, however far apart"),
+    _privacy("epsilon_erased", "nat", "lower", "lower 95 % bound on an erased image's epsilon: the median of images"),
+    _info("epsilon_null", "nat", "epsilon_erased of as many further retrained models: what chance alone gives"),
+    _info("epsilon_ceiling", "nat", "the largest bound on epsilon that so many models can show, however far apart"),
+    _privacy("epsilon_share", "share", "lower", "erased images whose 95 % bound on epsilon is above 0", 0.05),
+    _info("epsilon_share_null", "share", "epsilon_share of as many further retrained models"),
+    _info("epsilon_fitted", "nat", "epsilon under fitted normal distributions, median of erased images: no bound"),
     # Trivial attackers: they look at no model output.
     _info("mse_mean_image", "per pixel", "mse of answering with the adversary's mean image"),
     _info("mse_class_mean", "per pixel", "mse of answering with the mean image of the true class"),

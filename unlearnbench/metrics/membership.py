@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_FALSE_ALARMS = 10
+FALSE_ALARMS = 10
 """Fewest false alarms that a rate is read from (docs/protocol.md section 11, rule 10)."""
 
 _ROUNDING = 1e-9  # 3000 * 0.01 must count as 30
@@ -51,12 +51,37 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float | None
     if not 0 < fpr < 1:
         raise ValueError(f"fpr must lie in (0, 1), got {fpr}")
     positives, negatives = _split(scores, labels)
-    tolerated = len(negatives) * fpr + _ROUNDING
-    if tolerated < _FALSE_ALARMS:
+    if len(negatives) * fpr + _ROUNDING < FALSE_ALARMS:
         return None
-    descending = np.sort(negatives)[::-1]
-    threshold = descending[math.floor(tolerated)]
-    return float((positives > threshold).mean())
+    return float((positives > exceeded_by(negatives, fpr)).mean())
+
+
+def exceeded_by(scores: NDArray[np.float64], share: float) -> float:
+    """The lowest of the scores f64[n] that at most a share of them exceeds."""
+    return float(np.sort(scores)[::-1][math.floor(len(scores) * share + _ROUNDING)])
+
+
+def tnr_at_tpr(scores: ArrayLike, labels: ArrayLike, tpr: float = 0.95) -> float | None:
+    """Share of non-members below a threshold that at least `tpr` of the members reach: who is surely no member.
+
+    Ties are treated conservatively: the threshold is a member's score, and non-members tied with it are not cleared. A
+    constant score clears nobody.
+
+    Args:
+        scores: f64[n], higher means more likely a member.
+        labels: bool[n], True for members.
+        tpr: share of members to be found, in (0, 1).
+
+    Returns:
+        The true negative rate, or None unless members * (1 - tpr) >= 10: fewer misses make no rate.
+
+    Raises:
+        ValueError: as for `auc`, or tpr outside (0, 1).
+    """
+    if not 0 < tpr < 1:
+        raise ValueError(f"tpr must lie in (0, 1), got {tpr}")
+    # Members and non-members trade places, and the scale its direction.
+    return tpr_at_fpr(-np.asarray(scores, dtype=np.float64), ~np.asarray(labels, dtype=bool), 1 - tpr)
 
 
 def balanced_accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:

@@ -30,10 +30,22 @@ def clopper_pearson(found: float, n: float, level: float = 0.95) -> tuple[float,
     """
     if not (0 <= found <= n and 0 < n < math.inf and 0 < level < 1):
         raise ValueError(f"no share: {found} of {n} at level {level}")
-    tail = (1 - level) / 2
-    low = float(special.betaincinv(found, n - found + 1, tail)) if found > 0 else 0.0
-    high = float(special.betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
-    return low, high
+    one_sided = (1 + level) / 2
+    return float(share_at_least(found, n, one_sided)), float(share_at_most(found, n, one_sided))
+
+
+def share_at_least(found: ArrayLike, n: float, level: float) -> Floats:
+    """Clopper and Pearson's one-sided lower bounds f64[...] on shares of which f64[...] of n were found."""
+    x = np.asarray(found, dtype=np.float64)
+    some = x > 0
+    return np.where(some, special.betaincinv(np.where(some, x, 1.0), n - x + 1, 1 - level), 0.0)
+
+
+def share_at_most(found: ArrayLike, n: float, level: float) -> Floats:
+    """Their one-sided upper bounds."""
+    x = np.asarray(found, dtype=np.float64)
+    some = x < n
+    return np.where(some, special.betaincinv(x + 1, np.where(some, n - x, 1.0), level), 1.0)
 
 
 def share_interval(

@@ -63,11 +63,12 @@ _HEADERS = {
     "auc": "AUC",
     "tpr_at_1pct_fpr": "TPR@1%",
     "tpr_at_0_1pct_fpr": "TPR@.1%",
+    "tnr_at_95pct_tpr": "TNR@95%",
     "balanced_accuracy": "bal.acc.",
     "auc_on_attack_training_data": "AUC tr.",
     "auc_classical": "AUC cl.",
     "klom_erased": "KLoM",
-    "epsilon_erased": "epsilon",
+    "epsilon_erased": "epsilon >=",
     "advantage": "adv.",
 }
 _SETTING = (
