@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import records
+from unlearnbench import PROTOCOL_VERSION, records
 from unlearnbench.metrics.catalog import METRICS
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -43,8 +43,13 @@ _DEFAULTS: dict[str, Any] = {
     "data_sha256": "1" * 64,
     "versions": '{"torch":"2.11"}',
     "started_at": START,
-    "protocol_version": 1,
-    "schema_version": 1,
+    "protocol_version": PROTOCOL_VERSION,
+    "schema_version": 2,
+    "reference": None,
+    "own_original": None,
+    "ranked_by": None,
+    "scores_erased": None,
+    "scores_unseen": None,
 }
 
 

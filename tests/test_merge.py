@@ -194,12 +194,12 @@ def test_of_a_cell_of_other_code_the_newest_counts_and_the_rest_is_stale(tmp_pat
 
 def test_other_protocols_have_a_folder_and_a_leaderboard_of_their_own(tmp_path: Path, merge: Any) -> None:
     a = hand_in(tmp_path / "a", [cell("vbu", 0, 0.25)])
-    b = hand_in(tmp_path / "b", [cell("vbu", 0, 0.75, "2", protocol_version=2)])
+    b = hand_in(tmp_path / "b", [cell("vbu", 0, 0.75, "1", protocol_version=1)])
     ran = merge(a, b)
     assert (ran.code, ran.counts["kept"], ran.counts["apart"], ran.counts["conflicts"]) == (0, 2, 1, 0)
-    assert [each["protocol_version"] for each in values(tmp_path / "out")] == [1, 1]
-    assert [each["protocol_version"] for each in values(tmp_path / "out" / "protocol_2")] == [2, 2]
-    for folder, accuracy in ((tmp_path / "out", 0.25), (tmp_path / "out" / "protocol_2", 0.75)):
+    assert [each["protocol_version"] for each in values(tmp_path / "out")] == [2, 2]
+    assert [each["protocol_version"] for each in values(tmp_path / "out" / "protocol_1")] == [1, 1]
+    for folder, accuracy in ((tmp_path / "out", 0.25), (tmp_path / "out" / "protocol_1", 0.75)):
         assert leaderboard.read(folder / "leaderboard.parquet")["accuracy"].tolist() == [accuracy]
 
 
@@ -273,7 +273,7 @@ def test_json_has_all_of_it(tmp_path: Path, merge: Any) -> None:
                                  started_at=later(1))])  # fmt: skip
     ran = merge(a, b, "--format", "json")
     found = json.loads(ran.out)
-    assert (ran.code, found["out"], found["read"], found["conflicts"], found["protocols"]) == (1, None, 8, 1, {"1": 3})
+    assert (ran.code, found["out"], found["read"], found["conflicts"], found["protocols"]) == (1, None, 8, 1, {"2": 3})
     (conflict,) = found["conflicting_cells"]
     assert [origin["folder"] for origin in conflict["origins"]] == [str(a), str(b)]
     assert set(conflict["origins"][0]) == {
@@ -355,12 +355,12 @@ def test_every_file_is_accounted_for(made: list[list[Cell]]) -> None:
 
 
 def test_every_column_is_compared_or_known_to_be_provenance() -> None:
-    from unlearnbench.agreement import NAMES
+    from unlearnbench.agreement import NAMES, SAID
     from unlearnbench.plausible import MEASURED
 
     provenance = {
         *("status", "error", "train_seconds", "unlearn_seconds", "attack_seconds", "peak_bytes", "device", "git_sha"),
         *("git_dirty", "plugin_sha256", "versions", "started_at", "protocol_version", "schema_version", "cell_key"),
     }
-    assert {*NAMES, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
-    assert not {*NAMES, *MEASURED} & provenance
+    assert {*NAMES, *SAID, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
+    assert not {*NAMES, *SAID, *MEASURED} & provenance
