@@ -21,6 +21,7 @@ class Blind(Attack):
     """
 
     paper = "Das, Zhang, Tramer: Blind Baselines Beat Membership Inference Attacks for Foundation Models, 2024"
+    ranks_by = ()
 
     class Params(PluginParams):
         hidden: int = Field(96, ge=1, description="hidden units")

@@ -36,6 +36,7 @@ class LikelihoodRatio(Attack):
         "Hayes et al.: Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy, SaTML 2025;"
         " Carlini et al.: Membership Inference Attacks From First Principles, S&P 2022"
     )
+    ranks_by = ("auc",)
     version = 2
 
     class Params(PluginParams):

@@ -27,6 +27,7 @@ class Membership(Attack):
     """
 
     paper = "Chen et al.: When Machine Unlearning Jeopardizes Privacy, CCS 2021"
+    ranks_by = ("auc",)
     version = 2
 
     class Params(PluginParams):

@@ -26,6 +26,7 @@ class Representation(Attack):
     """
 
     paper = "Wang et al.: CRFU, 2024, Table 2"
+    ranks_by = ()
 
     class Params(PluginParams):
         model: Literal["after", "before"] = Field("after", description="the model whose representation is attacked")

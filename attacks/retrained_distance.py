@@ -28,6 +28,7 @@ class RetrainedDistance(Attack):
         "Georgiev et al.: Attribute-to-Delete, 2024 (KLoM);"
         " Triantafillou et al.: Are We Making Progress in Unlearning? NeurIPS 2023 competition (epsilon)"
     )
+    ranks_by = ("epsilon_erased",)
 
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level: (log-)probabilities")

@@ -48,6 +48,7 @@ class UpdateLeak(Attack):
 
     version = 2
     paper = "Salem et al.: Updates-Leak, USENIX Security 2020"
+    ranks_by = ("skill_mean", "label_accuracy")
 
     class Params(PluginParams):
         observe: Level = Field("representation", description="observation level of the outputs")

@@ -44,7 +44,12 @@ _DEFAULTS: dict[str, Any] = {
     "versions": '{"torch":"2.11"}',
     "started_at": START,
     "protocol_version": PROTOCOL_VERSION,
-    "schema_version": 1,
+    "schema_version": 2,
+    "reference": None,
+    "own_original": None,
+    "ranked_by": None,
+    "scores_erased": None,
+    "scores_unseen": None,
 }
 
 

@@ -355,12 +355,12 @@ def test_every_file_is_accounted_for(made: list[list[Cell]]) -> None:
 
 
 def test_every_column_is_compared_or_known_to_be_provenance() -> None:
-    from unlearnbench.agreement import NAMES
+    from unlearnbench.agreement import NAMES, SAID
     from unlearnbench.plausible import MEASURED
 
     provenance = {
         *("status", "error", "train_seconds", "unlearn_seconds", "attack_seconds", "peak_bytes", "device", "git_sha"),
         *("git_dirty", "plugin_sha256", "versions", "started_at", "protocol_version", "schema_version", "cell_key"),
     }
-    assert {*NAMES, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
-    assert not {*NAMES, *MEASURED} & provenance
+    assert {*NAMES, *SAID, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
+    assert not {*NAMES, *SAID, *MEASURED} & provenance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_plugins import fake_registry
 from sample_records import row
 
 from unlearnbench import recording, records
+from unlearnbench.attacking import membership_of
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.record_folder import is_intact, set_apart
 from unlearnbench.suite import load_suite
@@ -85,6 +88,35 @@ def test_an_attacked_cell_records_scores_with_intervals(cells: list[Cell], folde
     assert only["plugin_sha256"] == "a" * 64 + "+" + "b" * 64
 
 
+def test_what_plugins_say_and_scores_of_erased_images_are_recorded(cells: list[Cell], folder: Path) -> None:
+    asked = replace(cells[1], reference=False, own_original=True, ranks_by=("skill_mean", "label_accuracy"))
+    scores = {"auc": [0.75, 0.7, 0.8, 3], "balanced_accuracy": [0.5, 0.4, 0.6, 3]}
+    attacked = STAGES["attack"] | {"scores": scores, "membership": {"erased": [0.5], "unseen": [0.25, 0.125]}}
+    recording.write_result(folder, asked, STAGES | {"attack": attacked})
+    auc, other, steps = records.read(folder / "key1.parquet").to_pylist()
+    for each in (auc, other, steps):
+        said = each["reference"], each["own_original"], each["ranked_by"]
+        assert said == (False, True, "skill_mean,label_accuracy")
+    assert (auc["scores_erased"], auc["scores_unseen"]) == ([0.5], [0.25, 0.125])
+    assert [each[name] for each in (other, steps) for name in ("scores_erased", "scores_unseen")] == [None] * 4
+    recording.write_result(folder, replace(asked, ranks_by=()), STAGES)  # of an artifact without scores
+    auc = records.read(folder / "key1.parquet").to_pylist()[0]
+    assert (auc["ranked_by"], auc["scores_erased"], auc["scores_unseen"]) == ("", None, None)
+
+
+def test_too_many_scores_are_left_out(cells: list[Cell], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_SCORES", 1)
+    attacked = STAGES["attack"] | {"membership": {"erased": [0.5], "unseen": [0.25, 0.125]}}
+    recording.write_result(folder, cells[1], STAGES | {"attack": attacked})
+    assert records.read(folder / "key1.parquet").to_pylist()[0]["scores_erased"] is None
+
+
+def test_infinite_scores_become_the_largest_and_keep_their_order() -> None:
+    scores = torch.tensor([math.inf, 0.5, -math.inf, 0.25])
+    found = membership_of(scores, torch.tensor([True, False, False, True]))
+    assert found == {"erased": [torch.finfo(torch.float32).max, 0.25], "unseen": [0.5, torch.finfo(torch.float32).min]}
+
+
 def test_a_failure_is_never_taken_for_a_result(cells: list[Cell], folder: Path) -> None:
     recording.write_failure(folder, cells[1], "attack: no luck", "cpu: x", NOW)
     assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
@@ -120,15 +152,19 @@ def test_replaced_and_damaged_files_are_set_apart_and_others_stay(cells: list[Ce
     recording.write_failure(folder, replace(cells[1], key="failed"), "no luck", "cpu: x", NOW)
     more_seeds = replace(cells[0], key="seed1", setting=replace(cells[0].setting, seed=1))
     recording.write_skip(folder, replace(more_seeds, skip="no"), "none", NOW)
-    records.write([row("vbu", 0, "auc", 0.5, cell_key="foreign", protocol_version=99)], folder / "foreign.parquet")
+    planned = records.read(folder / "key0.parquet").to_pylist()
+    records.write(
+        [{**each, "cell_key": "before", "protocol_version": 1} for each in planned], folder / "before.parquet"
+    )
+    records.write([row("vbu", 0, "auc", 0.5, cell_key="foreign", protocol_version=1)], folder / "foreign.parquet")
     records.write([row("vbu", 0, "auc", 0.5, cell_key="other")], folder / "other.parquet")
     (folder / "half.parquet").write_bytes(b"PAR1")
     moved = set_apart(folder, Plan("tiny", cells, []))
     assert moved == (3, ["half.parquet"])
-    stale = {"older.parquet", "failed.failed.parquet", "foreign.parquet"}
+    stale = {"older.parquet", "failed.failed.parquet", "before.parquet"}
     assert {path.name for path in (folder / "stale").iterdir()} == stale
     assert {path.name for path in folder.glob("*.parquet")} == {
-        "key0.parquet", "key1.parquet", "seed1.parquet", "other.parquet"
+        "key0.parquet", "key1.parquet", "seed1.parquet", "other.parquet", "foreign.parquet"
     }  # fmt: skip
     assert set_apart(folder, Plan("tiny", cells, [])) == (0, [])
 

@@ -26,11 +26,11 @@ def test_rows_come_back_as_written(tmp_path):
 
 def test_columns_are_those_of_the_protocol():
     assert records.SCHEMA.names[:4] == ["suite", "experiment", "dataset", "dataset_params"]
-    assert len(records.SCHEMA) == 40
+    assert len(records.SCHEMA) == 45
     assert {field.name for field in records.SCHEMA if field.nullable} == {
         *("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows", "step", "value", "low", "high"),
         *("n_samples", "error", "train_seconds", "unlearn_seconds", "attack_seconds", "peak_bytes"),
-        *("git_sha", "git_dirty"),
+        *("git_sha", "git_dirty", "reference", "own_original", "ranked_by", "scores_erased", "scores_unseen"),
     }
 
 
@@ -71,7 +71,7 @@ def test_times_are_stored_in_utc(tmp_path):
         ({"started_at": datetime(2025, 1, 1)}, "needs a time zone"),
         ({"started_at": "2025-01-01"}, "'started_at' must be timestamp"),
         ({"git_dirty": 1}, "'git_dirty' must be bool"),
-        ({"schema_version": 2}, "schema_version 2, this version writes 1"),
+        ({"schema_version": 3}, "schema_version 3, this version writes 2"),
         ({"valeu": 1}, "unknown column 'valeu'; did you mean 'value'"),
     ],
 )
@@ -178,11 +178,11 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 def test_another_schema_version_is_refused_naming_both(tmp_path):
-    table = pa.Table.from_pylist([{**CELL[0], "schema_version": 2}], schema=records.SCHEMA)
+    table = pa.Table.from_pylist([{**CELL[0], "schema_version": 3}], schema=records.SCHEMA)
     write_parquet(table, tmp_path / "same_columns.parquet")
     write_parquet(table.append_column("new", pa.array([1])), tmp_path / "more_columns.parquet")
     for name in ("same_columns", "more_columns"):
-        with pytest.raises(RecordError, match="schema_version 2, this version reads 1"):
+        with pytest.raises(RecordError, match="schema_version 3, this version reads 1 and 2"):
             read(tmp_path / f"{name}.parquet")
 
 
@@ -195,19 +195,19 @@ def test_other_types_or_order_are_refused(tmp_path):
 
 def test_a_file_without_rows_is_refused(tmp_path):
     write_parquet(records.SCHEMA.empty_table(), tmp_path / "k.parquet")
-    with pytest.raises(RecordError, match="schema_version none, this version reads 1"):
+    with pytest.raises(RecordError, match="schema_version none, this version reads 1 and 2"):
         read(tmp_path / "k.parquet")
 
 
 def test_the_schema_may_be_noted_in_another_form(tmp_path, monkeypatch):
     write(CELL, tmp_path / "k.parquet")
     content = (tmp_path / "k.parquet").read_bytes()
-    assert record_reading._stored_schema() in content  # else thousands of records take ten times as long to look up
-    monkeypatch.setattr(record_reading, "_stored_schema", lambda: b"as another version of pyarrow writes it")
-    assert record_reading.has_schema(content)
+    assert record_reading._stored_schema(2) in content  # else thousands of records take ten times as long to look up
+    monkeypatch.setattr(record_reading, "_stored_schema", lambda version: b"as another version of pyarrow writes it")
+    assert record_reading.version_of(content) == 2
     assert read(tmp_path / "k.parquet").num_rows == 2
     write_parquet(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    assert not record_reading.has_schema((tmp_path / "other.parquet").read_bytes())
+    assert record_reading.version_of((tmp_path / "other.parquet").read_bytes()) is None
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -271,10 +271,10 @@ def test_a_value_that_is_none_is_found_in_its_file(tmp_path, made):
     index = table.column_names.index("device")
     write_parquet(table.set_column(index, records.SCHEMA.field(index), broken), tmp_path / "1.parquet")
     (tmp_path / "0.parquet").write_bytes(b"half")
-    write_parquet(pa.Table.from_pylist([{**CELL[0], "schema_version": 2}], records.SCHEMA), tmp_path / "2.parquet")
+    write_parquet(pa.Table.from_pylist([{**CELL[0], "schema_version": 3}], records.SCHEMA), tmp_path / "2.parquet")
     write(made, tmp_path / "3.parquet")
     found, bad = read_folder(tmp_path)
     assert found.num_rows == len(made)
     assert [error.where for error in bad] == [str(tmp_path / f"{number}.parquet") for number in range(3)]
-    for word, error in zip(("truncated", "UTF8", "schema_version 2"), bad, strict=True):
+    for word, error in zip(("truncated", "UTF8", "schema_version 3"), bad, strict=True):
         assert word in error.what

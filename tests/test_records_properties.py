@@ -36,6 +36,8 @@ def values(field: pa.Field) -> st.SearchStrategy[Any]:
         found = st.integers(-(2**63), 2**63 - 1)
     elif field.type == pa.float64():
         found = st.floats(allow_nan=False, allow_infinity=False)
+    elif pa.types.is_list(field.type):
+        found = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=5)
     else:
         found = TIMES
     return st.none() | found if field.nullable else found
@@ -47,7 +49,7 @@ ROWS = st.fixed_dictionaries({field.name: values(field) for field in SCHEMA if f
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(made=st.lists(ROWS, min_size=1, max_size=3))
 def test_rows_come_back_as_they_were_written(tmp_path: Path, made: list[dict[str, Any]]) -> None:
-    written = [{**row("vbu", 0, "accuracy", 0.5, cell_key="one", step=step), **each} for step, each in enumerate(made)]
+    written = [{**row("vbu", 0, "auc", 0.5, cell_key="one", step=step), **each} for step, each in enumerate(made)]
     records.write(written, tmp_path / "k.parquet")
     found = records.read(tmp_path / "k.parquet").to_pylist()
     for one, other in zip(found, written, strict=True):

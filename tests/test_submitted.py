@@ -15,7 +15,7 @@ import pytest
 from submissions import Cell, cell, everything, file_of, hand_in, key, table
 
 from unlearnbench import cli, records, submitted
-from unlearnbench.page_sizes import uncompressed
+from unlearnbench.page_sizes import pages
 from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.record_schema import RecordError
 
@@ -93,8 +93,9 @@ def link(path: Path) -> None:
 def pretending(path: Path) -> None:
     """Another schema, and the bytes by which a quick look knows the right one in a text of it."""
     from unlearnbench.record_reading import _stored_schema
+    from unlearnbench.record_schema import SCHEMA_VERSION
 
-    write_parquet(pa.table({"suite": [_stored_schema().decode()]}), path)
+    write_parquet(pa.table({"suite": [_stored_schema(SCHEMA_VERSION).decode()]}), path)
 
 
 def other_metadata(path: Path) -> None:
@@ -108,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another program's": (foreign, "not written by unlearnbench"),
     "another schema": (lambda p: write_parquet(pa.table({"a": [1]}), p), "column 'suite' is missing"),
     "pretending": (pretending, "column 'experiment' is missing"),
-    "a later schema": (sealed(changed(schema_version=2)), "schema_version 2, this version writes 1"),
+    "a later schema": (sealed(changed(schema_version=3)), "schema_version 3, this version writes 2"),
     "no rows": (sealed([]), "at least one row"),
     "gzip": (lambda p: resealed(p, compression="gzip"), "column 'suite' is compressed by GZIP; records never are"),
     "decompression bomb": (bomb, "over 67,108,864 bytes once decompressed"),
@@ -268,7 +269,7 @@ def test_the_sizes_in_page_headers_are_those_of_the_columns(tmp_path: Path, code
     for number in range(group.num_columns):
         column = group.column(number)
         # Parquet counts the headers too, which are a few bytes a page.
-        assert 0 < column.total_uncompressed_size - uncompressed(content, column) < 200
+        assert 0 < column.total_uncompressed_size - pages(content, column).size < 200
 
 
 def test_published_records_pass(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_values_that_were_changed_are_found(recorded: Path, tmp_path: Path, veri
     def better(row: dict[str, Any]) -> dict[str, Any]:
         return {**row, "value": row["value"] - 1e-9} if row["metric"] == "accuracy" else row
 
-    code, found, _ = verify("--sample", "3", folder=altered(recorded, tmp_path / "changed", better))
+    code, found, _ = verify("--sample", "8", folder=altered(recorded, tmp_path / "changed", better))
     by_attack = {each["what"].count("/"): each for each in found["checked"]}
     assert code == 1
     assert {each["verdict"] for each in found["checked"] if each["what"].count("/") == 3} == {"differs"}

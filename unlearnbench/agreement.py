@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.record_schema import SCORES
 from unlearnbench.submitted import Submitted, scenario_name
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
@@ -31,6 +32,9 @@ NAMES = (
     "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
     "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
 )  # fmt: skip
+
+
+SAID = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ def differences(one: Submitted, other: Submitted) -> list[Difference]:
         Difference(name, one.common[name], other.common[name])
         for name in NAMES
         if one.common[name] != other.common[name]
+    ]
+    found += [
+        Difference(name, one.common[name], other.common[name])
+        for name in SAID
+        if None not in (one.common[name], other.common[name]) and one.common[name] != other.common[name]
     ]
     names = scenario_name(one.common["scenario_id"]), scenario_name(other.common["scenario_id"])
     found += [Difference("scenario_id", *names)] if names[0] != names[1] else []
@@ -113,6 +122,9 @@ def _compared(
             if left[end] != right[end]:
                 by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
                 found.append(Difference(f"{_shown(key)}, {end}", left[end], right[end], by))
+        for name in SCORES:
+            if None not in (left[name], right[name]) and left[name] != right[name]:
+                found.append(Difference(f"{_shown(key)}, {name}", "some", "others"))
     return found
 
 

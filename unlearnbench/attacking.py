@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,17 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     if evidence.membership is not None:  # for curves
         tensors["membership"] = evidence.membership.detach().float().cpu().flatten()
         tensors["member"] = truth.membership.flatten()
-    return Artifact(tensors, {"scores": as_json(scores)})
+    values: dict[str, Any] = {"scores": as_json(scores)}
+    if evidence.membership is not None and evidence.subject == "erased":
+        values["membership"] = membership_of(tensors["membership"], tensors["member"])
+    return Artifact(tensors, values)
+
+
+def membership_of(scores: Tensor, erased: Tensor) -> dict[str, list[float]]:
+    """The scores f32[n] of the candidates that were erased (bool[n]) and of the others, for pooling over seeds."""
+    largest = torch.finfo(torch.float32).max
+    finite = scores.clamp(-largest, largest)
+    return {"erased": finite[erased].tolist(), "unseen": finite[~erased].tolist()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain
 from unlearnbench.receipt import leaderboard_is_current
 from unlearnbench.record_folder import move, set_apart
-from unlearnbench.records import RecordError
+from unlearnbench.record_schema import NewerRecordError, RecordError
 
 if TYPE_CHECKING:
     from unlearnbench.store import Store
@@ -56,7 +56,7 @@ def _build(results: Path, folder: Path) -> bool:
             return True
         except RecordError as error:
             damaged = Path(error.where)
-            if not damaged.is_file():
+            if isinstance(error, NewerRecordError) or not damaged.is_file():
                 complain(f"error: no leaderboard: {error}")
                 return False
             move(damaged, "damaged")

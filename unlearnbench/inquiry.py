@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.errors import InputError
 from unlearnbench.experiments import Choice
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.printing import error_line
 from unlearnbench.receipt import listings
 from unlearnbench.settings import Scenario
@@ -62,6 +63,14 @@ class Inquiry:
     def own_original(self, choice: Choice) -> bool:
         """Whether a method trains an original of its own."""
         return cast("bool", self._asked("own_original", choice, lambda method: bool(method.own_original)))
+
+    def reference(self, choice: Choice) -> bool:
+        """Whether a method is shown unranked."""
+        return cast("bool", self._asked("reference", choice, lambda method: bool(method.reference)))
+
+    def ranks_by(self, choice: Choice) -> tuple[str, ...] | None:
+        """The metrics that an attack declares to be ranked by."""
+        return cast("tuple[str, ...] | None", self._asked("ranks_by", choice, _ranks_by))
 
     def many_at_once(self, choice: Choice) -> bool:
         """Whether a method unlearns many replicas by the same kernels."""
@@ -127,6 +136,13 @@ def _access(attack: Any) -> Access:
     if not isinstance(access, Access) or any(type(n := getattr(access, name)) is not int or n < 0 for name in counts):
         raise TypeError(f"must be an Access with numbers of shadows and models, not {access!r}")
     return access
+
+
+def _ranks_by(attack: Any) -> tuple[str, ...] | None:
+    found = attack.ranks_by
+    if found is None or (isinstance(found, tuple) and all(type(name) is str and name in METRICS for name in found)):
+        return cast("tuple[str, ...] | None", found)
+    raise TypeError(f"must be None or a tuple of metrics, not {found!r}")
 
 
 def _checked_reason(reason: Any) -> str | None:

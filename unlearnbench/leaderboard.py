@@ -65,7 +65,7 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
     table, bad = records.read_folder(records_folder, (*COLUMNS, "protocol_version"))
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
-        raise records.RecordError(bad[0].where, bad[0].what + more)
+        raise type(bad[0])(bad[0].where, bad[0].what + more)
     protocol = _one_protocol(table, str(records_folder))
     board = assemble(table, str(records_folder))
     about = {"protocol_version": protocol, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}

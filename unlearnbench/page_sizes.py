@@ -1,12 +1,14 @@
-"""How large the pages of a Parquet column say they are once decompressed, told without decompressing any.
+"""How large the pages of a Parquet column say they are once decompressed, and how many values they say they hold.
 
-A page can't become larger than its header says: the decompressor is given so much room and no more. The headers are in
-Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3 compressed size, then structs).
+Told without decompressing any. A page can't become larger than its header says: the decompressor is given so much room
+and no more. The headers are in Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3
+compressed size, then structs: 5 of a data page, 8 of one in version 2, each with 1 number of values).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -14,22 +16,35 @@ _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _ST
 _DEEPEST = 8  # structs within structs; Parquet's own headers have three
 
 
-def uncompressed(content: bytes, column: pq.ColumnChunkMetaData) -> int:
-    """Bytes of all pages of a column, as their headers say.
+class Pages(NamedTuple):
+    """What the headers of a column's pages say together.
+
+    Attributes:
+        size: bytes once decompressed.
+        values: those of the data pages, nulls among them; of lists each element counts.
+    """
+
+    size: int
+    values: int
+
+
+def pages(content: bytes, column: pq.ColumnChunkMetaData) -> Pages:
+    """What the headers of all pages of a column say.
 
     Raises:
         ValueError: the column lies outside the file, or a header is none.
     """
     starts = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
-    place, end, total = min(starts), min(starts) + column.total_compressed_size, 0
+    place, end = min(starts), min(starts) + column.total_compressed_size
+    total, values = 0, 0
     if not 0 <= place <= end <= len(content):
         raise ValueError("a column lies outside the file")
     while place < end:
         reader = _Reader(content, place, end)
-        sizes = reader.page_header()
-        total += sizes[0]
-        place = reader.place + sizes[1]
-    return total
+        size, compressed, held = reader.page_header()
+        total, values = total + size, values + held
+        place = reader.place + compressed
+    return Pages(total, values)
 
 
 @dataclass
@@ -38,33 +53,37 @@ class _Reader:
     place: int
     end: int
 
-    def page_header(self) -> tuple[int, int]:
-        """Uncompressed and compressed size of the page that follows."""
+    def page_header(self) -> tuple[int, int, int]:
+        """Uncompressed and compressed size and the number of data values of the page that follows."""
         found = self._struct(1)
-        sizes = found.get(2, -1), found.get(3, -1)
+        sizes = found.get((2,), -1), found.get((3,), -1)
         if min(sizes) < 0:
             raise ValueError("a page without a size")
-        return sizes
+        values = [found[place] for place in ((5, 1), (8, 1)) if place in found]
+        if min(values, default=0) < 0:
+            raise ValueError("a page with a negative number of values")
+        return *sizes, sum(values)
 
-    def _struct(self, depth: int) -> dict[int, int]:
-        """The whole numbers of a struct by field; what else is in it is passed over."""
+    def _struct(self, depth: int) -> dict[tuple[int, ...], int]:
+        """The whole numbers of a struct and of those within it, by the fields that lead to each; the rest is passed
+        over."""
         if depth > _DEEPEST:
             raise ValueError("a page header too deep")
-        found: dict[int, int] = {}
+        found: dict[tuple[int, ...], int] = {}
         number = 0
         while (head := self._byte()) != 0:
             kind, step = head & 15, head >> 4
             number = number + step if step else self._zigzag()
             if kind in (_I16, _I32, _I64):
-                found[number] = self._zigzag()
+                found[number,] = self._zigzag()
+            elif kind == _STRUCT:
+                found |= {(number, *place): value for place, value in self._struct(depth + 1).items()}
             elif kind not in (_TRUE, _FALSE):  # whose value is their kind
-                self._skip(kind, depth)
+                self._skip(kind)
         return found
 
-    def _skip(self, kind: int, depth: int) -> None:
-        if kind == _STRUCT:
-            self._struct(depth + 1)
-        elif kind == _BINARY:
+    def _skip(self, kind: int) -> None:
+        if kind == _BINARY:
             self._forward(self._varint())
         elif kind == _BYTE:
             self._forward(1)

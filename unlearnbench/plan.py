@@ -52,6 +52,8 @@ class Cell:
 
     Attributes:
         stages: the key of each stage.
+        reference, own_original: what the method says of itself; None where it was not asked.
+        ranks_by: what the attack says it is ranked by.
         skip: why a plugin can't take part, in its own words.
         error, trace: what a plugin raised when it was asked about the cell; such a cell has failed before it began.
     """
@@ -63,6 +65,9 @@ class Cell:
     shadows: int | None = None
     tier: str | None = None
     observation: str | None = None
+    reference: bool | None = None
+    own_original: bool | None = None
+    ranks_by: tuple[str, ...] | None = None
     skip: str | None = None
     error: str | None = None
     trace: str | None = None
@@ -182,7 +187,9 @@ class _Planner:
         observation = access.level if access else None
         data = ask.fingerprint(setting.dataset)
         shadows, tier = ((access.shadows or access.models) or None, access.draw) if access else (None, None)
-        return Cell(key, setting, data, stages, shadows, tier, observation, skip)
+        ranks_by = ask.ranks_by(setting.attack) if setting.attack else None
+        reference, own_original = ask.reference(setting.method), ask.own_original(setting.method)
+        return Cell(key, setting, data, stages, shadows, tier, observation, reference, own_original, ranks_by, skip)
 
     def _shadows(
         self, access: Access, before: Mapping[str, str], setting: Setting, inputs: dict[str, Any], work: dict[str, Any]

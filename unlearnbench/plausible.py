@@ -9,11 +9,12 @@ from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.printing import one_line, visible
-from unlearnbench.record_schema import SCHEMA
+from unlearnbench.record_schema import SCHEMA, SCORES
 from unlearnbench.registry import NAME
 from unlearnbench.suite import NAME_CHARACTERS
 
-MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction")  # columns that differ within a cell
+MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction", *SCORES)
+"""Columns that differ within a cell."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -67,6 +68,9 @@ def _names(first: Mapping[str, Any]) -> str | None:
         name, full = first[column], first[f"{column}_id"]
         if name is not None and full != name and not full.startswith(f"{name}["):
             return f"column '{column}_id': '{one_line(full, 60)}' is no {column} '{name}'"
+    ranked = [name for name in (first["ranked_by"] or "").split(",") if name]
+    if (first["attack"] is None and first["ranked_by"] is not None) or any(name not in METRICS for name in ranked):
+        return f"column 'ranked_by': '{one_line(first['ranked_by'], 60)}' is no list of metrics of an attack"
     # A cell that failed when its plugins were asked has no data, and an installed plugin may have no file.
     hashes = [*first["plugin_sha256"].split("+"), first["data_sha256"]]
     if any(text and not _HASH.fullmatch(text) for text in hashes):
@@ -100,6 +104,11 @@ def _measurement(row: Mapping[str, Any]) -> str | None:
         return f"'{metric.name}' with a negative step or number of samples"
     if row["low"] is not None and row["high"] is not None and row["low"] > row["high"]:
         return f"'{metric.name}' with an interval from {row['low']} to {row['high']}"
+    scores = [row[column] for column in SCORES if row[column] is not None]
+    if scores and (row["attack"] is None or len(scores) < len(SCORES)):
+        return f"'{metric.name}' with scores of one side only, or without an attack"
+    if scores and row["n_samples"] not in (None, sum(map(len, scores))):
+        return f"'{metric.name}' of {row['n_samples']} samples with {sum(map(len, scores))} scores"
     smallest, largest = _range(metric)
     for column in ("value", "low", "high"):
         value = row[column]
@@ -112,7 +121,7 @@ def _range(metric: Metric) -> tuple[float, float]:
     """The smallest and the largest value that a metric can have."""
     if metric.name.startswith("skill_"):
         return -float("inf"), 1.0
-    if metric.name in ("ssim", "deg_rate"):
+    if metric.name in ("ssim", "deg_rate") or metric.unit == "quantile":  # a difference of two of them
         return -1.0, 1.0
     if metric.unit in ("share", "accuracy", "probability"):
         return 0.0, 1.0

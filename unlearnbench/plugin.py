@@ -262,7 +262,14 @@ class TransformMethod(Method):
 
 
 class Attack(Plugin, ABC):
-    """An inference attack: `run` sees the adversary's world only, the harness scores what it claims."""
+    """An inference attack: `run` sees the adversary's world only, the harness scores what it claims.
+
+    Attributes:
+        ranks_by: what the attack infers, by the names of metrics: a table of contenders under it is ranked by these.
+            None: derived from the evidence. Empty: it concerns no erased image, and ranks nobody.
+    """
+
+    ranks_by: ClassVar[tuple[str, ...] | None] = None
 
     @property
     @abstractmethod

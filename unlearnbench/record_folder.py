@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench import PROTOCOL_VERSION, records
-from unlearnbench.parquet_files import open_parquet, read_sealed
+from unlearnbench import records
+from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_reading import has_schema
+from unlearnbench.record_reading import schema_error, version_of, version_of_schema
+from unlearnbench.record_schema import NewerRecordError
 from unlearnbench.settings import canonical
 
 IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
@@ -28,11 +29,21 @@ class SetApart(NamedTuple):
 
 
 def is_intact(path: str | os.PathLike[str]) -> bool:
-    """Whether a record file is whole, unchanged since it was written, and of this version's schema."""
+    """Whether a record file is whole, unchanged since it was written, and of a schema that can be read.
+
+    Raises:
+        NewerRecordError: a later version of unlearnbench wrote it, so that it must not be replaced.
+    """
     try:
-        return has_schema(read_sealed(path))
+        content = read_sealed(path)
+        if version_of(content) is not None:
+            return True
+        error = schema_error(parse(content), Path(path))
     except (OSError, ValueError, pa.ArrowException):
         return False
+    if isinstance(error, NewerRecordError):
+        raise error
+    return False
 
 
 def names(folder: Path) -> set[str]:
@@ -47,8 +58,8 @@ def names(folder: Path) -> set[str]:
 def set_apart(folder: Path, plan: Plan) -> SetApart:
     """Move what must not be averaged with a plan's records into `folder`/stale and `folder`/damaged.
 
-    Stale are records of a planned cell that was computed from other code, data or parameters, and those of another
-    protocol. Records of cells outside the plan stay.
+    Stale are records of a planned cell that was computed from other code, data or parameters, or under another
+    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema.
     """
     planned = {cell.key for cell in plan.cells}
     there = sorted(path.name for path in folder.glob("*.parquet"))  # names sort faster than paths
@@ -61,20 +72,22 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     stale, damaged = 0, []
     with ThreadPoolExecutor(max_workers=2) as threads:
         for path, found in zip(outside, threads.map(_first_row, outside), strict=True):
+            if isinstance(found, NewerRecordError):
+                continue
             if found is None:
                 damaged.append(path.name)
                 move(path, "damaged")
-            elif found["protocol_version"] != PROTOCOL_VERSION or tuple(found[name] for name in IDENTITY) in cells:
+            elif tuple(found[name] for name in IDENTITY) in cells:
                 stale += 1
                 move(path, "stale")
     return SetApart(stale, damaged)
 
 
 def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What the cells of record files are called, and a further column; damaged files are left out."""
+    """What the cells of record files are called, and a further column; files that can't be read are left out."""
     with ThreadPoolExecutor(max_workers=2) as threads:
         for found in threads.map(lambda name: _first_row(folder / name, column), files):
-            if found is not None:
+            if isinstance(found, Mapping):
                 yield tuple(found[name] for name in IDENTITY), found[column]
 
 
@@ -95,12 +108,13 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     return (*names, cell.method_id, cell.attack_id, cell.seed)
 
 
-def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | None:
-    """The identity of a record file, and a further column; None if it is damaged or of another schema."""
+def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | NewerRecordError | None:
+    """The identity of a record file, and a further column; None if it is damaged or no record."""
     try:
-        file = open_parquet(path)
-        if not file.schema_arrow.equals(records.SCHEMA):
-            return None
+        file = parse(read_sealed(path))
+        if version_of_schema(file.schema_arrow) is None:
+            error = schema_error(file, path)
+            return error if isinstance(error, NewerRecordError) else None
         rows = file.read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
     except (OSError, ValueError, IndexError, pa.ArrowException):

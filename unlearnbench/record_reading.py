@@ -1,4 +1,7 @@
-"""Record files to tables of rows: a file that is damaged, foreign or of another schema is an error that names it."""
+"""Record files to tables of rows: a file that is damaged, foreign or of a newer schema is an error that names it.
+
+Older schemas lack the last columns of the current one; these are null in what is read.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import parse, read_sealed
-from unlearnbench.record_schema import SCHEMA, SCHEMA_VERSION, RecordError
+from unlearnbench.record_schema import READABLE, SCHEMA, SCHEMA_VERSION, SCHEMAS, NewerRecordError, RecordError
 
 _TEXT = tuple(field.name for field in SCHEMA if field.type == pa.string())
 _ENCODED: pa.Schema = pa.schema(
@@ -30,10 +34,10 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
     """The rows of one record file, with `SCHEMA`.
 
     Raises:
-        RecordError: the file is missing, truncated, damaged, not a record file, or of another schema version.
+        RecordError: the file is missing, truncated, damaged, not a record file, or of a newer schema version.
     """
     where = Path(path)
-    return _checked(_rows(where), where).cast(SCHEMA)
+    return _checked(_rows(where), where).table.cast(SCHEMA)
 
 
 def read_folder(
@@ -65,17 +69,35 @@ def read_folder(
     return pa.concat_tables(tables).unify_dictionaries(), bad
 
 
-def has_schema(content: bytes) -> bool:
-    """Whether a sealed Parquet file with this content has the columns of `SCHEMA`."""
+def version_of(content: bytes) -> int | None:
+    """The version whose columns a sealed Parquet file with this content has; None if it is none of `SCHEMAS`."""
     # Where the note is found, at the file's end, nothing need be parsed, which takes a hundred times as long. Another
     # version of pyarrow may have put it otherwise.
-    return content.rfind(_stored_schema()) >= 0 or bool(parse(content).schema_arrow.equals(SCHEMA))
+    place, version = max((content.rfind(_stored_schema(version)), version) for version in SCHEMAS)
+    return version if place >= 0 else version_of_schema(parse(content).schema_arrow)
+
+
+def texts(version: int) -> list[str]:
+    """A version's columns of text."""
+    return [name for name in _TEXT if name in SCHEMAS[version].names]
+
+
+def version_of_schema(schema: pa.Schema) -> int | None:
+    """The version that has these columns, if any."""
+    return next((version for version, known in SCHEMAS.items() if schema.equals(known)), None)
 
 
 @cache
-def _stored_schema() -> bytes:
-    """`SCHEMA` as pyarrow notes it in a file."""
-    return base64.b64encode(SCHEMA.serialize())
+def _stored_schema(version: int) -> bytes:
+    """A version's schema as pyarrow notes it in a file."""
+    return base64.b64encode(SCHEMAS[version].serialize())
+
+
+class _Rows(NamedTuple):
+    """The rows of files, and the version whose columns the file of each has."""
+
+    table: pa.Table
+    versions: np.ndarray  # i64[rows]
 
 
 # --- many files ------------------------------------------------------------------------------------------------------
@@ -84,13 +106,13 @@ def _stored_schema() -> bytes:
 def _read_batch(paths: Sequence[Path], columns: list[str]) -> tuple[pa.Table, list[RecordError]]:
     """The rows of some files as one table, and what was wrong with the files that have none."""
     found = [_attempt(_rows, path, columns) for path in paths]
-    table = _joined(found, columns)
+    joined = _joined(found, columns)
     try:  # as one, for many small tables take long to look at
-        _checked(table, paths[0])
+        _checked(joined, paths[0])
     except RecordError:
         found = [_attempt(_checked, rows, path) for rows, path in zip(found, paths, strict=True)]
-        table = _joined(found, columns)
-    return _encoded(table), [error for error in found if isinstance(error, RecordError)]
+        joined = _joined(found, columns)
+    return _encoded(joined.table), [error for error in found if isinstance(error, RecordError)]
 
 
 def _attempt(step: Callable[..., Any], given: Any, *more: Any) -> Any:
@@ -103,12 +125,14 @@ def _attempt(step: Callable[..., Any], given: Any, *more: Any) -> Any:
         return error
 
 
-def _joined(found: Sequence[pa.Table | RecordError], columns: list[str]) -> pa.Table:
-    tables = [table for table in found if isinstance(table, pa.Table)]
+def _joined(found: Sequence[_Rows | RecordError], columns: list[str]) -> _Rows:
+    rows = [each for each in found if isinstance(each, _Rows)]
+    tables = [each.table for each in rows]
+    versions = np.concatenate([np.zeros(0, np.int64), *(each.versions for each in rows)])
     if any(_is_encoded(table) for table in tables):
         # In as many pieces as files: to put them together is to follow indices which nobody has checked yet.
-        return pa.concat_tables(map(_encoded, tables))
-    return pa.concat_tables([SCHEMA.empty_table().select(columns), *tables]).combine_chunks()
+        return _Rows(pa.concat_tables(map(_encoded, tables)), versions)
+    return _Rows(pa.concat_tables([SCHEMA.empty_table().select(columns), *tables]).combine_chunks(), versions)
 
 
 def _is_encoded(table: pa.Table) -> bool:
@@ -126,37 +150,45 @@ def _encoded(table: pa.Table) -> pa.Table:
 # --- one file --------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _rows(path: Path, columns: list[str] | None = None) -> _Rows:
     """The rows of a whole file with the right columns, all or those that are wanted, their values not checked yet;
     encoded if they are many."""
     try:
         content = read_sealed(path)
-        file = parse(content)
-        if not has_schema(content):
-            raise RecordError(str(path), schema_difference(file))
+        file, version = parse(content), version_of(content)
+        if version is None:
+            raise schema_error(file, path)
         if file.metadata.num_rows > _SHORT:
-            file = parse(content, _TEXT)
-        table = file.read(columns=columns, use_threads=False)
+            file = parse(content, texts(version))
+        there = columns and [name for name in columns if name in SCHEMAS[version].names]
+        table = with_later_columns(file.read(columns=there, use_threads=False), version, columns)
     except FileNotFoundError:
         raise RecordError(str(path), "no such record file") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
     if not table.num_rows:
-        raise RecordError(str(path), f"schema_version none, this version reads {SCHEMA_VERSION}")
+        raise RecordError(str(path), f"schema_version none, this version reads {READABLE}")
+    return _Rows(table, np.full(table.num_rows, version))
+
+
+def with_later_columns(table: pa.Table, version: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table with nulls in the columns (of those that are wanted) that its version does not have."""
+    schema = _ENCODED if _is_encoded(table) else SCHEMA
+    for name in [name for name in columns or SCHEMA.names if name not in SCHEMAS[version].names]:
+        table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
     return table
 
 
-def _checked(table: pa.Table, path: Path) -> pa.Table:
-    """The table, if every value is one of its type and of this schema version."""
+def _checked(rows: _Rows, path: Path) -> _Rows:
+    """The rows, if every value is one of its type and they say that they are of the version whose columns they have."""
     try:
-        table.validate(full=True)
+        rows.table.validate(full=True)
     except (ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
-    versions = set(table.column("schema_version").unique().to_pylist())
-    if versions - {SCHEMA_VERSION}:
-        found = ", ".join(str(version) for version in sorted(versions))
-        raise RecordError(str(path), f"schema_version {found}, this version reads {SCHEMA_VERSION}")
-    return table
+    said = rows.table.column("schema_version").to_numpy()
+    if not np.array_equal(said, rows.versions):
+        raise _version_error(set(said.tolist()), path)
+    return rows
 
 
 def _unreadable(path: Path, error: Exception) -> RecordError:
@@ -164,18 +196,29 @@ def _unreadable(path: Path, error: Exception) -> RecordError:
     return RecordError(str(path), f"not a readable record file ({what}); delete it to compute it again")
 
 
-def schema_difference(file: pq.ParquetFile) -> str:
-    """In what a file's columns are not those of `SCHEMA`."""
+def schema_error(file: pq.ParquetFile, path: Path) -> RecordError:
+    """In what a file's columns are not those of the version that it says, or that it is of a newer one."""
     found: pa.Schema = file.schema_arrow
+    wanted = SCHEMA
     if "schema_version" in found.names:
         versions = set(file.read(columns=["schema_version"]).column(0).to_pylist())
-        if versions != {SCHEMA_VERSION}:
-            listed = ", ".join(sorted(str(version) for version in versions))
-            return f"schema_version {listed}, this version reads {SCHEMA_VERSION}"
-    missing = [name for name in SCHEMA.names if name not in found.names]
+        if len(versions) != 1 or not versions <= set(SCHEMAS):
+            return _version_error(versions, path)
+        wanted = SCHEMAS[versions.pop()]
+    missing = [name for name in wanted.names if name not in found.names]
     if missing:
-        return f"not a record file: column '{missing[0]}' is missing"
-    unknown = [name for name in found.names if name not in SCHEMA.names]
+        return RecordError(str(path), f"not a record file: column '{missing[0]}' is missing")
+    unknown = [name for name in found.names if name not in wanted.names]
     if unknown:
-        return f"not a record file: unknown column '{unknown[0]}'"
-    return "not a record file: its columns have other types or another order"
+        return RecordError(str(path), f"not a record file: unknown column '{unknown[0]}'")
+    return RecordError(str(path), "not a record file: its columns have other types or another order")
+
+
+def _version_error(versions: set[Any], path: Path) -> RecordError:
+    """Of rows that say a version which is none, or whose columns they have not."""
+    listed = ", ".join(sorted(str(version) for version in versions))
+    if len(versions) == 1 and versions <= set(SCHEMAS):
+        return RecordError(str(path), f"schema_version {listed}, but its columns are those of another version")
+    is_newer = all(isinstance(version, int) and version > SCHEMA_VERSION for version in versions)
+    kind = NewerRecordError if is_newer and versions else RecordError
+    return kind(str(path), f"schema_version {listed}, this version reads {READABLE}")

@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from unlearnbench.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
 JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
 
@@ -17,7 +18,7 @@ def _field(name: str, kind: pa.DataType, nullable: bool = False) -> pa.Field:
     return pa.field(name, kind, nullable=nullable)
 
 
-SCHEMA: pa.Schema = pa.schema(
+_FIRST: pa.Schema = pa.schema(
     [
         _field("suite", pa.string()),
         _field("experiment", pa.string()),
@@ -62,6 +63,41 @@ SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
+SCORES = ("scores_erased", "scores_unseen")
+_SCORES: pa.DataType = pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+_ADDED: dict[int, tuple[pa.Field, ...]] = {
+    2: (
+        _field("reference", pa.bool_(), _NULLABLE),  # whether the method is shown unranked (`Method.reference`)
+        _field("own_original", pa.bool_(), _NULLABLE),  # whether it trains an original that no other method shares
+        _field("ranked_by", pa.string(), _NULLABLE),  # `Attack.ranks_by`, by commas; null: derived from the evidence
+        # An attack's membership scores of the erased and of the never-seen candidates: in the row of `auc` alone.
+        _field("scores_erased", _SCORES, _NULLABLE),
+        _field("scores_unseen", _SCORES, _NULLABLE),
+    ),
+}
+"""The columns that a version added, at the end and nullable; they are null in what is read of older records."""
+
+
+def _schemas() -> dict[int, pa.Schema]:
+    found = {1: _FIRST}
+    for version, fields in _ADDED.items():
+        found[version] = pa.schema([*found[version - 1], *fields])
+    return found
+
+
+SCHEMAS: dict[int, pa.Schema] = _schemas()
+"""The columns of every version that can be read."""
+
+SCHEMA: pa.Schema = SCHEMAS[SCHEMA_VERSION]
+
+READABLE = " and ".join([", ".join(map(str, range(1, SCHEMA_VERSION))), str(SCHEMA_VERSION)])
+"""The versions of `SCHEMAS`, for people."""
+
 
 class RecordError(InputError):
     """A record file that can't be trusted: `where` is its path (or the row at fault), `what` is wrong with it."""
+
+
+class NewerRecordError(RecordError):
+    """A record that a later version of unlearnbench wrote: nothing is wrong with it, but here it can't be read."""

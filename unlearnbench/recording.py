@@ -56,6 +56,8 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
         common["attack_seconds"] = stages["attack"]["seconds"]
         for name, (value, low, high, n) in stages["attack"]["scores"].items():
             rows.append(_row(common, name, value, low, high, n))
+            if name == "auc":
+                rows[-1] |= _membership(stages["attack"])
         # So that a record of an attack says how much work the attacked erasures were.
         for name in WORK:
             if name in measured["measures"]:
@@ -94,8 +96,16 @@ def _row(
             "direction": direction}  # fmt: skip
 
 
+def _membership(attacked: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The columns of an attack's scores; none where they are not about erased images, or too many."""
+    found = attacked.get("membership")
+    if found is None or max(map(len, found.values())) > records.MOST_SCORES:
+        return {}
+    return {f"scores_{of}": scores for of, scores in found.items()}
+
+
 def _about(cell: Cell) -> dict[str, int]:
-    """The one part of a cell's recipe that has no column; a column more would make older records unreadable."""
+    """The one part of a cell's recipe that has no column."""
     return {"suite_seed": cell.setting.suite_seed}
 
 
@@ -138,4 +148,9 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "started_at": at,
         "protocol_version": PROTOCOL_VERSION,
         "schema_version": records.SCHEMA_VERSION,
+        "reference": cell.reference,
+        "own_original": cell.own_original,
+        "ranked_by": None if cell.ranks_by is None else ",".join(cell.ranks_by),
+        "scores_erased": None,
+        "scores_unseen": None,
     }

@@ -1,7 +1,8 @@
 """The long results table: one row per cell and metric, one Parquet file per finished cell.
 
 The schema is explicit and checked on both sides: a value is a finite number or null, a JSON column holds a JSON
-object, and a file that is damaged, foreign or from another schema is an error that names it.
+object, and a file that is damaged, foreign or from a newer schema is an error that names it. Records of older schemas
+are read as they are: columns that they lack are null.
 """
 
 from __future__ import annotations
@@ -14,18 +15,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.parquet_files import write_parquet
 from unlearnbench.record_reading import read, read_folder
-from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCHEMA_VERSION, STATUSES, RecordError
+from unlearnbench.record_schema import (
+    JSON_COLUMNS,
+    MOST_SCORES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    SCORES,
+    STATUSES,
+    RecordError,
+)
 
 __all__ = [
     "ABOUT",
     "JSON_COLUMNS",
+    "MOST_SCORES",
     "SCHEMA",
+    "SCHEMAS",
     "SCHEMA_VERSION",
     "STATUSES",
     "RecordError",
@@ -37,6 +50,7 @@ __all__ = [
 ]
 
 ABOUT = "unlearnbench"  # the entry of a file's metadata that says what no column does
+_LARGEST = float(np.finfo(np.float32).max)
 _IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
 
 
@@ -46,8 +60,9 @@ def write(
     """Write one finished cell: all rows are checked first, and the file appears whole or not at all.
 
     Args:
-        rows: one mapping per metric with exactly the schema's keys. JSON columns are text (stored canonically, so
-            that equal parameters are equal text); `started_at` is a datetime with a time zone.
+        rows: one mapping per metric with exactly the keys of the schema that their `schema_version` names (of an
+            older one the later columns may be there as None). JSON columns are text (stored canonically, so that
+            equal parameters are equal text); `started_at` is a datetime with a time zone.
         path: the file to write or replace, ``<cell_key>.parquet``; its folder is made.
         about: what else there is to know of the cell (`suite_seed`); it goes into the file's metadata.
 
@@ -56,16 +71,19 @@ def write(
     """
     checked = check(rows, path)
     more = {ABOUT: json.dumps(dict(about), sort_keys=True)} if about else None
-    write_parquet(pa.Table.from_pylist(checked, schema=SCHEMA), path, more)
+    schema = SCHEMAS[checked[0]["schema_version"]]  # as it was recorded: a null says more where there is a column
+    write_parquet(pa.Table.from_pylist(checked, schema=schema), path, more)
 
 
 def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows as they would be written: plain values in the schema's order. Arguments and errors as in `write`."""
+    """The rows with plain values and all columns of `SCHEMA` in its order. Arguments and errors as in `write`."""
     if not rows:
         raise RecordError(str(path), "a record file needs at least one row")
     checked = [_checked(row, f"{path}:row {number}") for number, row in enumerate(rows)]
     if len({row["cell_key"] for row in checked}) > 1:
         raise RecordError(str(path), "rows of several cells; write one file per cell_key")
+    if len({row["schema_version"] for row in checked}) > 1:
+        raise RecordError(str(path), "rows of several schema versions")
     seen = set()
     for number, row in enumerate(checked):
         identity = tuple(row[column] for column in (*_IDENTITY, "seed", "metric", "step"))
@@ -83,15 +101,21 @@ def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     unknown = [str(key) for key in row if key not in SCHEMA.names]
     if unknown:
         raise RecordError(where, f"unknown column '{unknown[0]}'{suggest(unknown[0], SCHEMA.names)}")
+    version = row.get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or version not in SCHEMAS:
+        raise RecordError(where, f"schema_version {version}, this version writes {SCHEMA_VERSION}")
     values = {}
     for field in SCHEMA:
-        if field.name not in row:
+        is_later = field.name not in SCHEMAS[version].names
+        if field.name not in row and not is_later:
             raise RecordError(where, f"column '{field.name}' is missing")
-        values[field.name] = _value(row[field.name], field, where)
+        values[field.name] = _value(row.get(field.name), field, where)
+        if is_later and values[field.name] is not None:
+            raise RecordError(where, f"schema_version {version} has no column '{field.name}'")
     if values["status"] not in STATUSES:
         raise RecordError(where, f"status '{values['status']}' is not one of {', '.join(STATUSES)}")
-    if values["schema_version"] != SCHEMA_VERSION:
-        raise RecordError(where, f"schema_version {values['schema_version']}, this version writes {SCHEMA_VERSION}")
+    if values["metric"] != "auc" and any(values[column] is not None for column in SCORES):
+        raise RecordError(where, f"scores beside metric '{values['metric']}'; they belong to 'auc'")
     if values["status"] == "ok":
         try:
             describe(values["metric"])
@@ -120,11 +144,22 @@ def _value(value: Any, field: pa.Field, where: str) -> Any:
         if not math.isfinite(value):
             raise RecordError(where, f"column '{field.name}' is {value}; what is not a finite number must be None")
         return float(value)
+    if pa.types.is_list(field.type) and isinstance(value, list):
+        return _scores(value, field.name, where)
     if pa.types.is_timestamp(field.type) and isinstance(value, datetime):
         if value.utcoffset() is None:
             raise RecordError(where, f"column '{field.name}' needs a time zone")
         return value.astimezone(UTC)
     raise RecordError(where, f"column '{field.name}' must be {field.type}, got {type(value).__name__}")
+
+
+def _scores(values: list[Any], column: str, where: str) -> list[float]:
+    if len(values) > MOST_SCORES:
+        raise RecordError(where, f"column '{column}' holds {len(values):,} numbers; at most {MOST_SCORES:,}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(float(value)) <= _LARGEST:
+            raise RecordError(where, f"column '{column}' holds {str(value)[:40]}, which is no finite float32")
+    return [float(value) for value in values]
 
 
 def _text(value: Any, column: str, where: str) -> str:

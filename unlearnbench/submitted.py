@@ -1,7 +1,7 @@
 """Records that others wrote: a folder is taken whole, every rule checked, or refused with the file and the reason.
 
 The seal of a record protects it from accidents and not from people: anybody can write a file with a valid one. So here
-nothing is believed. What a file claims is bounded before it is parsed, its columns are those of the schema and not only
+nothing is believed. What a file claims is bounded before it is parsed, its columns are those of a schema and not only
 said to be, and values that can't come from a run are refused.
 """
 
@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 
 from unlearnbench import records
 from unlearnbench.errors import InputError, records_of
-from unlearnbench.page_sizes import uncompressed
+from unlearnbench.page_sizes import pages
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plausible import MEASURED, contradiction
 from unlearnbench.printing import one_line
-from unlearnbench.record_reading import schema_difference
-from unlearnbench.record_schema import SCHEMA, RecordError
+from unlearnbench.record_reading import schema_error, texts, version_of_schema, with_later_columns
+from unlearnbench.record_schema import MOST_SCORES, SCHEMA, SCORES, RecordError
 
 LARGEST_FILE = 16 * 2**20  # bytes; the largest of the published records has 18,525
 MOST_FILES = 1_000_000  # as many as a suite has cells
@@ -39,6 +39,7 @@ BELOW = ("stale", "damaged")  # where a run puts what does not count
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
 _TEXTS = tuple(each.name for each in SCHEMA if each.type == pa.string())
+_LISTS = tuple(f"{name}.list.element" for name in SCORES)  # as Parquet names them
 _IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "method_id", "attack_id", "seed")
 
 
@@ -156,11 +157,13 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         content = read_sealed(file)
         parsed = parse(content)
         _refuse_bomb(parsed.metadata, content, file)
-        if not parsed.schema_arrow.equals(SCHEMA):
-            raise RecordError(str(file), schema_difference(parsed))
+        version = version_of_schema(parsed.schema_arrow)
+        if version is None:
+            raise schema_error(parsed, file)
         about = _about(parsed.metadata.metadata or {}, file)
-        table = parse(content, _TEXTS).read(use_threads=False)
+        table = parse(content, texts(version)).read(use_threads=False)
         table.validate(full=True)  # before its indices are followed
+        table = with_later_columns(table, version)
         _refuse_long(table, file)
         rows = records.check(table.cast(SCHEMA).to_pylist(), file)
     except RecordError:
@@ -168,6 +171,9 @@ def read_cell(file: Path, folder: Path) -> Submitted:
     except (OSError, ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException) as error:
         what = one_line(str(error), 200) or type(error).__name__
         raise RecordError(str(file), f"not a readable record file ({what})") from error
+    if rows[0]["schema_version"] != version:
+        there = rows[0]["schema_version"]
+        raise RecordError(str(file), f"schema_version {there}, but its columns are those of version {version}")
     wrong = contradiction(rows, name["key"], bool(name["failed"]))
     if wrong is not None:
         raise RecordError(str(file), wrong)
@@ -201,10 +207,19 @@ def _refuse_bomb(about: pq.FileMetaData, content: bytes, file: Path) -> None:
             where = f"column '{one_line(column.path_in_schema, 60)}'"
             if column.compression not in CODECS:
                 raise RecordError(str(file), f"{where} is compressed by {column.compression}; records never are")
-            if not column.num_values == group.num_rows == about.num_rows:
+            is_list = column.path_in_schema in _LISTS
+            fits = (
+                group.num_rows <= column.num_values <= group.num_rows + MOST_SCORES
+                if is_list
+                else (column.num_values == group.num_rows)
+            )
+            if not fits or group.num_rows != about.num_rows:
                 raise RecordError(str(file), f"{where} claims {column.num_values:,} values in {about.num_rows:,} rows")
-            if column.compression != "UNCOMPRESSED":
-                total += uncompressed(content, column)
+            if (is_list and column.num_values) or column.compression != "UNCOMPRESSED":
+                found = pages(content, column)
+                total += found.size
+                if is_list and found.values != column.num_values:  # of a list a reader believes the pages
+                    raise RecordError(str(file), f"{where} holds {found.values:,} values, not {column.num_values:,}")
             if total > LARGEST_TABLE:
                 raise RecordError(str(file), f"over {LARGEST_TABLE:,} bytes once decompressed; no record is so large")
 
