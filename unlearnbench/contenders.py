@@ -64,10 +64,7 @@ _NO_BASE = -1
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
     """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
-    frame: pd.DataFrame = table.select([c for c in COLUMNS if c in table.column_names]).to_pandas()
-    for name in FACTS:
-        if name not in frame:
-            frame[name] = None
+    frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
     frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
     frame["scenario"] = frame["scenario"].astype(object).map(texts)
