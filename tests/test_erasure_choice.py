@@ -108,7 +108,7 @@ def test_choosing_the_erased_alone_by_score_would_give_them_away(digits: ImageDa
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "mislabelled", "memorised"])
 def test_a_blind_attacker_stays_at_one_half(digits: ImageData, kind: str) -> None:
-    """The attack `blind`'s classifier on pixels and labels, fitted to half of the targets and asked about the others."""
+    """A classifier on pixels and labels that asks no model, fitted to half of the targets, asked about the others."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

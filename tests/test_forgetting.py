@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -83,7 +82,7 @@ class Measured:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     folder = tmp_path_factory.mktemp("forgetting")
     plugins = folder / "methods"
     plugins.mkdir()
@@ -114,7 +113,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
     assert all(each is not None for each in found)
     frame = table.to_pandas()
     original = frame[(frame["metric"] == "memory") & (frame["method_id"] == "original")].sort_values("seed")["value"]
-    yield Measured({row["method_id"]: row for _, row in board.iterrows()}, found, list(original))
+    return Measured({row["method_id"]: row for _, row in board.iterrows()}, found, list(original))
 
 
 @pytest.mark.slow

@@ -85,8 +85,8 @@ def _arranged(
 ) -> Choice:
     """Targets of erased images i64[T s] with theirs i64[T s, m]."""
     return Choice(
-        pool, moved.to(erased.device), erased.view(scenario.targets, -1), holdout.reshape(scenario.targets, -1), unerased,
-        uncompared,
+        pool, moved.to(erased.device), erased.view(scenario.targets, -1), holdout.reshape(scenario.targets, -1),
+        unerased, uncompared,
     )  # fmt: skip
 
 
@@ -141,8 +141,8 @@ def _memorised(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
 
-    Of each class as many candidates and never-seen images take part as make the two sets parts of one size, and how many
-    of a class are chosen is decided by both together: so the same share of either is chosen, and to be chosen says
+    Of each class as many candidates and never-seen images take part as make the two sets parts of one size, and how
+    many of a class are chosen is decided by both together: so the same share of either is chosen, and to be chosen says
     nothing about which one an image is of.
 
     Returns:
@@ -156,8 +156,8 @@ def _memorised(
     if sum(sizes.values()) < count:
         raise InputError(
             "scenario.leak.spare",
-            f"the targets erase {count} images, and of their classes never-seen ones for {sum(sizes.values())} are there"
-            f" ({negatives} for each); enlarge spare or lower negatives",
+            f"the targets erase {count} images, and never-seen ones of their classes are there for"
+            f" {sum(sizes.values())} ({negatives} for each); enlarge spare or lower negatives",
         )
     members = {kind: _by_score(first[classes[first] == kind][: sizes[kind]], score, generator) for kind in kinds}
     others = {

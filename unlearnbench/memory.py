@@ -1,9 +1,9 @@
 """How much a model still owes to having learned the erased images (docs/protocol.md, section 12, rule 3).
 
 The standing r(i) of image i under a model is the quantile of its margin among those of never-seen images of its class
-under the same model. The margin is the true class's logit minus the largest other one: whatever scales a model's outputs
-scales all margins alike, and standings stay. What retrained models give an image by themselves is taken off: a model's
-memory of the erased images is the mean of r(i) - E[r(i)] over retrained models that never saw i.
+under the same model. The margin is the true class's logit minus the largest other one: whatever scales a model's
+outputs scales all margins alike, and standings stay. What retrained models give an image by themselves is taken off: a
+model's memory of the erased images is the mean of r(i) - E[r(i)] over retrained models that never saw i.
 """
 
 from __future__ import annotations
@@ -93,10 +93,7 @@ def _margins(models: Stack, images: Images) -> Tensor:
 
 def _unseen(world: World) -> Images:
     """Never-seen images: those that the erased ones are compared with, else test images."""
-    if world.targets.holdout is None:
-        images = world.test
-    else:
-        images = world.pool.take(world.targets.holdout.flatten().unique())
+    images = world.test if world.targets.holdout is None else world.pool.take(world.targets.holdout.flatten().unique())
     order = torch.from_numpy(stream(world.seed, "standings among").permutation(len(images))[:UNSEEN])
     return images.take(order.to(images.labels.device))
 
