@@ -15,7 +15,7 @@ from unlearnbench.registry import KINDS, Registry
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
 
-STAGES = ("train", "unlearn", "shadows", "attack")
+STAGES = ("select", "train", "retrained", "unlearn", "shadow_models", "shadows", "attack", "timing")
 
 
 def show_plan(suite: str, plan: Plan, output: Format) -> None:
@@ -35,7 +35,7 @@ def show_plan(suite: str, plan: Plan, output: Format) -> None:
         for cell in plan.cells
     ]
     counts = Counter(str(task.stage) for task in plan.tasks)
-    tasks = {stage: counts[stage] for stage in STAGES}
+    tasks = {stage: counts[stage] for stage in STAGES if counts[stage] or stage in ("train", "unlearn", "attack")}
     if output is Format.json:
         emit_json({"suite": suite, "cells": [dict(zip(columns, row, strict=True)) for row in rows], "tasks": tasks})
         return

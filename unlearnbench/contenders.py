@@ -54,7 +54,7 @@ _MEASURED = (
 FACTS = ("reference", "own_original", "ranked_by")
 """What records say of the plugins of a contender; null in those of older versions."""
 
-COLUMNS = (*KEYS, *FACTS, *_MEASURED, "started_at")
+COLUMNS = (*KEYS, *FACTS, *_MEASURED, "started_at", "scores_erased", "scores_unseen")
 """The columns of records that contenders are made of."""
 
 _HOW = ("replicas", "seeds_together")

@@ -270,7 +270,8 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
             continue
         table.loc[rows, "rank_metric"] = metric
         margins, _ = _margins(str(contenders.at[rows[0], "scenario"]))
-        least = margins.accuracy if metric == "accuracy" else margins.leak
+        # Distances to retrained models are in nats: no margin is declared for them.
+        least = {"accuracy": margins.accuracy, ADVANTAGE: margins.leak}.get(metric)
         some = rows[able[rows]]
         values, floor = seeds.of(metric), _floor(metric, seeds, rows)
         for contender, standing in zip(
@@ -280,14 +281,17 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
                 table.at[contender, "rank"], table.at[contender, "near_best"] = standing.place, standing.near_best
         other = retrain.get(int(str(number)), -1)
         compared = [*some, other] if other >= 0 else [*some]
-        table.loc[rows, "power_for"] = least
-        table.loc[rows, "power"] = ranking.power(values[compared], least, floor)
+        if least is not None:
+            table.loc[rows, "power_for"] = least
+            table.loc[rows, "power"] = ranking.power(values[compared], least, floor)
         if metric == ADVANTAGE and other >= 0:
             for contender in rows[rows != other]:
                 if contenders.at[contender, "own_original"] is not True:
                     apart = _there(values[contender] - values[other])
                     if len(apart):
-                        table.at[contender, "beside_retrain"] = verdicts.beside_retraining(apart, least, floor).value
+                        table.at[contender, "beside_retrain"] = verdicts.beside_retraining(
+                            apart, margins.leak, floor
+                        ).value
     return table
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import judge, records
+from unlearnbench import judge, pooled_rates, records
 from unlearnbench.contenders import (
     COLUMNS,
     KEYS,
@@ -37,6 +37,7 @@ _STATE = {
     "n_seeds": pa.int64(),
     "failed_seeds": pa.int64(),
     **judge.COLUMNS,
+    **pooled_rates.COLUMNS,
 }
 _DTYPES = {
     pa.string(): pd.StringDtype(),
@@ -121,8 +122,13 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     seeds = judge.seeds_of(contenders, values)
     verdicts = judge.judged(contenders, seeds)
     verdicts.update(judge.ranked(contenders, verdicts, seeds))
-    metrics = [name for name in METRICS if name in set(values["metric"].unique())]
-    columns = _metric_columns(own, values, contenders, metrics)
+    rates = pooled_rates.pooled_rates(rows)
+    there = {
+        *values["metric"].unique(),
+        *(name for name in pooled_rates.RATES if name in rates and rates[name].notna().any()),
+    }
+    metrics = [name for name in METRICS if name in there]
+    columns = _pooled(_metric_columns(own, values, contenders, metrics), rates, contenders)
     for name in judge.FOUND_BY:
         if name in metrics:
             columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = judge.leak_p_values(contenders, seeds, name)
@@ -154,6 +160,26 @@ def _metric_columns(
         columns |= {f"{name}_gap_retrain_high": gap["high"]}
         columns[f"{name}_gap_trivial"] = trivial.get(name, empty)["mean"]
     return pd.DataFrame({name: column.reindex(contenders.index) for name, column in columns.items()})
+
+
+def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
+    """The columns with rates over all seeds in their places: a difference to retraining has no interval of its own."""
+    table = columns.astype(object)
+    table[pooled_rates.NOTE] = rates[pooled_rates.NOTE].reindex(table.index) if len(rates) else None
+    for name in pooled_rates.RATES:
+        if name not in table or name not in rates:
+            continue
+        scored = rates.index
+        for end in ("", "_low", "_high", "_n"):
+            table.loc[scored, f"{name}{end}"] = rates[f"{name}{end}"]
+        own = pd.to_numeric(table[name])
+        theirs = own.reindex(contenders["reference"]).to_numpy()
+        trivial = describe(name).trivial
+        gaps = {"_gap_retrain": own - theirs, "_gap_trivial": own - (trivial if isinstance(trivial, float) else np.nan)}
+        for end, gap in gaps.items():
+            table.loc[scored, f"{name}{end}"] = gap[scored]
+        table.loc[scored, [f"{name}_gap_retrain_low", f"{name}_gap_retrain_high"]] = np.nan
+    return table.where(table.notna(), None)
 
 
 def _state(rows: pd.DataFrame) -> pd.DataFrame:

@@ -70,7 +70,7 @@ def build_world(
 
     Args:
         seed: of this dataset and repetition, the same for every method.
-        scores: of the training images, for `erased: memorised` (selecting.py).
+        scores: of the training images, for `erased: memorised` (retraining.py).
 
     Raises:
         InputError: where the scenario does not fit the data.

@@ -160,8 +160,8 @@ class Timing(Strict):
 class Judging(Strict):
     """What a verdict is reached with: how many retrained models, and the margins that are declared beforehand.
 
-    Margins decide nothing that is computed, so they are part of no key but of every record: verdicts can be looked at
-    under half and double of each.
+    Margins decide nothing that is computed: they are part of a cell's key and of its record, and of no stage's key but
+    that of the retrained models. Verdicts are also given under half and double of each margin.
     """
 
     retrained: int = Field(

@@ -6,6 +6,7 @@ a terminal here (`plain`); each format then escapes what is special to it.
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
+from unlearnbench.settings import Judging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +90,7 @@ _SETTING = (
 )
 _STATE = (
     "method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric", "near_best", "reference",
-    "verdict", "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for",
+    "verdict", "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for", "rates_note",
 )  # fmt: skip
 
 
@@ -295,9 +297,16 @@ def _legend(part: pd.DataFrame, shown: list[Metric], headers: list[str]) -> tupl
         lines.append("Δ: minus retrain, seed by seed")
     if any(header.startswith("triv") for header in headers):
         lines.append("trivial: what an attacker gets who sees no model output")
+    lines += [f"not given: {plain(note)}" for note in dict.fromkeys(part["rates_note"].dropna())]
     if seeds and max(seeds) < MINIMUM:
         lines.append(f"fewer than {MINIMUM} seeds: no intervals, no verdicts, no ranks")
     return (*lines, *_rank_legend(part))
+
+
+def _declared_power(part: pd.DataFrame) -> float:
+    """With which power the suite wants a table to tell a difference of its margin."""
+    judging = json.loads(part.iloc[0]["scenario"]).get("judging") or {}
+    return float(judging.get("power", Judging().power))
 
 
 def _rank_legend(part: pd.DataFrame) -> list[str]:
@@ -315,7 +324,7 @@ def _rank_legend(part: pd.DataFrame) -> list[str]:
     if len(power):
         lines.append(
             f"power: a difference of {part['power_for'].dropna().iloc[0]:g} to the best is told with probability"
-            f" {power.iloc[0]:.2f}"
+            f" {power.iloc[0]:.2f} (declared: {_declared_power(part):g})"
         )
     return lines
 

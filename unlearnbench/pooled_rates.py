@@ -1,0 +1,56 @@
+"""Rates at few errors, read from the membership scores of all seeds of a contender (docs/protocol.md 12, rule 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from unlearnbench.metrics.pooled import PooledRate, Scores, tnr_at_tpr, tpr_at_fpr
+
+RATES: Mapping[str, Callable[[Sequence[Scores]], PooledRate]] = {
+    "tpr_at_1pct_fpr": lambda seeds: tpr_at_fpr(seeds, 0.01),
+    "tpr_at_0_1pct_fpr": lambda seeds: tpr_at_fpr(seeds, 0.001),
+    "tnr_at_95pct_tpr": lambda seeds: tnr_at_tpr(seeds, 0.95),
+}
+"""By metric."""
+
+NOTE = "rates_note"
+"""The column that says why there is no rate."""
+
+COLUMNS: Mapping[str, pa.DataType] = {NOTE: pa.string()}
+
+
+def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each contender with scores in its records the columns NAME, NAME_low, NAME_high and NAME_n of the rates that
+    its seeds have enough images for, and `NOTE`; indexed by contender.
+
+    A rate that was measured within each seed is replaced by the one over all of them: one threshold for all seeds.
+
+    Args:
+        rows: as `contenders.rows_of` gives them.
+    """
+    scored = rows[(rows["metric"] == "auc") & (rows["status"] == "ok") & rows["scores_erased"].notna()]
+    scored = scored.drop_duplicates(["contender", "seed"], keep="last")
+    found = {}
+    for contender, part in scored.groupby("contender"):
+        seeds = [
+            (np.asarray(erased, dtype=np.float64), np.asarray(unseen, dtype=np.float64))
+            for erased, unseen in zip(part["scores_erased"], part["scores_unseen"], strict=True)
+        ]
+        found[contender] = _of_contender(seeds)
+    return pd.DataFrame.from_dict(found, orient="index").astype(object)
+
+
+def _of_contender(seeds: Sequence[Scores]) -> dict[str, float | int | str | None]:
+    columns: dict[str, float | int | str | None] = {}
+    reasons = []
+    for name, rate in RATES.items():
+        pooled = rate(seeds)
+        if pooled.value is None:
+            reasons.append(f"{name}: {pooled.reason}")
+        columns |= {name: pooled.value, f"{name}_low": pooled.low, f"{name}_high": pooled.high}
+        columns[f"{name}_n"] = len(seeds) if pooled.value is not None else None
+    return columns | {NOTE: "; ".join(reasons) or None}
