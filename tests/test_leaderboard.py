@@ -113,7 +113,7 @@ def test_the_file_says_which_protocol_it_is_from(tmp_path):
     build(tmp_path, attacked("crfu", MSE))
     metadata = pq.read_metadata(tmp_path / "leaderboard.parquet").metadata
     about = json.loads(metadata[b"unlearnbench"])
-    assert about == {"protocol_version": 2, "schema_version": 1, "record_rows": 5}
+    assert about == {"protocol_version": 2, "schema_version": 2, "record_rows": 5}
     assert "crfu" in (tmp_path / "leaderboard.md").read_text()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unlearnbench.plan import Plan
 
 STAGES = ("select", "train", "retrained", "unlearn", "shadow_models", "shadows", "attack", "timing")
+ALWAYS = ("train", "unlearn", "shadows", "attack")  # shown even where there are none
 
 
 def show_plan(suite: str, plan: Plan, output: Format) -> None:
@@ -35,7 +36,7 @@ def show_plan(suite: str, plan: Plan, output: Format) -> None:
         for cell in plan.cells
     ]
     counts = Counter(str(task.stage) for task in plan.tasks)
-    tasks = {stage: counts[stage] for stage in STAGES if counts[stage] or stage in ("train", "unlearn", "attack")}
+    tasks = {stage: counts[stage] for stage in STAGES if counts[stage] or stage in ALWAYS}
     if output is Format.json:
         emit_json({"suite": suite, "cells": [dict(zip(columns, row, strict=True)) for row in rows], "tasks": tasks})
         return
