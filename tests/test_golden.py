@@ -44,6 +44,19 @@ experiments:
       - representation: {epochs: 1}
       - representation_sampled: {epochs: 1}
       - blind: {epochs: 1}
+  chosen:
+    datasets: [digits]
+    references: false
+    scenario:
+      kind: leak
+      erased_count: 1
+      targets: 6
+      erased: memorised
+      selection_models: 8
+      leak: {target: 80, known: 60, pool: 300, validation: 20, probe: 10, spare: 100}
+      network: {hidden: 8, latent: 4}
+      training: {epochs: 2}
+    methods: [original]
 """
 # Other processors and library versions round differently, and training makes more of it.
 TOLERANCE = 2e-3
@@ -63,7 +76,12 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
         method = task.work.get("method", {}).get("name")
         if task.stage == "train" and method is None:  # the shared trainer's, not a method's own original
             found["stage train"] = {"version": STAGE_VERSIONS["train"], "numbers": norms(artifact)}
-        elif task.stage == "unlearn":
+        elif task.stage == "select":
+            (scores,) = artifact.tensors.values()
+            found["stage select"] = {"version": STAGE_VERSIONS["select"], "numbers": {"scores": float(scores.nansum())}}
+        elif task.stage == "retrained" and method is None and "select" not in task.needs:
+            found["stage retrained"] = {"version": STAGE_VERSIONS["retrained"], "numbers": norms(artifact)}
+        elif task.stage == "unlearn" and "select" not in task.needs:
             found[f"method {method}"] = {"version": registry.methods[method].version, "numbers": norms(artifact)}
         elif task.stage == "shadows" and method == "crfu":
             found["stage shadows"] = {"version": STAGE_VERSIONS["shadows"], "numbers": norms(artifact)}
