@@ -29,7 +29,14 @@ def test_info_metrics_alone_have_no_better():
 
 def test_trivial_attackers_are_constants_or_metrics_of_their_own():
     named = {metric.trivial for metric in METRICS.values() if isinstance(metric.trivial, str)}
-    assert named == {"mse_mean_image", "sse_mean_image", "label_accuracy_majority", "label_kl_prior", "klom_null"}
+    assert named == {
+        "mse_mean_image",
+        "sse_mean_image",
+        "label_accuracy_majority",
+        "label_kl_prior",
+        "klom_null",
+        "epsilon_null",
+    }
     assert named <= set(METRICS)
     assert (describe("auc").trivial, describe("tpr_at_1pct_fpr").trivial) == (0.5, 0.01)
 
