@@ -6,7 +6,6 @@ Built from finished cells only and from nothing else, so it can be thrown away a
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +53,18 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
         The leaderboard as `read` gives it.
 
     Raises:
-        InputError: no such folder, a damaged record file (a table that silently lacks rows is no result), records of
-            several protocol versions, or a metric that this version does not know.
+        InputError: no such folder, a damaged record file (a table that silently lacks rows is no result), or a metric
+            that this version does not know.
     """
     from unlearnbench.report.markdown import render
 
-    table, bad = records.read_folder(records_folder, (*COLUMNS, "protocol_version"))
+    table, bad = records.read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise type(bad[0])(bad[0].where, bad[0].what + more)
-    protocol = _one_protocol(table, str(records_folder))
     board = assemble(table, str(records_folder))
-    about = {"protocol_version": protocol, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
+    protocols = sorted(table.column("protocol_version").unique().to_pylist())
+    about = {"protocol_versions": protocols, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
     frame = _to_pandas(board)
     write_parquet(board, Path(out_folder) / "leaderboard.parquet", {"unlearnbench": json.dumps(about)})
     write_atomically(Path(out_folder) / "leaderboard.md", render(frame).encode())
@@ -92,7 +91,8 @@ def read(path: str | Path) -> pd.DataFrame:
 
 def schema(metrics: list[str]) -> pa.Schema:
     """Columns and types of a leaderboard with these metrics: keys, state, then each metric's columns."""
-    fields = [pa.field(key, pa.int64() if key == "n_shadows" else pa.string()) for key in KEYS]
+    whole = ("n_shadows", "protocol_version")
+    fields = [pa.field(key, pa.int64() if key in whole else pa.string()) for key in KEYS]
     fields += [pa.field(name, kind) for name, kind in _STATE.items()]
     for name in metrics:
         fields += [pa.field(f"{name}{end}", pa.float64()) for end in ("", "_low", "_high")]
@@ -118,8 +118,10 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     board = pd.concat([board, _metric_columns(own, values, contenders, metrics)], axis=1)
     board[["rank", "rank_metric"]] = _ranks(board, values)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
-    order = [*TABLE_COLUMNS, "rank", "method_id", "method_params"]
-    board = board[~hidden].sort_values(order, na_position="last", kind="stable")
+    order = ["protocol_version", *(key for key in TABLE_COLUMNS if key != "protocol_version"), "rank"]
+    order += ["method_id", "method_params"]
+    newest_first = [key != "protocol_version" for key in order]
+    board = board[~hidden].sort_values(order, ascending=newest_first, na_position="last", kind="stable")
     fields = schema(metrics)
     arrays = [pa.Array.from_pandas(board[field.name], type=field.type) for field in fields]
     return pa.Table.from_arrays(arrays, schema=fields)
@@ -202,17 +204,6 @@ def _ranks(board: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         result.loc[ranked, "rank"] = pd.Series(ranks, index=ranked, dtype=object)
     result["rank"] = pd.to_numeric(result["rank"])
     return result
-
-
-def _one_protocol(table: pa.Table, where: str) -> int | None:
-    """The only protocol version in the records; None if there are no records."""
-    versions = Counter(table.column("protocol_version").to_pylist())
-    if len(versions) > 1:
-        listed = " and ".join(f"{version} ({count} rows)" for version, count in sorted(versions.items()))
-        raise InputError(
-            where, f"records of protocol_version {listed} can't be compared; keep each in a folder of its own"
-        )
-    return next(iter(versions), None)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from unlearnbench.claims import measured, model, reported, verdicts
 from unlearnbench.claims.checks import Finding
 from unlearnbench.claims.reported import Beside
 from unlearnbench.claims.verdicts import Judgement
+from unlearnbench.naming import dataset_id
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _runs(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["experiment"], row["dataset"]), []).append(row)
+        dataset = dataset_id(row["dataset"], json.loads(row["dataset_params"]))
+        groups.setdefault((row["experiment"], dataset), []).append(row)
     return [_run(experiment, dataset, part) for (experiment, dataset), part in sorted(groups.items())]
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnbench.protocols import titled
 from unlearnbench.ranking import REFERENCES
 from unlearnbench.report import leaks
 from unlearnbench.report.leaks import Finding
 from unlearnbench.report.tables import plain
 from unlearnbench.site import cells
-from unlearnbench.site.boards import Board, Column, Line, filters_of, short
+from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
 
@@ -36,33 +37,52 @@ class Tally:
 
 
 def tallies(rows: Iterable[Row]) -> list[Tally]:
-    """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    leaking: dict[str, set[str]] = defaultdict(set)
+    """For each method's id and protocol, contenders first; those that leak under fewer accesses stand before the
+    others."""
+    seen: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
+    leaking: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
     links: dict[str, str] = {}
     for row in rows:
         for finding in leaks.findings(row):
             # An access counts once in each setting.
-            access = f"{row['part']} {row['experiment']} {row['dataset']} {row['scenario_id']} {finding.access}"
+            access = (
+                *(row[name] for name in ("part", "suite", "experiment", "dataset_id", "scenario_id")),
+                finding.access,
+            )
             links[finding.method] = f"methods/{slug(row['method'])}.html"
-            seen[finding.method].add(access)
+            seen[row["protocol_version"], finding.method].add(access)
             if finding.leaks:
-                leaking[finding.method].add(access)
-    made = [Tally(plain(name), links[name], len(leaking[name]), len(seen[name]), _is_reference(name)) for name in seen]
-    return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
+                leaking[row["protocol_version"], finding.method].add(access)
+    order = sorted(seen, key=lambda key: (-key[0], _is_reference(key[1]), len(leaking[key]) / len(seen[key]), key[1]))
+    return [
+        Tally(plain(titled(name, version)), links[name], len(leaking[key]), len(seen[key]), _is_reference(name))
+        for key in order
+        for version, name in [key]
+    ]
 
 
-_SETTING = (("dataset", "dataset"), ("tier", "tier"), ("observation", "observes"), ("n_shadows", "shadows"),
-            ("beta_text", "β"), ("erased", "erased"))  # fmt: skip
+_SETTING = (
+    ("suite", "suite"), ("dataset_id", "dataset"), ("tier", "tier"), ("observation", "observes"),
+    ("n_shadows", "shadows"), ("beta_text", "β"), ("erased", "erased"),
+)  # fmt: skip
 
 
-def board(rows: Sequence[Row]) -> Board | None:
-    """The table of an experiment; None if nothing was attacked."""
+def boards(rows: Sequence[Row]) -> list[Board]:
+    """The table of an experiment, for each protocol that it was measured under; none if nothing was attacked."""
+    versions = sorted({row["protocol_version"] for row in rows}, reverse=True)
+    made = (_board([row for row in rows if row["protocol_version"] == version], version) for version in versions)
+    return [board for board in made if board is not None]
+
+
+def _board(rows: Sequence[Row], protocol: int) -> Board | None:
     found: dict[tuple[Any, ...], dict[str, Finding]] = defaultdict(dict)
     first: dict[tuple[Any, ...], Row] = {}
     for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
         for finding in leaks.findings(row) if row["attack"] is not None else ():
-            key = (row["attack_id"], *(row[name] for name, _ in _SETTING), row["scenario_id"], finding.metric.name)
+            same = ("attack_params", "dataset_params", "scenario", "scenario_id")
+            key = (row["attack_id"], *(row[name] for name in (*dict(_SETTING), *same)), finding.metric.name)
+            while finding.method in found[key]:  # of other parameters, that are this version's defaults
+                key = (*key, row["method_params"])
             found[key][finding.method] = finding
             first.setdefault(key, row)
     if not found:
@@ -81,7 +101,8 @@ def board(rows: Sequence[Row]) -> Board | None:
         identity.append(Cell(short(metric), short(metric), (metric.description, metric.direction)))
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
-    return Board("glance", "What leaks, at a glance", tuple(columns), tuple(lines), legend=_LEGEND)
+    title = titled("What leaks, at a glance", protocol)
+    return Board(f"glance{of_protocol(protocol)}", title, tuple(columns), tuple(lines), legend=_LEGEND)
 
 
 def _words(value: Any) -> str:
