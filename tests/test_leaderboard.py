@@ -113,7 +113,7 @@ def test_the_file_says_which_protocol_it_is_from(tmp_path):
     build(tmp_path, attacked("crfu", MSE))
     metadata = pq.read_metadata(tmp_path / "leaderboard.parquet").metadata
     about = json.loads(metadata[b"unlearnbench"])
-    assert about == {"protocol_version": 2, "schema_version": 2, "record_rows": 5}
+    assert about == {"protocol_versions": [2], "schema_version": 2, "record_rows": 5}
     assert "crfu" in (tmp_path / "leaderboard.md").read_text()
 
 
@@ -573,13 +573,52 @@ def test_a_seed_that_later_succeeded_is_not_failed(tmp_path):
     assert crfu["note"] is pd.NA
 
 
+# --- several protocols, several datasets of one plugin ----------------------------------------------------------------
+
+
+def test_protocol_versions_stand_apart(tmp_path):
+    old = [*attacked("crfu", [0.5] * 5), *attacked("retrain", [0.7] * 5), *rows("crfu", "accuracy", [0.1] * 5)]
+    old = [{**each, "protocol_version": 1, "cell_key": f"{each['cell_key']} 1"} for each in old]
+    new = [*attacked("crfu", MSE), *rows("crfu", "accuracy", [0.9] * 5)]
+    frame = build(tmp_path, old, new, forgotten("crfu"))
+    assert frame["protocol_version"].tolist() == [2, 1, 1]
+    now, before = one(frame, "crfu", protocol_version=2), one(frame, "crfu", protocol_version=1)
+    assert (now["mse"], now["accuracy"], now["n_seeds"]) == (pytest.approx(0.0314), pytest.approx(0.9), 5)
+    assert (before["mse"], before["accuracy"]) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert now["mse_gap_retrain"] is pd.NA  # retraining was measured under the other one
+    assert before["mse_gap_retrain"] == pytest.approx(-0.2)
+    text = (tmp_path / "leaderboard.md").read_text()
+    titles = [line for line in text.splitlines() if line.startswith("###")]
+    assert [("measured under protocol 1" in title, "protocol 2" in title) for title in titles] == [
+        (False, False), (True, False)
+    ]  # fmt: skip
+
+
+def test_what_older_protocols_called_forgotten_is_no_number(tmp_path):
+    stamped = {"experiment": "stamped", "scenario": '{"backdoor":{"size":3}}'}
+    made = [*rows("crfu", "forgot", [1] * 5), *rows("crfu", "accuracy", [0.9] * 5)]
+    made += [*rows("crfu", "forgot", [1] * 5, **stamped), *rows("crfu", "accuracy", [0.9] * 5, **stamped)]
+    frame = build(tmp_path, [{**each, "protocol_version": 1} for each in made])
+    plain, marked = one(frame, "crfu", experiment="leak"), one(frame, "crfu", experiment="stamped")
+    assert (plain["forgot"], plain["accuracy"]) == (pd.NA, pytest.approx(0.9))
+    assert marked["forgot"] == 1
+
+
+def test_datasets_that_differ_in_parameters_are_several(tmp_path):
+    made = []
+    for path, level in (("a", 0.1), ("b", 0.3)):
+        params = f'{{"path":"{path}","size":null,"mode":"RGB","test_fraction":0.2}}'
+        place = {"dataset": "images", "dataset_params": params}
+        made += [{**each, **place, "cell_key": f"{each['cell_key']} {path}"} for each in attacked("crfu", [level] * 5)]
+    frame = build(tmp_path, made, attacked("crfu", MSE))
+    assert frame["dataset_id"].tolist() == ["images[path=a]", "images[path=b]", "mnist"]
+    assert frame["mse"].tolist() == pytest.approx([0.1, 0.3, 0.0314])
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert r"images\[path=a\]" in text
+    assert r"images\[path=b\]" in text
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
-
-
-def test_protocol_versions_do_not_mix(tmp_path):
-    with pytest.raises(InputError, match=r"protocol_version 1 \(1 rows\) and 2 \(5 rows\)"):
-        build(tmp_path, attacked("crfu", MSE), [row("vbu", 0, "mse", 0.1, attack="ridge", protocol_version=1)])
-    assert not (tmp_path / "leaderboard.parquet").exists()
 
 
 def test_a_damaged_record_is_an_error_and_no_missing_row(tmp_path):

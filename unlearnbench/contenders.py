@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
+from unlearnbench.naming import dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
 SCENE_COLUMNS = (
-    "suite", "experiment", "dataset", "dataset_params", "scenario_id", "scenario", "protocol_version",
+    "suite", "experiment", "dataset", "dataset_params", "dataset_id", "scenario_id", "scenario", "protocol_version",
 )  # fmt: skip
 ATTACK_COLUMNS = ("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows")
 TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
@@ -54,12 +55,21 @@ _MEASURED = (
 FACTS = ("reference", "own_original", "ranked_by")
 """What records say of the plugins of a contender; null in those of older versions."""
 
-COLUMNS = (*KEYS, *FACTS, *_MEASURED, "started_at", "scores_erased", "scores_unseen")
+COLUMNS = (
+    *(key for key in KEYS if key != "dataset_id"),
+    *FACTS,
+    *_MEASURED,
+    "started_at",
+    "scores_erased",
+    "scores_unseen",
+)
 """The columns of records that contenders are made of."""
 
 _HOW = ("replicas", "seeds_together")
 
 _NO_BASE = -1
+
+_FORGOT_SINCE = 2  # the protocol that defines forgetting without a backdoor as it is measured now
 
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
@@ -68,9 +78,18 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
     frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
     frame["scenario"] = frame["scenario"].astype(object).map(texts)
+    frame["dataset_id"] = dataset_ids(frame)
     frame["n_shadows"] = _known_shadows(frame)
     frame["contender"] = group_codes(frame, KEYS)
     return frame
+
+
+def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
+    """The name of each row's dataset with its parameters."""
+    codes = group_codes(frame, ("dataset", "dataset_params"))
+    firsts = frame[["dataset", "dataset_params"]].astype(object)[~pd.Series(codes).duplicated().to_numpy()]
+    names = [dataset_id(name, json.loads(params)) for name, params in firsts.itertuples(index=False)]
+    return np.array(names, dtype=object)[codes]
 
 
 def _measured_scenario(text: str) -> str:
@@ -140,16 +159,31 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
 def final_values(rows: pd.DataFrame) -> pd.DataFrame:
     """Columns contender, seed, metric, value, n: of repeated measurements the newest, none that is null; n images.
 
-    Times from several kinds of machines are not one quantity, so a contender that mixes them has none.
+    Times from several kinds of machines are not one quantity, so a contender that mixes them has none. Neither is what
+    older protocols called forgotten, where no backdoor says it.
     """
-    values = rows.loc[rows["status"] == "ok", ["contender", "seed", "metric", "value", "n_samples", "device"]]
-    values = values.rename(columns={"n_samples": "n"})
+    values = rows.loc[
+        (rows["status"] == "ok") & ~_judged_otherwise(rows),
+        ["contender", "seed", "metric", "value", "n_samples", "device"],
+    ].rename(columns={"n_samples": "n"})
     values = values.drop_duplicates(["contender", "seed", "metric"], keep="last").dropna(subset=["value"])
     values = values.astype({"metric": object, "device": object})
     timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
     devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")
     mixed = devices.index[devices > 1]
     return values.drop(index=mixed).drop(columns="device").reset_index(drop=True)
+
+
+def _judged_otherwise(rows: pd.DataFrame) -> pd.Series:
+    """Whether each row is a verdict on forgetting by a criterion that is no longer used."""
+    old = (rows["metric"] == "forgot") & (rows["protocol_version"] < _FORGOT_SINCE)
+    stamped = [text for text in rows.loc[old, "scenario"].unique() if _has_backdoor(text)]
+    return old & ~rows["scenario"].isin(stamped)
+
+
+def _has_backdoor(scenario: str) -> bool:
+    found = json.loads(scenario)
+    return isinstance(found, dict) and found.get("backdoor") is not None
 
 
 def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:

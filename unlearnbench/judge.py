@@ -17,7 +17,7 @@ import pyarrow as pa
 from unlearnbench import ranking, verdicts
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.metrics.intervals import Floats
-from unlearnbench.settings import Judging
+from unlearnbench.settings import Judging, StopRule
 from unlearnbench.verdicts import Accuracy, Forgetting
 
 COLUMNS: Mapping[str, pa.DataType] = {
@@ -136,8 +136,9 @@ def judged(contenders: pd.DataFrame, seeds: Seeds) -> pd.DataFrame:
 def _margins(scenario: str) -> tuple[Judging, float | None]:
     """What a scenario declares, and the accuracy on stamped images under which it counts as forgotten."""
     values = json.loads(scenario)
-    margins = values.get("judging") if isinstance(values, dict) else None
-    threshold = values["stop"]["threshold"] if isinstance(values, dict) and values.get("backdoor") else None
+    values = values if isinstance(values, dict) else {}
+    margins, stop = values.get("judging"), StopRule.model_validate(values.get("stop") or {})
+    threshold = stop.threshold if values.get("backdoor") else None
     return Judging.model_validate(margins or {}), threshold
 
 

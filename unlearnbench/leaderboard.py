@@ -6,7 +6,6 @@ Built from finished cells only and from nothing else, so it can be thrown away a
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,18 +57,18 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
         The leaderboard as `read` gives it.
 
     Raises:
-        InputError: no such folder, a damaged record file (a table that silently lacks rows is no result), records of
-            several protocol versions, or a metric that this version does not know.
+        InputError: no such folder, a damaged record file (a table that silently lacks rows is no result), or a metric
+            that this version does not know.
     """
     from unlearnbench.report.markdown import render
 
-    table, bad = records.read_folder(records_folder, (*COLUMNS, "protocol_version"))
+    table, bad = records.read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise type(bad[0])(bad[0].where, bad[0].what + more)
-    protocol = _one_protocol(table, str(records_folder))
     board = assemble(table, str(records_folder))
-    about = {"protocol_version": protocol, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
+    protocols = sorted(table.column("protocol_version").unique().to_pylist())
+    about = {"protocol_versions": protocols, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
     frame = _to_pandas(board)
     write_parquet(board, Path(out_folder) / "leaderboard.parquet", {"unlearnbench": json.dumps(about)})
     write_atomically(Path(out_folder) / "leaderboard.md", render(frame).encode())
@@ -137,8 +136,10 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     )
     board = pd.concat([board.join(_state(rows)), verdicts, columns], axis=1)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
-    order = [*TABLE_COLUMNS, "rank", "method_id", "method_params"]
-    board = board[~hidden].sort_values(order, na_position="last", kind="stable")
+    order = ["protocol_version", *(key for key in TABLE_COLUMNS if key != "protocol_version"), "rank"]
+    order += ["method_id", "method_params"]
+    newest_first = [key != "protocol_version" for key in order]
+    board = board[~hidden].sort_values(order, ascending=newest_first, na_position="last", kind="stable")
     fields = schema(metrics)
     arrays = [pa.Array.from_pandas(board[field.name].astype(object), type=field.type) for field in fields]
     return pa.Table.from_arrays(arrays, schema=fields)
@@ -217,17 +218,6 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))
     notes = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else pd.Series(dtype=object)
     return notes.groupby(level=0).agg("; ".join) if len(notes) else notes
-
-
-def _one_protocol(table: pa.Table, where: str) -> int | None:
-    """The only protocol version in the records; None if there are no records."""
-    versions = Counter(table.column("protocol_version").to_pylist())
-    if len(versions) > 1:
-        listed = " and ".join(f"{version} ({count} rows)" for version, count in sorted(versions.items()))
-        raise InputError(
-            where, f"records of protocol_version {listed} can't be compared; keep each in a folder of its own"
-        )
-    return next(iter(versions), None)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -18,6 +18,12 @@ from unlearnbench.settings import Scenario
 from unlearnbench.validation import submodel
 
 PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:+-]*")
+_DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10": {"source": "auto", "path": "cifar10-jpeg"},
+    "images": {"path": "images", "size": None, "mode": "RGB", "test_fraction": 0.2},
+}
+"""Of the built-in datasets that have parameters; records are named without importing what they were computed by."""
+
 NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # YAML reads these as other values
 
 
@@ -25,6 +31,18 @@ def choice_id(name: str, params: BaseModel) -> str:
     """``crfu`` with default parameters, else e.g. ``crfu[beta_u=1,lr=0.01]``."""
     differing = differences(params, {})
     return f"{name}[{','.join(differing)}]" if differing else name
+
+
+def dataset_id(name: str, params: Mapping[str, Any]) -> str:
+    """The same of a dataset from what a record says of it, e.g. ``digits`` or ``images[path=a]``.
+
+    Args:
+        params: all its parameters, as JSON values. Defaults are left out; those of a dataset that does not come with
+            the package are not known, and of its parameters those are shown that are not null.
+    """
+    defaults = _DATASET_DEFAULTS.get(name, {})
+    shown = [f"{key}={short(value)}" for key, value in sorted(params.items()) if value != defaults.get(key)]
+    return f"{name}[{','.join(shown)}]" if shown else name
 
 
 def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:

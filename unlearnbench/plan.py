@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from unlearnbench import keys
+from unlearnbench import keys, naming
 from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
@@ -79,6 +79,11 @@ class Cell:
     @property
     def dataset_id(self) -> str:
         return self.setting.dataset.id
+
+    @property
+    def dataset_shown(self) -> str:
+        """The dataset as leaderboards name it, who know records only."""
+        return naming.dataset_id(self.setting.dataset.info.name, canonical(self.setting.dataset.params))
 
     @property
     def scenario_id(self) -> str:

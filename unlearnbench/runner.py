@@ -303,6 +303,6 @@ def _unwritable(error: OSError, folder: Path) -> InputError:
 
 def _name(task: Task, together: int = 1) -> str:
     work = task.work
-    parts = [task.stage, work["dataset"]["name"]]
+    parts = [task.stage, work["dataset"]["id"]]
     parts += [work[kind]["name"] for kind in ("method", "attack") if kind in work]
     return " ".join([*parts, f"seed {work['seed']}", *([f"and {together - 1} more"] if together > 1 else [])])

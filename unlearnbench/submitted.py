@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from unlearnbench import records
 from unlearnbench.errors import InputError, records_of
+from unlearnbench.naming import dataset_id
 from unlearnbench.page_sizes import pages
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plausible import MEASURED, contradiction
@@ -92,7 +93,8 @@ class Submitted:
     @property
     def what(self) -> str:
         """The same for people."""
-        parts = [self.common[name] for name in ("experiment", "dataset", "method_id", "attack_id")]
+        dataset = dataset_id(self.common["dataset"], json.loads(self.common["dataset_params"]))
+        parts = [self.common["experiment"], dataset, self.common["method_id"], self.common["attack_id"]]
         return " / ".join(one_line(part, 80) for part in parts if part is not None) + f" / seed {self.common['seed']}"
 
     @property

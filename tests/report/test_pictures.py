@@ -24,7 +24,7 @@ class FakeCell:
     attack_id: str | None = "update_leak"
     scenario_id: str = "leak,beta=0.1"
     experiment: str = "leak"
-    dataset_id: str = "digits"
+    dataset_shown: str = "digits"
     skip: str | None = None
     beta: float = 0.1
     stages: dict[str, str] = field(default_factory=lambda: {"attack": "k0"})

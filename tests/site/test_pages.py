@@ -210,8 +210,7 @@ def test_erased_ratios_are_a_column_in_order_of_size(board_rows: list[Row]) -> N
 
 
 def test_the_glance_marks_leaks_in_text(board_rows: list[Row]) -> None:
-    board = glance.board([row for row in board_rows if row["experiment"] == "leak"])
-    assert board is not None
+    (board,) = glance.boards([row for row in board_rows if row["experiment"] == "leak"])
     texts = [each.text for line in board.lines for each in line.cells]
     assert "▲ 0.800 (+0.25)" in texts
     assert "▲ 0.900 (+0.35) †" in texts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.printed import Printed
 from unlearnbench.claims.reported import Beside
 from unlearnbench.claims.verdicts import Judgement
+from unlearnbench.naming import dataset_id
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["experiment"], row["dataset"], row["dataset_params"]), []).append(row)
-    count = Counter(dataset for dataset, _ in {(dataset, params) for _, dataset, params in groups})
-    several = {dataset for dataset, number in count.items() if number > 1}
-    return [
-        _run(experiment, _full(dataset, params) if dataset in several else dataset, part)
-        for (experiment, dataset, params), part in sorted(groups.items())
-    ]
-
-
-def _full(dataset: str, params: str) -> str:
-    return f"{dataset}[{','.join(f'{name}={value}' for name, value in json.loads(params).items())}]"
+        dataset = dataset_id(row["dataset"], json.loads(row["dataset_params"]))
+        groups.setdefault((row["experiment"], dataset), []).append(row)
+    return [_run(experiment, dataset, part) for (experiment, dataset), part in sorted(groups.items())]
 
 
 def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Run:

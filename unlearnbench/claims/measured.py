@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +67,23 @@ class Contender:
 
 
 class Measured:
-    """The records of one results folder, ready to be asked."""
+    """The records of one results folder, ready to be asked.
+
+    Attributes:
+        under: said where there are none: the protocol of the records that count, if others were left out.
+    """
 
     def __init__(
-        self, rows: list[dict[str, Any]], unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None
+        self,
+        rows: list[dict[str, Any]],
+        unavailable: Mapping[str, str],
+        parts: Mapping[str, str] | None = None,
+        protocol: int | None = None,
     ) -> None:
         self.rows = sorted(rows, key=lambda row: (row["started_at"], row["cell_key"]))
         self.unavailable = unavailable
         self.parts = parts or {}
+        self.under = f" under protocol {protocol}" if protocol is not None else ""
         self._by_experiment: dict[tuple[str, str], list[Contender]] = defaultdict(list)
         contenders: dict[tuple[Any, ...], Contender] = {}
         settings: dict[str | None, dict[str, Any]] = {None: {}}
@@ -140,11 +149,11 @@ class Measured:
         if not there and experiment in self.parts:
             there = self._by_experiment.get((self.parts[experiment], dataset), [])
         if not there:
-            return self.unavailable.get(dataset) or f"no records of {experiment} on {dataset}"
+            return self.unavailable.get(dataset) or f"no records of {experiment} on {dataset}{self.under}"
         fitting = [each for each in there if _fits(each, selection)]
         wanted = _words(selection)
         if not fitting:
-            return f"no records of {wanted} in {experiment} on {dataset}"
+            return f"no records of {wanted} in {experiment} on {dataset}{self.under}"
         if several := _datasets(fitting):  # before anything is preferred: of two datasets none is
             return f"{len(several)} datasets fit {dataset} in {experiment}: {' and '.join(several)}"
         with_values = [each for each in fitting if each.values]
@@ -170,7 +179,7 @@ def part_of(scenario: Mapping[str, Any]) -> str:
 
 
 def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:
-    """The records of a suite in a results folder.
+    """The records of a suite in a results folder; of several protocol versions the newest ones.
 
     Args:
         folder: of the records.
@@ -179,7 +188,7 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mappin
         parts: the experiments that stand in for others, on a part of the data.
 
     Raises:
-        InputError: no such folder, a damaged record file, records of another suite or of several protocol versions.
+        InputError: no such folder, a damaged record file, or records of another suite.
     """
     table, bad = records.read_folder(folder, (*_KEYS, *_RUN))
     if bad:
@@ -189,11 +198,9 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mappin
     other = next((row["suite"] for row in rows if row["suite"] != suite), None)
     if other is not None:
         raise InputError(str(folder), f"holds records of suite '{other}', but the claims are about '{suite}'")
-    versions = Counter(row["protocol_version"] for row in rows)
-    if len(versions) > 1:
-        listed = " and ".join(map(str, sorted(versions)))
-        raise InputError(str(folder), f"records of protocol_version {listed} can't be compared")
-    return Measured(rows, unavailable, parts)
+    newest = max((row["protocol_version"] for row in rows), default=0)
+    counting = [row for row in rows if row["protocol_version"] == newest]
+    return Measured(counting, unavailable, parts, newest if len(counting) < len(rows) else None)
 
 
 def _note(contender: Contender, row: Mapping[str, Any]) -> None:

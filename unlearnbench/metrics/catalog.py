@@ -145,7 +145,7 @@ _ALL = (
         "lower",
         "lower 95 % bound on an erased image's epsilon: the median of images",
         "epsilon_null",
-    ),  # fmt: skip
+    ),
     _info("epsilon_null", "nat", "epsilon_erased of as many further retrained models: what chance alone gives"),
     _info("epsilon_ceiling", "nat", "the largest bound on epsilon that so many models can show, however far apart"),
     _privacy("epsilon_share", "share", "lower", "erased images whose 95 % bound on epsilon is above 0", 0.05),

@@ -109,7 +109,7 @@ def file_name(shared: Sequence[str]) -> str:
 
 def _group(cell: Cell) -> tuple[str, ...]:
     """Cells of one picture agree on this: all but method and seed."""
-    return title(cell.experiment, cell.dataset_id, cell.scenario_id, str(cell.attack_id))
+    return title(cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id))
 
 
 def _answers(store: Store, cell: Cell) -> Artifact | None:

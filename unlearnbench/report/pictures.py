@@ -99,7 +99,7 @@ def file_name(title: Sequence[str], kind: str = "") -> str:
 
 def _group(cell: Cell) -> tuple[str, ...]:
     """Cells of one gallery agree on this: all but method, beta and seed."""
-    return title(cell.experiment, cell.dataset_id, cell.scenario_id, str(cell.attack_id))
+    return title(cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id))
 
 
 def _row_name(cell: Cell) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
+from unlearnbench.protocols import measured_under
 from unlearnbench.report import wording
 from unlearnbench.settings import Judging
 
@@ -78,6 +78,7 @@ _SETTING = (
     "experiment",
     "dataset",
     "dataset_params",
+    "dataset_id",
     "scenario_id",
     "scenario",
     "protocol_version",
@@ -116,6 +117,8 @@ class Table:
 
 def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
     """The tables of a leaderboard: one for each experiment, dataset, scenario and attack (with its tier and shadows).
+
+    What was measured under several protocols stands in several tables, those of the newest first.
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
@@ -274,15 +277,15 @@ def _ranks(part: pd.DataFrame) -> list[str]:
 
 def _title(part: pd.DataFrame, with_suite: bool) -> str:
     first = part.iloc[0]
-    names = [first[key] for key in ("experiment", "dataset", "scenario_id")]
-    if not missing(protocol := first["protocol_version"]) and protocol != PROTOCOL_VERSION:
-        names.append(f"measured under protocol {int(protocol)}")
+    names = [first[key] for key in ("experiment", "dataset_id", "scenario_id")]
     parts = [first["suite"], *names] if with_suite else names
     if not missing(first["attack"]):
         parts.append(first["attack"] if missing(first["attack_id"]) else first["attack_id"])
         parts += [f"{key} {first[key]}" for key in ("tier", "observation") if not missing(first[key])]
         if not missing(first["n_shadows"]):
             parts.append(f"{int(first['n_shadows'])} shadows")
+    if protocol := measured_under(first["protocol_version"]):
+        parts.append(protocol)
     return " / ".join(plain(part) for part in parts)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contenders import TABLE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.protocols import measured_under, titled
 from unlearnbench.report import tables
 from unlearnbench.report.findings import findings
 from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES, plain
@@ -122,7 +123,7 @@ def _standing(row: Row) -> tuple[bool, float, bool, bool, float]:
 def filters_of(row: Row) -> dict[str, str]:
     """A row's value of each dimension."""
     values = {
-        "dataset": row["dataset"], "method": row["method"], "attack": row["attack_id"], "tier": row["tier"],
+        "dataset": row["dataset_id"], "method": row["method"], "attack": row["attack_id"], "tier": row["tier"],
         "observes": row["observation"], "beta": row["beta_text"], "edr": row["erased"],
     }  # fmt: skip
     return {name: plain(value) for name, value in values.items() if value}
@@ -143,21 +144,20 @@ def choices(lines: Iterable[Line]) -> dict[str, list[str]]:
 
 
 def boards(rows: Sequence[Row], across: bool = False) -> list[Board]:
-    """The tables of some rows: one for each attack, and one of what was measured without.
+    """The tables of some rows: one for each attack, and one of what was measured without; for each protocol.
 
     Args:
         rows: as `rows_of` gives them.
         across: whether they are of several experiments, which are then named.
     """
-    groups: dict[str | None, list[Row]] = {}
+    groups: dict[tuple[int, str | None], list[Row]] = {}
     for row in rows:
-        groups.setdefault(row["attack"], []).append(row)
-    named = sorted((name for name in groups if name is not None), key=lambda name: -len(groups[name]))
-    order: list[str | None] = [*named, *([None] if None in groups else [])]
-    return [_board(name, groups[name], across) for name in order]
+        groups.setdefault((row["protocol_version"], row["attack"]), []).append(row)
+    order = sorted(groups, key=lambda key: (-key[0], key[1] is None, -len(groups[key])))
+    return [_board(attack, groups[protocol, attack], across, protocol) for protocol, attack in order]
 
 
-def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
+def _board(attack: str | None, rows: Sequence[Row], across: bool, protocol: int) -> Board:
     identity, shared = _identity(rows, across)
     metrics = _metrics(rows, attack is not None)
     judged = _judged(rows)
@@ -174,8 +174,8 @@ def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
     ]  # fmt: skip
     title = "Without an adversary: utility, forgetting and cost" if attack is None else f"Under {plain(attack)}"
     return Board(
-        f"board-{slug(attack) if attack else 'utility'}",
-        title,
+        f"board-{slug(attack) if attack else 'utility'}{of_protocol(protocol)}",
+        titled(title, protocol),
         tuple(columns),
         tuple(lines),
         tuple(shared),
@@ -187,13 +187,18 @@ def _board(attack: str | None, rows: Sequence[Row], across: bool) -> Board:
     )
 
 
+def of_protocol(version: int) -> str:
+    """What names of page parts and figures end in, where they are of another protocol than the current one."""
+    return f"-protocol-{version}" if measured_under(version) else ""
+
+
 Maker = tuple[Column, Callable[[Row], Cell]]
 
 
 def _identity(rows: Sequence[Row], across: bool) -> tuple[list[Maker], list[tuple[str, str]]]:
     """Columns that say what a row is; what all rows share is no column, but named once."""
     optional: list[tuple[str, str, Callable[[Row], str]]] = [
-        ("dataset", "dataset", lambda row: row["dataset"]),
+        ("dataset", "dataset", lambda row: row["dataset_id"]),
         ("attack", "attack's settings", lambda row: _settings(row["attack_id"])),
         ("tier", "tier", lambda row: (row["tier"] or "").replace("_", " ")),
         ("observes", "observes", lambda row: (row["observation"] or "").replace("_", " ")),
@@ -233,7 +238,7 @@ def _told(rows: Sequence[Row], texts: Sequence[Callable[[Row], str]]) -> bool:
     """Whether the other columns tell the scenarios of one experiment apart already."""
     places: dict[tuple[str, ...], set[str]] = {}
     for row in rows:
-        key = (row["part"], row["experiment"], *(text(row) for text in texts))
+        key = (row["part"], row["experiment"], row["dataset_params"], *(text(row) for text in texts))
         places.setdefault(key, set()).add(row["scenario_id"])
     return all(len(scenarios) == 1 for scenarios in places.values())
 

@@ -25,7 +25,7 @@ def galleries(rows: Sequence[Row], folder: Path, part: str) -> list[Picture]:
 
     def name(row: Row) -> str:
         return pictures.file_name(
-            pictures.title(row["experiment"], row["dataset"], row["scenario_id"], row["attack_id"])
+            pictures.title(row["experiment"], row["dataset_id"], row["scenario_id"], row["attack_id"])
         )
 
     return _found(rows, folder, part, name, _gallery_alt)
@@ -36,7 +36,7 @@ def curves(rows: Sequence[Row], folder: Path, part: str) -> list[Picture]:
 
     def name(row: Row) -> str:
         return report_curves.file_name(
-            report_curves.title(row["experiment"], row["dataset"], row["scenario_id"], row["attack_id"])
+            report_curves.title(row["experiment"], row["dataset_id"], row["scenario_id"], row["attack_id"])
         )
 
     return _found(rows, folder, part, name, _curves_alt)
@@ -50,7 +50,10 @@ def _found(
         if row["attack_id"] is not None:
             found.setdefault(name_of(row), []).append(row)
     made = []
-    for name, members in found.items():
+    for name, rows_there in found.items():
+        # A picture is replaced when its setting is run again.
+        newest = max(row["protocol_version"] for row in rows_there)
+        members = [row for row in rows_there if row["protocol_version"] == newest]
         path = folder / pictures.FOLDER / name
         if path.is_file() and (content := path.read_bytes()).startswith(_SIGNATURE):
             made.append(Picture(f"pictures/{part}/{name}", _title(members), alt(members), content))
@@ -58,7 +61,7 @@ def _found(
 
 
 def _title(rows: Sequence[Row]) -> str:
-    return plain(f"{rows[0]['attack_id']} on {rows[0]['dataset']}")
+    return plain(f"{rows[0]['attack_id']} on {rows[0]['dataset_id']}")
 
 
 def _methods(rows: Sequence[Row]) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnbench.protocols import titled
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, scene_of
 from unlearnbench.report.tables import plain
 from unlearnbench.site import cells, standing
-from unlearnbench.site.boards import Board, Column, Line, filters_of, short
+from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.verdicts import Accuracy
@@ -43,19 +44,20 @@ class Tally:
 
 def tallies(rows: Iterable[Row]) -> list[Tally]:
     """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
-    seen: dict[str, dict[tuple[str, ...], list[bool]]] = defaultdict(lambda: defaultdict(list))
-    first: dict[str, Row] = {}
-    scenes: dict[str, dict[tuple[str, ...], Row]] = defaultdict(dict)
+    seen: dict[tuple[int, str], dict[tuple[str, ...], list[bool]]] = defaultdict(lambda: defaultdict(list))
+    first: dict[tuple[int, str], Row] = {}
+    scenes: dict[tuple[int, str], dict[tuple[str, ...], Row]] = defaultdict(dict)
     for row in rows:
         for finding in row["findings"]:
             # An access counts once in each setting.
             scene = (row["part"], *scene_of(row))
-            seen[row["method_id"]][*scene, finding.access].append(finding.leaks)
-            scenes[row["method_id"]].setdefault(scene, row)
-            first.setdefault(row["method_id"], row)
-    made = [
-        Tally(
-            plain(name),
+            name = row["protocol_version"], row["method_id"]
+            seen[name][*scene, finding.access].append(finding.leaks)
+            scenes[name].setdefault(scene, row)
+            first.setdefault(name, row)
+    made = {
+        name: Tally(
+            plain(titled(name[1], name[0])),
             f"methods/{slug(first[name]['method'])}.html",
             sum(any(leaks) for leaks in accesses.values()),
             len(accesses),
@@ -65,21 +67,34 @@ def tallies(rows: Iterable[Row]) -> list[Tally]:
             first[name]["reference"] is True,
         )
         for name, accesses in seen.items()
-    ]
-    return sorted(made, key=lambda tally: (tally.reference, tally.leaking / tally.accesses, tally.method))
+    }
+    order = sorted(made.items(), key=lambda pair: (
+        -pair[0][0], pair[1].reference, pair[1].leaking / pair[1].accesses, pair[1].method))  # fmt: skip
+    return [tally for _, tally in order]
 
 
-_SETTING = (("dataset", "dataset"), ("tier", "tier"), ("observation", "observes"), ("n_shadows", "shadows"),
-            ("beta_text", "β"), ("erased", "erased"))  # fmt: skip
-_OF_SCENES = ("dataset", "beta_text", "erased")  # those that say nothing of an attack
+_SETTING = (
+    ("suite", "suite"), ("dataset_id", "dataset"), ("tier", "tier"), ("observation", "observes"),
+    ("n_shadows", "shadows"), ("beta_text", "β"), ("erased", "erased"),
+)  # fmt: skip
+_OF_SCENES = ("suite", "dataset_id", "beta_text", "erased")  # those that say nothing of an attack
+_SAME = ("attack_params", "dataset_params", "scenario", "scenario_id")
 
 
-def board(rows: Sequence[Row]) -> Board | None:
-    """The table of an experiment; None if nothing was attacked."""
+def boards(rows: Sequence[Row]) -> list[Board]:
+    """The table of an experiment, for each protocol that it was measured under; none if nothing was attacked."""
+    versions = sorted({row["protocol_version"] for row in rows}, reverse=True)
+    made = (_board([row for row in rows if row["protocol_version"] == version], version) for version in versions)
+    return [board for board in made if board is not None]
+
+
+def _board(rows: Sequence[Row], protocol: int) -> Board | None:
     found: dict[tuple[Any, ...], dict[str, tuple[Row, Finding]]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
         for finding in row["findings"]:
-            key = (row["attack_id"], *(row[name] for name, _ in _SETTING), row["scenario_id"], finding.metric.name)
+            key = (row["attack_id"], *(row[name] for name in (*dict(_SETTING), *_SAME)), finding.metric.name)
+            while row["method_id"] in found[key]:  # of other parameters, that are this version's defaults
+                key = (*key, row["method_params"])
             found[key][row["method_id"]] = row, finding
     if not found:
         return None
@@ -99,7 +114,8 @@ def board(rows: Sequence[Row]) -> Board | None:
         identity.append(Cell(short(finding.metric), short(finding.metric), _meaning(finding)))
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
-    return Board("glance", "What leaks, at a glance", tuple(columns), tuple(lines), legend=_LEGEND)
+    title = titled("What leaks, at a glance", protocol)
+    return Board(f"glance{of_protocol(protocol)}", title, tuple(columns), tuple(lines), legend=_LEGEND)
 
 
 def _verdicts(rows: Sequence[Row], methods: Sequence[str], differing: Sequence[tuple[str, str]]) -> list[Line]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.protocols import titled
 from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def origin(source: Source) -> Origin:
         commits=_commits(rows),
         devices=_texts(sorted(rows["device"].unique())),
         versions=tuple(plain(_versions(text)) for text in sorted(rows["versions"].unique())),
-        data=tuple(dict.fromkeys(_pairs(ok, "dataset", "data_sha256"))),
+        data=tuple(dict.fromkeys(_pairs(ok, "dataset_id", "data_sha256"))),
         plugins=tuple(dict.fromkeys(plugins)),
         first=f"{started.min():%Y-%m-%d}",
         last=f"{started.max():%Y-%m-%d}",
@@ -109,7 +110,8 @@ def _failures(rows: pd.DataFrame) -> tuple[Failure, ...]:
     failed = failed.where(failed.notna(), None)
     return tuple(
         Failure(
-            plain(row["experiment"]), plain(row["dataset"]), plain(row["method_id"]), plain(row["attack_id"] or ""),
+            plain(row["experiment"]), plain(titled(row["dataset_id"], row["protocol_version"])),
+            plain(row["method_id"]), plain(row["attack_id"] or ""),
             int(row["seed"]), plain(row["status"]), plain(row["error"] or "no reason was recorded"),
         )
         for row in failed.to_dict("records")

@@ -8,6 +8,7 @@ from typing import Any
 
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.protocols import titled
 from unlearnbench.report import paper_tables, summary
 from unlearnbench.report.tables import Table, plain
 from unlearnbench.site import boards, glance, measuring
@@ -83,8 +84,13 @@ class Experiment:
             if state or row["note"]:
                 under = f" under {row['attack_id']}" if row["attack_id"] else ""
                 note = "" if state_of(row) else f"; {row['note']}" if row["note"] else ""
-                found.append(plain(f"{row['method_id']}{under} on {row['dataset']}: {state}{note}"))
+                found.append(plain(f"{row['method_id']}{under} on {_place(row)}: {state}{note}"))
         return list(dict.fromkeys(found))
+
+
+def _place(row: Row) -> str:
+    """What a row was measured on."""
+    return titled(row["dataset_id"], row["protocol_version"])
 
 
 @dataclass(frozen=True)
@@ -129,9 +135,8 @@ def pages(content: Content) -> list[Page]:
     made = [Page("index.html", "overview.html", {**shared, **_overview(content)})]
     for experiment in content.experiments:
         found = boards.boards(experiment.rows)
-        overview = glance.board(experiment.rows)
-        values = {"experiment": experiment, "boards": found, "glance": overview}
-        every: list[Board] = [*([overview] if overview else []), *found]
+        every: list[Board] = [*glance.boards(experiment.rows), *found]
+        values = {"experiment": experiment, "boards": every}
         made.append(Page(experiment.path, "experiment.html", {**shared, **values, "choices": _choices(every)}))
     for kind in ("method", "attack"):
         for name in content.names(kind):
@@ -157,7 +162,7 @@ def _overview(content: Content) -> dict[str, Any]:
     drawn = [each for each in content.experiments if each.figures]
     # The largest experiment stands for all, an attacked one if there is one.
     featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
-    datasets = list(dict.fromkeys(row["dataset"] for row in content.rows))
+    datasets = list(dict.fromkeys(row["dataset_id"] for row in content.rows))
     # What was attacked comes first: it is what the benchmark is about.
     order = sorted(content.experiments, key=lambda each: not any(row["attack"] for row in each.rows))
     results = [(each, id, table) for each in order for id, table in each.results]

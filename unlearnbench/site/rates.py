@@ -15,6 +15,7 @@ from unlearnbench.site import canvas
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug
+from unlearnbench.site.places import by_place
 
 _RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
 _FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
@@ -28,11 +29,12 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
         name: that the figures' names begin with.
     """
     having = [row for row in rows if any(row.get(metric) is not None for metric in _RATES)]
-    places = dict.fromkeys((row["attack"], row["dataset"]) for row in having)
     found = []
-    for number, (attack, dataset) in enumerate(places):
-        here = [row for row in having if (row["attack"], row["dataset"]) == (attack, dataset)]
-        found.append(_drawn(here, f"{name}-{number}-rates-{slug(attack)}", f"{plain(attack)} on {plain(dataset)}"))
+    for place, all_here in by_place(having).items():
+        for attack in dict.fromkeys(row["attack"] for row in all_here):
+            here = [row for row in all_here if row["attack"] == attack]
+            what = f"{plain(attack)} on {place.title}"
+            found.append(_drawn(here, f"{name}-{place.number}-rates-{slug(attack)}", what))
     return found
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from unlearnbench.claims.comparison import Comparison
 
 _COLUMNS = (
-    "suite", "experiment", "dataset", "scenario", "scenario_id", "method", "method_id", "attack", "attack_id", "seed",
-    "metric", "step", "value", "status", "error", "device", "cell_key", "git_sha", "git_dirty", "plugin_sha256",
-    "data_sha256", "versions", "started_at", "protocol_version",
+    "suite", "experiment", "dataset", "dataset_params", "scenario", "scenario_id", "method", "method_id", "attack",
+    "attack_id", "seed", "metric", "step", "value", "status", "error", "device", "cell_key", "git_sha", "git_dirty",
+    "plugin_sha256", "data_sha256", "versions", "started_at", "protocol_version",
 )  # fmt: skip
 
 
@@ -75,13 +75,16 @@ def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Pa
     records_of(folder)
     from unlearnbench import leaderboard, records
     from unlearnbench.claims import comparison
+    from unlearnbench.contenders import dataset_ids
 
     part = slug(name)
     board = leaderboard.build(folder / "records", out / "data" / part)
     if board.empty:
         raise InputError(str(folder), "holds no records; run its suite first")
     table, _ = records.read_folder(folder / "records", _COLUMNS)
+    rows = table.to_pandas()
+    rows["dataset_id"] = dataset_ids(rows)
     suite = set(board["suite"].unique())
     path = next((path for path, claimed in about.items() if claimed in suite), suites / f"{name}.claims.yaml")
     found = comparison.compare(folder, path) if path in about or path.is_file() else None
-    return Source(name, part, folder, board, table.to_pandas(), found)
+    return Source(name, part, folder, board, rows, found)

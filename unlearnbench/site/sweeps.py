@@ -12,6 +12,7 @@ from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import split_id
+from unlearnbench.site.places import by_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,13 +42,13 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
     """
     found = []
     for over in ("beta", "edr"):
-        for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in rows)):
-            here = [row for row in rows if row["dataset"] == dataset and row[over] is not None]
-            places = sorted({row[over] for row in here})
+        for place, all_here in by_place(rows).items():
+            here = [row for row in all_here if row[over] is not None]
+            points = sorted({row[over] for row in here})
             sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
             sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
-            if len(places) > 1 and sides:
-                found.append(_drawn(sides, over, places, f"{name}-{number}-{over}", plain(dataset)))
+            if len(points) > 1 and sides:
+                found.append(_drawn(sides, over, points, f"{name}-{place.number}-{over}", place.title))
     return found
 
 
@@ -56,14 +57,23 @@ def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
     private = METRICS[metric].good == "privacy"
     having = [row for row in rows if row.get(metric) is not None]
     attacks = {row["attack_id"] for row in having}
+    others = {_elsewhere(row, over) for row in having}
     one = len({row["attack"] for row in having}) == 1
     lines: dict[str, dict[float, Row]] = {}
     for row in having:
         label = row["method_id"]
         if private and len(attacks) > 1:
             label += f", {(split_id(row['attack_id'])[1] or 'default') if one else row['attack_id']}"
+        if len(others) > 1 and (other := _elsewhere(row, over)):
+            label += f", {other}"
         lines.setdefault(plain(label), {}).setdefault(row[over], row)  # utility repeats over attacks
     return {label: [line[place] for place in sorted(line)] for label, line in lines.items()}
+
+
+def _elsewhere(row: Row, over: str) -> str:
+    """What of a row's scenario is not what the sweep is over."""
+    swept = "beta=" if over == "beta" else "erased_ratio="
+    return ",".join(part for part in row["scenario_id"].split(",") if not part.startswith((swept, "replicas=")))
 
 
 def _drawn(

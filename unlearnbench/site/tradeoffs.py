@@ -13,6 +13,7 @@ from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
+from unlearnbench.site.places import by_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,15 +60,14 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
     """
     attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
-    for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in attacked)):
-        here = [row for row in attacked if row["dataset"] == dataset]
+    for place, here in by_place(attacked).items():
         measured = [METRICS[metric] for metric in _LEAKS if any(row.get(metric) is not None for row in here)]
         if any(metric.name == "skill_blind_set" for metric in measured):
             measured = [metric for metric in measured if metric.name != "skill_mean"]
         sides = [_strongest(here, metric) for metric in measured]
         if any(len(side) > 1 for side in sides):
-            title = f"What leaks against what is kept, {plain(dataset)}"
-            found.append(_drawn([side for side in sides if len(side) > 1], f"{name}-{number}-tradeoff", title))
+            title = f"What leaks against what is kept, {place.title}"
+            found.append(_drawn([side for side in sides if len(side) > 1], f"{name}-{place.number}-tradeoff", title))
     return found
 
 
@@ -77,11 +77,11 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
     bare = [
         row for row in rows if row["attack"] is None and row.get("accuracy") is not None and row.get("gradient_steps")
     ]
-    for number, dataset in enumerate(dict.fromkeys(row["dataset"] for row in bare)):
-        side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in bare if row["dataset"] == dataset]
+    for place, here in by_place(bare).items():
+        side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in here]
         if len({point.at[1] for point in side}) > 1:
-            title = f"What erasing costs against what is kept, {plain(dataset)}"
-            found.append(_drawn([side], f"{name}-{number}-cost", title))
+            title = f"What erasing costs against what is kept, {place.title}"
+            found.append(_drawn([side], f"{name}-{place.number}-cost", title))
     return found
 
 

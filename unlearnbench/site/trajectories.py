@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
@@ -10,6 +10,7 @@ from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.figures import Figure
+from unlearnbench.site.places import PLACE, by_place
 from unlearnbench.site.settings import setting_of
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
     points = records[records["step"].notna() & (records["status"] == "ok") & records["value"].notna()]
     points = points[points["metric"].isin(METRICS)]
     found = []
-    for number, dataset in enumerate(points["dataset"].unique()):
-        made = _means(points[points["dataset"] == dataset])
+    columns = points[list(PLACE)].astype(object).assign(at=points.index)
+    rows: list[dict[str, Any]] = columns.to_dict("records")  # type: ignore[assignment]
+    for place, here in by_place(rows).items():
+        made = _means(points.loc[[row["at"] for row in here]])
         if len(made):
-            found.append(_drawn(made, f"{name}-{number}-trajectory", plain(dataset)))
+            found.append(_drawn(made, f"{name}-{place.number}-trajectory", place.title))
     return found
 
 

@@ -1,0 +1,36 @@
+"""What figures are drawn for each of: a dataset with its parameters, of one suite and under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.protocols import titled
+from unlearnbench.report.tables import plain
+from unlearnbench.site.cells import Row
+
+PLACE = ("protocol_version", "suite", "dataset_id", "dataset_params")
+"""The columns in which they differ."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of them; `number` tells its figures apart, `title` says which it is."""
+
+    number: int
+    title: str
+
+
+def by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:
+    """The rows of each dataset and protocol, those of the newest protocol first, else in order of appearance."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in PLACE), []).append(row)
+    order = sorted(groups, key=lambda key: -key[0])
+    several = len({suite for _, suite, *_ in order}) > 1
+    found = {}
+    for number, (protocol, suite, dataset, params) in enumerate(order):
+        title = titled(f"{dataset} ({suite})" if several else dataset, protocol)
+        found[Place(number, plain(title))] = groups[protocol, suite, dataset, params]
+    return found
