@@ -168,6 +168,33 @@ def test_shadows_belong_to_the_method_and_their_number(build: Any, monkeypatch: 
     assert not stages(more_targets, "unlearn") & stages(planned, "unlearn")
 
 
+def test_cells_know_what_plugins_say_of_themselves(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = keys(build())
+    monkeypatch.setattr("fake_plugins.Guess.ranks_by", ("skill_mean", "auc"))
+    monkeypatch.setattr(Original, "reference", True)
+    planned = build()
+    assert keys(planned) == expected  # it changes no number
+    said = {(cell.attack_id is not None, cell.ranks_by) for cell in planned.cells}
+    assert said == {(False, None), (True, ("skill_mean", "auc"))}
+    references = {cell.method_id: cell.reference for cell in planned.cells}
+    assert references["retrain"] is True
+    assert {value for name, value in references.items() if name.startswith("fading")} == {False}
+    assert {cell.own_original for cell in planned.cells} == {False}
+
+
+@pytest.mark.parametrize("ranks_by", ["auc", ["auc"], ("secrecy",), ([],), 3])
+def test_an_attack_that_is_ranked_by_no_metrics_fails_its_own_cells(
+    build: Any, monkeypatch: pytest.MonkeyPatch, ranks_by: Any
+) -> None:
+    monkeypatch.setattr("fake_plugins.Guess.ranks_by", ranks_by)
+    for cell in build().cells:
+        if cell.attack_id is None:
+            assert cell.error is None
+        else:
+            assert cell.error is not None
+            assert "ranks_by: TypeError: must be None or a tuple of metrics" in cell.error
+
+
 def test_a_skipped_cell_has_no_tasks_and_a_key_of_its_own(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = keys(build())
     monkeypatch.setattr("fake_plugins.Fading.skip", lambda self, scenario: None if scenario.beta else "needs beta")

@@ -11,8 +11,8 @@ import pytest
 from sample_claims import HOLDS, claims_file, values
 from sample_records import write_cells
 
-from unlearnbench import cli
-from unlearnbench.claims import model
+from unlearnbench import PROTOCOL_VERSION, cli
+from unlearnbench.claims import measured, model
 from unlearnbench.errors import InputError
 
 UNKNOWN = {"checks": [{"kind": "value", "of": {"method": "vbu"}, "at_least": 0.5}]}
@@ -120,6 +120,19 @@ def test_records_of_another_suite_are_refused(tmp_path: Path, capsys: pytest.Cap
     write_cells(tmp_path / "records", values("crfu", "accuracy", 0.6, suite="zoo"))
     assert cli.main(["compare", str(tmp_path), "--claims", str(claims_file(tmp_path, HOLDS))]) == 2
     assert "suite 'zoo'" in capsys.readouterr().err
+
+
+def test_of_several_protocols_the_newest_records_count(tmp_path: Path) -> None:
+    old = values("crfu", "accuracy", 0.1, protocol_version=1) + values("vbu", "accuracy", 0.1, protocol_version=1)
+    new = values("crfu", "accuracy", 0.6)
+    made = [{**each, "cell_key": f"{number}"} for number, each in enumerate((*old, *new))]
+    found = measured.read(write_cells(tmp_path / "records", made), new[0]["suite"], {})
+    place = {"experiment": new[0]["experiment"], "metric": "accuracy"}
+    counting = found.values(model.Selection(method="crfu", **place), new[0]["dataset"])
+    assert list(counting.by_seed.values()) == pytest.approx([row["value"] for row in new])
+    missing = found.values(model.Selection(method="vbu", **place), new[0]["dataset"])
+    assert missing.reason.startswith("no records of vbu in ")
+    assert missing.reason.endswith(f" under protocol {PROTOCOL_VERSION}")
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
