@@ -223,7 +223,7 @@ def test_the_glance_marks_leaks_in_text(board_rows: list[Row]) -> None:
 
 
 def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_rows: list[Row]) -> None:
-    board = glance.board([row for row in board_rows if row["experiment"] == "leak"])
+    board = glance.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
     assert board is not None
     verdicts = [line for line in board.lines if line.every]
     assert verdicts == list(board.lines[:8])  # two lines for each of four settings
@@ -239,7 +239,7 @@ def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_row
 
 
 def test_without_retraining_the_glance_says_what_is_beyond_looking_at_nothing(tmp_path: Path) -> None:
-    board = glance.board(built(tmp_path, [*judged("crfu"), *rows("crfu", "auc", [0.8] * 5, attack="a")]))
+    board = glance.boards(built(tmp_path, [*judged("crfu"), *rows("crfu", "auc", [0.8] * 5, attack="a")]))[0]
     assert board is not None
     assert [line.cells[-1].text for line in board.lines] == ["forgotten 5/5", "kept", "△ 0.800"]
     assert all(line.cells[-1].state != "leak" for line in board.lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import PROTOCOL_VERSION
@@ -59,7 +60,9 @@ def render(frame: pd.DataFrame) -> str:
     sections = [_section(found, several) for found in scenes.values()]
     used = dict.fromkeys(finding.metric for found in scenes.values() for _, own in found for finding in own)
     legend = [f"- {escape(metric.name)}: {escape(metric.description)} ({metric.direction})" for metric in used]
-    summaries = [draw(table) for table in summary.summaries(rows)]
+    made = summary.summaries(rows)
+    summaries = [draw(replace(table, legend=())) for table in made]
+    legend += [f"- {escape(line)}" for line in dict.fromkeys(line for table in made for line in table.legend)]
     parts = [_LEAD, "## Summary\n", *summaries, "\n".join(legend) + "\n", *sections, *_unmeasured(rows)]
     return "\n".join(parts)
 

@@ -234,8 +234,10 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
         metric = METRICS[ranked_by.iloc[0]]
         by.append(metric.name)
         ascending_by.append(metric.better == "lower")
-    ordered = part.assign(last=last).sort_values(
-        [*by, "method_id"], ascending=[*ascending_by, True], na_position="last"
+    ordered = (
+        part.copy()
+        .assign(last=last)
+        .sort_values([*by, "method_id"], ascending=[*ascending_by, True], na_position="last")
     )
     return ordered.drop(columns="last")
 
