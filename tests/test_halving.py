@@ -41,6 +41,24 @@ def room_for(models: int, monkeypatch: pytest.MonkeyPatch, error: Exception = ER
     return attempts
 
 
+def unjudged(path: Path) -> Path:
+    """The suite without retrained models to judge by, which would be the largest stack of all."""
+    path.write_text(
+        path.read_text().replace("erased_count: 1", "erased_count: 1\n      judging: {largest_retraining: 1}")
+    )
+    return path
+
+
+def test_retrained_models_are_halved_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = room_for(4, monkeypatch)
+    write_suite(place.folder, attacks="")
+    ran = place.run()
+    assert ran.code == 0, ran.err
+    assert "out of memory: retrained digits seed 0 goes on with 4 models at a time" in ran.err
+    assert max(attempts) == 16
+    assert set(models_at_a_time(place.results).values()) == {4}
+
+
 def models_at_a_time(results: Path) -> dict[tuple[str, str | None], int]:
     return {(row["method"], row["attack"]): json.loads(row["scenario"])["replicas"] for row in rows(results)}
 
@@ -48,7 +66,7 @@ def models_at_a_time(results: Path) -> dict[tuple[str, str | None], int]:
 @pytest.mark.parametrize("error", ERRORS, ids=["python", "cuda", "torch on a cpu"])
 def test_a_cell_goes_on_with_half_the_models(place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     attempts = room_for(3, monkeypatch, error)
-    write_suite(place.folder)  # two targets, ten shadows
+    unjudged(write_suite(place.folder))  # two targets, ten shadows
     ran = place.run()
     assert ran.code == 0, ran.err
     assert ran.counts == {"planned": 6, "done": 6, "cached": 0, "failed": 0, "skipped": 0}
@@ -68,12 +86,12 @@ def test_a_cell_goes_on_with_half_the_models(place: Place, monkeypatch: pytest.M
     assert again.counts["cached"] == 6
     assert "stale" not in again.err
     assert attempts == []
-    write_suite(place.folder, seeds=2)
+    unjudged(write_suite(place.folder, seeds=2))
     assert place.run().counts == {"planned": 12, "done": 6, "cached": 6, "failed": 0, "skipped": 0}
 
 
 def test_the_numbers_are_those_of_a_suite_that_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_suite(place.folder, attacks="membership: {shadows: 10}")
+    path = unjudged(write_suite(place.folder, attacks="membership: {shadows: 10}"))
     with monkeypatch.context() as patch:
         room_for(3, patch)
         place.run()
@@ -89,7 +107,7 @@ def test_the_numbers_are_those_of_a_suite_that_says_so(place: Place, monkeypatch
 
 def test_one_model_that_does_not_fit_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = room_for(0, monkeypatch)
-    write_suite(place.folder, attacks="")
+    unjudged(write_suite(place.folder, attacks=""))
     ran = place.run()
     assert ran.code == 1
     assert ran.counts["failed"] == 3
@@ -99,7 +117,7 @@ def test_one_model_that_does_not_fit_fails(place: Place, monkeypatch: pytest.Mon
 
 def test_seeds_that_do_not_fit_together_are_halved_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = room_for(2, monkeypatch)
-    path = write_suite(place.folder, attacks="", seeds=4)
+    path = unjudged(write_suite(place.folder, attacks="", seeds=4))
     path.write_text(path.read_text().replace("erased_count: 1", "erased_count: 1\n      seeds_together: 4"))
     ran = place.run()
     assert ran.code == 0, ran.err

@@ -58,4 +58,4 @@ def test_the_sets_of_every_seed_are_drawn_once_whatever_else_differs(tmp_path, m
     settings = [each for each in suite.settings() if each.attack is None]
     others = [replace(each, scenario=each.scenario.model_copy(update={"beta": 0.5})) for each in settings]
     check_data(build([*settings, *others], tmp_path).cells, tmp_path)
-    assert len(drawn) == len(set(drawn)) == 2 * 3  # two experiments, three seeds
+    assert len(drawn) == len(set(drawn)) == 2 * 10  # two experiments, ten seeds

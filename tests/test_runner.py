@@ -237,7 +237,7 @@ def test_a_run_leaves_a_log_and_says_whose_code_it_runs(place: Place) -> None:
     assert place.run("--plugins", "own", "-m", "original").counts["cached"] == 2
     ran = place.run("--plugins", "own", "--verbose")
     first, second = sorted((place.results / "logs").iterdir())  # nothing to do, no log
-    assert "end: tasks 3/3, cells 2/2" in first.read_text()
+    assert "end: tasks 4/4, cells 2/2" in first.read_text()
     text = second.read_text()
     for told in ("command: ", "start unlearn digits raises seed 0 (worker 1)", "Traceback (most recent call last)"):
         assert told in text

@@ -28,6 +28,10 @@ def smaller(task: Task) -> int | None:
         models = len(task.together) or targets
     elif task.stage == "shadows":
         models = work["shadows"]
+    elif task.stage == "retrained":
+        models = scenario["judging"]["retrained"]
+    elif task.stage == "select":
+        models = scenario["selection_models"]
     else:
         return None
     return min(models, scenario["replicas"]) // 2 or None
