@@ -160,3 +160,26 @@ def test_too_few_never_seen_images_are_refused(digits: ImageData, kind: str, neg
 def test_negatives_are_odd() -> None:
     with pytest.raises(ValueError, match="negatives must be odd"):
         scenario(negatives=4)
+
+
+@pytest.mark.parametrize("negatives", [1, 3, 5])
+def test_the_score_itself_does_not_tell_erased_from_never_seen(digits: ImageData, negatives: int) -> None:
+    """The best 1 of 12 and the best 5 of 60 are not alike: never-seen images were harder than erased ones."""
+    found = []
+    for seed in range(150):
+        scores = torch.randn(len(digits.train), generator=torch.Generator().manual_seed(seed))
+        one = world(digits, seed, scores, erased="memorised", negatives=negatives)
+        assert one.targets.holdout is not None
+        rows = torch.cat([one.targets.erased, one.targets.holdout], 1)
+        member = (torch.arange(1 + negatives) == 0).expand(20, -1)
+        found.append(auc(scores[rows].flatten().numpy(), member.flatten().numpy()))
+    assert abs(np.mean(found) - 0.5) < 3.29 * np.std(found, ddof=1) / np.sqrt(len(found))
+    assert np.std(found, ddof=1) / np.sqrt(len(found)) < 0.008
+
+
+def test_the_original_of_a_memorised_scenario_is_trained_before_anybody_is_chosen(digits: ImageData) -> None:
+    """With as few spare images as the choice by score needs, whichever candidates stood in."""
+    sizes = SIZES | {"spare": 330}
+    for seed in range(30):
+        one = world(digits, seed, erased="memorised", leak=sizes)
+        assert one.targets.erased.shape == (20, 1)

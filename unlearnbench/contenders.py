@@ -190,7 +190,8 @@ def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame
     """The values, and for attacked contenders those that were measured without the attack and not with it."""
     pairs = contenders.loc[contenders["base"] != _NO_BASE, "base"]
     links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
-    lent = links.merge(values, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
+    public = values[~values["metric"].isin(_private_names())]  # what an attack found is never another row's
+    lent = links.merge(public, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
     own = values[["contender", "metric"]].drop_duplicates()
     lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
     lent = lent[lent["found"] == "left_only"].drop(columns="found")

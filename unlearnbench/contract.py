@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unlearnbench.context import Context
 from unlearnbench.plugin import Method
@@ -46,9 +47,17 @@ def check_finite(stack: Stack, what: str) -> None:
             raise PluginError(f"{what} made {name} not finite in {int(bad.sum())} of {len(bad)} models")
 
 
+def check_outputs(outputs: Tensor, what: str) -> None:
+    """Raises PluginError for models that answer with something that is no finite number."""
+    if not bool(torch.isfinite(outputs).all()):
+        raise PluginError(f"{what} made models whose outputs are not finite")
+
+
 def _writes(sets: ErasureSets) -> tuple[int, ...]:
     """How often the tensors that erasures share have been written to; torch counts it."""
-    shared = (sets.pool.pixels, sets.pool.labels, sets.pool.ids, sets.members, sets.erased)
+    shared = [sets.pool.pixels, sets.pool.labels, sets.pool.ids, sets.members, sets.erased]
+    if sets.holdout is not None:
+        shared.append(sets.holdout)
     return tuple(tensor._version for tensor in shared)
 
 

@@ -66,6 +66,9 @@ def choose(
         )
         return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
     erased, left = candidates[:count], candidates[count:]
+    if scenario.erased == "memorised":  # whom nobody asks about yet: any never-seen images will do
+        places = torch.arange(count * scenario.negatives, device=spare.device) % len(spare)
+        return _arranged(pool, torch.arange(len(pool)), erased, spare[places], left, spare, scenario)
     if scenario.erased == "mislabelled":
         return _mislabelled(pool, erased, left, spare, scenario, seed)
     wanted = erased[:, None].expand(-1, scenario.negatives)
@@ -141,9 +144,10 @@ def _memorised(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
 
-    Of each class as many candidates and never-seen images take part as make the two sets parts of one size, and how
-    many of a class are chosen is decided by both together: so the same share of either is chosen, and to be chosen says
-    nothing about which one an image is of.
+    Of each class as many candidates take part as have `negatives` never-seen images each, which form so many sets of the
+    same size; how many of a class are chosen is decided by all sets together, and each gives as many, its highest
+    scores. So candidates are one of several sets that are alike, and to be chosen says nothing about which one an image
+    is of.
 
     Returns:
         erased i64[count], theirs i64[count, negatives], and those of either that took part and were not chosen.
@@ -160,19 +164,26 @@ def _memorised(
             f" {sum(sizes.values())} ({negatives} for each); enlarge spare or lower negatives",
         )
     members = {kind: _by_score(first[classes[first] == kind][: sizes[kind]], score, generator) for kind in kinds}
+    # In blocks as large as the candidates of the class: the best of a larger set would score higher than the best of
+    # theirs, and a hard image would then be likelier to be a never-seen one.
     others = {
-        kind: _by_score(second[classes[second] == kind][: negatives * sizes[kind]], score, generator) for kind in kinds
+        kind: [
+            _by_score(block, score, generator)
+            for block in second[classes[second] == kind][: negatives * sizes[kind]].reshape(negatives, -1)
+        ]
+        for kind in kinds
     }
-    both = _by_score(np.concatenate([*members.values(), *others.values()]), score, generator)[: (1 + negatives) * count]
+    every = [*members.values(), *(block for blocks in others.values() for block in blocks)]
+    both = _by_score(np.concatenate(every), score, generator)[: (1 + negatives) * count]
     shares = {kind: float((classes[both] == kind).sum()) / (1 + negatives) for kind in kinds}
     wanted = _apportioned(shares, sizes, count)
     erased = np.concatenate([members[kind][: wanted[kind]] for kind in kinds])
     theirs = np.concatenate(
-        [generator.permutation(others[kind][: negatives * wanted[kind]]).reshape(-1, negatives) for kind in kinds]
+        [np.stack([generator.permutation(b[: wanted[kind]]) for b in others[kind]], 1) for kind in kinds]
     )
     order = generator.permutation(count)
     left = np.concatenate([members[kind][wanted[kind] :] for kind in kinds])
-    unseen = np.concatenate([others[kind][negatives * wanted[kind] :] for kind in kinds])
+    unseen = np.concatenate([block[wanted[kind] :] for kind in kinds for block in others[kind]])
     found = (erased[order], theirs[order], generator.permutation(left), generator.permutation(unseen))
     first_, second_, third, fourth = (torch.from_numpy(rows).to(candidates.device) for rows in found)
     return first_, second_, third, fourth
@@ -232,10 +243,11 @@ def matched(
         count = int(places.sum())
         if len(own) == 0 or (once and len(own) < count):
             who = "targets erase" if part == "spare" else "adversary erases"
+            each = "" if rows.shape[1] == 1 or part != "spare" else f", {rows.shape[1]} for each erased one"
             raise InputError(
                 f"scenario.leak.{part}",
-                f"the {who} {count} images of class {label} and {len(own)} never-seen ones are there to compare with;"
-                f" enlarge {part} or erase fewer",
+                f"the {who} images of class {label} that need {count} never-seen ones{each}, and {len(own)} are there to"
+                f" compare with; enlarge {part} or erase fewer",
             )
         passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
         result[places] = np.concatenate(passes)[:count]

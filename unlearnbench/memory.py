@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearnbench.contract import PluginError
 from unlearnbench.plugin import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
@@ -79,7 +80,13 @@ def standings(models: Stack, world: World) -> Tensor:
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The true class's logit minus the largest of the others, f32[...] of f32[..., Y] and i64[...]."""
+    """The true class's logit minus the largest of the others, f32[...] of f32[..., Y] and i64[...].
+
+    Raises:
+        PluginError: an output is not finite.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise PluginError("a model's outputs are not finite: they have no margins")
     own = labels[..., None]
     others = logits.scatter(-1, own, -float("inf")).amax(-1)
     return (logits.gather(-1, own)[..., 0] - others).float().cpu()

@@ -186,8 +186,10 @@ class _Planner:
             stages["timing"] = self._task("timing", inputs, dict(stages), {**work, **named, **times}, skip)
         # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
         skipped = {"skip": skip} if skip else {}
-        margins = self.inquiry.once("margins", lambda: canonical(setting.scenario.judging), setting.scenario)
-        identity = {"suite": setting.suite, "experiment": setting.experiment, "judging": margins}
+        # All of the scenario, and not only what its stages depend on: a record says it, and rows that agree on it are
+        # compared.
+        said = self.inquiry.once("said", lambda: keys.digest(canonical(setting.scenario)), setting.scenario)
+        identity = {"suite": setting.suite, "experiment": setting.experiment, "scenario": said}
         key = keys.digest({"cell": stages, **identity, **skipped})
         observation = access.level if access else None
         data = ask.fingerprint(setting.dataset)

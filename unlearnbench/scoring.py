@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.metrics import label_sets, membership, reconstruction
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import may_be_claimed
 from unlearnbench.metrics.intervals import Statistic, bootstrap
 from unlearnbench.metrics.similarity import structural_similarity
 from unlearnbench.plugin import Evidence, Measured
@@ -78,8 +78,10 @@ def _measured(name: str, given: float | Measured) -> Score:
     """What the attack measured itself."""
     value, n, low, high = Measured.of(given)
     known = [number for number in (value, low, high) if number is not None]
-    if name not in METRICS or not all(math.isfinite(number) for number in known):
-        raise EvidenceError(f"evidence.metrics: '{name}' = {given} is not a finite value of a known metric")
+    if not may_be_claimed(name) or not all(math.isfinite(number) for number in known):
+        raise EvidenceError(
+            f"evidence.metrics: '{name}' = {given} is not a finite value of a metric that an attack measures itself"
+        )
     if n < 0 or (low is None) != (high is None) or not (low is None or high is None or low <= value <= high):
         raise EvidenceError(f"evidence.metrics: '{name}' = {given} is no number of samples, or no interval, of a value")
     return Score(value, low, high, n)

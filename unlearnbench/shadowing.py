@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import retrained_draw
-from unlearnbench.contract import PluginError, check_finite, erase
+from unlearnbench.contract import PluginError, check_finite, check_outputs, erase
 from unlearnbench.draws import shadow_erasures, training_sets
 from unlearnbench.erasures import concatenate, observe_erasures
 from unlearnbench.plan import Task
@@ -84,6 +84,7 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
             context = workplace.context(task, world, seeds, [] if method.own_original else trained[k : k + 1])
             after = erase(method, before, chunk, context)
             parts.append(observe_erasures(before, after, chunk, world, f"shadow {at}", keep))
+            check_outputs(parts[-1].candidates_after_logits, f"unlearning with {method.name}")
             at += chunk.replicas
     tensors = concatenate(parts, shared=draw == "same").tensors
     return Artifact({**tensors, "validation": drawn.validation, "model": drawn.model}, {})

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unlearnbench.context import Context
-from unlearnbench.contract import PluginError, check_finite, erase_each
+from unlearnbench.contract import PluginError, check_finite, check_outputs, erase_each
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
 from unlearnbench.memory import Retrained
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Method
 from unlearnbench.retraining import of_artifact
@@ -56,13 +57,17 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         models = after.slice(part.start, part.stop)
         try:
             check_finite(models, f"unlearning with {method.name}")
+            seen: dict[str, Tensor] = {}
+            if scenario.kind == "leak":
+                seen = _observed(original, models, world.targets, world, "keep" in task.work).tensors
+                check_outputs(seen["probe_after_logits"], f"unlearning with {method.name}")
+                check_outputs(seen["candidates_after_logits"], f"unlearning with {method.name}")
             measures = _measures(method, original, models, world, context, part, beside)
         except PluginError as error:
             results.append(error)
             continue
         tensors = {f"model.{name}": value[:1] for name, value in models.tensors.items()}
-        if scenario.kind == "leak":
-            tensors |= _observed(original, models, world.targets, world, "keep" in task.work).tensors
+        tensors |= seen
         values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
         results.append(Artifact(tensors, values))
     return results
@@ -89,8 +94,10 @@ def _measures(
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
         measures[name] = [float(counts[own].double().mean()) if counted else None, count]
     for name, recorded in context.recorded.items():
-        if name not in METRICS or not bool(torch.isfinite(recorded[own]).all()):
-            raise PluginError(f"method {method.name} recorded '{name}', no finite value of a known metric")
+        if name not in RECORDED_BY_METHODS or not bool(torch.isfinite(recorded[own]).all()):
+            raise PluginError(
+                f"method {method.name} recorded '{name}', not a finite value of {' or '.join(sorted(RECORDED_BY_METHODS))}"
+            )
         measures[name] = [float(recorded[own].mean()), count]
     return measures
 

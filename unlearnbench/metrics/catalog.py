@@ -170,6 +170,16 @@ ON_TEST_IMAGES = frozenset(
 OF_SEEDS = frozenset(("forgot",))
 """Metrics that say yes or no of a seed as a whole."""
 
+RECORDED_BY_METHODS = frozenset(("certified_epsilon", "certified_delta"))
+"""Metrics that a method may record: what it guarantees. All else about it is measured by the harness alone."""
+
+
+def may_be_claimed(name: str) -> bool:
+    """Whether an attack may give a metric itself: distances to retrained models, and its score on its own data. All that
+    the harness scores from evidence is scored by the harness alone."""
+    return name in METRICS and (name.startswith(("klom_", "epsilon_")) or name == "auc_on_attack_training_data")
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order that tables show them."""
 
