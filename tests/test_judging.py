@@ -15,6 +15,7 @@ from unlearnbench.verdicts import (
     forgetting,
     forgetting_seeds,
     one_sided,
+    uneven,
 )
 
 HELD = np.array([0.18, 0.22, 0.15, 0.25, 0.20])
@@ -127,3 +128,29 @@ def test_a_constant_difference_of_one_image_is_not_certain() -> None:
     assert one_sided(np.full(3, 1 / 540), floor=1 / 540) > 0.2
     assert one_sided(np.zeros(5)) == 1.0
     assert one_sided(np.array([1.0, np.nan, 1.0])) == 1.0  # two values
+
+
+def test_half_remembered_and_half_over_forgotten_is_not_forgotten() -> None:
+    """Their mean is that of retraining."""
+    generator = np.random.default_rng(0)
+    seeds, images = 10, 20
+    noise = 0.15
+    left, square, held, held_square = [], [], [], []
+    for _ in range(seeds):
+        shift = np.where(np.arange(images) % 2, 0.2, -0.2)
+        apart, original = shift + generator.normal(0, noise, images), 0.2 + generator.normal(0, noise, images)
+        left.append(apart.mean())
+        held.append(original.mean())
+        square.append((apart**2).mean() - noise**2)
+        held_square.append((original**2).mean() - noise**2)
+    assert forgetting(left, held, 0.5) == Forgetting.FORGOTTEN
+    assert uneven(square, held_square, 0.5)
+
+
+def test_retraining_is_not_called_uneven_by_chance() -> None:
+    generator = np.random.default_rng(1)
+    found = 0
+    for _ in range(2_000):
+        apart, original = generator.normal(0, 0.15, (10, 20)), 0.2 + generator.normal(0, 0.15, (10, 20))
+        found += uneven((apart**2).mean(1) - 0.15**2, (original**2).mean(1) - 0.15**2, 0.5)
+    assert found <= 20

@@ -63,3 +63,29 @@ def test_it_is_judged_beside_models_retrained_in_its_own_way(tmp_path: Path) -> 
     assert judges["sisa"] != judges["fine_tune"]
     assert of_key[judges["sisa"]].work["method"]["name"] == "sisa"
     assert "method" not in of_key[judges["fine_tune"]].work
+
+
+def test_memory_that_a_method_made_up_and_threw_away_is_not_what_it_forgot(tmp_path: Path) -> None:
+    """Its own original remembered three times as much as the suite's; what is left is all that the suite's had."""
+    made = [{**row, "own_original": False, "reference": True} for row in judged("original", "remembered")]
+    held = {row["seed"]: row["value"] for row in made if row["metric"] == "memory_original"}
+    for row in judged("wide"):
+        value = {"memory": held[row["seed"]], "memory_original": 3 * held[row["seed"]]}.get(row["metric"], row["value"])
+        made.append({**row, "own_original": True, "value": value})
+    frame = leaderboard.build(write_cells(tmp_path / "records", made), tmp_path / "board").set_index("method_id")
+    assert frame.loc["wide", "verdict"] == "remembered"
+    alone = [row for row in made if row["method"] == "wide"]
+    frame = leaderboard.build(write_cells(tmp_path / "alone", alone), tmp_path / "board2").set_index("method_id")
+    assert frame.loc["wide", "verdict"] == "not judged"
+
+
+def test_failing_where_it_does_badly_does_not_help(tmp_path: Path) -> None:
+    good = [row for row in judged("crfu", seeds=10) if row["seed"] < 5]
+    bad = [{**row, "status": "failed", "metric": "status", "value": None, "error": "refused"}
+           for row in judged("crfu", seeds=10) if row["seed"] >= 5 and row["metric"] == "memory"]  # fmt: skip
+    frame = leaderboard.build(write_cells(tmp_path / "records", [*good, *bad]), tmp_path / "board")
+    (row,) = (row for _, row in frame.iterrows())
+    assert (row["status"], row["failed_seeds"]) == ("partial", 5)
+    assert row["verdict"] == row["utility"] == "cannot be told"
+    assert (row["forgot_seeds"], row["judged_seeds"]) == (5, 10)
+    assert pd.isna(row["rank"])

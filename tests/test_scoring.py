@@ -5,7 +5,7 @@ import torch
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plugin import Evidence
-from unlearnbench.scoring import EvidenceError, Truth, as_json, score
+from unlearnbench.scoring import EvidenceError, Truth, _measured, as_json, score
 
 T, S, C, Y = 6, 2, 8, 4
 
@@ -225,3 +225,9 @@ def test_evidence_of_the_wrong_shape_or_not_finite_is_refused(evidence):
 def test_metrics_of_evidence_must_be_known_and_finite(name, value):
     with pytest.raises(EvidenceError, match=name):
         score(Evidence(images=TRUTH.images, metrics={name: value}), TRUTH)
+
+
+@pytest.mark.parametrize("name", ["auc", "advantage", "memory", "accuracy", "skill_mean", "tpr_at_1pct_fpr"])
+def test_what_the_harness_measures_an_attack_can_not_claim(name: str) -> None:
+    with pytest.raises(EvidenceError, match="not a finite value of a metric that an attack measures itself"):
+        _measured(name, 0.5)

@@ -52,6 +52,12 @@ class NotFinite(Harmless):
         return model
 
 
+class WritesNeverSeen(Harmless):
+    def unlearn_many(self, before, sets, context):
+        sets.holdout[:] = sets.erased
+        return before.expand(sets.replicas)
+
+
 class TooFew(Harmless):
     def unlearn_many(self, before, sets, context):
         return before.expand(1)
@@ -187,3 +193,12 @@ def test_without_retrained_models_forgetting_is_not_measured(overfitted):
     scenario, world, before = overfitted
     measured = evaluate(before, before.expand(world.targets.replicas), world, scenario, None)
     assert not {"memory", "memory_original", "retrained_accuracy", "forgot"} & set(measured)
+
+
+def test_a_method_that_writes_into_the_never_seen_images_is_found():
+    sets = erasures()
+    sets = replace(sets, holdout=sets.members[: sets.erased.numel()].view_as(sets.erased).clone())
+    scenario = utility()
+    before = trained(scenario, sets, SEEDS[:1], torch.float32)
+    with pytest.raises(PluginError, match="wrote into the images"):
+        erase(WritesNeverSeen(), before, sets.take(0, 3), context(scenario, SEEDS[:3], torch.float32))

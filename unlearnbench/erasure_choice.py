@@ -144,8 +144,8 @@ def _memorised(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
 
-    Of each class as many candidates take part as have `negatives` never-seen images each, which form so many sets of the
-    same size; how many of a class are chosen is decided by all sets together, and each gives as many, its highest
+    Of each class as many candidates take part as have `negatives` never-seen images each, which form so many sets of
+    the same size; how many of a class are chosen is decided by all sets together, and each gives as many, its highest
     scores. So candidates are one of several sets that are alike, and to be chosen says nothing about which one an image
     is of.
 
@@ -246,8 +246,8 @@ def matched(
             each = "" if rows.shape[1] == 1 or part != "spare" else f", {rows.shape[1]} for each erased one"
             raise InputError(
                 f"scenario.leak.{part}",
-                f"the {who} images of class {label} that need {count} never-seen ones{each}, and {len(own)} are there to"
-                f" compare with; enlarge {part} or erase fewer",
+                f"the {who} images of class {label} that need {count} never-seen ones{each}, and {len(own)} are there"
+                f" to compare with; enlarge {part} or erase fewer",
             )
         passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
         result[places] = np.concatenate(passes)[:count]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.divergences import kl_to_prior
-from unlearnbench.memory import Retrained, memory, own_standings, standings
+from unlearnbench.memory import Retrained, memory, memory_square, own_standings, standings
 from unlearnbench.plugin import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
@@ -136,6 +136,8 @@ def _memory(before: Stack, after: Stack, world: World, retrained: Retrained) -> 
     return {
         "memory": Measure(memory(own, retrained), n),
         "memory_original": Measure(memory(original, retrained), n),
+        "memory_square": Measure(memory_square(own, retrained), n),
+        "memory_square_original": Measure(memory_square(original, retrained), n),
     }
 
 

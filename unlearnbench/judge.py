@@ -18,7 +18,7 @@ from unlearnbench import ranking, verdicts
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.metrics.intervals import Floats
 from unlearnbench.settings import Judging, StopRule
-from unlearnbench.verdicts import Accuracy, Forgetting
+from unlearnbench.verdicts import Accuracy, Beside, Forgetting
 
 COLUMNS: Mapping[str, pa.DataType] = {
     "reference": pa.bool_(),  # whether it is there to be compared with
@@ -51,11 +51,24 @@ _OTHERWISE = ("epsilon_erased", "klom_erased")
 _NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # attacks, where records do not say
 
 
+INVERTED = 0.025
+"""Level of the test that an AUC is below one half."""
+
 FOUND_BY = (*_INFERRED, *_OTHERWISE)
 """Metrics that a leak is shown by; each has two p-values in the leaderboard."""
 
 _NEEDED = frozenset(
-    {*FOUND_BY, ADVANTAGE, "memory", "memory_original", "retrained_accuracy", "accuracy", "backdoor_accuracy"}
+    {
+        *FOUND_BY,
+        ADVANTAGE,
+        "memory",
+        "memory_original",
+        "memory_square",
+        "memory_square_original",
+        "retrained_accuracy",
+        "accuracy",
+        "backdoor_accuracy",
+    }
 )
 
 
@@ -105,11 +118,16 @@ def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def judged(contenders: pd.DataFrame, seeds: Seeds) -> pd.DataFrame:
-    """`COLUMNS` but for the ranks: of what was not attacked, and for attacked contenders those of the same models."""
+def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
+    """`COLUMNS` but for the ranks: of what was not attacked, and for attacked contenders those of the same models.
+
+    Args:
+        failed: by contender the seeds without a result. They count as seeds that did not forget, and while there are
+            any nothing is said to be forgotten or kept: a method that fails where it does badly must not pass for it.
+    """
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
     table["reference"] = contenders["reference_method"]
-    retrain = _retrain(contenders)
+    retrain, originals = _retrain(contenders), _of_table(contenders, "original")
     scenarios: dict[str, tuple[Judging, float | None]] = {}
     rows = {}
     bare = contenders[contenders["attack"].isna()]
@@ -122,8 +140,13 @@ def judged(contenders: pd.DataFrame, seeds: Seeds) -> pd.DataFrame:
             rows[number] = {"verdict": Forgetting.BEFORE.value}
         else:
             other = -1 if own is True else retrain.get(place, -1)
-            forgot = _forgetting(number, seeds, margins, threshold)
+            # What a method trained itself may hold as much memory as it likes to throw away.
+            held = number if own is not True else originals.get(place, -1)
+            missing = int(failed.get(number, 0))
+            forgot = _forgetting(number, held, seeds, margins, threshold, missing)
             rows[number] = forgot | _accuracy(number, other, seeds, margins)
+            if missing:
+                rows[number] = {name: _withheld(value) for name, value in rows[number].items()}
     for number, base in contenders["base"].items():
         if base in rows:
             rows[number] = rows[base]
@@ -142,33 +165,59 @@ def _margins(scenario: str) -> tuple[Judging, float | None]:
     return Judging.model_validate(margins or {}), threshold
 
 
+def _withheld(value: Any) -> Any:
+    passed = (Forgetting.FORGOTTEN.value, Accuracy.KEPT.value)
+    return Forgetting.OPEN.value if isinstance(value, str) and value in passed else value
+
+
 def _retrain(contenders: pd.DataFrame) -> dict[int, int]:
     """For each table its retraining."""
-    there = contenders["method_id"] == "retrain"
+    return _of_table(contenders, "retrain")
+
+
+def _of_table(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
+    """For each table the contender of this id."""
+    there = contenders["method_id"] == method_id
     return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))
 
 
-def _forgetting(number: int, seeds: Seeds, margins: Judging, threshold: float | None) -> dict[str, Any]:
+def _forgetting(
+    number: int, held: int, seeds: Seeds, margins: Judging, threshold: float | None, failed: int
+) -> dict[str, Any]:
+    """The verdicts and seeds.
+
+    Args:
+        held: the contender whose original's memory counts if it is the smaller one; -1: there is none.
+        failed: seeds without a result.
+    """
     places = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
     if threshold is not None:
         accuracy = _there(seeds.of("backdoor_accuracy")[number])
         if not len(accuracy):
             return {"verdict": Forgetting.NOT_JUDGED.value}
+        accuracy = np.concatenate([accuracy, np.ones(failed)])
         found = {name: verdicts.backdoor_forgetting(accuracy, scale * threshold) for name, scale in places.items()}
         counts = {"forgot_seeds": found["verdict"][1], "judged_seeds": len(accuracy)}
         return {name: verdict.value for name, (verdict, _) in found.items()} | counts
-    memory, original = (seeds.of(name)[number] for name in ("memory", "memory_original"))
+    memory, square = seeds.of("memory")[number], seeds.of("memory_square")[number]
+    original, original_square = (
+        np.minimum(seeds.of(name)[number], seeds.of(name)[held]) if held >= 0 else np.full(seeds.shape[1], np.nan)
+        for name in ("memory_original", "memory_square_original")
+    )
     both = ~np.isnan(memory) & ~np.isnan(original)
-    memory, original = memory[both], original[both]
-    if not len(memory):
+    if not both.any():
         return {"verdict": Forgetting.NOT_JUDGED.value}
+    memory, original, square, original_square = (x[both] for x in (memory, original, square, original_square))
     images = seeds.behind("memory", number) * len(memory)
-    verdict = {
-        name: verdicts.forgetting(memory, original, scale * margins.memory, images).value
-        for name, scale in places.items()
-    }
+    verdict = {}
+    for name, scale in places.items():
+        margin = scale * margins.memory
+        told = verdicts.forgetting(memory, original, margin, images)
+        if told == Forgetting.FORGOTTEN and verdicts.uneven(square, original_square, margin):
+            told = Forgetting.UNEVEN
+        verdict[name] = told.value
     met = verdicts.forgetting_seeds(memory, original, margins.memory)
-    return {**verdict, "forgot_seeds": met, "judged_seeds": len(memory)}
+    return {**verdict, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
 
 
 def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict[str, Any]:
@@ -251,11 +300,13 @@ def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str,
 # --- ranks ------------------------------------------------------------------------------------------------------------
 
 
-def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.DataFrame:
+def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
     """The columns rank, rank_metric, near_best, beside_retrain, power and power_for.
 
     Args:
         state: what `judged` gave.
+        failed: by contender the seeds without a result. Only those that have all seeds of their table are ranked: the
+            best seeds of one say nothing beside all of another.
     """
     names = ["rank", "rank_metric", "near_best", "beside_retrain", "power", "power_for"]
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in names})
@@ -273,7 +324,11 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
         margins, _ = _margins(str(contenders.at[rows[0], "scenario"]))
         # Distances to retrained models are in nats: no margin is declared for them.
         least = {"accuracy": margins.accuracy, ADVANTAGE: margins.leak}.get(metric)
-        some = rows[able[rows]]
+        there = ~np.isnan(seeds.of(metric)[rows])
+        whole = there[:, there.any(0)].all(1) & (failed.reindex(rows).fillna(0).to_numpy() == 0)
+        if metric != "accuracy":  # a leak of another architecture is compared with nothing
+            whole &= contenders.loc[rows, "own_original"].to_numpy() != True  # noqa: E712
+        some = rows[able[rows].to_numpy() & whole]
         values, floor = seeds.of(metric), _floor(metric, seeds, rows)
         for contender, standing in zip(
             some, ranking.standings(values[some], describe(metric).better, floor), strict=True
@@ -290,10 +345,16 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds) -> pd.Da
                 if contenders.at[contender, "own_original"] is not True:
                     apart = _there(values[contender] - values[other])
                     if len(apart):
-                        table.at[contender, "beside_retrain"] = verdicts.beside_retraining(
-                            apart, margins.leak, floor
-                        ).value
+                        beside = verdicts.beside_retraining(apart, margins.leak, floor)
+                        if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]):
+                            beside = Beside.OPEN
+                        table.at[contender, "beside_retrain"] = beside.value
     return table
+
+
+def _is_inverted(auc: Floats) -> bool:
+    """Whether an attack is shown to be right by being wrong: who turns its answers round has an advantage."""
+    return verdicts.one_sided(0.5 - _there(auc)) < INVERTED
 
 
 def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:

@@ -119,8 +119,10 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     own = pd.concat([own, judge.advantages(contenders, own)], ignore_index=True)
     values = with_utility(own, contenders)
     seeds = judge.seeds_of(contenders, values)
-    verdicts = judge.judged(contenders, seeds)
-    verdicts.update(judge.ranked(contenders, verdicts, seeds))
+    state = _state(rows)
+    failed = state["failed_seeds"].where(state["status"] != "skipped", 0)
+    verdicts = judge.judged(contenders, seeds, failed)
+    verdicts.update(judge.ranked(contenders, verdicts, seeds, failed))
     rates = pooled_rates.pooled_rates(rows)
     there = {
         *values["metric"].unique(),
@@ -134,7 +136,7 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     board = contenders.drop(columns=["own_original", "ranked_by", "reference_method"]).rename(
         columns={"reference": "retraining"}
     )
-    board = pd.concat([board.join(_state(rows)), verdicts, columns], axis=1)
+    board = pd.concat([board.join(state), verdicts, columns], axis=1)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
     order = ["protocol_version", *(key for key in TABLE_COLUMNS if key != "protocol_version"), "rank"]
     order += ["method_id", "method_params"]

@@ -38,6 +38,15 @@ class Retrained:
     accuracy: Tensor
 
     @property
+    def noise(self) -> float:
+        """Mean square of what a single retrained model's standing differs by from that of the others, over all images
+        and the models that never saw them."""
+        count = self.left_out.sum(0).to(self.standing)[None, :, None]
+        apart = (self.standing - self.expected) * count / (count - 1).clamp_min(1)  # from the mean of the others
+        there = self.left_out[:, :, None].expand_as(apart) & ~apart.isnan()
+        return float(apart[there].double().square().mean())
+
+    @property
     def expected(self) -> Tensor:
         """f32[T, s]: the mean standing under models that never saw an image."""
         weight = self.left_out.to(self.standing)[:, :, None]
@@ -53,6 +62,16 @@ def memory(standing: Tensor, retrained: Retrained) -> float | None:
     apart = (standing - retrained.expected).double().flatten()
     apart = apart[~apart.isnan()]
     return float(apart.mean()) if len(apart) else None
+
+
+def memory_square(standing: Tensor, retrained: Retrained) -> float | None:
+    """Mean over the erased images of (r(i) - E[r(i)])^2, beyond that of a retrained model; None as for `memory`.
+
+    Half of the images remembered and half over-forgotten have no memory in the mean, and a large one here.
+    """
+    apart = (standing - retrained.expected).double().flatten()
+    apart = apart[~apart.isnan()]
+    return float(apart.square().mean()) - retrained.noise if len(apart) else None
 
 
 def own_standings(models: Stack, world: World) -> Tensor:

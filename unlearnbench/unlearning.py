@@ -96,7 +96,8 @@ def _measures(
     for name, recorded in context.recorded.items():
         if name not in RECORDED_BY_METHODS or not bool(torch.isfinite(recorded[own]).all()):
             raise PluginError(
-                f"method {method.name} recorded '{name}', not a finite value of {' or '.join(sorted(RECORDED_BY_METHODS))}"
+                f"method {method.name} recorded '{name}', not a finite value of "
+                f"{' or '.join(sorted(RECORDED_BY_METHODS))}"
             )
         measures[name] = [float(recorded[own].mean()), count]
     return measures

@@ -17,6 +17,9 @@ from unlearnbench.metrics.shares import clopper_pearson
 
 Floats = NDArray[np.float64]
 
+UNEVEN_LEVEL = 0.005
+"""Of the test that only takes a verdict away: retraining must not lose it by chance."""
+
 MOST = 0.5
 """Of the seeds: a criterion that is met or missed in each is met if it is in more than so many."""
 
@@ -27,6 +30,7 @@ class Forgetting(StrEnum):
     FORGOTTEN = "forgotten"
     REMEMBERED = "remembered"
     OVER_FORGOTTEN = "over-forgotten"
+    UNEVEN = "unevenly forgotten"
     OPEN = "cannot be told"
     NOTHING = "nothing to forget"
     NOT_JUDGED = "not judged"
@@ -74,6 +78,18 @@ def forgetting(memory: ArrayLike, original: ArrayLike, margin: float, images: in
     if _above(-below, floor):
         return Forgetting.OVER_FORGOTTEN
     return Forgetting.FORGOTTEN if _above(above, floor) and _above(below, floor) else Forgetting.OPEN
+
+
+def uneven(square: ArrayLike, original: ArrayLike, margin: float) -> bool:
+    """Whether more is left image by image than in the mean: the mean square of what is left is shown to be above
+    margin^2 times that of the original, as it is where some images are remembered and others over-forgotten.
+
+    Args:
+        square: f64[n], `memory_square` of each seed.
+        original: f64[n], the original's.
+    """
+    left, held = np.asarray(square, dtype=np.float64), np.asarray(original, dtype=np.float64)
+    return one_sided(left - margin**2 * np.clip(held, 0.0, None)) < UNEVEN_LEVEL
 
 
 def forgetting_seeds(memory: ArrayLike, original: ArrayLike, margin: float) -> int:

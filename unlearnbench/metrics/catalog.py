@@ -77,6 +77,8 @@ _ALL = (
     _utility("forgot", "1 if accuracy on stamped images fell under the stop rule's threshold; share of seeds"),
     _info("memory", "quantile", "standing of the erased images among never-seen ones, beyond that in retrained models"),
     _info("memory_original", "quantile", "the same in the original: what there is to forget"),
+    _info("memory_square", "quantile^2", "mean square of the same, image by image, beyond that of a retrained model"),
+    _info("memory_square_original", "quantile^2", "the same in the original"),
     _info("retrained_accuracy", "share", "accuracy of the retrained models that forgetting is judged beside"),
     _info("original_accuracy", "share", "accuracy before unlearning, of a method that trains an original of its own"),
     _info("kld_to_prior", "nat", "KL[p(Z|X) || N(0, I)] per latent dimension"),
@@ -175,8 +177,8 @@ RECORDED_BY_METHODS = frozenset(("certified_epsilon", "certified_delta"))
 
 
 def may_be_claimed(name: str) -> bool:
-    """Whether an attack may give a metric itself: distances to retrained models, and its score on its own data. All that
-    the harness scores from evidence is scored by the harness alone."""
+    """Whether an attack may give a metric itself: distances to retrained models, and its score on its own data. All
+    that the harness scores from evidence is scored by the harness alone."""
     return name in METRICS and (name.startswith(("klom_", "epsilon_")) or name == "auc_on_attack_training_data")
 
 

@@ -98,9 +98,12 @@ def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
             if (p := _p(row, metric)) is not None:
                 tests[*scene_of(row), row["method_id"], row["method_params"]].append((number, metric, p))
     adjusted: dict[tuple[int, str], float] = {}
+    nulls = sum(_is_null(attacked[own[0][0]]) for own in tests.values())
     for own in tests.values():
+        # A null that is found ends the report: among many settings that must not happen by chance.
+        times = nulls if _is_null(attacked[own[0][0]]) else 1
         for (number, metric, _), p in zip(own, holm([p for *_, p in own]), strict=True):
-            adjusted[number, metric] = float(p)
+            adjusted[number, metric] = min(1.0, times * float(p))
     found = [
         (row, [_finding(row, METRICS[name], adjusted.get((number, name))) for name in metrics_of(row)])
         for number, row in enumerate(attacked)
@@ -128,10 +131,15 @@ def _finding(row: Row, metric: Metric, p: float | None) -> Finding:
     return Finding(access_of(row), metric, row["method_id"], score, difference, p, compared, wording.forgetting(row))
 
 
+def _is_null(row: Row) -> bool:
+    """Whether nothing was unlearned, and the attack works from what unlearning changed."""
+    return row["method"] in NULLS and row.get("tier") in ("same", "disjoint")
+
+
 def _refuse_broken(found: Sequence[tuple[Row, Sequence[Finding]]]) -> None:
     for row, own in found:
         for finding in own:
-            if row["method"] in NULLS and row.get("tier") in ("same", "disjoint") and finding.leaks:
+            if _is_null(row) and finding.leaks:
                 raise InputError(
                     f"{row['experiment']}, {finding.access}",
                     f"'{row['method_id']}', which erases nothing, is shown to leak by {finding.metric.name}"

@@ -85,7 +85,8 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
         worst = _strongest([row for row in under if access_of(row) in common])
         leaks = any(finding.leaks for row in under for finding in found.get(id(row), ()))
         first = _measured(own)
-        lines.append(_line(first, worst, leaks if under else None))
+        broken = any(row["status"] not in ("ok", "partial", "skipped") for row in under)
+        lines.append(_line(first, worst, leaks if under else None, broken))
         if note := wording.margins(first):
             notes.append(f"{plain(method)}: {note}")
     headers, legend = list(HEADERS), [_STAMPED if _is_stamped(rows[0]) else _FORGOT, _ACCURACY]
@@ -122,7 +123,7 @@ def _passes(row: Row) -> bool:
     return row.get("verdict") == Forgetting.FORGOTTEN.value and row.get("utility") == Accuracy.KEPT.value
 
 
-def _line(row: Row, worst: Row | None, leaks: bool | None) -> tuple[str, ...]:
+def _line(row: Row, worst: Row | None, leaks: bool | None, broken: bool) -> tuple[str, ...]:
     apart, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
     leak = NOTHING
     if worst is not None:
@@ -133,7 +134,7 @@ def _line(row: Row, worst: Row | None, leaks: bool | None) -> tuple[str, ...]:
         wording.forgetting(row),
         format_interval(apart, low, high),
         leak,
-        _verdict(row, worst, leaks),
+        _verdict(row, worst, leaks, broken),
     )
     return tuple(plain(cell) for cell in cells)
 
@@ -144,12 +145,13 @@ def _strongest(rows: Sequence[Row]) -> Row | None:
     return max(compared, key=lambda row: float(row["advantage_gap_retrain"]), default=None)
 
 
-def _verdict(row: Row, worst: Row | None, leaks: bool | None) -> str:
+def _verdict(row: Row, worst: Row | None, leaks: bool | None, broken: bool) -> str:
     """The method in a few words: what it failed, and whether a leak is shown under any access.
 
     Args:
         worst: what it is compared with others by.
         leaks: None where it was not attacked.
+        broken: whether some attack has no result.
     """
     if row["status"] not in ("ok", "partial"):
         return str(row["status"])
@@ -164,6 +166,8 @@ def _verdict(row: Row, worst: Row | None, leaks: bool | None) -> str:
     reference = row.get("reference") is True
     if leaks:
         words.append("leaks")
+    elif broken and not reference:
+        words.append("not all attacks have a result")
     elif worst is not None:
         words.append("no leak shown")
     elif leaks is None and not words and not reference:
@@ -174,21 +178,26 @@ def _verdict(row: Row, worst: Row | None, leaks: bool | None) -> str:
 
 
 def _common(attacked: Sequence[Row]) -> tuple[set[str], list[str]]:
-    """Accesses under which every contender that has results has one, and a line for each that lacks some."""
-    there: dict[str, set[str]] = defaultdict(set)
+    """Accesses that every contender was to be attacked under, and a line for each that lacks some, or a result."""
+    asked, there = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for row in attacked:
         if row.get("reference") is not True:
+            asked[row["method_id"]].add(access_of(row))
             there[row["method_id"]] |= {access_of(row)} if row["status"] in ("ok", "partial") else set()
-    there = {method: own for method, own in there.items() if own}  # of one without any nothing can be compared
-    if not there:
+    if not asked:
         return {access_of(row) for row in attacked}, []
-    every = set.union(*there.values())
-    notes = [
-        f"{plain(method)}: not measured under {plain('; '.join(sorted(every - own)))}: no method is compared there"
-        for method, own in there.items()
-        if every - own
-    ]
-    return set.intersection(*there.values()), notes
+    every, common = set.union(*asked.values()), set.intersection(*asked.values())
+    notes = []
+    for method, own in asked.items():
+        if every - own:
+            notes.append(
+                f"{plain(method)}: not measured under {plain('; '.join(sorted(every - own)))}:"
+                " no method is compared there"
+            )
+        # What failed takes nothing from the others: a method must not be able to remove an attack by breaking it.
+        if own - there[method]:
+            notes.append(f"{plain(method)}: no result under {plain('; '.join(sorted(own - there[method])))}")
+    return common, notes
 
 
 def _power(rows: Sequence[Row]) -> list[str]:
