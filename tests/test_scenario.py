@@ -242,7 +242,7 @@ def test_matching_repeats_an_image_only_where_a_class_has_too_few():
     assert int(chosen[0, 2]) == 6
     repeated = matched(labels, torch.tensor([[0, 1, 2]]), torch.tensor([4, 6]), 1)
     assert repeated.tolist() == [[4, 4, 4]]
-    with pytest.raises(InputError, match="erase 1 images of class 1 and 0 never-seen"):
+    with pytest.raises(InputError, match="images of class 1 that need 1 never-seen ones, and 0 are there"):
         matched(labels, torch.tensor([[3]]), torch.tensor([4, 5]), 1)
 
 

@@ -121,7 +121,7 @@ def _range(metric: Metric) -> tuple[float, float]:
     """The smallest and the largest value that a metric can have."""
     if metric.name.startswith("skill_"):
         return -float("inf"), 1.0
-    if metric.name in ("ssim", "deg_rate") or metric.unit == "quantile":  # a difference of two of them
+    if metric.name in ("ssim", "deg_rate") or metric.unit.startswith("quantile"):  # differences
         return -1.0, 1.0
     if metric.unit in ("share", "accuracy", "probability"):
         return 0.0, 1.0

@@ -53,7 +53,7 @@ BROKEN = {
     "unknown metric": (
         "evidence",
         source("attack", RUN + "    return Evidence(metrics={'magic': 1.0})"),
-        "'magic' = 1.0 is not a finite value of a known metric",
+        "'magic' = 1.0 is not a finite value of a metric that an attack measures itself",
     ),
     "writes to the view": (
         "view_untouched",
