@@ -194,7 +194,7 @@ def test_text_has_a_line_for_each_cell(verify: Any) -> None:
 
 def test_what_would_take_too_long_is_not_tried(verify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unlearnbench.verifying.estimate", lambda record: 0.0 if record.common["seed"] else 1e9)
-    code, found, _ = verify("--sample", "4", "--max-seconds", "500")
+    code, found, _ = verify("--sample", "12", "--max-seconds", "500")
     seeds = Counter((each["what"][-1], each["verdict"]) for each in found["checked"])
     assert code == 0
     assert set(seeds) == {("0", "not tried"), ("1", "equal")}
