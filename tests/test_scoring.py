@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from unlearnbench.evidence import EvidenceError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plugin import Evidence
-from unlearnbench.scoring import EvidenceError, Truth, _measured, as_json, score
+from unlearnbench.scoring import Truth, _measured, as_json, score
 
 T, S, C, Y = 6, 2, 8, 4
 

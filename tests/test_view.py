@@ -14,11 +14,11 @@ from unlearnbench.draws import shadow_erasures
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
+from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access
 from unlearnbench.scenario import build_world, challenge
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import StopRule, Training
-from unlearnbench.view import AttackView
 
 LEVELS = ("representation", "log_probabilities", "probabilities", "top_k", "label")
 SCENARIO = leak(stop=StopRule(steps=5), training=Training(epochs=3, batch=20, lr=5e-3))
@@ -46,8 +46,8 @@ class Experiment:
         return observe_erasures(self.before, after, sets, self.world, purpose), after
 
     def view(self, **access):
-        return AttackView(Access(**access), self.world, 4, 9, self.before, self.after, self.targets, self.shadows,
-                          self.pairs)  # fmt: skip
+        return Oracle(Access(**access), self.world, 4, 9, self.before, self.after, self.targets, self.shadows,
+                          self.pairs).view()  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_what_was_not_declared_is_refused(crfu):
 def test_what_an_experiment_does_not_have_is_refused(crfu):
     scenario = utility()
     world = build_world(image_data(), scenario, 1, CPU)
-    view = AttackView(Access(shadows=10, members=True), world, 4, 9, crfu.before, crfu.after)
+    view = Oracle(Access(shadows=10, members=True), world, 4, 9, crfu.before, crfu.after).view()
     for ask in (view.updates, view.shadow_updates, view.known, lambda: view.auxiliary, lambda: view.probe):
         with pytest.raises(AccessError, match="there are none"):
             ask()
@@ -225,7 +225,7 @@ def test_models_with_and_without_a_candidate_are_put_in_the_targets_order(crfu):
         parts.append(replace(erased, candidates_before_logits=answer, candidates_after_mean=answer))
     stored = {**concatenate(parts, shared=False).tensors, "validation": drawn.validation, "model": drawn.model}
     access = Access(level="representation", in_and_out=models)
-    view = AttackView(access, crfu.world, 4, 9, crfu.before, crfu.after, crfu.targets, stored, None)
+    view = Oracle(access, crfu.world, 4, 9, crfu.before, crfu.after, crfu.targets, stored, None).view()
     found = view.in_and_out()
     assert found.after.shape == (models, 4, 4, 4)
     expected = rows.float()[None] + 1_000 * torch.arange(models)[:, None, None]

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from unlearnbench.settings import Draw, Inference, Level, Tier
 
+PARTS = ("erased", "remaining", "unseen")
+"""Of the images that retrained models are compared on."""
+
 
 @dataclass(frozen=True)
 class Access:

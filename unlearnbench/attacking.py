@@ -11,6 +11,8 @@ from torch import Tensor
 
 from unlearnbench.contract import PluginError
 from unlearnbench.erasures import Erasures
+from unlearnbench.isolation import attacked
+from unlearnbench.oracle import Oracle
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
@@ -18,7 +20,6 @@ from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.store import Artifact
-from unlearnbench.view import AttackView
 from unlearnbench.workplace import Workplace, seed_of
 
 PICTURES = 32  # reconstructions kept for galleries
@@ -32,11 +33,8 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     scenario, attack = workplace.scenario(task), workplace.attack(task)
     seed = seed_of(task, "attack")
     seen = seen_by(attack.access, task, workplace)
-    # Libraries that use torch's global stream are seeded by the attack; what comes after it must not notice.
-    with torch.random.fork_rng(devices=[]):
-        evidence = attack.run(seen.view(attack.access, seed))
-    if not isinstance(evidence, Evidence):
-        raise PluginError(f"attack {attack.name} returned {type(evidence).__name__}, not Evidence")
+    closed = (workplace.store.root, workplace.data_root)
+    evidence = attacked(attack, seen.oracle(attack.access, seed), workplace.plugin_dirs, closed)
     truth = truth_for(evidence, seen, scenario, seed)
     scores = score(evidence, truth)
     tensors: dict[str, Tensor] = {}
@@ -62,7 +60,7 @@ def membership_of(scores: Tensor, erased: Tensor) -> dict[str, list[float]]:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a view is made of; see AttackView."""
+    """What an oracle is made of; see Oracle."""
 
     world: World
     classes: int
@@ -72,9 +70,9 @@ class Seen:
     shadows: Mapping[str, Tensor] | None
     pairs: Challenge | None
 
-    def view(self, access: Access, seed: int) -> AttackView:
-        """The adversary's world."""
-        return AttackView(
+    def oracle(self, access: Access, seed: int) -> Oracle:
+        """What answers the attack."""
+        return Oracle(
             access, self.world, self.classes, seed, self.before, self.after, self.targets, self.shadows, self.pairs
         )
 

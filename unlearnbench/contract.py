@@ -17,6 +17,14 @@ class PluginError(Exception):
     """A plugin broke its contract; the cell fails with this text."""
 
 
+class RemoteError(Exception):
+    """What plugin code raised in a process of its own: in one line, and with its traceback."""
+
+    def __init__(self, line: str, trace: str) -> None:
+        super().__init__(line)
+        self.line, self.trace = line, trace
+
+
 def erase(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
     """The method's erasures, with all of its contract checked. Raises PluginError."""
     after = erase_each(method, before, sets, context)

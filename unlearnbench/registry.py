@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, get_args
@@ -151,6 +152,19 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
             )
         same[loaded.name] = loaded
     return registry
+
+
+def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = ()) -> PluginInfo:
+    """One plugin, without importing the others. Raises InputError if there is none, or if it is broken."""
+    # Entry points last: to list them, the metadata of every installed package is read.
+    for candidate in chain(_builtin(), _outside(plugin_dirs), _entry_points()):
+        if candidate.name == name and candidate.kind in (kind, None):
+            loaded = candidate.load()
+            if isinstance(loaded, PluginInfo) and loaded.kind == kind:
+                return loaded
+            if isinstance(loaded, BrokenPlugin) and loaded.kind == kind:
+                raise InputError(loaded.origin, loaded.error)
+    raise InputError(f"{kind} '{name}'", "there is none")
 
 
 def named(kind: Kind, plugin_dirs: Sequence[Path] = ()) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlearnbench.evidence import EvidenceError
 from unlearnbench.metrics import label_sets, membership, reconstruction
 from unlearnbench.metrics.catalog import may_be_claimed
 from unlearnbench.metrics.intervals import Statistic, bootstrap
@@ -53,10 +54,6 @@ class Truth:
     auxiliary_labels: Tensor
     classes: int
     seed: int
-
-
-class EvidenceError(Exception):
-    """Evidence of the wrong shape, or with values that are not finite: the plugin's fault."""
 
 
 def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:

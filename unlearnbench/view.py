@@ -1,66 +1,40 @@
-"""The adversary's whole world. An attack can't reach what its `access` did not declare."""
+"""The adversary's whole world. An attack can't reach what its `access` did not declare.
+
+A view holds no models and no sets: it asks for each thing when the attack does, by a name (oracle.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.erasures import Erasures
-from unlearnbench.errors import AccessError
-from unlearnbench.observation import observe
-from unlearnbench.plugin import Access, Images, InAndOut, RetrainedModels, ShadowUpdates, Updates
-from unlearnbench.queries import SampledModel
-from unlearnbench.retrained_draw import PARTS
+from unlearnbench.adversary import PARTS, Access, InAndOut, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.plugin import Images
 from unlearnbench.seeding import derive, stream
-from unlearnbench.stack import Stack
 
-if TYPE_CHECKING:
-    from unlearnbench.scenario import Challenge, World
+Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]
 
-T = TypeVar("T")
+_CHANGE = "change."
 
 
 class AttackView:
-    """What an attack may look at.
+    """What an attack may look at. Everything is on the CPU, and what is asked for twice is handed out twice.
 
     Args:
         access: as the attack declared it; asking for more raises AccessError.
-        world: all sets; the attack sees parts of it only.
+        shape: C, H, W of the images.
+        classes: Y.
         seed: of the attack's random numbers, the same for every method under attack.
-        before: the first target's model.
-        after: the same after unlearning.
-        targets: outputs of all targets; None in a utility experiment.
-        shadows: what the adversary's own models answered, as the stage stored it; None where not declared.
-        challenge: members and never-seen images; None where not declared.
+        ask: what answers; see Oracle.answer.
     """
 
-    def __init__(
-        self,
-        access: Access,
-        world: World,
-        classes: int,
-        seed: int,
-        before: Stack,
-        after: Stack,
-        targets: Erasures | None = None,
-        shadows: Mapping[str, Tensor] | None = None,
-        challenge: Challenge | None = None,
-    ) -> None:
-        self.access = access
-        self.classes = classes
-        self.seed = seed
-        self._world = world
-        self._models = {"before": before.take(0, 1), "after": after.take(0, 1)}
-        self._sampled = {
-            name: SampledModel(model, seed, name, access.queries)
-            for name, model in self._models.items()
-            if access.inference == "sample"
-        }
-        self._targets, self._shadows, self._challenge = targets, shadows, challenge
+    def __init__(self, access: Access, shape: tuple[int, int, int], classes: int, seed: int, ask: Ask) -> None:
+        self.access, self.shape, self.classes, self.seed = access, shape, classes, seed
+        self._ask = ask
 
     # --- random numbers -------------------------------------------------------------------------------------------
 
@@ -75,121 +49,69 @@ class AttackView:
     # --- images the adversary holds -------------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of the images."""
-        channels, height, width = self._world.pool.pixels.shape[1:]
-        return channels, height, width
-
-    @property
     def auxiliary(self) -> Images:
         """The adversary's own images, never seen by the target model."""
-        return _anonymous(self._own("auxiliary images", lambda: self._world.images("pool") if self._leak else None))
+        return _images(self._ask("auxiliary", {}))
 
     @property
     def probe(self) -> Images:
         """The images whose outputs updates are made of."""
-        return _anonymous(self._own("probe images", lambda: self._world.images("probe") if self._leak else None))
+        return _images(self._ask("probe", {}))
 
     # --- outputs ----------------------------------------------------------------------------------------------------
 
     def before(self, images: Images) -> Tensor:
         """Outputs f32[n, D] of the first target's model before unlearning, at the declared level."""
-        return self._query("before", images)
+        return self._ask("before", {"pixels": images.pixels})["outputs"]
 
     def after(self, images: Images) -> Tensor:
         """Outputs f32[n, D] of the first target's model after unlearning, at the declared level."""
-        return self._query("after", images)
+        return self._ask("after", {"pixels": images.pixels})["outputs"]
 
     def updates(self) -> Updates:
         """The T targets' updates."""
-        if self.access.inference == "sample":
-            raise AccessError("updates are outputs at the mean of p(Z|X), and the attack's access declares `sample`")
-        targets = self._own("updates", lambda: self._targets)
-        return targets.updates(self.access, self._world)
+        return _updates(self._ask("updates", {}))
 
     def shadow_updates(self) -> ShadowUpdates:
         """The declared number of erasures of the adversary's own images, by the method under attack."""
-        tensors = self._declared("shadow_updates", "shadows")
-        erasures = Erasures.of_tensors(tensors)
-        rows = erasures.erased_rows.to(self._world.pool.labels.device)
-        pixels, labels = self._world.pool.pixels[rows].cpu(), self._world.pool.labels[rows].cpu()
-        updates = erasures.updates(self.access, self._world)
-        return ShadowUpdates(
-            updates, pixels, labels, erasures.candidate_erased, tensors["validation"], tensors["model"]
-        )
+        found = self._ask("shadow_updates", {})
+        return ShadowUpdates(_updates(found), *(found[name] for name in ShadowUpdates._fields[1:]))
 
     def in_and_out(self) -> InAndOut:
         """Models that forgot, or never saw, each of the targets' candidates, by the method under attack."""
-        tensors = self._declared("in_and_out", "in_and_out")
-        tried = Erasures.of_tensors(tensors)
-        rows = self._own("candidates", lambda: self._targets).candidate_rows
-        updates = tried.updates(self.access, self._world)
-        # Each model's erasures have all candidates: put them in the order of the targets'.
-        models = self.access.in_and_out
-        places = tried.candidate_rows.view(models, -1).argsort(1)
-        order = places.gather(1, rows.flatten().argsort().argsort().expand(models, -1))
-
-        def placed(values: Tensor) -> Tensor:
-            flat = values.reshape(models, order.shape[1], -1)
-            chosen = flat.gather(1, order[:, :, None].expand(-1, -1, flat.shape[2]))
-            return chosen.view(models, *rows.shape, -1)
-
-        was_in = placed(tried.candidate_erased)[..., 0]
-        return InAndOut(placed(updates.candidates_before), placed(updates.candidates_after), was_in)
+        found = self._ask("in_and_out", {})
+        return InAndOut(*(found[name] for name in InAndOut._fields))
 
     def retrained_models(self) -> RetrainedModels:
         """For each target, originals that forgot it with the method under attack, beside models that never saw it."""
-        tensors = self._declared("retrained_models", "retrained")
-
-        def seen(kind: str) -> Tensor:
-            logits = tensors[f"{kind}_logits"]  # of Z nothing is kept, and `access` has refused its level
-            return observe(self.access.level, logits, logits, self.access.temperature)
-
-        parts = [PARTS[number] for number in tensors["part"].tolist()]
-        return RetrainedModels(seen("unlearned"), seen("retrained"), seen("null"), tensors["labels"], parts)
+        found = self._ask("retrained_models", {})
+        parts = [PARTS[number] for number in found["part"].tolist()]
+        return RetrainedModels(found["unlearned"], found["retrained"], found["null"], found["labels"], parts)
 
     # --- membership of single models --------------------------------------------------------------------------------
 
     def known(self) -> tuple[Images, Tensor]:
         """Images whose membership the adversary knows, bool[n]."""
-        challenge = self._members()
-        return _anonymous(challenge.known), challenge.known_membership
+        found = self._ask("known", {})
+        return _images(found), found["membership"]
 
     def challenge(self) -> Images:
         """Images whose membership is to be inferred."""
-        return _anonymous(self._members().hidden)
-
-    # --- inside ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _leak(self) -> bool:
-        return "pool" in self._world.parts
-
-    def _declared(self, asked: str, field: str) -> Mapping[str, Tensor]:
-        if getattr(self.access, field) == 0:
-            raise AccessError(f"{asked} needs `{field}` in the attack's access, which declares none")
-        return self._own(f"models for {asked}", lambda: self._shadows)
-
-    def _members(self) -> Challenge:
-        if not self.access.members:
-            raise AccessError("known and challenge need `members=True` in the attack's access")
-        return self._own("known members", lambda: self._challenge)
-
-    def _query(self, which: Literal["before", "after"], images: Images) -> Tensor:
-        pixels = images.pixels.to(self._world.pool.pixels.device)
-        if self.access.inference == "sample":
-            z, logits = self._sampled[which](pixels)
-        else:
-            z, logits = (values[0] for values in self._models[which].outputs(pixels))
-        return observe(self.access.level, z, logits, self.access.temperature).float().cpu()
-
-    def _own(self, what: str, get: Callable[[], T | None]) -> T:
-        value = get()
-        if value is None:
-            raise AccessError(f"{what}: there are none in this experiment")
-        return value
+        return _images(self._ask("challenge", {}))
 
 
-def _anonymous(images: Images) -> Images:
-    """Without ids: they would tell training images from test images."""
-    return Images(images.pixels, images.labels, torch.full_like(images.ids, -1))
+def update_tensors(updates: Updates) -> dict[str, Tensor]:
+    """Updates as tensors by name, for a view to put together again."""
+    plain = {name: value for name, value in updates._asdict().items() if isinstance(value, Tensor)}
+    return plain | {_CHANGE + name: value for name, value in updates.parameter_changes.items()}
+
+
+def _updates(tensors: Mapping[str, Tensor]) -> Updates:
+    changes = {name.removeprefix(_CHANGE): value for name, value in tensors.items() if name.startswith(_CHANGE)}
+    outputs: Any = {name: tensors[name] for name in Updates._fields if name in tensors}
+    return Updates(**outputs, parameter_changes=changes)
+
+
+def _images(tensors: Mapping[str, Tensor]) -> Images:
+    labels = tensors["labels"]
+    return Images(tensors["pixels"], labels, torch.full_like(labels, -1))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.plan import Task
-from unlearnbench.printing import error_line
+from unlearnbench.printing import error_line, one_line
 from unlearnbench.schedule import Job
 from unlearnbench.time_limit import OverdueError, limited
 
@@ -65,7 +65,7 @@ class Outcome:
     @classmethod
     def failure(cls, job: Job, error: BaseException) -> Outcome:
         """The whole job failed."""
-        return cls({}, {task.key: _told(task, error) for task in job}, exhausted=_is_exhaustion(error))
+        return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
 
 
 def get_ready() -> None:
@@ -105,7 +105,7 @@ def carry_out(job: Job, place: Place) -> Outcome:
     return outcome
 
 
-def _is_exhaustion(error: BaseException) -> bool:
+def is_exhaustion(error: BaseException) -> bool:
     """Whether memory ran out: CUDA's has an exception of its own, torch's CPU allocator says it in words."""
     import torch
 
@@ -115,6 +115,10 @@ def _is_exhaustion(error: BaseException) -> bool:
 
 
 def _told(task: Task, error: BaseException) -> tuple[str, str]:
+    from unlearnbench.contract import RemoteError
+
+    if isinstance(error, RemoteError):
+        return f"{task.stage}: {one_line(error.line)}", error.trace
     return f"{task.stage}: {error_line(error)}", "".join(traceback.format_exception(error))
 
 

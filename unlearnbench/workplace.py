@@ -45,11 +45,12 @@ class Workplace:
     store: Store
     registry: Registry
     device: torch.device
+    plugin_dirs: Sequence[Path] = ()
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, data_root: Path, cache: Path, plugin_dirs: Sequence[Path], device: str) -> Workplace:
-        return cls(data_root, Store(cache), discover(plugin_dirs), torch.device(device))
+        return cls(data_root, Store(cache), discover(plugin_dirs), torch.device(device), plugin_dirs)
 
     def scenario(self, task: Task) -> Scenario:
         return Scenario.model_validate(task.work["scenario"])

@@ -7,10 +7,10 @@ from unlearnbench.attacks.representation import Representation
 from unlearnbench.attacks.representation_sampled import RepresentationSampled
 
 from unlearnbench.metrics.membership import auc
+from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access, Images
 from unlearnbench.scenario import build_world, challenge
 from unlearnbench.settings import Training
-from unlearnbench.view import AttackView
 
 COUNT, LATENT, SHAPE = 150, 20, (1, 4, 4)
 
@@ -104,7 +104,7 @@ def test_evidence_on_a_small_world_is_finite_and_of_the_right_shapes(count):
     pairs = challenge(world, scenario)
     attack = Representation(Representation.Params(epochs=2))
     assert attack.access == Access(level="representation", members=True)
-    evidence = attack.run(AttackView(attack.access, world, 4, 1, model, model, challenge=pairs))
+    evidence = attack.run(Oracle(attack.access, world, 4, 1, model, model, challenge=pairs).view())
     assert evidence.images.shape == (60, 1, 6, 6)
     assert evidence.membership.shape == (60,)
     assert evidence.subject == "challenge"
@@ -122,6 +122,6 @@ def test_draws_hide_what_their_mean_tells():
     errors = {}
     for attack in (Representation(), RepresentationSampled()):
         assert attack.access.level == "representation"
-        evidence = attack.run(AttackView(attack.access, world, 4, 1, model, model, challenge=pairs))
+        evidence = attack.run(Oracle(attack.access, world, 4, 1, model, model, challenge=pairs).view())
         errors[type(attack)] = float((evidence.images[:, 0] - pairs.hidden.scaled[:, 0]).square().mean())
     assert errors[RepresentationSampled] > 1.1 * errors[Representation]

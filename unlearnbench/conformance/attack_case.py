@@ -59,7 +59,7 @@ class AttackCase(Case):
     def evidence(self, seen: Seen) -> Any:
         """What the attack claims; torch's global stream is put back, as the harness does."""
         with torch.random.fork_rng(devices=[]):
-            return self.watched(self.plugin.run, seen.view(self.plugin.access, self.seed))
+            return self.watched(self.plugin.run, seen.oracle(self.plugin.access, self.seed).view())
 
     def truth(self, evidence: Evidence, seen: Seen) -> Truth:
         assert self.scenario is not None
@@ -94,17 +94,6 @@ def numbers_of(evidence: Any) -> Outcome:
             found[name] = torch.tensor(float(value), dtype=torch.float64)
     metrics = {f"metrics.{name}": torch.tensor(Measured.of(v).value).double() for name, v in evidence.metrics.items()}
     return found | metrics
-
-
-def tensors_of(seen: Seen) -> Outcome:
-    """Everything an attack could write into."""
-    found: dict[str, Tensor] = {f"model before: {n}": value for n, value in seen.before.tensors.items()}
-    found |= {f"model after: {n}": value for n, value in seen.after.tensors.items()}
-    pool = seen.world.pool
-    found |= {"images": pool.pixels, "labels": pool.labels, "ids": pool.ids}
-    if seen.targets is not None:
-        found |= {f"updates: {n}": value for n, value in seen.targets.tensors.items()}
-    return found | {f"shadows: {n}": value for n, value in (seen.shadows or {}).items()}
 
 
 def nothing_changed(seen: Seen) -> Seen:

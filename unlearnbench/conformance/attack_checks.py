@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from unlearnbench.conformance.attack_case import AttackCase, nothing_changed, tensors_of
+from unlearnbench.conformance.attack_case import AttackCase, nothing_changed
 from unlearnbench.conformance.case import Check
-from unlearnbench.conformance.repeatability import differing
 from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.evidence import EvidenceError
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.plugin_facts import described
-from unlearnbench.scoring import EvidenceError, Score, score
+from unlearnbench.scoring import Score, score
 
 # What tells whether an attack found anything, and what it is where there is nothing to find.
 SHOWN = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
@@ -51,15 +51,6 @@ def evidence_fits(case: AttackCase) -> Verdict:
     return passed(_told(found))
 
 
-def view_untouched(case: AttackCase) -> Verdict:
-    """Nothing of what the view showed was changed."""
-    _ = case.first_evidence
-    name = differing(tensors_of(case.seen()), tensors_of(case.first_seen))
-    if name is None:
-        return passed()
-    return failed(f"{name} was changed", "work on copies: clone() a tensor of the view before writing to it")
-
-
 def survives_nothing(case: AttackCase) -> Verdict:
     """Where unlearning changes nothing (the contender `original` is in every suite) it ends without an error; what it
     finds is for information."""
@@ -85,6 +76,5 @@ ACCESS = Check("access", declares_access, runs=False)
 CHECKS = [
     Check("runs", runs),
     Check("evidence", evidence_fits),
-    Check("view_untouched", view_untouched),
     Check("nothing_changed", survives_nothing),
 ]

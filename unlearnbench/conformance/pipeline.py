@@ -45,7 +45,9 @@ def tasks(place: Place, scenario: Scenario, method: Choice, attack: Choice | Non
 
 
 def workplace(place: Place) -> Workplace:
-    return Workplace(place.data_root, Store(place.scratch / "store"), place.registry, torch.device("cpu"))
+    return Workplace(
+        place.data_root, Store(place.scratch / "store"), place.registry, torch.device("cpu"), place.plugin_dirs
+    )
 
 
 def carry_out_here(task: Task, at: Workplace) -> Artifact:

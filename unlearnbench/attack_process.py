@@ -1,0 +1,161 @@
+"""The process that attacks run in. It has never held an image, a model or a truth that the attack is not shown.
+
+It is started once, imports what attacks need, and forks for each attack: an attack begins in a clean process and leaves
+nothing behind. What it may see is asked for over a socket (isolation.py is the other end).
+
+What this is worth: nothing of the harness's memory is within reach of Python code that runs here. The processes run
+under one user, so that the machine's files, other processes and the debugger are walls of paper: opening the store or
+the data root is noticed and refused where Python does it, and that is all. docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pkgutil
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
+    "unlearnbench.evidence", "unlearnbench.registry", "unlearnbench.view", "unlearnbench.wire",
+)  # fmt: skip
+START, END = b"s", b"e"
+STATUS = struct.Struct(">i")
+LARGEST = 1 << 40  # bytes of an answer: the harness is trusted
+
+
+class ForbiddenError(Exception):
+    """An attack opened what its view does not show."""
+
+
+def main() -> int:
+    """Fork for each START that comes over the control socket, one at a time; end with the socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends this
+    _import()
+    while True:
+        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if told != START or not descriptors:
+            return 0
+        child = os.fork()
+        if child == 0:
+            control.close()
+            _attack(socket.socket(fileno=descriptors[0]))
+        os.close(descriptors[0])
+        told = control.recv(1)  # END, or nothing: whoever started this is gone
+        status = _ended(child)
+        if not told:
+            return 0
+        control.sendall(STATUS.pack(status))
+
+
+def _import() -> None:
+    from unlearnbench.engine import limit_threads
+
+    limit_threads()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    built_in = importlib.import_module("unlearnbench.attacks")
+    for module in pkgutil.iter_modules(built_in.__path__, "unlearnbench.attacks."):
+        importlib.import_module(module.name)  # with the libraries that most attacks need
+    gc.freeze()  # else each attack's first collection copies every page of what was imported
+
+
+def _ended(child: int) -> int:
+    """How a child ended (as Popen.returncode), which it does now at the latest, with what it has started."""
+    for kill in (os.kill, os.killpg):
+        try:
+            kill(child, signal.SIGKILL)
+        except ProcessLookupError:  # not yet a group of its own, or all gone
+            continue
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# --- in the child ----------------------------------------------------------------------------------------------------
+
+
+def _attack(stream: socket.socket) -> None:
+    """One attack; never returns."""
+    os.setsid()
+    stream.set_inheritable(False)
+    from unlearnbench import wire
+
+    try:
+        request, _ = wire.receive(stream, LARGEST)
+        told, tensors = _evidence(request, stream)
+        wire.send(stream, {"evidence": told}, tensors)
+    except BaseException as error:  # also SystemExit
+        wire.send(stream, _failure(error))
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
+    import torch
+
+    from unlearnbench import evidence, wire
+    from unlearnbench.adversary import Access
+    from unlearnbench.errors import AccessError
+    from unlearnbench.registry import load
+    from unlearnbench.view import AttackView
+
+    torch.set_num_threads(request["threads"])
+    plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
+    seen = _forbid(request["closed"], [*plugin_dirs, sys.prefix, sys.base_prefix, *filter(None, sys.path)])
+    info = load("attack", request["attack"], plugin_dirs)
+
+    def ask(question: str, given: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        wire.send(stream, {"ask": question}, given)
+        told, tensors = wire.receive(stream, LARGEST)
+        if "refused" in told:
+            raise AccessError(told["refused"])
+        return tensors
+
+    attack: Any = info.cls(info.cls.Params.model_validate(request["params"]))
+    shape = (request["shape"][0], request["shape"][1], request["shape"][2])
+    view = AttackView(Access(**request["access"]), shape, request["classes"], request["seed"], ask)
+    found = evidence.checked(attack.run(view), attack.name)
+    if seen:
+        raise ForbiddenError(f"attack {attack.name} opened {seen[0]}, which its view does not show")
+    return evidence.packed(found)
+
+
+def _forbid(closed: Sequence[str], open_: Sequence[str | Path]) -> list[str]:
+    """Refuse to open what lies in closed folders and in no open one inside; what was tried comes into the list."""
+    barred, free = ([os.path.realpath(folder) + os.sep for folder in folders] for folders in (closed, open_))
+
+    def depth(path: str, folders: Sequence[str]) -> int:
+        return max((len(folder) for folder in folders if path.startswith(folder)), default=0)
+
+    seen: list[str] = []
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir") and isinstance(given[0], str | bytes | os.PathLike):
+            path = os.path.realpath(os.fsdecode(given[0])) + os.sep
+            if depth(path, barred) > depth(path, free):
+                seen.append(path.rstrip(os.sep))
+                raise ForbiddenError(f"{seen[-1]}: an attack sees nothing but its view")
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    from unlearnbench.printing import error_line
+    from unlearnbench.worker import is_exhaustion
+
+    trace = "".join(traceback.format_exception(error))
+    return {"error": error_line(error), "trace": trace[-100_000:], "exhausted": is_exhaustion(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

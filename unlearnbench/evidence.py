@@ -1,0 +1,62 @@
+"""Evidence on its way from an attack's process: JSON and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from unlearnbench.adversary import Evidence, Measured
+
+TENSORS = ("images", "label_scores", "membership", "baseline")
+
+
+class EvidenceError(Exception):
+    """Evidence of the wrong types or shapes, or with values that are not finite: the plugin's fault."""
+
+
+def checked(returned: object, attack: str) -> Evidence:
+    """What an attack returned, if its parts have the types that they should have.
+
+    Raises:
+        EvidenceError: it is something else.
+    """
+    if not isinstance(returned, Evidence):
+        raise EvidenceError(f"attack {attack} returned {type(returned).__name__}, not Evidence")
+    for name in TENSORS:
+        value = getattr(returned, name)
+        if value is not None and not isinstance(value, Tensor):
+            raise EvidenceError(f"evidence.{name} is {type(value).__name__}, not a tensor")
+    if returned.subject not in ("erased", "challenge"):
+        raise EvidenceError(f"evidence.subject is {returned.subject!r}, neither 'erased' nor 'challenge'")
+    return returned
+
+
+def packed(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Checked evidence for `wire.send`. Raises EvidenceError for numbers that are none."""
+    try:
+        threshold = None if evidence.threshold is None else float(evidence.threshold)
+        metrics = {str(name): _numbers(Measured.of(value)) for name, value in evidence.metrics.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise EvidenceError(f"evidence.metrics or evidence.threshold: {error}") from error
+    tensors = {name: value for name in TENSORS if (value := getattr(evidence, name)) is not None}
+    return {"threshold": threshold, "metrics": metrics, "subject": evidence.subject}, tensors
+
+
+def unpacked(text: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Evidence:
+    """The evidence of a message that anybody may have made. Raises EvidenceError for what `packed` did not make."""
+    if not set(tensors) <= set(TENSORS):
+        raise EvidenceError("evidence with unknown parts")
+    try:
+        metrics = {str(name): Measured(*_numbers(Measured(*given))) for name, given in text["metrics"].items()}
+        threshold = None if text["threshold"] is None else float(text["threshold"])
+        found = Evidence(threshold=threshold, subject=text["subject"], metrics=metrics, **tensors)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise EvidenceError(f"evidence that can't be read: {error}") from error
+    return checked(found, "")
+
+
+def _numbers(given: Measured) -> tuple[float, int, float | None, float | None]:
+    low, high = (None if bound is None else float(bound) for bound in (given.low, given.high))
+    return float(given.value), int(given.n), low, high

@@ -1,0 +1,158 @@
+"""Runs attacks in processes that hold neither the truth nor any model: they ask, and this side answers and counts."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unlearnbench import evidence, wire
+from unlearnbench.adversary import Evidence
+from unlearnbench.attack_process import END, START, STATUS
+from unlearnbench.contract import PluginError, RemoteError
+from unlearnbench.engine import THREADS
+from unlearnbench.errors import AccessError
+from unlearnbench.oracle import Oracle
+from unlearnbench.plugin import Attack
+
+LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
+ENDING = 10.0  # seconds that the process may take to end: it may still be importing
+
+
+def attacked(attack: Attack, oracle: Oracle, plugin_dirs: Sequence[Path], closed: Sequence[Path]) -> Evidence:
+    """What an attack claims that asks the oracle from a process of its own: bit for bit what it claims in this one.
+
+    Args:
+        plugin_dirs: where the attack may come from.
+        closed: folders whose files it may not open, the store and the data.
+
+    Raises:
+        RemoteError: it raised something.
+        MemoryError: there was too little memory for it.
+        EvidenceError: what it returned is not evidence.
+        PluginError: it ended its process, or talks nonsense.
+    """
+    request = {
+        "attack": attack.name, "params": attack.params.model_dump(mode="json"), "access": asdict(oracle.access),
+        "shape": oracle.shape, "classes": oracle.classes, "seed": oracle.seed, "threads": torch.get_num_threads(),
+        "plugin_dirs": [str(folder.absolute()) for folder in plugin_dirs],
+        "closed": [str(folder.absolute()) for folder in closed],
+    }  # fmt: skip
+    with _conversation() as (stream, how):
+        try:
+            wire.send(stream, request)
+            return _answered(attack, oracle, stream)
+        except (EOFError, ConnectionError):
+            failure: Exception = PluginError(f"attack {attack.name} ended its process{how()}")
+        except wire.WireError as error:
+            failure = PluginError(f"attack {attack.name} wrote into the harness's channel: {error}")
+        except (PluginError, RemoteError, evidence.EvidenceError, MemoryError) as error:
+            failure = error
+    raise failure
+
+
+def warm_up() -> None:
+    """Start, now, the process that attacks are forked from: it takes seconds to import what they need."""
+    _forge(os.getpid())
+
+
+def _answered(attack: Attack, oracle: Oracle, stream: socket.socket) -> Evidence:
+    while True:
+        told, tensors = wire.receive(stream, LARGEST)
+        if "ask" in told:
+            try:
+                answer: Any = oracle.answer(str(told["ask"]), tensors)
+            except AccessError as error:
+                wire.send(stream, {"refused": str(error)})
+            else:
+                wire.send(stream, {}, answer)
+        elif "evidence" in told and isinstance(told["evidence"], dict):
+            return evidence.unpacked(told["evidence"], tensors)
+        elif told.get("exhausted") is True:
+            raise MemoryError(str(told.get("error")))
+        elif "error" in told:
+            raise RemoteError(str(told["error"]), str(told.get("trace")))
+        else:
+            raise PluginError(f"attack {attack.name} wrote into the harness's channel")
+
+
+class _Forge:
+    """The process that attacks are forked from. It belongs to the process that started it, and to no fork of that."""
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "unlearnbench.attack_process", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()], env={**os.environ, **THREADS},
+            )  # fmt: skip
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Without its socket it ends, and the attack with it."""
+        atexit.unregister(self.close)
+        self.control.close()
+        try:
+            self._process.wait(timeout=ENDING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@lru_cache(maxsize=1)
+def _forge(process: int) -> _Forge:  # noqa: ARG001 (whose it is)
+    return _Forge()
+
+
+@contextmanager
+def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
+    """One attack's process: there inside, gone afterwards, however that ends.
+
+    Yields:
+        the socket to talk with it, and what to call for how it ended by itself, in words.
+    """
+    forge, clean, ours = _forge(os.getpid()), False, None
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(forge.control, [START], [theirs.fileno()])
+            except OSError:  # it was killed while there was nothing to do
+                forge = _renewed(forge)
+                socket.send_fds(forge.control, [START], [theirs.fileno()])
+        ended: list[str] = []
+        yield ours, lambda: _end(forge, ended)
+        _end(forge, ended)
+        clean = True
+    finally:
+        if ours is not None:
+            ours.close()
+        if not clean:  # something came in between, and the other side may be anywhere
+            forge.close()
+            _forge.cache_clear()
+
+
+def _renewed(forge: _Forge) -> _Forge:
+    forge.close()
+    _forge.cache_clear()
+    return _forge(os.getpid())
+
+
+def _end(forge: _Forge, ended: list[str]) -> str:
+    """End an attack's process, once."""
+    if not ended:
+        forge.control.sendall(END)
+        answer = forge.control.recv(STATUS.size, socket.MSG_WAITALL)
+        (status,) = STATUS.unpack(answer) if len(answer) == STATUS.size else (0,)
+        ended.append(f" (signal {-status})" if status < 0 else f" (exit code {status})")
+    return ended[0]

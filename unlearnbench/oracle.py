@@ -1,0 +1,196 @@
+"""What answers the adversary: it holds the models, the sets and the truth, and grants what the access declares.
+
+A view (view.py) asks by a name and tensors, and is answered with tensors. So an attack can't tell whether the oracle
+sits in its own process or in another one (isolation.py), where nothing that the attack does reaches it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import Tensor
+
+from unlearnbench.adversary import Access, Updates
+from unlearnbench.erasures import Erasures
+from unlearnbench.errors import AccessError
+from unlearnbench.observation import observe
+from unlearnbench.queries import SampledModel
+from unlearnbench.stack import Stack
+from unlearnbench.view import AttackView, update_tensors
+
+if TYPE_CHECKING:
+    from unlearnbench.plugin import Images
+    from unlearnbench.scenario import Challenge, World
+
+T = TypeVar("T")
+Answer = dict[str, Tensor]
+
+
+class Oracle:
+    """Answers one attack.
+
+    Args:
+        access: as the attack declared it; a question beyond it raises AccessError.
+        world: all sets; the attack is shown parts of it only.
+        seed: of the attack's random numbers, the same for every method under attack.
+        before: the first target's model.
+        after: the same after unlearning.
+        targets: outputs of all targets; None in a utility experiment.
+        shadows: what the adversary's own models answered, as the stage stored it; None where not declared.
+        challenge: members and never-seen images; None where not declared.
+
+    Attributes:
+        asked: how many images each of the models `before` and `after` was asked about.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        world: World,
+        classes: int,
+        seed: int,
+        before: Stack,
+        after: Stack,
+        targets: Erasures | None = None,
+        shadows: Mapping[str, Tensor] | None = None,
+        challenge: Challenge | None = None,
+    ) -> None:
+        self.access, self.classes, self.seed = access, classes, seed
+        self.asked = Counter[str]()
+        self._world = world
+        self._models = {"before": before.take(0, 1), "after": after.take(0, 1)}
+        self._sampled = {
+            name: SampledModel(model, seed, name, access.queries)
+            for name, model in self._models.items()
+            if access.inference == "sample"
+        }
+        self._targets, self._shadows, self._challenge = targets, shadows, challenge
+        self._questions: Mapping[str, Callable[[Mapping[str, Tensor]], Answer]] = {
+            "auxiliary": lambda _: self._images("auxiliary images", "pool"),
+            "probe": lambda _: self._images("probe images", "probe"),
+            "before": lambda given: self._query("before", given),
+            "after": lambda given: self._query("after", given),
+            "updates": lambda _: self._updates(),
+            "shadow_updates": lambda _: self._shadow_updates(),
+            "in_and_out": lambda _: self._in_and_out(),
+            "retrained_models": lambda _: self._retrained_models(),
+            "known": lambda _: self._known(),
+            "challenge": lambda _: _shown(self._members().hidden),
+        }
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of the images."""
+        channels, height, width = self._world.pool.pixels.shape[1:]
+        return channels, height, width
+
+    def view(self) -> AttackView:
+        """A view that asks this oracle, in the same process."""
+        return AttackView(self.access, self.shape, self.classes, self.seed, self.answer)
+
+    def answer(self, question: str, given: Mapping[str, Tensor]) -> Answer:
+        """The answer to a question of AttackView's, on the CPU.
+
+        Args:
+            given: what the question is about: `pixels` u8[n, C, H, W] for the models, else nothing.
+
+        Raises:
+            AccessError: it was not declared, or there is nothing of the kind in this experiment.
+        """
+        if question not in self._questions:
+            raise AccessError(f"there is no question '{question}'")
+        return self._questions[question](given)
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def _images(self, what: str, part: str) -> Answer:
+        return _shown(self._own(what, self._world.images(part) if "pool" in self._world.parts else None))
+
+    def _known(self) -> Answer:
+        challenge = self._members()
+        return {**_shown(challenge.known), "membership": challenge.known_membership}
+
+    def _members(self) -> Challenge:
+        if not self.access.members:
+            raise AccessError("known and challenge need `members=True` in the attack's access")
+        return self._own("known members", self._challenge)
+
+    # --- outputs ----------------------------------------------------------------------------------------------------
+
+    def _query(self, which: str, given: Mapping[str, Tensor]) -> Answer:
+        pixels = given["pixels"].to(self._world.pool.pixels.device)
+        self.asked[which] += len(pixels)
+        if self.access.inference == "sample":
+            z, logits = self._sampled[which](pixels)
+        else:
+            z, logits = (values[0] for values in self._models[which].outputs(pixels))
+        return {"outputs": observe(self.access.level, z, logits, self.access.temperature).float().cpu()}
+
+    def _updates(self) -> Answer:
+        if self.access.inference == "sample":
+            raise AccessError("updates are outputs at the mean of p(Z|X), and the attack's access declares `sample`")
+        return update_tensors(self._seen(self._own("updates", self._targets)))
+
+    def _shadow_updates(self) -> Answer:
+        tensors = self._declared("shadow_updates", "shadows")
+        erasures = Erasures.of_tensors(tensors)
+        rows = erasures.erased_rows.to(self._world.pool.labels.device)
+        return {
+            **update_tensors(self._seen(erasures)),
+            "images": self._world.pool.pixels[rows].cpu(),
+            "labels": self._world.pool.labels[rows].cpu(),
+            "erased": erasures.candidate_erased,
+            "validation": tensors["validation"],
+            "model": tensors["model"],
+        }
+
+    def _in_and_out(self) -> Answer:
+        tensors = self._declared("in_and_out", "in_and_out")
+        tried = Erasures.of_tensors(tensors)
+        rows = self._own("candidates", self._targets).candidate_rows
+        updates = self._seen(tried)
+        # Each model's erasures have all candidates: put them in the order of the targets'.
+        models = self.access.in_and_out
+        places = tried.candidate_rows.view(models, -1).argsort(1)
+        order = places.gather(1, rows.flatten().argsort().argsort().expand(models, -1))
+
+        def placed(values: Tensor) -> Tensor:
+            flat = values.reshape(models, order.shape[1], -1)
+            chosen = flat.gather(1, order[:, :, None].expand(-1, -1, flat.shape[2]))
+            return chosen.view(models, *rows.shape, -1)
+
+        was_in = placed(tried.candidate_erased)[..., 0]
+        return {"before": placed(updates.candidates_before), "after": placed(updates.candidates_after),
+                "was_in": was_in}  # fmt: skip
+
+    def _retrained_models(self) -> Answer:
+        tensors = self._declared("retrained_models", "retrained")
+
+        def seen(kind: str) -> Tensor:
+            logits = tensors[f"{kind}_logits"]  # of Z nothing is kept, and `access` has refused its level
+            return observe(self.access.level, logits, logits, self.access.temperature)
+
+        answers = {kind: seen(kind) for kind in ("unlearned", "retrained", "null")}
+        return {**answers, "labels": tensors["labels"], "part": tensors["part"]}
+
+    def _seen(self, erasures: Erasures) -> Updates:
+        return erasures.updates(self.access, self._world)
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def _declared(self, asked: str, field: str) -> Mapping[str, Tensor]:
+        if getattr(self.access, field) == 0:
+            raise AccessError(f"{asked} needs `{field}` in the attack's access, which declares none")
+        return self._own(f"models for {asked}", self._shadows)
+
+    def _own(self, what: str, value: T | None) -> T:
+        if value is None:
+            raise AccessError(f"{what}: there are none in this experiment")
+        return value
+
+
+def _shown(images: Images) -> Answer:
+    """Without ids: they would tell training images from test images."""
+    return {"pixels": images.pixels.cpu(), "labels": images.labels.cpu()}
