@@ -95,6 +95,34 @@ FAULTS = (
         ("test_engine::test_a_killed_run_goes_on_to_the_same_numbers",),
     ),
     Fault(
+        "an attack that looks for the truth in its process, or opens the store",
+        "all",
+        "there is no truth in it; the cell fails, also if the attack hides that",
+        (
+            "test_isolation::test_no_truth_and_no_model_is_within_an_attacks_reach",
+            "test_isolation::test_an_attack_that_opens_the_store_fails_also_if_it_hides_that",
+        ),
+    ),
+    Fault(
+        "an attack that ends its process, writes into its channel, or leaves others running",
+        "all",
+        "its cell fails at once; the worker goes on, and what the attack started ends",
+        (
+            "test_isolation::test_an_attack_that_ends_its_process_fails_alone",
+            "test_isolation::test_what_is_written_past_the_view_is_no_evidence",
+            "test_isolation::test_what_an_attack_has_started_ends_with_it",
+        ),
+    ),
+    Fault(
+        "kill -9 of the harness in the middle of an attack, or of the process that attacks are forked from",
+        "all",
+        "no process is left; the next attack has a new one",
+        (
+            "test_isolation::test_no_process_outlives_the_harness",
+            "test_isolation::test_the_process_that_attacks_are_forked_from_may_be_killed",
+        ),
+    ),
+    Fault(
         "a plugin that hangs",
         "serial, loky, dask",
         "status `timeout` after `--time-limit`; others complete",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_view import Experiment
 from unlearnbench.methods.crfu import Crfu
@@ -293,7 +293,9 @@ ANY = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"threshold": ANY, "metrics": ANY, "subject": ANY}))
+@example({"threshold": 10**400, "metrics": {}, "subject": "erased"})
 def test_whatever_comes_is_evidence_or_refused(text: dict[str, Any]) -> None:
     with contextlib.suppress(EvidenceError):
         assert isinstance(unpacked(text, {}), Evidence)

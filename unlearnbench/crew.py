@@ -66,6 +66,7 @@ class Crew:
         self._place = replace(place, expendable=name != "serial")
         self._free = list(slots)
         self._executor: Executor | None = None
+        self._attacks = False
         self._starting: list[Future[None]] = []
         self._running: dict[Future[Outcome], _Running] = {}
         self._held: Job | None = None  # does not fit beside those running
@@ -79,10 +80,17 @@ class Crew:
         if self._executor is not None:
             engine.stop(self._executor)
 
-    def call(self) -> None:
-        """Start the workers before there is work, for importing torch takes each of them seconds."""
+    def call(self, attacks: bool = False) -> None:
+        """Start the workers before there is work, for importing torch takes each of them seconds.
+
+        Args:
+            attacks: whether there will be attacks, which run in processes of their own.
+        """
+        self._attacks = attacks
         if self._name != "serial":
             self._hired()
+        else:
+            get_ready(attacks)
 
     @property
     def is_idle(self) -> bool:
@@ -178,7 +186,9 @@ class Crew:
         if self._executor is None:
             self._executor = engine.start(self._name, len(self._slots), self._scheduler)
             with contextlib.suppress(BrokenExecutor):  # the first job will say so
-                self._starting = [self._executor.submit(get_ready) for _ in self._slots if self._name != "serial"]
+                self._starting = [
+                    self._executor.submit(get_ready, self._attacks) for _ in self._slots if self._name != "serial"
+                ]
         return self._executor
 
     # --- memory -----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def packed(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         threshold = None if evidence.threshold is None else float(evidence.threshold)
         metrics = {str(name): _numbers(Measured.of(value)) for name, value in evidence.metrics.items()}
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EvidenceError(f"evidence.metrics or evidence.threshold: {error}") from error
     tensors = {name: value for name in TENSORS if (value := getattr(evidence, name)) is not None}
     return {"threshold": threshold, "metrics": metrics, "subject": evidence.subject}, tensors
@@ -52,7 +52,7 @@ def unpacked(text: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Evidence
         metrics = {str(name): Measured(*_numbers(Measured(*given))) for name, given in text["metrics"].items()}
         threshold = None if text["threshold"] is None else float(text["threshold"])
         found = Evidence(threshold=threshold, subject=text["subject"], metrics=metrics, **tensors)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise EvidenceError(f"evidence that can't be read: {error}") from error
     return checked(found, "")
 

@@ -89,7 +89,7 @@ class _Run:
         )  # fmt: skip
         leased = slot_names[: len(pending)] if options.scheduler is None else [options.device]
         with Crew(options.engine, leased, place, options.scheduler, plan.memory) as crew:
-            crew.call()
+            crew.call(attacks=any(cell.setting.attack is not None for cell in pending))
             check_data(pending, options.data_root)
             check_writable(self.folder, options.cache)
             record_decided(self.plan, self.folder, self.errors)

@@ -68,9 +68,13 @@ class Outcome:
         return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
 
 
-def get_ready() -> None:
-    """Import what jobs need."""
+def get_ready(attacks: bool = False) -> None:
+    """Import what jobs need; with attacks among them, have the process that these are forked from do so, too."""
     importlib.import_module("unlearnbench.stages")
+    if attacks:
+        from unlearnbench.isolation import warm_up
+
+        warm_up()
 
 
 def carry_out(job: Job, place: Place) -> Outcome:
