@@ -40,7 +40,7 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     members = torch.stack([rows[torch.from_numpy(order).to(rows.device)] for order in orders])
     context = workplace.context(task, world, [seed_of(task, "selection", k) for k in range(count)])
     models = context.train(ErasureSets(world.pool, members, members[:, :0]))
-    check_finite(models, f"training with beta {scenario.beta}")
+    check_finite(models, f"training the models that select images, with beta {scenario.beta},")
     right = _right(models, world, rows)
     learned = torch.zeros(count, len(world.pool), dtype=torch.bool)
     learned[torch.arange(count)[:, None], members.cpu()] = True

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from unlearnbench.metrics.intervals import bootstrap, half_width, holm, paired_t, paired_t_rows, student_t
+from unlearnbench.metrics.intervals import bootstrap, half_width, holm, student_t
 
 finite = st.floats(-1e3, 1e3, allow_subnormal=False)
 
@@ -123,35 +122,3 @@ def test_holm_is_between_no_adjustment_and_bonferroni_and_keeps_the_order(p):
     assert np.all(adjusted >= np.array(p))
     assert np.all(adjusted <= np.minimum(np.array(p) * len(p), 1) + 1e-12)
     assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0)
-
-
-@given(st.lists(st.tuples(finite, finite), min_size=2, max_size=12))
-def test_paired_t_agrees_with_scipy(pairs):
-    a, b = np.array(pairs).T
-    difference = a - b
-    if np.ptp(difference) < 1e-6 * max(1.0, np.abs(difference).max()):
-        return  # SciPy loses precision here; constants have a test of their own
-    assert paired_t(a, b) == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-6, abs=1e-12)
-
-
-def test_paired_t_without_variance():
-    assert paired_t([1, 2, 3], [1, 2, 3]) == 1
-    assert paired_t([2, 3, 4], [1, 2, 3]) == 0
-
-
-def test_paired_t_of_fewer_than_two_pairs_is_never_significant():
-    assert paired_t([], []) == 1
-    assert paired_t([5.0], [1.0]) == 1
-
-
-def test_paired_t_refuses_lists_that_do_not_pair():
-    with pytest.raises(ValueError):
-        paired_t([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError):
-        paired_t([1.0, math.nan], [1.0, 2.0])
-
-
-def test_paired_t_rows_leaves_missing_pairs_out():
-    nan = math.nan
-    rows = np.array([[1.0, 2.0, 4.0, nan], [nan, nan, nan, nan], [3.0, nan, nan, nan], [2.0, 2.0, nan, 2.0]])
-    assert paired_t_rows(rows) == pytest.approx([paired_t([1, 2, 4], [0, 0, 0]), 1, 1, 0])

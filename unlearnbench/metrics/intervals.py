@@ -151,40 +151,6 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def paired_t(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p-value of Student's paired test that a f64[n] and b f64[n] have the same mean.
-
-    Fewer than 2 pairs give 1.0: never significant (ranks ask for 3). Without variance the test has no scale: p is
-    1.0 if all differences are exactly 0, and 0.0 if they are one other constant.
-
-    Raises:
-        ValueError: unequal lengths, or a value that is not finite.
-    """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"pairs need two lists of one length, got shapes {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("values must be finite")
-    return float(paired_t_rows((x - y)[None, :])[0])
-
-
-def paired_t_rows(differences: Floats) -> Floats:
-    """`paired_t` of many groups at once: p f64[m] of differences f64[m, n], NaN where a pair is missing."""
-    present = ~np.isnan(differences)
-    n = present.sum(axis=1)
-    filled = np.where(present, differences, 0.0)
-    mean = filled.sum(axis=1) / np.maximum(n, 1)
-    squares = np.where(present, (differences - mean[:, None]) ** 2, 0.0).sum(axis=1)
-    lowest = np.where(present, differences, np.inf).min(axis=1, initial=np.inf)
-    highest = np.where(present, differences, -np.inf).max(axis=1, initial=-np.inf)
-    constant = lowest >= highest
-    error = np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1))
-    t = np.abs(mean) / np.where(constant | (error == 0), 1.0, error)
-    p = 2 * special.stdtr(np.maximum(n - 1, 1).astype(np.float64), -t)
-    p = np.where(constant, np.where(lowest == 0, 1.0, 0.0), p)
-    return np.where(n < 2, 1.0, np.clip(p, 0.0, 1.0))
-
-
 def _finite(values: ArrayLike) -> Floats:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim == 0 or not len(x):
