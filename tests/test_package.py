@@ -1,0 +1,108 @@
+"""What breaks without an error when files of the package move: nothing that is found by name or by place is lost."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_runs import write_suite
+
+from unlearnbench import provenance
+from unlearnbench.registry import KINDS, discover
+
+ROOT = Path(__file__).parent.parent
+PLACES = ("unlearnbench", "methods", "attacks")
+NAMED = re.compile(r"unlearnbench(?:\.[a-z_]\w*)+", re.IGNORECASE)
+
+
+def modules() -> Iterator[Path]:
+    for place in PLACES:
+        yield from sorted((ROOT / place).rglob("*.py"))
+
+
+def test_records_say_the_commit_that_the_package_runs_from() -> None:
+    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        pytest.skip("no checkout")
+    assert provenance.git_state.__wrapped__()[0] == head.stdout.strip()
+
+
+def test_every_plugin_file_is_found() -> None:
+    registry = discover()
+    folders = {"method": ROOT / "methods", "attack": ROOT / "attacks", "dataset": ROOT / "unlearnbench" / "datasets"}
+    for kind in KINDS:
+        files = {path.stem for path in folders[kind].glob("*.py") if not path.name.startswith("_")}
+        assert {name for name, info in registry.of(kind).items() if info.builtin} == files
+
+
+def test_modules_that_are_named_in_strings_are_there() -> None:
+    """Names for importlib, `python -m`, entry points: no linter reads them."""
+    missing = []
+    for path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        for name in sorted(text for text in texts if NAMED.fullmatch(text)):
+            missing += [f"{path.relative_to(ROOT)}: {name}"] if not is_there(name) else []
+    assert not missing
+
+
+def is_there(name: str) -> bool:
+    """Whether it is a module, what a module holds, or a group of entry points."""
+    if importlib.util.find_spec(name):
+        return True
+    module, _, attribute = name.rpartition(".")
+    return hasattr(importlib.import_module(module), attribute)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content in a folder of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for place in PLACES:
+        shutil.copytree(ROOT / place, source / place, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_every_file_of_the_package(installed: Path) -> None:
+    for place in PLACES:
+        inside = installed / ("unlearnbench" if place == "unlearnbench" else f"unlearnbench/{place}")
+        for path in (ROOT / place).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert (inside / path.relative_to(ROOT / place)).is_file(), path
+
+
+@pytest.mark.faults
+def test_the_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    """Lists plugins, writes one from its template, and runs a suite in worker processes."""
+    suite = write_suite(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+
+    def program(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "unlearnbench", *arguments], cwd=tmp_path, env=environment, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert all(name in program("list") for name in ("crfu", "update_leak", "digits"))
+    program("new", "method", "my_method", "--into", "here")
+    assert "failed=0" in program("run", str(suite), "--cache", "cache", "--results", "results", "--jobs", "2")
