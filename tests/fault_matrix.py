@@ -188,6 +188,26 @@ FAULTS = (
         "one line, exit code 2, nothing written",
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
+    Fault(
+        "matplotlib settings of the user's (backend, file, LaTeX, folder that can't be written); a picture that fails",
+        "all",
+        "the same pictures, or a line that one is missing; leaderboard and exit code as ever",
+        (
+            "report/test_drawing::test_no_setting_of_the_users_changes_or_stops_a_picture",
+            "report/test_drawing::test_settings_that_stop_matplotlib_stop_nothing_else",
+            "test_pictures_owed::test_a_picture_that_fails_costs_no_result",
+        ),
+    ),
+    Fault(
+        "a run killed before it drew",
+        "all",
+        "the next run draws what is owed",
+        (
+            "test_pictures_owed::test_a_run_that_goes_on_draws_what_an_undisturbed_one_has",
+            "report/test_pictures::test_a_picture_is_drawn_when_it_lacks_an_answer_that_is_there",
+            "report/test_pictures::test_what_was_drawn_outlives_the_store",
+        ),
+    ),
 )
 
 

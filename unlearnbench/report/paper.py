@@ -10,6 +10,7 @@ from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
 from unlearnbench.parquet_files import write_atomically
+from unlearnbench.report import drawing
 from unlearnbench.report import paper_tables as tables
 from unlearnbench.report.markdown import draw, escape
 from unlearnbench.report.tables import Table
@@ -61,9 +62,9 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     drawn: dict[tuple[str, str], tuple[str, str]] = {}
     written = []
     for each in comparison.tables:
-        if (figure := paper_figures.draw(each)) is None:
-            continue
         name = f"{each.published.id}_{each.dataset}"
+        if (figure := drawing.attempt(name, paper_figures.draw, each)) is None:
+            continue
         drawn[each.published.id, each.dataset] = name, figure.alt
         for ending, content in (("svg", figure.svg), ("png", figure.png)):
             written.append(folder / f"{name}.{ending}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.report import drawing
 from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
@@ -30,15 +30,9 @@ def draw(beside: Beside) -> Drawing | None:
     """The figure of a table or figure of the paper on one dataset; None if it has no x axis or nothing was measured."""
     if beside.published.x is None or all(entry.mean is None for entry in beside.entries):
         return None
-    import matplotlib as mpl
-    import seaborn as sns
-
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own settings are: the same numbers give the same file
-        sns.set_style("whitegrid", {"font.family": ["DejaVu Sans"]})
-        mpl.rcParams.update({"svg.hashsalt": "unlearnbench", "font.size": 8.0, "text.parse_math": False})
+    with drawing.settings({"svg.hashsalt": "unlearnbench", "font.size": 8.0}, "whitegrid"):
         figure = _figure(beside)
-        return Drawing(_saved(figure, "svg"), _saved(figure, "png"), _alt(beside))
+        return Drawing(drawing.saved(figure, "svg"), drawing.saved(figure, "png"), _alt(beside))
 
 
 def _panels(beside: Beside) -> dict[str, dict[str, list[Entry]]]:
@@ -53,14 +47,11 @@ def _panels(beside: Beside) -> dict[str, dict[str, list[Entry]]]:
 
 def _figure(beside: Beside) -> Figure:
     import seaborn as sns
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     panels = _panels(beside)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = drawing.blank((_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
     figure.suptitle(f"{plain(beside.published.title)}\n{_data(beside)}", fontsize=9)
     series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colours = dict(zip(series, sns.color_palette("colorblind", len(series)), strict=True))
@@ -139,11 +130,3 @@ def _alt(beside: Beside) -> str:
                 told.append(f"{name} from {start:.3g} at {first.row.label} to {end:.3g} at {last.row.label}")
         parts.append(f"{panel}: {', '.join(told) or 'not measured'}.")
     return " ".join(parts)
-
-
-def _saved(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without date and library version: the same numbers give the same file.
-    stripped = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-    figure.savefig(buffer, format=form, metadata=stripped)
-    return buffer.getvalue()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.report import drawing
 from unlearnbench.report.summary import methods_of
 from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas
@@ -34,8 +35,10 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
         for attack in dict.fromkeys(row["attack"] for row in all_here):
             here = [row for row in all_here if row["attack"] == attack]
             what = f"{plain(attack)} on {place.title}"
-            found.append(_drawn(here, f"{name}-{place.number}-rates-{slug(attack)}", what))
-    return found
+            found.append(
+                drawing.attempt(f"rates, {what}", _drawn, here, f"{name}-{place.number}-rates-{slug(attack)}", what)
+            )
+    return list(filter(None, found))
 
 
 def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:

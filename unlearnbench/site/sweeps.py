@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.report import drawing
 from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
@@ -48,8 +49,9 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
             sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
             sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
             if len(points) > 1 and sides:
-                found.append(_drawn(sides, over, points, f"{name}-{place.number}-{over}", place.title))
-    return found
+                figure = f"{name}-{place.number}-{over}"
+                found.append(drawing.attempt(figure, _drawn, sides, over, points, figure, place.title))
+    return list(filter(None, found))
 
 
 def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:

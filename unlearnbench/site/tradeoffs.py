@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.report import wording
+from unlearnbench.report import drawing, wording
 from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
@@ -67,8 +67,9 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
         sides = [_strongest(here, metric) for metric in measured]
         if any(len(side) > 1 for side in sides):
             title = f"What leaks against what is kept, {place.title}"
-            found.append(_drawn([side for side in sides if len(side) > 1], f"{name}-{place.number}-tradeoff", title))
-    return found
+            drawn = [side for side in sides if len(side) > 1]
+            found.append(drawing.attempt(title, _drawn, drawn, f"{name}-{place.number}-tradeoff", title))
+    return list(filter(None, found))
 
 
 def cost(rows: Sequence[Row], name: str) -> list[Figure]:
@@ -81,8 +82,8 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
         side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in here]
         if len({point.at[1] for point in side}) > 1:
             title = f"What erasing costs against what is kept, {place.title}"
-            found.append(_drawn([side], f"{name}-{place.number}-cost", title))
-    return found
+            found.append(drawing.attempt(title, _drawn, [side], f"{name}-{place.number}-cost", title))
+    return list(filter(None, found))
 
 
 def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:

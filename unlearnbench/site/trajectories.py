@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
+from unlearnbench.report import drawing
 from unlearnbench.report.tables import format_interval, plain
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
@@ -34,8 +35,9 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
     for place, here in by_place(rows).items():
         made = _means(points.loc[[row["at"] for row in here]])
         if len(made):
-            found.append(_drawn(made, f"{name}-{place.number}-trajectory", place.title))
-    return found
+            figure = f"{name}-{place.number}-trajectory"
+            found.append(drawing.attempt(figure, _drawn, made, figure, place.title))
+    return list(filter(None, found))
 
 
 def _means(points: pd.DataFrame) -> pd.DataFrame:
@@ -60,14 +62,14 @@ def _means(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
-    import seaborn as sns
-
     metrics = [METRICS[each] for each in METRICS if each in set(means["metric"])][:_PANELS]
     lines = sorted(means["line"].unique())
     unit = "epoch" if means.attrs["epochs"] else "optimiser step"
     rows: list[tuple[str, ...]] = []
     told = []
     with canvas.style():
+        import seaborn as sns
+
         figure, axes = canvas.panels(len(metrics))
         looks = canvas.colours(lines)
         for each, metric in zip(axes, metrics, strict=True):
