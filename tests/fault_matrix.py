@@ -208,6 +208,33 @@ FAULTS = (
             "report/test_pictures::test_what_was_drawn_outlives_the_store",
         ),
     ),
+    Fault(
+        "`publish` into a folder with a repository, notes, edited files, links, or a tampered list of files",
+        "-",
+        "what `publish` did not write stays; what is in its way is one line, exit code 2, nothing changed",
+        (
+            "site/test_sharing::test_a_site_is_replaced_and_all_else_stays",
+            "site/test_sharing::test_a_file_that_was_edited_is_never_lost",
+            "site/test_sharing::test_links_are_not_followed",
+            "site/test_sharing::test_a_tampered_manifest_is_no_manifest",
+            "site/test_sharing::test_a_folder_that_is_read_takes_no_site",
+        ),
+    ),
+    Fault(
+        "`publish` dies at any step, or twice",
+        "-",
+        "no file is half-written, nothing of the user's is gone, the next `publish` goes on",
+        ("site/test_sharing::test_after_a_crash_at_any_step_the_next_publish_goes_on",),
+    ),
+    Fault(
+        "files of the user's under names that `compare --report` or a record set apart would take",
+        "-",
+        "one line, nothing changed; records set apart are numbered",
+        (
+            "report/test_paper_report::test_a_file_that_compare_did_not_write_is_not_written_over",
+            "test_record_folder::test_what_is_set_apart_joins_what_was_there",
+        ),
+    ),
 )
 
 

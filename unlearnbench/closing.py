@@ -66,8 +66,7 @@ def _build(results: Path, folder: Path) -> bool:
             if isinstance(error, NewerRecordError) or not damaged.is_file():
                 complain(f"error: no leaderboard: {error}")
                 return False
-            move(damaged, "damaged")
-            complain(f"moved a damaged record file to {folder / 'damaged' / damaged.name} ({error.what})")
+            complain(f"moved a damaged record file to {move(damaged, 'damaged')} ({error.what})")
         except InputError as error:
             complain(f"error: no leaderboard: {error}")
             return False

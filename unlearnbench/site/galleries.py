@@ -56,7 +56,7 @@ def _found(
         members = [row for row in rows_there if row["protocol_version"] == newest]
         path = folder / pictures.FOLDER / name
         if path.is_file() and (content := path.read_bytes()).startswith(_SIGNATURE):
-            made.append(Picture(f"pictures/{part}/{name}", _title(members), alt(members), content))
+            made.append(Picture(f"pictures/{part}/{name.lstrip('.')}", _title(members), alt(members), content))
     return made
 
 
