@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label
 from unlearnbench.report import drawing, pictures
 from unlearnbench.report.pictures import answer, draw_owed, together
-from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def _answers(store: Store, cell: Cell) -> Artifact | None:
 
 
 def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
-    lines = textwrap.wrap(plain(heading), 62)
+    lines = textwrap.wrap(figure_text(heading), 62)
     with drawing.settings():
         import seaborn
 
@@ -124,9 +125,11 @@ def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
             sure = each.rates >= each.trusted
             # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
             height = np.maximum(each.found, lowest / 2)
-            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=plain(name))
+            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=label(name))
             axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
         axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
+        for axis in (axes.xaxis, axes.yaxis):
+            drawing.plain_ticks(axis)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         axes.grid(alpha=0.3, linewidth=0.5)

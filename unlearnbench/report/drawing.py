@@ -66,6 +66,12 @@ def blank(size: tuple[float, float], **options: Any) -> Figure:
     return figure
 
 
+def plain_ticks(axis: Any) -> None:
+    """Numbers of a logarithmic axis as people write them, not as powers, which would be formulas."""
+    axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_minor_formatter(lambda *_: "")
+
+
 def saved(figure: Figure, form: str, about: str | None = None, dpi: float | None = None) -> bytes:
     """The figure as a file, without date and library version: the same numbers give the same file.
 

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from unlearnbench import escaping
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.reported import Beside, Entry
@@ -14,7 +15,7 @@ from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report import drawing
 from unlearnbench.report import paper_tables as tables
-from unlearnbench.report.markdown import draw, escape
+from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table
 
 REPORT = "REPORT.md"
@@ -107,7 +108,9 @@ def _not_ours(path: Path) -> InputError:
 def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]]) -> str:
     parts = [
         "# The paper, claim by claim\n",
-        f"{escape(comparison.paper)}. {escape(comparison.source)}.\n" if comparison.source else "",
+        f"{escaping.markdown_block(comparison.paper)}. {escaping.markdown(comparison.source)}.\n"
+        if comparison.source
+        else "",
         f"{_WRITTEN}, from the records beside it and from nothing else.\n",
         _HOW,
         "## Verdicts\n",
@@ -144,19 +147,22 @@ def _drawn(beside: Beside, figure: tuple[str, str] | None) -> str:
     if figure is None:
         return table
     name, alt = figure
-    return f"{table}\n![{escape(alt)}]({name}.svg)\n"
+    return f"{table}\n![{escaping.markdown(alt)}]({name}.svg)\n"
 
 
 def _claim(judgement: Judgement) -> str:
     claim = judgement.claim
-    lines = [f"### {escape(claim.id)}: {judgement.verdict}\n", f"> {escape(claim.words)} ({escape(claim.place)})\n"]
+    lines = [
+        f"### {escaping.markdown(claim.id)}: {judgement.verdict}\n",
+        f"> {escaping.markdown_block(claim.words)} ({escaping.markdown(claim.place)})\n",
+    ]
     said = {
         "Tested": claim.tested,
         "The paper's own protocol": claim.paper_protocol,
         "Not testable": claim.untestable or "",
         "Comment": claim.comment,
     }
-    lines += [f"{name}: {escape(words)}\n" for name, words in said.items() if words]
+    lines += [f"{name}: {escaping.markdown(words)}\n" for name, words in said.items() if words]
     if judgement.datasets:
         lines.append(_untitled(tables.checks_table(judgement, "Checks")))
     return "\n".join(lines)
@@ -174,7 +180,7 @@ def _misses(comparison: Comparison) -> str:
     for beside in comparison.tables:
         lines += _outside(beside)
     head = "Checks that do not hold, and reported numbers outside the measured interval; on whole datasets.\n\n"
-    return head + "\n".join(f"- {escape(line)}" for line in lines) + "\n" if lines else "None.\n"
+    return head + "\n".join(f"- {escaping.markdown_block(line)}" for line in lines) + "\n" if lines else "None.\n"
 
 
 def _outside(beside: Beside) -> list[str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def _figure(beside: Beside) -> Figure:
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     figure = drawing.blank((_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
-    figure.suptitle(f"{plain(beside.published.title)}\n{_data(beside)}", fontsize=9)
+    figure.suptitle(f"{figure_text(beside.published.title)}\n{figure_text(_data(beside))}", fontsize=9)
     series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colours = dict(zip(series, sns.color_palette("colorblind", len(series)), strict=True))
     for number, (panel, lines) in enumerate(panels.items()):
@@ -79,7 +80,7 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
             y=[entry.mean for entry in measured],
             ax=axes,
             color=colour,
-            label=plain(name),
+            label=label(name),
             errorbar=None,
             legend=False,
         )
@@ -88,8 +89,7 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
     stated = [entry for entry in entries if entry.reported is not None]
     if stated:
         x, y = [entry.row.x for entry in stated], [entry.reported for entry in stated]
-        label = plain(f"{name}, paper")
-        axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label)
+        axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label(f"{name}, paper"))
 
 
 def _band(entry: Entry) -> tuple[float, float]:
@@ -104,14 +104,14 @@ def _scale(axes: Any, entries: list[Entry]) -> None:
     values = [value for entry in entries for value in (entry.mean, entry.reported) if value is not None]
     if min(values) > 0 and all(METRICS[entry.metric].good == "cost" for entry in entries):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")  # the default one writes mathematics
+        drawing.plain_ticks(axes.yaxis)
 
 
 def _label(axes: Any, beside: Beside, panel: str) -> None:
-    axes.set_xlabel(plain(beside.published.x or ""))
-    axes.set_ylabel(plain(panel))
+    axes.set_xlabel(label(beside.published.x or ""))
+    axes.set_ylabel(label(panel))
     if beside.published.ticks:
-        axes.set_xticks([row.x for row in beside.published.rows], [plain(row.label) for row in beside.published.rows])
+        axes.set_xticks([row.x for row in beside.published.rows], [label(row.label) for row in beside.published.rows])
 
 
 def _data(beside: Beside) -> str:

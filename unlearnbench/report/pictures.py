@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label, plain
 from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,12 +163,12 @@ def _row_name(cell: Cell) -> str:
 def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
     some = next(iter(rows.values())).tensors
     strips: dict[str, Pixels] = {"true image": _images(some["true"])}
-    strips |= {name: _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
+    strips |= {label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
     strips["mean image"] = np.repeat(_images(some["mean"][None]), len(strips["true image"]), 0)
     columns = min(COLUMNS, len(strips["true image"]))
-    label = 0.058 * max(len(name) for name in strips) + 0.2  # inches
-    width = label + columns * _INCH
-    lines = textwrap.wrap(plain(title), max(20, int(width / 0.058)))
+    beside = 0.058 * max(len(name) for name in strips) + 0.2  # inches
+    width = beside + columns * _INCH
+    lines = textwrap.wrap(figure_text(title), max(20, int(width / 0.058)))
     head = 0.2 + 0.12 * len(lines)
     height = len(strips) * _INCH + head
     with drawing.settings():
@@ -175,9 +176,9 @@ def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
         figure.text(0.01, 1 - 0.08 / height, "\n".join(lines), fontsize=7, va="top")
         for row, (name, images) in enumerate(strips.items()):
             top = (height - head - (row + 1) * _INCH) / height
-            figure.text(0.01, top + 0.5 * _INCH / height, plain(name), fontsize=8, va="center")
+            figure.text(0.01, top + 0.5 * _INCH / height, name, fontsize=8, va="center")
             for column in range(columns):
-                left, side = (label + column * _INCH) / width, 0.94 * _INCH
+                left, side = (beside + column * _INCH) / width, 0.94 * _INCH
                 axes = figure.add_axes((left, top, side / width, side / height))
                 axes.set_axis_off()
                 _show(axes, images[column])

@@ -76,12 +76,6 @@ def within_a_share(low: float, high: float) -> tuple[float, float]:
     return max(low, -0.02), min(high, 1.02)
 
 
-def plain_ticks(axis: Any) -> None:
-    """Numbers of a logarithmic axis as people write them, not as powers."""
-    axis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axis.set_minor_formatter(lambda *_: "")
-
-
 def saved(figure: Figure) -> tuple[bytes, bytes, str]:
     """The figure's file for light and for dark, and the ending of their names."""
     svg = drawing.saved(figure, "svg").replace(b"'DejaVu Sans'", _FONTS.encode())

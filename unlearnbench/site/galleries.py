@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unlearnbench.escaping import plain
 from unlearnbench.report import curves as report_curves
 from unlearnbench.report import pictures
-from unlearnbench.report.tables import plain
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Picture
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unlearnbench.escaping import plain
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import plain
 from unlearnbench.site import canvas, rates, sweeps, tradeoffs, trajectories
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.figures import Figure
@@ -80,7 +81,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
                     continue
                 colour = looks[line][0]
                 sns.lineplot(
-                    x=part["x"], y=part["mean"], ax=each, color=colour, label=line, errorbar=None, legend=False
+                    x=part["x"], y=part["mean"], ax=each, color=colour, label=label(line), errorbar=None, legend=False
                 )
                 each.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
                 first, last = part.iloc[0], part.iloc[-1]
