@@ -235,6 +235,25 @@ FAULTS = (
             "test_record_folder::test_what_is_set_apart_joins_what_was_there",
         ),
     ),
+    Fault(
+        "any text in any column of a record: links, HTML, Markdown, formulas, ANSI, direction marks, unseen letters",
+        "-",
+        "text in every report, on the site, in its figures, and on the terminal",
+        (
+            "test_escaping::test_nothing_commands_a_terminal",
+            "test_escaping::test_markdown_is_one_cell_of_plain_text",
+            "test_escaping::test_markdown_that_begins_a_line_begins_nothing_else",
+            "test_escaping::test_html_is_text_between_tags_and_in_attributes",
+            "test_escaping::test_pictures_hold_text_and_no_formula",
+            "test_escaping::test_latex_prints_text_and_runs_no_command",
+            "test_escaping::test_csv_is_one_cell_and_no_formula",
+            "site/test_foreign_records::test_every_column_of_text_is_attacked",
+            "site/test_foreign_records::test_reports_in_every_format_hold_text_and_nothing_else",
+            "site/test_foreign_records::test_every_payload_alone_is_text_in_every_report",
+            "site/test_foreign_records::test_what_the_verbs_print_commands_no_terminal",
+            "site/test_foreign_records::test_a_site_holds_text_and_nothing_else",
+        ),
+    ),
 )
 
 

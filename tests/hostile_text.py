@@ -39,7 +39,7 @@ broken_texts = st.lists(st.sampled_from(PAYLOADS) | st.text(st.characters(), max
 # GitHub's rules (GFM 6.9) and linkify-it's, on the text as it is read: some renderers look at nothing else.
 _LINK = re.compile(
     r"(?i)(?:https?|ftp)://\S|www\.\S|(?<![\w/])//\w|(?:mailto|xmpp):[\w.+-]*@\w|[\w.+-]+@[\w-]+\.\w|(?<!\w)@\w"
-    r"|\w\.(?:com|net|org|gov|info|[a-z]{2})(?![\w-])"
+    r"|(?<![\w/.:@-])(?:[\w-]+\.)*[\w-]+\.(?:com|net|org|gov|info|[a-z]{2})(?![\w-])"
 )
 
 

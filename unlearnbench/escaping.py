@@ -85,10 +85,10 @@ _LINKS = (
     (re.compile(r"(?i)(?<=www)\.(?=\S)"), "[.]"),
     (
         re.compile(
-            r"(?i)(?<=\w)\.(?=(?:[a-z]{2}|biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф"
+            r"(?i)((?<![\w/.:@-])(?:[\w-]+\.)*[\w-]+)\.(?=(?:[a-z]{2}|biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф"
             r"|xn--[a-z0-9-]+)(?![\w-]))"
         ),
-        "[.]",
+        r"\1[.]",  # a host's name on its own, and not a file's in a folder
     ),
     (re.compile(r"@(?=\S)(?!\.?\d+%)"), "[@]"),  # mail and people, but not TPR@1%
 )
