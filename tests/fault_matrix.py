@@ -236,7 +236,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "any text in any column of a record, or in what a plugin says: links, HTML, Markdown, formulas, ANSI, direction marks, unseen letters",
+        "any text in any column of a record, or in what a plugin says: links, HTML, formulas, ANSI, unseen letters",
         "-",
         "text in every report, on the site, in its figures, and on the terminal",
         (
