@@ -216,6 +216,73 @@ FAULTS = (
         "one line, exit code 2, nothing written",
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
+    Fault(
+        "matplotlib settings of the user's (backend, file, LaTeX, folder that can't be written); a picture that fails",
+        "all",
+        "the same pictures, or a line that one is missing; leaderboard and exit code as ever",
+        (
+            "report/test_drawing::test_no_setting_of_the_users_changes_or_stops_a_picture",
+            "report/test_drawing::test_settings_that_stop_matplotlib_stop_nothing_else",
+            "test_pictures_owed::test_a_picture_that_fails_costs_no_result",
+        ),
+    ),
+    Fault(
+        "a run killed before it drew",
+        "all",
+        "the next run draws what is owed",
+        (
+            "test_pictures_owed::test_a_run_that_goes_on_draws_what_an_undisturbed_one_has",
+            "report/test_pictures::test_a_picture_is_drawn_when_it_lacks_an_answer_that_is_there",
+            "report/test_pictures::test_what_was_drawn_outlives_the_store",
+        ),
+    ),
+    Fault(
+        "`publish` into a folder with a repository, notes, edited files, links, or a tampered list of files",
+        "-",
+        "what `publish` did not write stays; what is in its way is one line, exit code 2, nothing changed",
+        (
+            "site/test_sharing::test_a_site_is_replaced_and_all_else_stays",
+            "site/test_sharing::test_a_file_that_was_edited_is_never_lost",
+            "site/test_sharing::test_links_are_not_followed",
+            "site/test_sharing::test_a_tampered_manifest_is_no_manifest",
+            "site/test_sharing::test_a_folder_that_is_read_takes_no_site",
+        ),
+    ),
+    Fault(
+        "`publish` dies at any step, or twice",
+        "-",
+        "no file is half-written, nothing of the user's is gone, the next `publish` goes on",
+        ("site/test_sharing::test_after_a_crash_at_any_step_the_next_publish_goes_on",),
+    ),
+    Fault(
+        "files of the user's under names that `compare --report` or a record set apart would take",
+        "-",
+        "one line, nothing changed; records set apart are numbered",
+        (
+            "report/test_paper_report::test_a_file_that_compare_did_not_write_is_not_written_over",
+            "test_record_folder::test_what_is_set_apart_joins_what_was_there",
+        ),
+    ),
+    Fault(
+        "any text in any column of a record, or in what a plugin says: links, HTML, formulas, ANSI, unseen letters",
+        "-",
+        "text in every report, on the site, in its figures, and on the terminal",
+        (
+            "test_escaping::test_nothing_commands_a_terminal",
+            "test_foreign_plugins::test_a_plugins_words_command_no_terminal",
+            "test_escaping::test_markdown_is_one_cell_of_plain_text",
+            "test_escaping::test_markdown_that_begins_a_line_begins_nothing_else",
+            "test_escaping::test_html_is_text_between_tags_and_in_attributes",
+            "test_escaping::test_pictures_hold_text_and_no_formula",
+            "test_escaping::test_latex_prints_text_and_runs_no_command",
+            "test_escaping::test_csv_is_one_cell_and_no_formula",
+            "site/test_foreign_records::test_every_column_of_text_is_attacked",
+            "site/test_foreign_records::test_reports_in_every_format_hold_text_and_nothing_else",
+            "site/test_foreign_records::test_every_payload_alone_is_text_in_every_report",
+            "site/test_foreign_records::test_what_the_verbs_print_commands_no_terminal",
+            "site/test_foreign_records::test_a_site_holds_text_and_nothing_else",
+        ),
+    ),
 )
 
 

@@ -93,7 +93,8 @@ def run(request: Request) -> int:
     summary = _compute(plan, suite, how)
     _close(_counts([summary]))
     code = _code([summary])
-    if code == OK and before is not None and not suite.registry.broken:  # what is broken is told every time
+    # What is broken is told every time, and what could not be drawn is tried every time.
+    if code == OK and before is not None and not suite.registry.broken and summary.pictures:
         receipt.keep(before, asked(), summary.plan or plan)
     return code
 

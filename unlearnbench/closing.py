@@ -19,20 +19,13 @@ if TYPE_CHECKING:
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
 
 
-def close(results: Path, plan: Plan, drawn_from: Store | None = None, ran: Collection[Cell] = ()) -> bool:
+def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
     """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
 
     Args:
-        drawn_from: where the attacks' artifacts are, if galleries and curves are to be drawn of them.
-        ran: cells that this run was to compute: pictures of their settings are drawn, and with any of them the
-            leaderboard is built anew, whatever the records' times say, as a clock may have been set back.
+        ran: cells that this run was to compute: with any of them the leaderboard is built anew, whatever the records'
+            times say, as a clock may have been set back.
     """
-    if drawn_from is not None:
-        from unlearnbench.report.curves import draw_curves
-        from unlearnbench.report.pictures import draw_galleries
-
-        draw_galleries(plan.cells, drawn_from, results, ran)
-        draw_curves(plan.cells, drawn_from, results, ran)
     folder = results / "records"
     if not folder.is_dir():
         return True
@@ -47,6 +40,20 @@ def close(results: Path, plan: Plan, drawn_from: Store | None = None, ran: Colle
     return _build(results, folder)
 
 
+def draw(results: Path, plan: Plan, store: Store) -> bool:
+    """Draw the galleries and curves that a plan still owes, whoever computed what is in them.
+
+    They go with the result, and come after it.
+
+    Returns:
+        False, with a line on stderr each, if some could not be drawn.
+    """
+    from unlearnbench.report.curves import draw_curves
+    from unlearnbench.report.pictures import draw_galleries
+
+    return None not in [*draw_galleries(plan.cells, store, results), *draw_curves(plan.cells, store, results)]
+
+
 def _build(results: Path, folder: Path) -> bool:
     from unlearnbench import leaderboard
 
@@ -59,8 +66,7 @@ def _build(results: Path, folder: Path) -> bool:
             if isinstance(error, NewerRecordError) or not damaged.is_file():
                 complain(f"error: no leaderboard: {error}")
                 return False
-            move(damaged, "damaged")
-            complain(f"moved a damaged record file to {folder / 'damaged' / damaged.name} ({error.what})")
+            complain(f"moved a damaged record file to {move(damaged, 'damaged')} ({error.what})")
         except InputError as error:
             complain(f"error: no leaderboard: {error}")
             return False

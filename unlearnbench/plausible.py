@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearnbench.escaping import commands, one_line
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.printing import one_line, visible
 from unlearnbench.record_schema import SCHEMA, SCORES
 from unlearnbench.registry import NAME
 from unlearnbench.suite import NAME_CHARACTERS
@@ -49,7 +49,7 @@ def contradiction(rows: Sequence[Mapping[str, Any]], key: str, failed: bool) -> 
 
 def _texts(first: Mapping[str, Any]) -> str | None:
     for column, value in first.items():
-        if isinstance(value, str) and visible(value) != value:
+        if isinstance(value, str) and commands(value):
             return f"column '{column}' holds control characters ({one_line(value, 60)})"
     return None
 

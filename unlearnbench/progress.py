@@ -133,9 +133,9 @@ class Progress:
 
     def _show(self, safe: str) -> None:
         if self._bar is not None:
-            from rich.markup import escape
+            from rich.text import Text  # no markup and no names of emoji are looked for in it
 
-            self._bar.console.print(escape(safe), highlight=False, soft_wrap=True)
+            self._bar.console.print(Text(safe), highlight=False, soft_wrap=True)
         else:
             sys.stderr.write(f"{safe}\n")
 

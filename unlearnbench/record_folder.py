@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,8 +76,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
             if isinstance(found, NewerRecordError):
                 continue
             if found is None:
-                damaged.append(path.name)
-                move(path, "damaged")
+                damaged.append(move(path, "damaged").name)
             elif tuple(found[name] for name in IDENTITY) in cells:
                 stale += 1
                 move(path, "stale")
@@ -91,11 +91,14 @@ def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tupl
                 yield tuple(found[name] for name in IDENTITY), found[column]
 
 
-def move(path: Path, where: str) -> None:
-    """Put a record file into a folder below its own, where no leaderboard is built from it."""
-    target = path.parent / where
-    target.mkdir(exist_ok=True)
-    path.replace(target / path.name)
+def move(path: Path, where: str) -> Path:
+    """Put a record file into a folder below its own, where no leaderboard is built from it, beside any of its name."""
+    folder = path.parent / where
+    folder.mkdir(exist_ok=True)
+    names = chain([path.name], (f"{path.stem}.{number}{path.suffix}" for number in count(2)))
+    target = next(folder / name for name in names if not os.path.lexists(folder / name))
+    path.replace(target)
+    return target
 
 
 def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:

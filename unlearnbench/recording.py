@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench.escaping import lines, visible
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.plan import Cell
 from unlearnbench.provenance import git_state, versions
@@ -84,7 +85,7 @@ def log(file: Path, what: str, trace: str) -> None:
     """Add a failure with its traceback to the error log."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8", errors="backslashreplace") as log_file:
-        log_file.write(f"--- {datetime.now(UTC).isoformat()} {what}\n{trace.rstrip()}\n\n")
+        log_file.write(f"--- {datetime.now(UTC).isoformat()} {visible(what)}\n{lines(trace.rstrip())}\n\n")
 
 
 def _row(

@@ -42,4 +42,5 @@ class Summary:
     skipped: int = 0
     interrupted: bool = False
     leaderboard: bool = True  # False: none can be built from the records that are there
+    pictures: bool = True  # False: some could not be drawn
     plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench import recording
-from unlearnbench.closing import close
+from unlearnbench.closing import close, draw
 from unlearnbench.crew import Crew, Report
 from unlearnbench.devices import describe, slots
 from unlearnbench.errors import InputError
@@ -69,8 +69,8 @@ class _Run:
         except OSError as error:  # a full disk, a folder without permission
             raise _unwritable(error, self.folder) from error
         try:
-            drawn_from = self.store if self.summary.done else None
-            self.summary.leaderboard = close(self.options.results, self.plan, drawn_from, found.pending)
+            self.summary.leaderboard = close(self.options.results, self.plan, found.pending)
+            self.summary.pictures = draw(self.options.results, self.plan, self.store)
         except KeyboardInterrupt:
             self.summary.interrupted = True
         except OSError as error:

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from unlearnbench import escaping
 from unlearnbench.errors import InputError
-from unlearnbench.report.export import FORMATS, export, latex_escape
+from unlearnbench.report.export import FORMATS, export
 
 
 class Tags(html.parser.HTMLParser):
@@ -85,4 +86,6 @@ def test_latex_is_a_booktabs_table(frame):
 def test_latex_text_is_no_command(evil):
     text = export(evil, "latex")
     assert text.count(r"\end{table}") == 1
-    assert latex_escape("\\end{table} 5% a_b #1 $x$ [1]") == (r"\textbackslash{}end\{table\} 5\% a\_b \#1 \$x\$ {[}1]")
+    assert escaping.latex("\\end{table} 5% a_b #1 $x$ [1]") == (
+        r"\textbackslash{}end\{table\} 5\% a\_b \#1 \$x\$ {[}1]"
+    )

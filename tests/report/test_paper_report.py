@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import EVIL
 from sample_records import row, write_cells
 
@@ -14,6 +15,7 @@ from unlearnbench.claims import comparison
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import Column, Entry, Row
+from unlearnbench.errors import InputError
 from unlearnbench.report import paper, paper_figures
 
 LEVELS = {0.0: 0.97, 0.1: 0.95, 1.0: 0.90}
@@ -188,3 +190,18 @@ def test_bands_of_shares_are_drawn_within_them() -> None:
 def test_two_seeds_have_a_mean_and_no_interval(tmp_path: Path) -> None:
     text = paper.markdown(compared(tmp_path, [each for each in records() if each["seed"] < 2]))
     assert "| accuracy | 0.1 | 80 % | 95.05 % | 2 | 15.05 points |" in text
+
+
+def test_a_file_that_compare_did_not_write_is_not_written_over(tmp_path: Path) -> None:
+    found, folder = compared(tmp_path, records()), tmp_path / "report"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("mine")
+        with pytest.raises(InputError, match="is there, and not of an earlier report"):
+            paper.write(found, folder)
+        assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+        (folder / name).unlink()
+    paper.write(found, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    paper.write(found, folder)  # its own it replaces
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

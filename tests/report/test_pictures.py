@@ -71,12 +71,43 @@ def test_methods_and_betas_share_a_gallery_and_attacks_do_not(store: Store, tmp_
     assert {0.25, 0.5} <= {round(level * 4) / 4 for level in levels}
 
 
-def test_only_what_changed_is_drawn_again(store: Store, tmp_path: Path) -> None:
+def test_a_picture_is_drawn_when_it_lacks_an_answer_that_is_there(store: Store, tmp_path: Path) -> None:
     both = [cell(0), cell(1, method_id="vbu"), cell(3, attack_id="representation")]
-    (drawn,) = draw_galleries(both, store, tmp_path / "one", changed=[cell(1, method_id="vbu", seed=2)])
-    first, _ = draw_galleries(both, store, tmp_path / "all")
-    assert (drawn.name, drawn.read_bytes()) == (first.name, first.read_bytes())  # with the rows that did not change
-    assert draw_galleries(both, store, tmp_path / "none", changed=[cell(0, attack_id=None)]) == []
+    first, second = draw_galleries(both, store, tmp_path / "all")
+    assert draw_galleries(both, store, tmp_path / "all") == []
+    # As a run that is killed and goes on leaves them: one computed after the other, whoever did it.
+    draw_galleries(both[:1], store, tmp_path / "one")
+    drawn, other = draw_galleries(both, store, tmp_path / "one")
+    assert (drawn.name, drawn.read_bytes()) == (first.name, first.read_bytes())
+    assert other.read_bytes() == second.read_bytes()
+    second.unlink()
+    first.write_bytes(first.read_bytes()[:40])
+    assert draw_galleries(both, store, tmp_path / "all") == [first, second]
+    assert (first.read_bytes(), second.read_bytes()) == (drawn.read_bytes(), other.read_bytes())
+
+
+def test_what_was_drawn_outlives_the_store(store: Store, tmp_path: Path) -> None:
+    both = [cell(0), cell(1, method_id="vbu")]
+    (path,) = draw_galleries(both, store, tmp_path)
+    before = path.read_bytes()
+    store.discard("k1")
+    assert draw_galleries(both, store, tmp_path) == []
+    assert path.read_bytes() == before
+
+
+def test_what_can_not_be_drawn_is_said_and_stops_no_other(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.put(
+        "odd", Artifact({"rebuilt": torch.zeros(5, 1, 7, 8, 8), "true": torch.ones(3), "mean": torch.ones(1)}, {})
+    )
+    cells = [cell(0, stages={"attack": "odd"}, attack_id="first"), cell(1, attack_id="second")]
+    none, path = draw_galleries(cells, store, tmp_path)
+    assert none is None
+    assert path.is_file()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"not drawn: {tmp_path}/pictures/leak_digits_first_")
+    assert [each.name for each in (tmp_path / "pictures").iterdir()] == [path.name]
 
 
 def test_the_same_numbers_give_the_same_file(store: Store, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from sample_records import rows, write_cells
 
-from unlearnbench import cli
-from unlearnbench.report.export import export, latex_escape
+from unlearnbench import cli, escaping
+from unlearnbench.report.export import export
 
 LEVELS = {"crfu": 0.9, "vbu": 0.8, "hbu": 0.95}
 
@@ -107,7 +107,7 @@ def test_every_format_is_printed(folder: Path, capsys: pytest.CaptureFixture[str
 def test_latex_compiles_with_booktabs_whatever_the_text(
     frame: pd.DataFrame, evil: pd.DataFrame, tmp_path: Path
 ) -> None:
-    every = latex_escape(
+    every = escaping.latex(
         "".join(map(chr, (*range(32, 127), *range(160, 256)))) + "β ε Δ λ ± \u2013 \u2212 ≥ \U0001f600 漢"
     )
     body = f"{export(frame, 'latex')}\n{export(evil, 'latex')}\n\n{every}"

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearnbench.errors import InputError
-from unlearnbench.report.tables import NOTHING, format_interval, format_value, plain, tables
+from unlearnbench.escaping import plain
+from unlearnbench.report.tables import NOTHING, format_interval, format_value, tables
 
 
 def test_one_table_for_each_setting_with_its_contenders(frame):

@@ -149,8 +149,8 @@ def test_places_differ_in_suite_dataset_and_protocol() -> None:
     found = by_place(made)
     assert [(place.number, len(some)) for place, some in found.items()] == [(0, 2), (1, 1), (2, 1), (3, 1)]
     assert [place.title for place in found] == [
-        "x[path=\ufffd] (a)", "x[path=\ufffd] (a)", "x[path=\ufffd] (b)",
-        "x[path=\ufffd] (a), measured under protocol 1",
+        "x[path=\\u202e] (a)", "x[path=\\u202e] (a)", "x[path=\\u202e] (b)",
+        "x[path=\\u202e] (a), measured under protocol 1",
     ]  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.datasets._locate import name_of, one_line
+from unlearnbench.datasets._locate import name_of
 from unlearnbench.errors import InputError
+from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
 from unlearnbench.torchvision_import import import_torchvision
 

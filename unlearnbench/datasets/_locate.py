@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnbench.errors import InputError
+from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
 
 
@@ -57,9 +58,3 @@ def is_inside(root: Path, path: Path) -> bool:
         return path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # links in a circle
         return False
-
-
-def one_line(text: object, longest: int = 300) -> str:
-    """Another library's message without its line breaks, cut to a readable length."""
-    joined = " ".join(str(text).split())
-    return joined if len(joined) <= longest else joined[:longest] + "..."

@@ -6,7 +6,6 @@ expected false alarms (PROTOCOL section 11, rule 10) a curve is dotted.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnbench.parquet_files import write_atomically
-from unlearnbench.report import pictures
-from unlearnbench.report.pictures import FOLDER, answer, together
-from unlearnbench.report.tables import plain
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label
+from unlearnbench.report import drawing, pictures
+from unlearnbench.report.pictures import answer, draw_owed, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,32 +49,25 @@ class Curve:
     seeds: int
 
 
-def draw_curves(
-    cells: Iterable[Cell], store: Store, results: Path, changed: Iterable[Cell] | None = None
-) -> list[Path]:
+def draw_curves(cells: Iterable[Cell], store: Store, results: Path) -> list[Path | None]:
     """Draw the ROC curves of each attack on members, of all seeds whose artifacts are in the store.
 
     Args:
         cells: of a plan; those that have no such artifact are left out.
         store: where the attacks' artifacts are.
-        results: the pictures go to its folder `pictures`, as PNG; older ones of the same settings are replaced.
-        changed: cells whose curves are to be drawn; None: all.
+        results: the pictures go to its folder `pictures`, as PNG; those that lack nothing of what is in the store stay.
 
     Returns:
-        The files written.
+        The files written; None for each that could not be.
     """
-    written = []
-    for shared, members in together(cells, _group, changed).items():
+
+    def draw(shared: Sequence[str], found: pictures.Answers, about: str) -> bytes:
         answers: dict[str, list[Artifact]] = defaultdict(list)
-        for cell in members:
-            if (artifact := _answers(store, cell)) is not None:
-                answers[cell.method_id].append(artifact)
-        curves = {name: curve(some) for name, some in answers.items()}
-        if curves:
-            path = results / FOLDER / file_name(shared)
-            write_atomically(path, _png(" / ".join(shared), curves))
-            written.append(path)
-    return written
+        for cell, artifact in found:
+            answers[cell.method_id].append(artifact)
+        return _png(" / ".join(shared), {name: curve(some) for name, some in answers.items()}, about)
+
+    return draw_owed(together(cells, _group), results, file_name, lambda cell: _answers(store, cell), draw)
 
 
 def curve(artifacts: Sequence[Artifact]) -> Curve:
@@ -119,33 +111,28 @@ def _answers(store: Store, cell: Cell) -> Artifact | None:
     return artifact
 
 
-def _png(heading: str, curves: Mapping[str, Curve]) -> bytes:
-    import seaborn
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
+    lines = textwrap.wrap(figure_text(heading), 62)
+    with drawing.settings():
+        import seaborn
 
-    lines = textwrap.wrap(plain(heading), 62)
-    figure = Figure(figsize=(6.2, 4.6 + 0.14 * len(lines)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    lowest = min(float(each.rates[0]) for each in curves.values())
-    axes.plot([lowest, 1], [lowest, 1], color="0.6", linewidth=0.8, linestyle="--", label="chance")
-    colours = seaborn.color_palette("colorblind", len(curves))
-    for (name, each), colour in zip(curves.items(), colours, strict=True):
-        sure = each.rates >= each.trusted
-        # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
-        height = np.maximum(each.found, lowest / 2)
-        axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=plain(name))
-        axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
-    axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
-    axes.set_xlabel("false positive rate")
-    axes.set_ylabel("true positive rate")
-    axes.grid(alpha=0.3, linewidth=0.5)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set_title("\n".join(lines), fontsize=7, loc="left", parse_math=False)
-    for text in axes.get_legend().get_texts():
-        text.set_parse_math(False)
-    buffer = io.BytesIO()
-    # Without the library's version: the same numbers give the same file.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        figure = drawing.blank((6.2, 4.6 + 0.14 * len(lines)), dpi=110, layout="constrained")
+        axes: Any = figure.add_subplot()
+        lowest = min(float(each.rates[0]) for each in curves.values())
+        axes.plot([lowest, 1], [lowest, 1], color="0.6", linewidth=0.8, linestyle="--", label="chance")
+        colours = seaborn.color_palette("colorblind", len(curves))
+        for (name, each), colour in zip(curves.items(), colours, strict=True):
+            sure = each.rates >= each.trusted
+            # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
+            height = np.maximum(each.found, lowest / 2)
+            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=label(name))
+            axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
+        axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
+        for axis in (axes.xaxis, axes.yaxis):
+            drawing.plain_ticks(axis)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        axes.grid(alpha=0.3, linewidth=0.5)
+        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.set_title("\n".join(lines), fontsize=7, loc="left")
+        return drawing.saved(figure, "png", about)

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from unlearnbench import escaping
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import leaks, markdown, terminal
-from unlearnbench.report.tables import Table, check_metrics, plain, sort_order, tables
+from unlearnbench.report.tables import Table, check_metrics, sort_order, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    "[": "{[}",  # after a line break it would start an optional argument
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "\u2013": "--",
-    "\u2212": "$-$",
-    "β": r"$\beta$",
-    "ε": r"$\epsilon$",
-    "λ": r"$\lambda$",
-}
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
 
 
 def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
@@ -64,16 +37,6 @@ def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = Non
     return _FORMATS[format](frame, metrics or None, sort)
 
 
-def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character) or _latin(character) for character in plain(text))
-
-
-def _latin(character: str) -> str:
-    """A character as it stands if LaTeX's own fonts have it, else its number: it would end the run."""
-    return character if " " <= character <= "~" else rf"\texttt{{U+{ord(character):04X}}}"
-
-
 def _columns(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> pd.DataFrame:
     """All rows in the asked order, with the columns of the asked metrics."""
     check_metrics(frame, metrics)
@@ -91,14 +54,8 @@ def _csv(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -
     frame = _columns(frame, metrics, sort)
     guarded = frame.copy()
     for column in frame.columns.difference(frame.select_dtypes("number").columns):
-        guarded[column] = guarded[column].map(_guarded, na_action="ignore")
+        guarded[column] = guarded[column].map(escaping.csv, na_action="ignore")
     return str(guarded.to_csv(index=False, lineterminator="\n"))
-
-
-def _guarded(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    text = plain(text)
-    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _json(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
@@ -113,16 +70,16 @@ def _latex(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None)
 
 def _latex_table(table: Table) -> str:
     columns = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_escape(table.title)}}}"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaping.latex(table.title)}}}"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(table.headers), r"\midrule"]
     lines += [_latex_row(row) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {latex_escape(line)}" for line in (*table.legend, *table.notes)]
+    lines += [rf"\par\footnotesize {escaping.latex(line)}" for line in (*table.legend, *table.notes)]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(latex_escape, cells)) + r" \\"
+    return " & ".join(map(escaping.latex, cells)) + r" \\"
 
 
 def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
@@ -131,12 +88,12 @@ def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) 
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(header)}</th>" for header in table.headers)
-    rows = ["<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in table.rows]
-    lines = [f"<li>{html.escape(line)}</li>" for line in (*table.legend, *table.notes)]
+    head = "".join(f"<th>{escaping.html(header)}</th>" for header in table.headers)
+    rows = ["<tr>" + "".join(f"<td>{escaping.html(text)}</td>" for text in row) + "</tr>" for row in table.rows]
+    lines = [f"<li>{escaping.html(line)}</li>" for line in (*table.legend, *table.notes)]
     return "\n".join(
         [
-            f"<table>\n<caption>{html.escape(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>",
+            f"<table>\n<caption>{escaping.html(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>",
             *rows,
             "</tbody>\n</table>\n<ul>",
             *lines,

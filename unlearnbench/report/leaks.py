@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.escaping import markdown, markdown_block
 from unlearnbench.report import summary
 from unlearnbench.report.findings import Finding, findings, scene_of
-from unlearnbench.report.markdown import draw, escape
+from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import NOTHING, rows_of
 from unlearnbench.verdicts import Forgetting
 
@@ -59,10 +60,12 @@ def render(frame: pd.DataFrame) -> str:
     several = len({key[0] for key in scenes}) > 1
     sections = [_section(found, several) for found in scenes.values()]
     used = dict.fromkeys(finding.metric for found in scenes.values() for _, own in found for finding in own)
-    legend = [f"- {escape(metric.name)}: {escape(metric.description)} ({metric.direction})" for metric in used]
+    legend = [
+        f"- {markdown_block(metric.name)}: {markdown(metric.description)} ({metric.direction})" for metric in used
+    ]
     made = summary.summaries(rows)
     summaries = [draw(replace(table, legend=())) for table in made]
-    legend += [f"- {escape(line)}" for line in dict.fromkeys(line for table in made for line in table.legend)]
+    legend += [f"- {markdown_block(line)}" for line in dict.fromkeys(line for table in made for line in table.legend)]
     parts = [_LEAD, "## Summary\n", *summaries, "\n".join(legend) + "\n", *sections, *_unmeasured(rows)]
     return "\n".join(parts)
 
@@ -72,8 +75,8 @@ def _section(found: Sequence[tuple[Row, list[Finding]]], several: bool) -> str:
     suite = f"{row['suite']}: " if several else ""
     protocol = row.get("protocol_version")
     old = "" if protocol in (None, PROTOCOL_VERSION) else f", measured under protocol {int(protocol)}"
-    title = f"## {escape(suite + str(row['experiment']))} on {escape(summary.dataset_of(row) + old)}"
-    return f"{title}\n\n{escape(str(row['scenario_id']))}\n\n{_table(found)}"
+    title = f"## {markdown(suite + str(row['experiment']))} on {markdown(summary.dataset_of(row) + old)}"
+    return f"{title}\n\n{markdown_block(str(row['scenario_id']))}\n\n{_table(found)}"
 
 
 def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
@@ -84,11 +87,11 @@ def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
             # Attacks of one name with other parameters have other ids; of one id, other numbers of shadows.
             shadows = "" if row.get("n_shadows") is None else str(int(row["n_shadows"]))
             cells[finding.access, shadows, finding.metric.name][finding.method] = _text(finding)
-    lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(escape, methods)) + " |",
+    lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(markdown, methods)) + " |",
              "| :--- | ---: | :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
     for (access, shadows, metric), each in cells.items():
         shown = " | ".join(each.get(method, NOTHING) for method in methods)
-        lines.append(f"| {escape(access)} | {shadows} | {escape(metric)} | {shown} |")
+        lines.append(f"| {markdown(access)} | {shadows} | {markdown(metric)} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +111,12 @@ def _unmeasured(rows: Sequence[Row]) -> list[str]:
             where = f"{row['experiment']} on {summary.dataset_of(row)}"
             lines.append(f"{row['method_id']} under {row['attack_id']} in {where}, {row['status']}{note}")
     return (
-        ["## Not measured, or not in every seed", "", *(f"- {escape(line)}" for line in dict.fromkeys(lines)), ""]
+        [
+            "## Not measured, or not in every seed",
+            "",
+            *(f"- {markdown_block(line)}" for line in dict.fromkeys(lines)),
+            "",
+        ]
         if lines
         else []
     )

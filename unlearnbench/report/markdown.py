@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlearnbench.report.tables import Table, plain, tables
+from unlearnbench.escaping import markdown, markdown_block
+from unlearnbench.report.tables import Table, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_SPECIAL = re.compile(r"[\\`*_\[\]|~$]")
 
 
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
@@ -23,24 +20,17 @@ def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     return "\n".join(draw(table) for table in found) if found else "No results.\n"
 
 
-def escape(text: str) -> str:
-    """Text as it stands in a table's cell or a line: no markup, no HTML, no links, no further cells."""
-    text = "".join(_ENTITIES.get(character, character) for character in plain(text))
-    # A URL on its own would become a link.
-    return _SPECIAL.sub(r"\\\g<0>", text).replace("://", "&#58;//")
-
-
 def draw(table: Table) -> str:
     """One table as Markdown text."""
-    lines = [f"### {escape(table.title)}", "", _row(table.headers)]
+    lines = [f"### {markdown(table.title)}", "", _row(table.headers)]
     lines.append(
         _row([":---" if number == table.name else "---:" for number in range(len(table.headers))], escaped=True)
     )
     lines += [_row(row) for row in table.rows]
-    lines += ["", *(f"- {escape(line)}" for line in table.legend)]
-    lines += [f"- **Note** {escape(line)}" for line in table.notes]
+    lines += ["", *(f"- {markdown_block(line)}" for line in table.legend)]
+    lines += [f"- **Note** {markdown(line)}" for line in table.notes]
     return "\n".join(lines) + "\n"
 
 
 def _row(cells: Sequence[str], escaped: bool = False) -> str:
-    return f"| {' | '.join(cells if escaped else map(escape, cells))} |"
+    return f"| {' | '.join(cells if escaped else map(markdown, cells))} |"

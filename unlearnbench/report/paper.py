@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
+from unlearnbench import escaping
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
+from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import write_atomically
+from unlearnbench.report import drawing
 from unlearnbench.report import paper_tables as tables
-from unlearnbench.report.markdown import draw, escape
+from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table
 
 REPORT = "REPORT.md"
+_WRITTEN = "Written by `unlearnbench compare`"
 
 _HOW = """Numbers are means over seeds with their 95 % interval (three seeds or more, n is shown). A check is about
 the interval of a difference (or ratio) of the same seed's values. Every claim has one verdict:
@@ -55,29 +60,58 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
     Returns:
         The files written.
+
+    Raises:
+        InputError: a file of one of these names is there that no earlier call wrote.
+        OSError: the folder can't be written.
     """
     from unlearnbench.report import paper_figures
 
+    own = _earlier(folder)
+
     drawn: dict[tuple[str, str], tuple[str, str]] = {}
-    written = []
+    written: dict[Path, bytes] = {}
     for each in comparison.tables:
-        if (figure := paper_figures.draw(each)) is None:
-            continue
         name = f"{each.published.id}_{each.dataset}"
+        if (figure := drawing.attempt(name, paper_figures.draw, each)) is None:
+            continue
         drawn[each.published.id, each.dataset] = name, figure.alt
         for ending, content in (("svg", figure.svg), ("png", figure.png)):
-            written.append(folder / f"{name}.{ending}")
-            write_atomically(written[-1], content)
+            path = folder / f"{name}.{ending}"
+            if f"]({name}.svg)" not in own and os.path.lexists(path):
+                raise _not_ours(path)
+            written[path] = content
+    for path, content in written.items():
+        write_atomically(path, content)
     path = folder / REPORT
     write_atomically(path, _report(comparison, drawn).encode())
     return [path, *written]
 
 
+def _earlier(folder: Path) -> str:
+    """The report that an earlier call wrote, which names its figures; empty where there is none."""
+    path = folder / REPORT
+    if not os.path.lexists(path):
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if not any(line.startswith(_WRITTEN) for line in text.splitlines()):
+        raise _not_ours(path)
+    return text
+
+
+def _not_ours(path: Path) -> InputError:
+    return InputError(
+        str(path), "is there, and not of an earlier report; move it away, or give --report another folder"
+    )
+
+
 def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]]) -> str:
     parts = [
         "# The paper, claim by claim\n",
-        f"{escape(comparison.paper)}. {escape(comparison.source)}.\n" if comparison.source else "",
-        "Written by `unlearnbench compare`, from the records beside it and from nothing else.\n",
+        f"{escaping.markdown_block(comparison.paper)}. {escaping.markdown(comparison.source)}.\n"
+        if comparison.source
+        else "",
+        f"{_WRITTEN}, from the records beside it and from nothing else.\n",
         _HOW,
         "## Verdicts\n",
         _count(comparison),
@@ -113,19 +147,22 @@ def _drawn(beside: Beside, figure: tuple[str, str] | None) -> str:
     if figure is None:
         return table
     name, alt = figure
-    return f"{table}\n![{escape(alt)}]({name}.svg)\n"
+    return f"{table}\n![{escaping.markdown(alt)}]({name}.svg)\n"
 
 
 def _claim(judgement: Judgement) -> str:
     claim = judgement.claim
-    lines = [f"### {escape(claim.id)}: {judgement.verdict}\n", f"> {escape(claim.words)} ({escape(claim.place)})\n"]
+    lines = [
+        f"### {escaping.markdown(claim.id)}: {judgement.verdict}\n",
+        f"> {escaping.markdown_block(claim.words)} ({escaping.markdown(claim.place)})\n",
+    ]
     said = {
         "Tested": claim.tested,
         "The paper's own protocol": claim.paper_protocol,
         "Not testable": claim.untestable or "",
         "Comment": claim.comment,
     }
-    lines += [f"{name}: {escape(words)}\n" for name, words in said.items() if words]
+    lines += [f"{name}: {escaping.markdown(words)}\n" for name, words in said.items() if words]
     if judgement.datasets:
         lines.append(_untitled(tables.checks_table(judgement, "Checks")))
     return "\n".join(lines)
@@ -143,7 +180,7 @@ def _misses(comparison: Comparison) -> str:
     for beside in comparison.tables:
         lines += _outside(beside)
     head = "Checks that do not hold, and reported numbers outside the measured interval; on whole datasets.\n\n"
-    return head + "\n".join(f"- {escape(line)}" for line in lines) + "\n" if lines else "None.\n"
+    return head + "\n".join(f"- {escaping.markdown_block(line)}" for line in lines) + "\n" if lines else "None.\n"
 
 
 def _outside(beside: Beside) -> list[str]:

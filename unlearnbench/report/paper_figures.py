@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.report.tables import plain
+from unlearnbench.report import drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,15 +31,9 @@ def draw(beside: Beside) -> Drawing | None:
     """The figure of a table or figure of the paper on one dataset; None if it has no x axis or nothing was measured."""
     if beside.published.x is None or all(entry.mean is None for entry in beside.entries):
         return None
-    import matplotlib as mpl
-    import seaborn as sns
-
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own settings are: the same numbers give the same file
-        sns.set_style("whitegrid", {"font.family": ["DejaVu Sans"]})
-        mpl.rcParams.update({"svg.hashsalt": "unlearnbench", "font.size": 8.0, "text.parse_math": False})
+    with drawing.settings({"svg.hashsalt": "unlearnbench", "font.size": 8.0}, "whitegrid"):
         figure = _figure(beside)
-        return Drawing(_saved(figure, "svg"), _saved(figure, "png"), _alt(beside))
+        return Drawing(drawing.saved(figure, "svg"), drawing.saved(figure, "png"), _alt(beside))
 
 
 def _panels(beside: Beside) -> dict[str, dict[str, list[Entry]]]:
@@ -53,15 +48,12 @@ def _panels(beside: Beside) -> dict[str, dict[str, list[Entry]]]:
 
 def _figure(beside: Beside) -> Figure:
     import seaborn as sns
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     panels = _panels(beside)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"{plain(beside.published.title)}\n{_data(beside)}", fontsize=9)
+    figure = drawing.blank((_SIZE[0] * across, _SIZE[1] * down + 0.8), dpi=110, layout="constrained")
+    figure.suptitle(f"{figure_text(beside.published.title)}\n{figure_text(_data(beside))}", fontsize=9)
     series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colours = dict(zip(series, sns.color_palette("colorblind", len(series)), strict=True))
     for number, (panel, lines) in enumerate(panels.items()):
@@ -88,7 +80,7 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
             y=[entry.mean for entry in measured],
             ax=axes,
             color=colour,
-            label=plain(name),
+            label=label(name),
             errorbar=None,
             legend=False,
         )
@@ -97,8 +89,7 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
     stated = [entry for entry in entries if entry.reported is not None]
     if stated:
         x, y = [entry.row.x for entry in stated], [entry.reported for entry in stated]
-        label = plain(f"{name}, paper")
-        axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label)
+        axes.plot(x, y, color=colour, marker="x", linestyle="none", markersize=5, label=label(f"{name}, paper"))
 
 
 def _band(entry: Entry) -> tuple[float, float]:
@@ -113,14 +104,14 @@ def _scale(axes: Any, entries: list[Entry]) -> None:
     values = [value for entry in entries for value in (entry.mean, entry.reported) if value is not None]
     if min(values) > 0 and all(METRICS[entry.metric].good == "cost" for entry in entries):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")  # the default one writes mathematics
+        drawing.plain_ticks(axes.yaxis)
 
 
 def _label(axes: Any, beside: Beside, panel: str) -> None:
-    axes.set_xlabel(plain(beside.published.x or ""))
-    axes.set_ylabel(plain(panel))
+    axes.set_xlabel(label(beside.published.x or ""))
+    axes.set_ylabel(label(panel))
     if beside.published.ticks:
-        axes.set_xticks([row.x for row in beside.published.rows], [plain(row.label) for row in beside.published.rows])
+        axes.set_xticks([row.x for row in beside.published.rows], [label(row.label) for row in beside.published.rows])
 
 
 def _data(beside: Beside) -> str:
@@ -139,11 +130,3 @@ def _alt(beside: Beside) -> str:
                 told.append(f"{name} from {start:.3g} at {first.row.label} to {end:.3g} at {last.row.label}")
         parts.append(f"{panel}: {', '.join(told) or 'not measured'}.")
     return " ".join(parts)
-
-
-def _saved(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without date and library version: the same numbers give the same file.
-    stripped = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-    figure.savefig(buffer, format=form, metadata=stripped)
-    return buffer.getvalue()

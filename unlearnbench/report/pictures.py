@@ -1,12 +1,12 @@
 """Galleries beside the records: what was erased, what each attack made of it, and the mean image it must beat.
 
 One picture for each attack in its setting. All methods erase the same images of the same seed, so their rows compare.
+A picture's file says which answers it was drawn of, so that a run which goes on knows what is still to be drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import textwrap
 from collections import defaultdict
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.escaping import figure as figure_text
+from unlearnbench.escaping import label, plain
 from unlearnbench.parquet_files import write_atomically
-from unlearnbench.report.tables import plain
+from unlearnbench.report import drawing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from unlearnbench.store import Artifact, Store
 
     Pixels = NDArray[np.float32]  # [n, C, H, W] in [0, 1]
+    Answers = Sequence[tuple[Cell, Artifact]]
 
 FOLDER = "pictures"
 COLUMNS = 12  # images of a gallery
@@ -33,44 +36,95 @@ _INCH = 0.62  # side of an image
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
-def draw_galleries(
-    cells: Iterable[Cell], store: Store, results: Path, changed: Iterable[Cell] | None = None
-) -> list[Path]:
-    """Draw a gallery for each attack that rebuilt images, of the first seed whose artifacts are in the store.
+def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[Path | None]:
+    """Draw a gallery for each attack that rebuilt images, of the first seed.
 
     Args:
-        cells: of a plan; those that have no such artifact are left out.
+        cells: of a plan; those whose attack left no images in the store are left out.
         store: where the attacks' artifacts are.
-        results: the pictures go to its folder `pictures`, as PNG; older ones of the same settings are replaced.
-        changed: cells whose galleries are to be drawn; None: all.
+        results: the pictures go to its folder `pictures`, as PNG; those that lack nothing of what is in the store stay.
 
     Returns:
-        The files written.
+        The files written; None for each that could not be.
     """
-    written = []
-    for shared, members in together(cells, _group, changed).items():
+    groups = {}
+    for shared, members in together(cells, _group).items():
         first = min(cell.seed for cell in members)
-        rows: dict[str, Artifact] = {}
-        for cell in members:
-            if cell.seed == first and (artifact := answer(store, cell, "rebuilt")) is not None:
-                rows[_row_name(cell)] = artifact
-        if rows:
-            path = results / FOLDER / file_name(shared)
-            write_atomically(path, _png(f"{' / '.join(shared)} / seed {first}", rows))
-            written.append(path)
-    return written
+        groups[shared] = [cell for cell in members if cell.seed == first]
+
+    def draw(shared: Sequence[str], found: Answers, about: str) -> bytes:
+        rows = {_row_name(cell): artifact for cell, artifact in found}
+        return _png(f"{' / '.join(shared)} / seed {found[0][0].seed}", rows, about)
+
+    return draw_owed(groups, results, file_name, lambda cell: answer(store, cell, "rebuilt"), draw)
 
 
-def together(
-    cells: Iterable[Cell], key: Callable[[Cell], tuple[str, ...]], changed: Iterable[Cell] | None
-) -> dict[tuple[str, ...], list[Cell]]:
-    """The attacked cells of each picture, by what `key` says they share; `changed`: of these cells' pictures only."""
+def together(cells: Iterable[Cell], key: Callable[[Cell], tuple[str, ...]]) -> dict[tuple[str, ...], list[Cell]]:
+    """The attacked cells of each picture, by what `key` says they share."""
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
             groups[key(cell)].append(cell)
-    wanted = groups.keys() if changed is None else {key(cell) for cell in changed}
-    return {shared: members for shared, members in groups.items() if shared in wanted}
+    return groups
+
+
+def draw_owed(
+    groups: Mapping[tuple[str, ...], Sequence[Cell]],
+    results: Path,
+    name: Callable[[Sequence[str]], str],
+    answer_of: Callable[[Cell], Artifact | None],
+    draw: Callable[[Sequence[str], Answers, str], bytes],
+) -> list[Path | None]:
+    """Draw each picture that is not there, or lacks an answer that is.
+
+    Whoever computed the answers: a run that was killed has drawn nothing, and one whose store was cleared since must
+    not draw what little is left over what it drew before.
+
+    Args:
+        groups: the cells of each picture.
+        results: the result folder.
+        name: of a picture's file.
+        answer_of: what is to be drawn of a cell; None where there is nothing.
+        draw: the picture of some answers, as a PNG with a line about itself.
+
+    Returns:
+        The files written; None for each that could not be.
+    """
+    written: list[Path | None] = []
+
+    def draw_one(path: Path, shared: Sequence[str], members: Sequence[Cell]) -> bool:
+        there = drawn_of(path)
+        if all(_mark(cell) in there for cell in members):
+            return False
+        found = [(cell, artifact) for cell in members if (artifact := answer_of(cell)) is not None]
+        if all(_mark(cell) in there for cell, _ in found):
+            return False
+        write_atomically(path, draw(shared, found, ",".join(sorted({_mark(cell) for cell, _ in found}))))
+        return True
+
+    for shared, members in groups.items():
+        path = results / FOLDER / name(shared)
+        made = drawing.attempt(str(path), draw_one, path, shared, members)
+        if made is not False:
+            written.append(path if made else None)
+    return written
+
+
+def drawn_of(path: Path) -> frozenset[str]:
+    """The marks of the answers that a picture was drawn of; none where there is no picture, or another's."""
+    from PIL import Image
+
+    if not path.is_file():
+        return frozenset()
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return frozenset(str(picture.info.get("Source", "")).split(","))
+    except (OSError, ValueError, SyntaxError):  # damaged: it is drawn again
+        return frozenset()
+
+
+def _mark(cell: Cell) -> str:
+    return cell.stages["attack"][:16]
 
 
 def answer(store: Store, cell: Cell, tensor: str) -> Artifact | None:
@@ -106,35 +160,29 @@ def _row_name(cell: Cell) -> str:
     return f"{cell.method_id}, beta {cell.setting.scenario.beta:g}"
 
 
-def _png(title: str, rows: Mapping[str, Artifact]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
     some = next(iter(rows.values())).tensors
     strips: dict[str, Pixels] = {"true image": _images(some["true"])}
-    strips |= {name: _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
+    strips |= {label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
     strips["mean image"] = np.repeat(_images(some["mean"][None]), len(strips["true image"]), 0)
     columns = min(COLUMNS, len(strips["true image"]))
-    label = 0.058 * max(len(name) for name in strips) + 0.2  # inches
-    width = label + columns * _INCH
-    lines = textwrap.wrap(plain(title), max(20, int(width / 0.058)))
+    beside = 0.058 * max(len(name) for name in strips) + 0.2  # inches
+    width = beside + columns * _INCH
+    lines = textwrap.wrap(figure_text(title), max(20, int(width / 0.058)))
     head = 0.2 + 0.12 * len(lines)
     height = len(strips) * _INCH + head
-    figure = Figure(figsize=(width, height), dpi=110)
-    FigureCanvasAgg(figure)
-    figure.text(0.01, 1 - 0.08 / height, "\n".join(lines), fontsize=7, va="top", parse_math=False)
-    for row, (name, images) in enumerate(strips.items()):
-        top = (height - head - (row + 1) * _INCH) / height
-        figure.text(0.01, top + 0.5 * _INCH / height, plain(name), fontsize=8, va="center", parse_math=False)
-        for column in range(columns):
-            left, side = (label + column * _INCH) / width, 0.94 * _INCH
-            axes = figure.add_axes((left, top, side / width, side / height))
-            axes.set_axis_off()
-            _show(axes, images[column])
-    buffer = io.BytesIO()
-    # Without the library's version: the same numbers give the same file.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    with drawing.settings():
+        figure = drawing.blank((width, height), dpi=110)
+        figure.text(0.01, 1 - 0.08 / height, "\n".join(lines), fontsize=7, va="top")
+        for row, (name, images) in enumerate(strips.items()):
+            top = (height - head - (row + 1) * _INCH) / height
+            figure.text(0.01, top + 0.5 * _INCH / height, name, fontsize=8, va="center")
+            for column in range(columns):
+                left, side = (beside + column * _INCH) / width, 0.94 * _INCH
+                axes = figure.add_axes((left, top, side / width, side / height))
+                axes.set_axis_off()
+                _show(axes, images[column])
+        return drawing.saved(figure, "png", about)
 
 
 def _show(axes: Any, image: Pixels) -> None:

@@ -1,19 +1,19 @@
 """A leaderboard as plain tables of text: which columns, how numbers look, what the legend says.
 
 The formats only draw these. Names and errors come from records that others wrote, so all text is made harmless for
-a terminal here (`plain`); each format then escapes what is special to it.
+a terminal here (`plain`); each format then escapes what is special to it (escaping.py).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import InputError, suggest
+from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.protocols import measured_under
@@ -166,12 +166,6 @@ def sort_order(frame: pd.DataFrame, sort: str) -> tuple[str, bool]:
         raise InputError("sort", f"'{way}' is no direction; write {column}:asc or {column}:desc")
     metric = METRICS.get(column)
     return column, way == "asc" if colon else metric is None or metric.better == "lower"
-
-
-def plain(text: object) -> str:
-    """Text on one line without characters that steer a terminal or reorder what is read (Unicode category C)."""
-    characters = (" " if c in "\t\n\r\u2028\u2029" else c for c in str(text))
-    return "".join("\ufffd" if unicodedata.category(c).startswith("C") else c for c in characters)
 
 
 def format_value(value: Any, unit: str = "") -> str:

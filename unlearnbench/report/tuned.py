@@ -15,11 +15,12 @@ import pyarrow as pa
 import yaml
 
 from unlearnbench import PROTOCOL_VERSION, __version__
+from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.parquet_files import write_atomically, write_parquet
 from unlearnbench.recording import path as record_path
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import Table, format_interval, plain
+from unlearnbench.report.tables import Table, format_interval
 from unlearnbench.settings import canonical
 from unlearnbench.suite import Suite
 from unlearnbench.tuning import Estimate, Pick, Trial

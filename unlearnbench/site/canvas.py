@@ -7,11 +7,12 @@ so many marks that its SVG is heavy becomes a PNG.
 from __future__ import annotations
 
 import colorsys
-import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+from unlearnbench.report import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,39 +25,28 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 _HEAVY = 400_000  # bytes of an SVG, above which a PNG is smaller and faster
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _COLOUR = re.compile(rb"#[0-9a-fA-F]{6}\b")
+_LOOK = {
+    "svg.hashsalt": "unlearnbench", "svg.fonttype": "none", "font.size": 8.0, "axes.titlesize": 8.5,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 8.0, "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK, "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": RULE, "grid.linewidth": 0.5, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
+    "legend.frameon": False, "legend.fontsize": 7.5, "lines.linewidth": 1.4, "lines.markersize": 5.0,
+    "axes.axisbelow": True,
+}  # fmt: skip
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """What is drawn inside looks like the site, whatever the user's own settings are."""
-    import matplotlib as mpl
-    import seaborn as sns
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        sns.set_style("ticks", {"font.family": ["DejaVu Sans"]})
-        mpl.rcParams.update({
-            "svg.hashsalt": "unlearnbench", "svg.fonttype": "none", "text.parse_math": False, "font.size": 8.0,
-            "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 8.0,
-            "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MUTED,
-            "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.linewidth": 0.7,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
-            "grid.linewidth": 0.5, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "legend.frameon": False,
-            "legend.fontsize": 7.5, "lines.linewidth": 1.4, "lines.markersize": 5.0, "axes.axisbelow": True,
-        })  # fmt: skip
-        yield
+    return drawing.settings(_LOOK, "ticks")
 
 
 def panels(count: int, across: int = 3, size: tuple[float, float] = (3.1, 2.6)) -> tuple[Figure, list[Axes]]:
     """A figure with panels of a size in inches, side by side and then below one another."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(across, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), layout="constrained")
+    figure = drawing.blank((size[0] * columns, size[1] * rows + 0.5), layout="constrained")
     figure.patch.set_alpha(0.0)
-    FigureCanvasAgg(figure)
     axes = [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
     for each in axes:
         each.patch.set_alpha(0.0)
@@ -86,24 +76,14 @@ def within_a_share(low: float, high: float) -> tuple[float, float]:
     return max(low, -0.02), min(high, 1.02)
 
 
-def plain_ticks(axis: Any) -> None:
-    """Numbers of a logarithmic axis as people write them, not as powers."""
-    axis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axis.set_minor_formatter(lambda *_: "")
-
-
 def saved(figure: Figure) -> tuple[bytes, bytes, str]:
     """The figure's file for light and for dark, and the ending of their names."""
-    buffer = io.BytesIO()
-    # Without date and library version: the same numbers give the same file.
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue().replace(b"'DejaVu Sans'", _FONTS.encode())
+    svg = drawing.saved(figure, "svg").replace(b"'DejaVu Sans'", _FONTS.encode())
     if len(svg) <= _HEAVY:
         return svg, dark(svg), "svg"
     figure.patch.set_alpha(1.0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return buffer.getvalue(), buffer.getvalue(), "png"
+    png = drawing.saved(figure, "png", dpi=160)
+    return png, png, "png"
 
 
 def dark(svg: bytes) -> bytes:

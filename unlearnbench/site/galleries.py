@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unlearnbench.escaping import plain
 from unlearnbench.report import curves as report_curves
 from unlearnbench.report import pictures
-from unlearnbench.report.tables import plain
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Picture
 
@@ -56,7 +56,7 @@ def _found(
         members = [row for row in rows_there if row["protocol_version"] == newest]
         path = folder / pictures.FOLDER / name
         if path.is_file() and (content := path.read_bytes()).startswith(_SIGNATURE):
-            made.append(Picture(f"pictures/{part}/{name}", _title(members), alt(members), content))
+            made.append(Picture(f"pictures/{part}/{name.lstrip('.')}", _title(members), alt(members), content))
     return made
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unlearnbench.claims.comparison import Comparison
+from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.protocols import titled
 from unlearnbench.report import paper_tables, summary
-from unlearnbench.report.tables import Table, plain
+from unlearnbench.report.tables import Table
 from unlearnbench.site import boards, glance, measuring
 from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
 from unlearnbench.site.cells import Row, state_of

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnbench.escaping import plain
 from unlearnbench.protocols import titled
-from unlearnbench.report.tables import plain
 from unlearnbench.site.cells import Row
 
 PLACE = ("protocol_version", "suite", "dataset_id", "dataset_params")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unlearnbench.report.tables import plain
+from unlearnbench.escaping import plain
+from unlearnbench.report import drawing
 from unlearnbench.site import canvas, rates, sweeps, tradeoffs, trajectories
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug
@@ -41,9 +42,9 @@ def of_claims(source: Source) -> list[Figure]:
     assert source.comparison is not None
     found = []
     for each in source.comparison.tables:
-        if (drawing := paper_figures.draw(each)) is not None:
-            name = f"{source.slug}-claims-{each.published.id}-{each.dataset}"
+        name = f"{source.slug}-claims-{each.published.id}-{each.dataset}"
+        if (drawn := drawing.attempt(name, paper_figures.draw, each)) is not None:
             title = plain(f"{each.published.title} / {each.dataset}")
             caption = "Lines and bands: measured means with 95 % intervals. Crosses: the paper's numbers."
-            found.append(Figure(name, title, caption, drawing.alt, drawing.svg, canvas.dark(drawing.svg)))
+            found.append(Figure(name, title, caption, drawn.alt, drawn.svg, canvas.dark(drawn.svg)))
     return found

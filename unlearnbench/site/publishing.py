@@ -33,7 +33,9 @@ def publish(
     plugin_folders: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Published:
-    """Build a static site of results folders; it takes the place of `site` when it is complete.
+    """Build a static site of results folders; it comes to `site` when it is complete.
+
+    Of an earlier site there goes what is in its manifest and was not changed since; anything else in the folder stays.
 
     Args:
         folders: as `run` writes them.
@@ -45,9 +47,9 @@ def publish(
 
     Raises:
         InputError: a folder that is not one of results, a damaged record, claims about none of the folders, or a
-            `site` that holds something else.
+            `site` that is not one or that holds something else where a file of the site belongs.
     """
-    with writing.building(site) as out:
+    with writing.building(site, folders) as out:
         progress("reading records")
         found = sources.read(folders, out, claims)
         for source in found:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.report import drawing
 from unlearnbench.report.summary import methods_of
-from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
@@ -34,8 +36,10 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
         for attack in dict.fromkeys(row["attack"] for row in all_here):
             here = [row for row in all_here if row["attack"] == attack]
             what = f"{plain(attack)} on {place.title}"
-            found.append(_drawn(here, f"{name}-{place.number}-rates-{slug(attack)}", what))
-    return found
+            found.append(
+                drawing.attempt(f"rates, {what}", _drawn, here, f"{name}-{place.number}-rates-{slug(attack)}", what)
+            )
+    return list(filter(None, found))
 
 
 def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
@@ -56,7 +60,7 @@ def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
                 mean, low, high = float(row[metric]), row.get(f"{metric}_low"), row.get(f"{metric}_high")
                 axes.errorbar(
                     rate * shift, max(mean, _FLOOR), yerr=_bar(mean, low, high), color=colour, marker=marker,
-                    linestyle="none", elinewidth=0.8, label=plain(method),
+                    linestyle="none", elinewidth=0.8, label=label(method),
                 )  # fmt: skip
                 shown = format_interval(mean, low, high, METRICS[metric].unit)
                 numbers.append((plain(method), f"{100 * rate:g} %", plain(row["attack_id"]), shown))
@@ -64,7 +68,7 @@ def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
         for set_scale in (axes.set_xscale, axes.set_yscale):
             set_scale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            canvas.plain_ticks(axis)
+            drawing.plain_ticks(axis)
         axes.set(xlim=(3e-4, 5e-2), ylim=(_FLOOR, 1.2), xlabel="false positive rate", title="true positive rate ↓")
         canvas.legend(figure, across=3)
         light, dark, ending = canvas.saved(figure)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.escaping import lines
 from unlearnbench.site.naming import slug, split_id
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def static() -> dict[str, bytes]:
 
 
 def _harmless(value: Any) -> Any:
-    """Text without characters that steer a screen or reorder what is read (Unicode category C), line ends apart."""
+    """Text without what steers a screen, reorders what is read or is not seen; Jinja escapes the markup."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return "".join("\ufffd" if unicodedata.category(each).startswith("C") and each != "\n" else each for each in value)
+    return lines(value)
 
 
 @cache

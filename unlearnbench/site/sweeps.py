@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench import escaping
+from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.report import drawing
+from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
@@ -48,8 +51,9 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
             sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
             sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
             if len(points) > 1 and sides:
-                found.append(_drawn(sides, over, points, f"{name}-{place.number}-{over}", place.title))
-    return found
+                figure = f"{name}-{place.number}-{over}"
+                found.append(drawing.attempt(figure, _drawn, sides, over, points, figure, place.title))
+    return list(filter(None, found))
 
 
 def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
@@ -111,8 +115,9 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
         colour, marker = looks[label]
         y = [float(row[metric.name]) for row in line]
         sns.lineplot(
-            x=x, y=y, ax=axes, color=colour, marker=marker, label=label, errorbar=None, legend=False, markeredgewidth=0
-        )
+            x=x, y=y, ax=axes, color=colour, marker=marker, label=escaping.label(label), errorbar=None, legend=False,
+            markeredgewidth=0,
+        )  # fmt: skip
         low, high = ([row.get(f"{metric.name}_{end}") for row in line] for end in ("low", "high"))
         if not any(each is None for each in (*low, *high)):
             bounds: Any = low, high
@@ -127,7 +132,7 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
         axes.axhline(sum(trivial) / len(trivial), color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     if metric.good == "cost" and all(row[metric.name] > 0 for line in lines.values() for row in line):
         axes.set_yscale("log")
-        canvas.plain_ticks(axes.yaxis)
+        drawing.plain_ticks(axes.yaxis)
     axes.set_xticks(list(where.values()), [_place(place, over).removesuffix(" %") for place in places])
     axes.set_xlabel(_LABELS[over])
     axes.set_title(f"{short(metric)} {'↑' if metric.better == 'higher' else '↓' if metric.better == 'lower' else ''}")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.report import wording
-from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.report import drawing, wording
+from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
@@ -67,8 +68,9 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
         sides = [_strongest(here, metric) for metric in measured]
         if any(len(side) > 1 for side in sides):
             title = f"What leaks against what is kept, {place.title}"
-            found.append(_drawn([side for side in sides if len(side) > 1], f"{name}-{place.number}-tradeoff", title))
-    return found
+            drawn = [side for side in sides if len(side) > 1]
+            found.append(drawing.attempt(title, _drawn, drawn, f"{name}-{place.number}-tradeoff", title))
+    return list(filter(None, found))
 
 
 def cost(rows: Sequence[Row], name: str) -> list[Figure]:
@@ -81,8 +83,8 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
         side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in here]
         if len({point.at[1] for point in side}) > 1:
             title = f"What erasing costs against what is kept, {place.title}"
-            found.append(_drawn([side], f"{name}-{place.number}-cost", title))
-    return found
+            found.append(drawing.attempt(title, _drawn, [side], f"{name}-{place.number}-cost", title))
+    return list(filter(None, found))
 
 
 def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:
@@ -144,7 +146,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
         _, _, bars = axes.errorbar(
             px, py, xerr=point.error(x), yerr=point.error(y) if y.good != "cost" else None, color=colour, marker=marker,
             markerfacecolor=colour if filled else "none", linestyle="none", elinewidth=0.8, zorder=3,
-            label=plain(point.row["method"]),
+            label=label(point.row["method"]),
         )  # fmt: skip
         for bar in bars:
             bar.set_alpha(0.35)
@@ -157,7 +159,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
         axes.axhline(trivial, color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     if y.good == "cost":
         axes.set_yscale("log")
-        canvas.plain_ticks(axes.yaxis)
+        drawing.plain_ticks(axes.yaxis)
     axes.set_xlim(*canvas.within_a_share(*axes.get_xlim()))
     axes.set_xlabel("test accuracy →")
     axes.set_title(f"{short(y)}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
-from unlearnbench.report.tables import format_interval, plain
+from unlearnbench.report import drawing
+from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.figures import Figure
@@ -34,8 +36,9 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
     for place, here in by_place(rows).items():
         made = _means(points.loc[[row["at"] for row in here]])
         if len(made):
-            found.append(_drawn(made, f"{name}-{place.number}-trajectory", place.title))
-    return found
+            figure = f"{name}-{place.number}-trajectory"
+            found.append(drawing.attempt(figure, _drawn, made, figure, place.title))
+    return list(filter(None, found))
 
 
 def _means(points: pd.DataFrame) -> pd.DataFrame:
@@ -60,14 +63,14 @@ def _means(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
-    import seaborn as sns
-
     metrics = [METRICS[each] for each in METRICS if each in set(means["metric"])][:_PANELS]
     lines = sorted(means["line"].unique())
     unit = "epoch" if means.attrs["epochs"] else "optimiser step"
     rows: list[tuple[str, ...]] = []
     told = []
     with canvas.style():
+        import seaborn as sns
+
         figure, axes = canvas.panels(len(metrics))
         looks = canvas.colours(lines)
         for each, metric in zip(axes, metrics, strict=True):
@@ -78,7 +81,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
                     continue
                 colour = looks[line][0]
                 sns.lineplot(
-                    x=part["x"], y=part["mean"], ax=each, color=colour, label=line, errorbar=None, legend=False
+                    x=part["x"], y=part["mean"], ax=each, color=colour, label=label(line), errorbar=None, legend=False
                 )
                 each.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
                 first, last = part.iloc[0], part.iloc[-1]
