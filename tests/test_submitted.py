@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from submissions import Cell, cell, everything, file_of, hand_in, key, table
 
-from unlearnbench import cli, records, submitted
+from unlearnbench import cli, record_bounds, records, submitted
 from unlearnbench.page_sizes import pages
 from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.record_schema import RecordError
@@ -83,7 +83,7 @@ def many_rows(path: Path) -> None:
 
 def large(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(submitted.LARGEST_FILE + 1)  # sparse: no such file need be written
+        file.truncate(record_bounds.LARGEST_FILE + 1)  # sparse: no such file need be written
 
 
 def link(path: Path) -> None:
@@ -114,8 +114,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gzip": (lambda p: resealed(p, compression="gzip"), "column 'suite' is compressed by GZIP; records never are"),
     "decompression bomb": (bomb, "over 67,108,864 bytes once decompressed"),
     "one text in many rows": (repeated, "bytes of text; a record has at most 67,108,864"),
-    "many rows": (many_rows, "120,000 rows in 1 groups; a record has at most 100,000 in one"),
-    "large": (large, "16,777,217 bytes; a record has at most 16,777,216"),
+    "many rows": (many_rows, "120,000 rows in 1 groups; a record has at most 5,000 in one"),
+    "large": (large, "16,777,217 bytes; such a file has at most 16,777,216"),
     "link": (link, "a link; a record is a file of its own"),
     "pipe": (lambda p: os.mkfifo(p), "not an ordinary file"),
     "folder": (lambda p: p.mkdir(), "not an ordinary file"),
