@@ -67,7 +67,8 @@ class Submitted:
     @property
     def is_timing(self) -> bool:
         """Whether it measures the time of an erasure and nothing else."""
-        return self.common["attack"] is None and any(each["metric"] == "unlearn_seconds" for each in self.measured)
+        # One that measures more is another record of the cell that it names, whatever it may be called.
+        return self.common["attack"] is None and all(each["metric"] == "unlearn_seconds" for each in self.measured)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
