@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "negative seed": (sealed(changed(seed=-1)), "column 'seed' is -1"),
     "negative time": (sealed(changed(train_seconds=-1.0)), "column 'train_seconds' is -1.0"),
     "sizes": (sealed(changed(sizes='{"target":-1}')), "column 'sizes'"),
-    "over 1": (sealed([{**GOOD[0], "value": 1.5}]), "value of 'accuracy' is 1.5; it lies between 0.0 and 1.0"),
+    "over 1": (sealed([{**GOOD[0], "value": 1.5}]), "value of 'accuracy' is 1.5; it lies between 0 and 1"),
     "interval": (sealed([{**GOOD[0], "low": 0.9, "high": 0.1}]), "with an interval from 0.9 to 0.1"),
     "direction": (sealed([{**GOOD[0], "direction": "info"}]), "direction of 'accuracy' is 'info'"),
     "status": (sealed(changed(status="failed", value=None)), "status 'failed' does not go with the file's name"),
