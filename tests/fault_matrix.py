@@ -281,6 +281,35 @@ FAULTS = (
             "site/test_foreign_records::test_every_payload_alone_is_text_in_every_report",
             "site/test_foreign_records::test_what_the_verbs_print_commands_no_terminal",
             "site/test_foreign_records::test_a_site_holds_text_and_nothing_else",
+        "records with forged dates, under the same key or another",
+        "-",
+        "no date decides: those that agree are one, others a conflict, exit code 1; dates to come are refused",
+        (
+            "test_merge::test_forged_dates_change_no_gap",
+            "test_merge::test_which_of_equal_records_is_kept_depends_on_no_date_and_no_order",
+            "test_merge::test_records_of_a_cell_of_other_code_that_disagree_are_a_conflict",
+            "test_leaderboard::test_of_measurements_that_contradict_each_other_none_counts",
+            "claims/test_verdicts::test_of_measurements_that_contradict_each_other_none_counts",
+            "test_submitted::test_a_bad_file_is_refused_by_name_and_nothing_is_written",
+        ),
+    ),
+    Fault(
+        "a small file that fills the memory when it is read (`tests/parquet_bombs.py`)",
+        "-",
+        "refused by what its end says, in little memory and time, by every verb that reads records",
+        (
+            "test_bombs::test_a_bomb_is_refused_in_little_memory_and_time",
+            "test_submitted::test_the_longest_record_is_merged_at_once",
+        ),
+    ),
+    Fault(
+        "numbers, settings and texts on the edge of their types, in others' records",
+        "-",
+        "refused in one line, or reported in every format and published",
+        (
+            "test_merged_is_reportable::test_what_is_refused_is_refused_in_one_line",
+            "test_merged_is_reportable::test_whatever_merges_can_be_reported_in_every_format",
+            "test_merged_is_reportable::test_whatever_merges_can_be_published",
         ),
     ),
 )

@@ -141,6 +141,8 @@ CONTRADICTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (_ONE, {"scenario": {"kind": "utility", "erased_ratio": 0.1, "targets": 2}}),
     (_ONE, {"scenario": {"kind": "utility", "erased_ratio": 0.1, "training": {"optimiser": "newton"}}}),
     (_ONE, {"scenario": {"kind": "utility", "erased_ratio": 0.1, "trajectory": {}, "stop": {"rule": "steps"}}}),
+    (_ONE, {"scenario": {"kind": "utility", "erased_ratio": 0.1, "trajectory": {"every_epochs": 1},
+                         "stop": {"rule": "none", "epochs": 1_000}}}),
     (_TWO, {"scenario": {"kind": "leak", "erased_ratio": 0.1}}),
     (_TWO, {"scenario": {"kind": "leak", "erased_count": 1, "backdoor": {}}}),
     (_TWO, {"scenario": {"kind": "leak", "erased_count": 1, "train_size": 50}}),

@@ -90,10 +90,13 @@ def test_null_values_and_trajectories_do_not_count(tmp_path):
     assert crfu["accuracy_n"] == 2
 
 
-def test_the_newest_of_repeated_measurements_counts(tmp_path):
+def test_of_measurements_that_contradict_each_other_none_counts(tmp_path):
     new = [row("crfu", 0, "mse", 0.5, attack="ridge", cell_key="a", started_at=later(1))]
     old = [row("crfu", 0, "mse", 0.1, attack="ridge", cell_key="b")]
-    assert one(build(tmp_path, new, old), "crfu")["mse"] == 0.5
+    same = [row("crfu", seed, "mse", 0.25, attack="ridge", cell_key=f"{seed} {n}") for seed in (1, 2) for n in "ab"]
+    crfu = one(build(tmp_path, new, old, same), "crfu")
+    assert (crfu["mse"], crfu["mse_n"]) == (0.25, 2)
+    assert crfu["note"] == "seeds whose records contradict each other, and do not count: 1"
 
 
 def test_inapplicable_is_null_in_the_file_and_never_nan(tmp_path):

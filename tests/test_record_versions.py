@@ -12,7 +12,7 @@ import pytest
 from sample_records import row
 from submissions import cell, everything, file_of, hand_in, key
 
-from unlearnbench import cli, leaderboard, page_sizes, record_reading, records, submitted
+from unlearnbench import cli, leaderboard, page_sizes, record_bounds, record_reading, records, submitted
 from unlearnbench.agreement import differences
 from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.plan import Plan
@@ -235,12 +235,14 @@ def test_lists_hold_what_their_pages_say_and_not_too_much(tmp_path: Path, monkey
     assert page_sizes.pages(content, columns["scores_erased.list.element"]).values == 3  # two, and a null
     assert page_sizes.pages(content, columns["value"]).values == 2
     assert submitted.read_cell(path, tmp_path).rows == SCORED
-    monkeypatch.setattr(submitted, "pages", lambda *_: page_sizes.Pages(100, 2**31))
+    monkeypatch.setattr(record_bounds, "pages", lambda *_: page_sizes.Pages(100, 2**31))
+    with pytest.raises(RecordError, match=r"'suite' holds 2,147,483,648 values, not 2"):
+        submitted.read_cell(path, tmp_path)
     with pytest.raises(RecordError, match=r"'scores_erased\.list\.element' holds 2,147,483,648 values, not 3"):
-        submitted.read_cell(path, tmp_path)
-    monkeypatch.setattr(submitted, "MOST_SCORES", 0)
+        records.read(path)
+    monkeypatch.setattr(record_bounds, "MOST_SCORES", 0)
     with pytest.raises(RecordError, match=r"'scores_erased\.list\.element' claims 3 values in 2 rows"):
-        submitted.read_cell(path, tmp_path)
+        records.read(path)
 
 
 def test_the_reference_page_lists_every_column() -> None:

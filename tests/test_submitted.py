@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ import fuzz_records
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sample_records import later, row
 from submissions import Cell, cell, everything, file_of, hand_in, key, table
 
-from unlearnbench import cli, records, submitted
+from unlearnbench import cli, record_bounds, records, submitted
+from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.page_sizes import pages
 from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.record_schema import RecordError
+from unlearnbench.settings import MOST_POINTS
 
 ROOT = Path(__file__).parent.parent
 GOOD = cell("vbu", 0)
@@ -83,7 +88,7 @@ def many_rows(path: Path) -> None:
 
 def large(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(submitted.LARGEST_FILE + 1)  # sparse: no such file need be written
+        file.truncate(record_bounds.LARGEST_FILE + 1)  # sparse: no such file need be written
 
 
 def link(path: Path) -> None:
@@ -102,6 +107,14 @@ def other_metadata(path: Path) -> None:
     write_parquet(table(GOOD), path, {"unlearnbench": '{"suite_seed": -1}'})
 
 
+def failed_with_number(path: Path) -> None:
+    made = {**GOOD[0], "status": "skipped", "metric": "status", "direction": "", "value": None, "n_samples": None}
+    write_parquet(table([{**made, "step": 1}]), path)
+
+
+TO_COME = datetime.now(UTC) + timedelta(days=2)
+LAST_DATE = datetime(9999, 12, 31, tzinfo=UTC)
+
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no Parquet": (raw(b"not parquet"), "not written by unlearnbench"),
     "empty": (raw(b""), "truncated, or not written by unlearnbench"),
@@ -114,8 +127,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gzip": (lambda p: resealed(p, compression="gzip"), "column 'suite' is compressed by GZIP; records never are"),
     "decompression bomb": (bomb, "over 67,108,864 bytes once decompressed"),
     "one text in many rows": (repeated, "bytes of text; a record has at most 67,108,864"),
-    "many rows": (many_rows, "120,000 rows in 1 groups; a record has at most 100,000 in one"),
-    "large": (large, "16,777,217 bytes; a record has at most 16,777,216"),
+    "many rows": (many_rows, "120,000 rows in 1 groups; a record has at most 5,000 in one"),
+    "large": (large, "16,777,217 bytes; such a file has at most 16,777,216"),
     "link": (link, "a link; a record is a file of its own"),
     "pipe": (lambda p: os.mkfifo(p), "not an ordinary file"),
     "folder": (lambda p: p.mkdir(), "not an ordinary file"),
@@ -139,10 +152,37 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "half an attack": (sealed(changed(attack="ridge")), "are null"),
     "hash": (sealed(changed(plugin_sha256="x")), "holds no SHA-256"),
     "commit": (sealed(changed(git_sha="HEAD")), "column 'git_sha': 'HEAD' is no commit"),
+    "a date to come": (sealed(changed(started_at=TO_COME)), "which is yet to come by this machine's clock"),
+    "the year 9999": (sealed(changed(started_at=LAST_DATE)), "column 'started_at' is 9999-12-31, which is yet to come"),
+    "a date of before": (sealed(changed(started_at=later(-24))), "2024-12-31, before there was unlearnbench"),
+    "shadows": (
+        sealed(changed(n_shadows=2**63 - 1)),
+        "column 'n_shadows' is 9223372036854775807; it lies between 0 and",
+    ),
+    "samples": (sealed(changed(n_samples=2**63 - 1)), "column 'n_samples' is 9223372036854775807"),
+    "step": (sealed(changed(step=-1)), "column 'step' is -1; it lies between 0 and"),
+    "largest": (
+        sealed([{**GOOD[1], "value": 1.7e308}]),
+        "value of 'gradient_steps' is 1.7e+308; it lies between 0 and",
+    ),
+    "large beta": (
+        sealed(changed(scenario=f'{{"beta":{10**400}}}')),
+        "'scenario' holds a number too large for any setting",
+    ),
+    "large parameter": (sealed(changed(method_params='{"lr":1.7e308}')), "'method_params' holds a number too large"),
+    "deep parameter": (
+        sealed(changed(method_params='{"a":' * 20 + "1" + "}" * 20)),
+        "parts within parts, over 16 deep",
+    ),
+    "no beta": (sealed(changed(scenario='{"beta":"x"}')), "column 'scenario': beta must be a number, not \"x\""),
+    "no judging": (sealed(changed(scenario='{"judging":{"powr":1}}')), "judging.powr unknown key 'powr'; did you mean"),
+    "escapes in JSON": (sealed(changed(method_params='{"a":"\\u001b[2J"}')), "holds control characters (\\x1b[2J)"),
+    "half a character": (sealed(changed(method_params='{"a":"\\ud800"}')), "surrogates not allowed"),
+    "a failure's number": (failed_with_number, "a cell that is not ok has a number in 'step'"),
     "negative seed": (sealed(changed(seed=-1)), "column 'seed' is -1"),
     "negative time": (sealed(changed(train_seconds=-1.0)), "column 'train_seconds' is -1.0"),
     "sizes": (sealed(changed(sizes='{"target":-1}')), "column 'sizes'"),
-    "over 1": (sealed([{**GOOD[0], "value": 1.5}]), "value of 'accuracy' is 1.5; it lies between 0.0 and 1.0"),
+    "over 1": (sealed([{**GOOD[0], "value": 1.5}]), "value of 'accuracy' is 1.5; it lies between 0 and 1"),
     "interval": (sealed([{**GOOD[0], "low": 0.9, "high": 0.1}]), "with an interval from 0.9 to 0.1"),
     "direction": (sealed([{**GOOD[0], "direction": "info"}]), "direction of 'accuracy' is 'info'"),
     "status": (sealed(changed(status="failed", value=None)), "status 'failed' does not go with the file's name"),
@@ -182,6 +222,27 @@ def test_a_name_that_is_no_key_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "not the name of a record: its key, then .parquet or .failed.parquet" in err
     assert "\x1b" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_clocks_may_be_hours_apart(tmp_path: Path) -> None:
+    made = changed(started_at=datetime.now(UTC) + timedelta(hours=20))
+    assert submitted.read_cell(file_of(hand_in(tmp_path, [made]), made), tmp_path).rows == records.check(made, "a")
+
+
+def test_the_longest_record_is_merged_at_once(tmp_path: Path) -> None:
+    """A record of 49,000 rows once took 77 seconds; as many as a cell can have take less than one."""
+    long = [row("vbu", 0, "accuracy", 0.5, step=step, cell_key=key("long")) for step in range(records.MOST_ROWS)]
+    folder = hand_in(tmp_path / "a", [long])
+    start = time.process_time()
+    assert cli.main(["merge", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert time.process_time() - start < 10
+    with pytest.raises(RecordError, match="5,001 rows; a record has at most 5,000"):
+        records.write([*long, {**long[0], "step": None}], tmp_path / "longer.parquet")
+
+
+def test_a_cell_records_no_more_rows_than_a_record_has() -> None:
+    at_each_point = ("remaining_accuracy", "erased_accuracy", "accuracy", "backdoor_accuracy")
+    assert len(METRICS) + MOST_POINTS * len(at_each_point) <= records.MOST_ROWS
 
 
 def test_a_result_is_not_taken_for_a_failure(tmp_path: Path) -> None:

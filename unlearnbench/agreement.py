@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.naming import HOW
 from unlearnbench.record_schema import SCORES
 from unlearnbench.submitted import Submitted, scenario_name
 
@@ -31,6 +32,7 @@ RELATIVE = 0.02  # of everything else
 NAMES = (
     "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
     "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
+    "protocol_version",
 )  # fmt: skip
 
 
@@ -70,23 +72,27 @@ def differences(one: Submitted, other: Submitted) -> list[Difference]:
     found = [
         Difference(name, one.common[name], other.common[name])
         for name in NAMES
-        if one.common[name] != other.common[name]
+        if one.common[name] != other.common[name] and not (name == "scenario" and _same_but_how(one, other))
     ]
     found += [
         Difference(name, one.common[name], other.common[name])
         for name in SAID
-        if None not in (one.common[name], other.common[name]) and one.common[name] != other.common[name]
+        if one.common[name] != other.common[name] and not _may_lack(one.common[name], other.common[name], one, other)
     ]
+    seeds = one.about.get("suite_seed"), other.about.get("suite_seed")
+    if None not in seeds and seeds[0] != seeds[1] and one.key == other.key:
+        found.append(Difference("suite_seed", seeds[0], seeds[1]))
     names = scenario_name(one.common["scenario_id"]), scenario_name(other.common["scenario_id"])
     found += [Difference("scenario_id", *names)] if names[0] != names[1] else []
     strict = same_kind(one, other)
+    one_version = one.common["schema_version"] == other.common["schema_version"]
     left, right = _measured(one), _measured(other)
     for key in left | right:
         if key not in left or key not in right:
             values = (_value(left.get(key)), _value(right.get(key)))
             found.append(Difference(f"{_shown(key)} (a metric of one only)", *values))
             continue
-        found += _compared(key, left[key], right[key], strict)
+        found += _compared(key, left[key], right[key], strict, one_version)
     return found
 
 
@@ -106,7 +112,7 @@ def tolerance(metric: str, value: float, samples: int | None) -> float:
 
 
 def _compared(
-    key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool
+    key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool, one_version: bool
 ) -> list[Difference]:
     one, other = left["value"], right["value"]
     found = []
@@ -123,9 +129,22 @@ def _compared(
                 by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
                 found.append(Difference(f"{_shown(key)}, {end}", left[end], right[end], by))
         for name in SCORES:
-            if None not in (left[name], right[name]) and left[name] != right[name]:
+            if left[name] != right[name] and (one_version or None not in (left[name], right[name])):
                 found.append(Difference(f"{_shown(key)}, {name}", "some", "others"))
     return found
+
+
+def _same_but_how(one: Submitted, other: Submitted) -> bool:
+    """Whether scenarios under two keys differ only in how many models and seeds were computed at a time."""
+    if one.key == other.key:
+        return False
+    left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
+    return all(left.get(name) == right.get(name) for name in {*left, *right} - set(HOW))
+
+
+def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:
+    """Whether one says nothing, being of a schema that has no column for it."""
+    return None in (left, right) and one.common["schema_version"] != other.common["schema_version"]
 
 
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:

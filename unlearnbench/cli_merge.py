@@ -39,8 +39,9 @@ KeepOption = Annotated[
 def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.Output = options.Format.text) -> int:
     """Join the records of several result folders.
 
-    Every file is checked first. Equal records of a cell are one, the one that was started last. Where records of a
-    cell contradict each other nothing is written and the exit code is 1, unless --keep decides.
+    Every file is checked first. Records of a cell that agree are one. Where they contradict each other, also when
+    they were computed from other code or data, nothing is written and the exit code is 1, unless --keep decides.
+    Exit code 2: a file or folder that breaks a rule, and nothing is written.
     """
     from unlearnbench import merging
     from unlearnbench.submitted import read_folder
@@ -72,7 +73,7 @@ def _show(merged: Merged) -> None:
     _list(f"superseded by a result: {each.what}: {each.status} in {each.folder}" for each in merged.superseded)
     _list(
         f"kept apart: {each.cell.what}: {_origin(each.cell)};"
-        f" {'a result' if each.cell.is_failure else 'a newer record'} under another key counts: {_origin(each.counts)}"
+        f" {'a result' if each.cell.is_failure else 'another record'} under another key counts: {_origin(each.counts)}"
         for each in merged.apart
     )
 
@@ -84,7 +85,9 @@ def _conflict(conflict: Conflict) -> Iterable[str]:
     assert what is not None
     more = len(conflict.differences) - 1
     shown = f"{what.what} is {_value(what.left)} or {_value(what.right)}" + (f" and {more} more" if more else "")
-    yield f"conflict: {conflict.cells[0].what} ({conflict.cells[0].key[:12]}): {shown}"
+    keys = ", ".join(key[:12] for key in conflict.keys)
+    why = ", computed from other code, data or versions" if len(conflict.keys) > 1 else ""
+    yield f"conflict: {conflict.cells[0].what} ({keys}{why}): {shown}"
     for cell in conflict.cells:
         yield f"  {'kept' if cell is conflict.kept else 'one of them'}: {_origin(cell)}"
 

@@ -7,7 +7,8 @@ metric. All frames here are long: one row per contender, seed and metric.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
-from unlearnbench.naming import dataset_id
+from unlearnbench.naming import HOW, dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
 SCENE_COLUMNS = (
@@ -59,13 +60,10 @@ COLUMNS = (
     *(key for key in KEYS if key != "dataset_id"),
     *FACTS,
     *_MEASURED,
-    "started_at",
     "scores_erased",
     "scores_unseen",
 )
 """The columns of records that contenders are made of."""
-
-_HOW = ("replicas", "seeds_together")
 
 _NO_BASE = -1
 
@@ -73,15 +71,39 @@ _FORGOT_SINCE = 2  # the protocol that defines forgetting without a backdoor as 
 
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
-    """The final rows of records as a frame, oldest first, with the number of its contender in each row."""
+    """The final rows of records as a frame, with the number of its contender in each row, and whether it is
+    `disputed`."""
     frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
-    frame = frame[frame["step"].isna()].sort_values("started_at", kind="stable", ignore_index=True)
+    frame = frame[frame["step"].isna()].reset_index(drop=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
     frame["scenario"] = frame["scenario"].astype(object).map(texts)
     frame["dataset_id"] = dataset_ids(frame)
     frame["n_shadows"] = _known_shadows(frame)
     frame["contender"] = group_codes(frame, KEYS)
+    frame["disputed"] = disputed(frame, ("contender", "seed", "metric"))
     return frame
+
+
+def disputed(frame: pd.DataFrame, measurement: Sequence[str]) -> pd.Series:
+    """Whether each row is a value that another record of its cell contradicts, so that none of them can count.
+
+    A folder that `run` or `merge` made has one record a cell. Where records lie side by side that were computed from
+    other code or data, nothing in them tells which is right: anybody can write a date.
+
+    Args:
+        measurement: the columns that say what was measured.
+    """
+    values = frame[(frame["status"] == "ok") & frame["value"].notna()]
+    several = values[values.duplicated(list(measurement), keep=False)]
+    what = several["value"].map(lambda value: (value,))
+    if "scores_erased" in several:
+        what += several[["scores_erased", "scores_unseen"]].map(_plain).apply(tuple, axis=1) if len(several) else what
+    counts = what.groupby([several[name] for name in measurement], observed=True).transform("nunique")
+    return pd.Series(frame.index.isin(counts.index[counts > 1]), index=frame.index)
+
+
+def _plain(scores: Any) -> Any:
+    return scores if scores is None else tuple(scores)
 
 
 def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
@@ -95,7 +117,7 @@ def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
 def _measured_scenario(text: str) -> str:
     """A scenario without how many models were computed at a time: for want of memory that may differ in one table."""
     scenario = json.loads(text)
-    kept = {name: value for name, value in scenario.items() if name not in _HOW} if isinstance(scenario, dict) else None
+    kept = {name: value for name, value in scenario.items() if name not in HOW} if isinstance(scenario, dict) else None
     return text if kept is None else json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -135,9 +157,9 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     for key in KEYS:
         if key not in WHOLE:
             frame[key] = frame[key].astype(object)
-    # Of the newest records: a plugin may say it another way than it did.
-    facts = rows[["contender", *FACTS]].astype(dict.fromkeys(FACTS, object)).groupby("contender").last()
-    frame = frame.join(facts.astype(object).where(facts.notna(), None))
+    for name in FACTS:
+        frame[name] = _said_most(rows, name).reindex(frame.index).astype(object)
+        frame[name] = frame[name].where(frame[name].notna(), None)
     known = frame.pop("reference")
     frame["reference_method"] = known.where(known.notna(), frame["method"].isin(OF_OLD)).astype(bool)
     number = pd.Series(frame.index, index=frame.index)
@@ -156,17 +178,25 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def _said_most(rows: pd.DataFrame, name: str) -> pd.Series:
+    """What most seeds of each contender say of a fact: a plugin may say it another way than it did."""
+    said = rows.loc[rows[name].notna(), ["contender", "seed", name]].astype({name: object}).drop_duplicates()
+    counts = said.groupby(["contender", name], observed=True, sort=True).size().reset_index(name="seeds")
+    counts = counts.sort_values("seeds", ascending=False, kind="stable")
+    return counts.drop_duplicates("contender").set_index("contender")[name]
+
+
 def final_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns contender, seed, metric, value, n: of repeated measurements the newest, none that is null; n images.
+    """Columns contender, seed, metric, value, n: none that is null or that another record contradicts; n images.
 
     Times from several kinds of machines are not one quantity, so a contender that mixes them has none. Neither is what
     older protocols called forgotten, where no backdoor says it.
     """
     values = rows.loc[
-        (rows["status"] == "ok") & ~_judged_otherwise(rows),
+        (rows["status"] == "ok") & ~rows["disputed"] & ~_judged_otherwise(rows),
         ["contender", "seed", "metric", "value", "n_samples", "device"],
     ].rename(columns={"n_samples": "n"})
-    values = values.drop_duplicates(["contender", "seed", "metric"], keep="last").dropna(subset=["value"])
+    values = values.dropna(subset=["value"]).drop_duplicates(["contender", "seed", "metric"])
     values = values.astype({"metric": object, "device": object})
     timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
     devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")

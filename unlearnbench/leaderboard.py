@@ -215,6 +215,8 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
         versions = ok.groupby("contender")[column].nunique()
         versions = versions[versions > 1]
         parts.append(versions.map(f"measured with {{}} versions of {what}".format))
+    disputed = rows[rows["disputed"]].groupby("contender")["seed"].nunique()
+    parts.append(disputed.map("seeds whose records contradict each other, and do not count: {}".format))
     timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))

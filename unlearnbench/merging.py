@@ -4,17 +4,20 @@ Of the records of one key
 
 - a result counts and a failure does not, whoever has it;
 - equal ones are one, and those from different kinds of machines are one if they agree within tolerance
-  (agreement.py). Kept is the one that was started last: it does not depend on the order of the folders, nor on
-  whether they are merged at once or in steps;
+  (agreement.py). Which is kept depends on what they hold, not on the order of the folders, nor on whether they are
+  merged at once or in steps;
 - others are a conflict. Nobody but the user can say which of them is right.
 
-What must not be averaged is kept apart: records of other protocols in a folder of their own with a leaderboard of their
-own, and of one cell under several keys (computed from other code or data, or from another suite's seed) all but the
-newest result in records/stale, where `run` puts such records too.
+The same holds of the records of one cell under several keys (computed from other code, data or versions, or from
+another suite's seed): if they agree one counts and the others go to records/stale, where `run` puts such records too;
+if they do not, that is a conflict. No date decides anything: whoever writes a record writes its date.
+
+Records of other protocols must not be averaged with these, and get a folder and a leaderboard of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 from collections import defaultdict
@@ -35,11 +38,16 @@ Keep = Literal["first", "none"]
 
 @dataclass(frozen=True)
 class Conflict:
-    """Records of one key that do not agree, and in what; `kept` is what was decided, if it was."""
+    """Records of one cell that do not agree, and in what; `kept` is what was decided, if it was."""
 
     cells: list[Submitted]
     differences: list[Difference]
     kept: Submitted | None
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the records: one, or several if they were computed from other code, data or versions."""
+        return sorted({cell.key for cell in self.cells})
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,19 @@ def merge(folders: Sequence[Sequence[Submitted]], keep: Keep | None = None) -> M
             conflicts stay unsettled, and their cells are left out.
     """
     merged, by_key = Merged(), defaultdict[str, list[Submitted]](list)
-    for cells in folders:
+    named = dict[str, int]()  # the number of the folder that has the first result of a key
+    for number, cells in enumerate(folders):
         merged.read += len(cells)
         for cell in cells:
             by_key[cell.key].append(cell)
+            if not cell.is_failure:
+                named.setdefault(cell.key, number)
     protocols = defaultdict[int, list[Submitted]](list)
     for key in sorted(by_key):
         counting = _settled(by_key[key], keep, merged)
         if counting is not None:
             protocols[counting.common["protocol_version"]].append(counting)
-    merged.kept = {number: _current(protocols[number], merged) for number in sorted(protocols)}
+    merged.kept = {number: _current(protocols[number], keep, named, merged) for number in sorted(protocols)}
     return merged
 
 
@@ -157,40 +168,65 @@ def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submi
     """The record of a key that counts; None if none does."""
     results = [cell for cell in cells if not cell.is_failure]
     if not results:  # nobody has a result, and why they failed need not agree
-        newest = _newest(cells)
+        chosen = _chosen(cells)
         if len(cells) > 1:
-            merged.duplicates.append(Duplicate(cells, newest, all(_same_failure(newest, cell) for cell in cells)))
-        return newest
+            merged.duplicates.append(Duplicate(cells, chosen, all(_same_failure(chosen, cell) for cell in cells)))
+        return chosen
     merged.superseded += [cell for cell in cells if cell.is_failure]
     found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
     if not all(each.is_small for each in found):
         kept = results[0] if keep == "first" else None
         merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], kept))
         return kept
+    chosen = _chosen(results)
     if len(results) > 1:
-        merged.duplicates.append(Duplicate(results, _newest(results), not found))
-    return _newest(results)
+        merged.duplicates.append(Duplicate(results, chosen, not found))
+    return chosen
 
 
-def _newest(cells: Iterable[Submitted]) -> Submitted:
-    """The one that was started last; among those of one time, one that does not depend on the order they come in."""
-    return max(cells, key=lambda cell: (cell.started_at, repr(cell.rows)))
+def _chosen(cells: Sequence[Submitted]) -> Submitted:
+    """One of several that agree: the first by a hash of all that they hold but their dates.
+
+    A record of the latest schema, and one that says its suite's seed, comes before those that say less. Of records that
+    differ in nothing but their dates it is the oldest.
+    """
+    return min(cells, key=_order) if len(cells) > 1 else cells[0]
+
+
+def _order(cell: Submitted) -> tuple[int, bool, str, str]:
+    rows = [{name: value for name, value in row.items() if name != "started_at"} for row in cell.rows]
+    digest = hashlib.sha256(repr((rows, sorted(cell.about.items()))).encode()).hexdigest()
+    return -int(cell.common["schema_version"]), not cell.about, digest, cell.started_at
 
 
 def _same_failure(one: Submitted, other: Submitted) -> bool:
     return (one.status, one.common["error"]) == (other.status, other.common["error"])
 
 
-def _current(cells: list[Submitted], merged: Merged) -> list[Submitted]:
-    """Of each cell the one record that counts: a result rather than a failure, and of results the newest."""
+def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int], merged: Merged) -> list[Submitted]:
+    """Of each cell the one record that counts, of those that it has under several keys; none where it is undecided.
+
+    Args:
+        named: the folder, in the order that they were named in, that has the first result of each key.
+    """
     by_name = defaultdict[tuple[object, ...], list[Submitted]](list)
     for cell in cells:
         by_name[cell.identity].append(cell)
     current = []
     for same in by_name.values():
-        best = max(same, key=lambda cell: (not cell.is_failure, cell.started_at, cell.key))
-        current.append(best)
-        merged.apart += [Apart(cell, best) for cell in same if cell is not best]
+        results = [cell for cell in same if not cell.is_failure]
+        found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
+        if all(each.is_small for each in found):
+            best: Submitted | None = _chosen(results or same)
+        else:
+            # Of one folder the first by name; there is no better reason for any.
+            best = min(results, key=lambda cell: (named[cell.key], cell.key)) if keep == "first" else None
+            merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], best))
+        if best is not None:
+            current.append(best)
+            merged.apart += [Apart(cell, best) for cell in same if cell is not best]
+        else:
+            merged.superseded += [cell for cell in same if cell.is_failure]
     return sorted(current, key=lambda cell: cell.key)
 
 
@@ -232,7 +268,8 @@ def plain(merged: Merged) -> Mapping[str, object]:
             for each in merged.duplicates
         ],
         "conflicting_cells": [
-            {"key": each.cells[0].key, "what": each.cells[0].what, "kept": each.kept and str(each.kept.folder),
+            {"key": each.cells[0].key, "keys": each.keys, "what": each.cells[0].what,
+             "kept": each.kept and str(each.kept.folder),
              "differences": [{"what": one.what, "values": [one.left, one.right]} for one in each.differences],
              "origins": [cell.origin for cell in each.cells]}
             for each in merged.conflicts

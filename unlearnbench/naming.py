@@ -17,6 +17,9 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from unlearnbench.settings import Scenario
 from unlearnbench.validation import submodel
 
+HOW = ("replicas", "seeds_together")
+"""Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""
+
 PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:+-]*")
 _DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": {"source": "auto", "path": "cifar10-jpeg"},

@@ -2,7 +2,8 @@
 
 Told without decompressing any. A page can't become larger than its header says: the decompressor is given so much room
 and no more. The headers are in Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3
-compressed size, then structs: 5 of a data page, 8 of one in version 2, each with 1 number of values).
+compressed size, then structs: 5 of a data page, 8 of one in version 2, 7 of a dictionary, each with 1 number of values
+and an encoding, which is 2, of a data page in version 2: 4).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_ENCODINGS = (0, 2, 3, 8)  # plain, dictionary, run lengths, dictionary: others make room for as much as a page says
 _DEEPEST = 8  # structs within structs; Parquet's own headers have three
 
 
@@ -36,14 +38,16 @@ def pages(content: bytes, column: pq.ColumnChunkMetaData) -> Pages:
     """
     starts = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
     place, end = min(starts), min(starts) + column.total_compressed_size
-    total, values = 0, 0
+    total, values, entries = 0, 0, 0
     if not 0 <= place <= end <= len(content):
         raise ValueError("a column lies outside the file")
     while place < end:
         reader = _Reader(content, place, end)
-        size, compressed, held = reader.page_header()
-        total, values = total + size, values + held
+        size, compressed, held, listed = reader.page_header()
+        total, values, entries = total + size, values + held, entries + listed
         place = reader.place + compressed
+    if entries > values:  # for as many a reader makes room
+        raise ValueError("a dictionary with more entries than there are values")
     return Pages(total, values)
 
 
@@ -53,16 +57,19 @@ class _Reader:
     place: int
     end: int
 
-    def page_header(self) -> tuple[int, int, int]:
-        """Uncompressed and compressed size and the number of data values of the page that follows."""
+    def page_header(self) -> tuple[int, int, int, int]:
+        """Uncompressed and compressed size, and the numbers of data values and of a dictionary's entries, of the page
+        that follows."""
         found = self._struct(1)
         sizes = found.get((2,), -1), found.get((3,), -1)
         if min(sizes) < 0:
             raise ValueError("a page without a size")
-        values = [found[place] for place in ((5, 1), (8, 1)) if place in found]
-        if min(values, default=0) < 0:
+        values = [found.get(place, 0) for place in ((5, 1), (8, 1), (7, 1))]
+        if min(values) < 0:
             raise ValueError("a page with a negative number of values")
-        return *sizes, sum(values)
+        if any(found.get(place, 0) not in _ENCODINGS for place in ((5, 2), (7, 2), (8, 4))):
+            raise ValueError("a page in an encoding that records never have")
+        return *sizes, values[0] + values[1], values[2]
 
     def _struct(self, depth: int) -> dict[tuple[int, ...], int]:
         """The whole numbers of a struct and of those within it, by the fields that lead to each; the rest is passed

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+LARGEST = 2**31  # bytes of any file here; a leaderboard of a million rows has a tenth of them
 _KEY = b"unlearnbench.sha256"
 _BLANK = b"0" * 64
 _SEAL = re.compile(re.escape(_KEY) + rb".{2}([0-9a-f]{64})", re.DOTALL)  # .{2}: Thrift's type and length
@@ -39,16 +40,19 @@ def write_parquet(table: pa.Table, path: str | os.PathLike[str], about: Mapping[
     write_atomically(path, blank[: seal.start(1)] + digest + blank[seal.end(1) :])
 
 
-def read_sealed(path: str | os.PathLike[str]) -> bytes:
+def read_sealed(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
     """The content of a file that `write_parquet` wrote, every byte checked.
+
+    Args:
+        most: bytes that the file may have; of a larger one none is read.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it was not written by `write_parquet`, or has changed since.
+        ValueError: it was not written by `write_parquet`, has changed since, or is too large.
         OSError: it can't be read.
     """
     with io.FileIO(path) as file:  # a Path and a buffer take as long again, and there may be thousands of files
-        content = file.readall()
+        content = _bounded(file, most)
     seal = _last_seal(content)
     if seal is None:
         raise ValueError("truncated, or not written by unlearnbench")
@@ -61,8 +65,14 @@ def read_sealed(path: str | os.PathLike[str]) -> bytes:
     return content
 
 
-def parse(content: bytes, encoded: Sequence[str] = ()) -> pq.ParquetFile:
-    """What `read_sealed` returned, as a Parquet file; the columns `encoded` are read dictionary-encoded."""
+def parse(content: bytes, encoded: Sequence[str] = (), most_footer: int | None = None) -> pq.ParquetFile:
+    """What `read_sealed` returned, as a Parquet file; the columns `encoded` are read dictionary-encoded.
+
+    Raises:
+        ValueError: over `most_footer` bytes describe its columns, all of which a reader takes into memory at once.
+    """
+    if most_footer is not None and (size := int.from_bytes(content[-8:-4], "little")) > most_footer:
+        raise ValueError(f"{size:,} bytes describe its columns; at most {most_footer:,}")
     # From memory and as one file: a path would let folder names like seed=0 be read as columns.
     return pq.ParquetFile(
         pa.BufferReader(content), read_dictionary=list(encoded), page_checksum_verification=True, pre_buffer=False
@@ -97,6 +107,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def _bounded(file: io.FileIO, most: int) -> bytes:
+    """The bytes that a file says it has, and no more: what goes on without an end says that it has none."""
+    size = os.fstat(file.fileno()).st_size
+    if size > most:
+        raise ValueError(f"{size:,} bytes; such a file has at most {most:,}")
+    content = file.read(size)
+    while 0 < len(content) < size and (more := file.read(size - len(content))):
+        content += more
+    return content
 
 
 def _last_seal(content: bytes) -> re.Match[bytes] | None:

@@ -1,24 +1,44 @@
-"""What a run could have recorded: rules on the rows of a cell beyond the schema, each broken one told in a line."""
+"""What a run could have recorded: rules on the rows of a cell beyond the schema, each broken one told in a line.
+
+What passes can be reported: no number is so large that sums or squares of some are infinite, no text commands a
+terminal, no setting is of another type than the one that readers of records look for.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from unlearnbench.escaping import commands, one_line
-from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.record_schema import SCHEMA, SCORES
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES
 from unlearnbench.registry import NAME
+from unlearnbench.settings import Scenario
 from unlearnbench.suite import NAME_CHARACTERS
+from unlearnbench.validation import wrong_in_part
 
 MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction", *SCORES)
 """Columns that differ within a cell."""
 
+_VALUES = ("step", "value", "low", "high", "n_samples", *SCORES)
+
 _HASH = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_COUNTS = ("n_shadows", "peak_bytes", "train_seconds", "unlearn_seconds", "attack_seconds", "seed")
+_YEARS = 1e9  # seconds of thirty years
+_LARGEST = {
+    "n_shadows": 10**9, "peak_bytes": 2**60, "seed": 10**6, "step": 10**12, "n_samples": 10**12,
+    "protocol_version": 1_000, "train_seconds": _YEARS, "unlearn_seconds": _YEARS, "attack_seconds": _YEARS,
+}  # fmt: skip
+"""Far beyond what a run can record, and far below what no longer fits a number."""
+
+_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)  # there was no unlearnbench
+_CLOCKS = timedelta(days=1)  # that machines' may be apart, time zones that are set wrongly among them
+_DEEPEST = 16  # parts within parts of a setting; suites' own have four
+_LARGEST_INTEGER = 2**63  # as in suites
+_LARGEST_FLOAT = 1e100  # whose square is a number
 _ATTACK = ("attack", "attack_params", "attack_id")
 _ROUNDING = 1e-6  # a share of float32 numbers may be so much over 1
 
@@ -39,7 +59,7 @@ def contradiction(rows: Sequence[Mapping[str, Any]], key: str, failed: bool) -> 
         return f"the record of another cell: its key is {one_line(first['cell_key'], 64)}"
     if failed != (first["status"] in ("failed", "timeout")):
         return f"status '{first['status']}' does not go with the file's name"
-    wrong = _texts(first) or _names(first) or _numbers(first)
+    wrong = _texts(first) or _names(first) or _numbers(first) or _dates(first) or _settings(first)
     if wrong is not None:
         return wrong
     if first["status"] == "not_run" or (first["status"] != "ok" and len(rows) > 1):
@@ -80,28 +100,65 @@ def _names(first: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _numbers(first: Mapping[str, Any]) -> str | None:
-    for column in _COUNTS:
-        if first[column] is not None and first[column] < 0:
-            return f"column '{column}' is {first[column]}"
-    sizes = json.loads(first["sizes"])
-    if any(type(size) is not int or size < 0 for size in sizes.values()):
-        return "column 'sizes' holds what is no number of images"
-    versions = json.loads(first["versions"])
-    if not all(isinstance(version, str) for version in versions.values()):
-        return "column 'versions' holds what is no version"
+def _numbers(row: Mapping[str, Any]) -> str | None:
+    for column, largest in _LARGEST.items():
+        if column in row and row[column] is not None and not 0 <= row[column] <= largest:
+            return f"column '{column}' is {row[column]}; it lies between 0 and {largest:.0f}"
     return None
+
+
+def _dates(first: Mapping[str, Any]) -> str | None:
+    """No date decides anything, but a wrong one misleads whoever reads it."""
+    started = first["started_at"]
+    if started < _EARLIEST:
+        return f"column 'started_at' is {started:%Y-%m-%d}, before there was unlearnbench"
+    if started > datetime.now(UTC) + _CLOCKS:
+        return f"column 'started_at' is {started:%Y-%m-%d}, which is yet to come by this machine's clock"
+    return None
+
+
+def _settings(first: Mapping[str, Any]) -> str | None:
+    settings = {column: json.loads(first[column]) for column in JSON_COLUMNS if first[column] is not None}
+    for column, values in settings.items():
+        if (wrong := _setting(values, _DEEPEST)) is not None:
+            return f"column '{column}' holds {wrong}"
+    if any(type(size) is not int or not 0 <= size <= _LARGEST["n_samples"] for size in settings["sizes"].values()):
+        return "column 'sizes' holds what is no number of images"
+    if not all(isinstance(version, str) for version in settings["versions"].values()):
+        return "column 'versions' holds what is no version"
+    if (wrong := wrong_in_part(Scenario, settings["scenario"])) is not None:
+        return f"column 'scenario': {wrong}"
+    return None
+
+
+def _setting(value: Any, depth: int) -> str | None:
+    """What in a JSON value is in no suite."""
+    if isinstance(value, str):  # JSON may hold characters as escapes, so that the column's text is not enough to see
+        return f"control characters ({one_line(value, 60)})" if commands(value) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        most = _LARGEST_INTEGER if isinstance(value, int) else _LARGEST_FLOAT
+        return None if abs(value) < most else "a number too large for any setting"
+    if not isinstance(value, dict | list):
+        return None
+    if depth == 0:
+        return f"parts within parts, over {_DEEPEST} deep"
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return next((wrong for each in parts if (wrong := _setting(each, depth - 1)) is not None), None)
 
 
 def _measurement(row: Mapping[str, Any]) -> str | None:
     metric = METRICS.get(row["metric"])
     if row["status"] != "ok":
-        return None if row["metric"] == "status" else f"a cell that is not ok has a metric '{row['metric']}'"
+        if row["metric"] != "status" or row["direction"] != "":
+            return f"a cell that is not ok has a metric '{one_line(row['metric'], 60)}'"
+        return next(
+            (f"a cell that is not ok has a number in '{name}'" for name in _VALUES if row[name] is not None), None
+        )
     assert metric is not None  # the schema's check knows all metrics
     if row["direction"] != metric.direction:
         return f"direction of '{metric.name}' is '{one_line(row['direction'], 60)}', not '{metric.direction}'"
-    if any(row[column] is not None and row[column] < 0 for column in ("step", "n_samples")):
-        return f"'{metric.name}' with a negative step or number of samples"
+    if (wrong := _numbers(row)) is not None:
+        return f"'{metric.name}': {wrong}"
     if row["low"] is not None and row["high"] is not None and row["low"] > row["high"]:
         return f"'{metric.name}' with an interval from {row['low']} to {row['high']}"
     scores = [row[column] for column in SCORES if row[column] is not None]
@@ -109,20 +166,9 @@ def _measurement(row: Mapping[str, Any]) -> str | None:
         return f"'{metric.name}' with scores of one side only, or without an attack"
     if scores and row["n_samples"] not in (None, sum(map(len, scores))):
         return f"'{metric.name}' of {row['n_samples']} samples with {sum(map(len, scores))} scores"
-    smallest, largest = _range(metric)
+    smallest, largest = metric.range
     for column in ("value", "low", "high"):
         value = row[column]
         if value is not None and not smallest - _ROUNDING <= value <= largest + _ROUNDING:
-            return f"{column} of '{metric.name}' is {value}; it lies between {smallest} and {largest}"
+            return f"{column} of '{metric.name}' is {value}; it lies between {smallest:g} and {largest:g}"
     return None
-
-
-def _range(metric: Metric) -> tuple[float, float]:
-    """The smallest and the largest value that a metric can have."""
-    if metric.name.startswith("skill_"):
-        return -float("inf"), 1.0
-    if metric.name in ("ssim", "deg_rate") or metric.unit.startswith("quantile"):  # differences
-        return -1.0, 1.0
-    if metric.unit in ("share", "accuracy", "probability"):
-        return 0.0, 1.0
-    return 0.0, float("inf")

@@ -33,7 +33,7 @@ def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `contenders.rows_of` gives them.
     """
     scored = rows[(rows["metric"] == "auc") & (rows["status"] == "ok") & rows["scores_erased"].notna()]
-    scored = scored.drop_duplicates(["contender", "seed"], keep="last")
+    scored = scored[~scored["disputed"]].drop_duplicates(["contender", "seed"])
     found = {}
     for contender, part in scored.groupby("contender"):
         seeds = [

@@ -15,8 +15,9 @@ import pyarrow as pa
 from unlearnbench import records
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_reading import schema_error, version_of, version_of_schema
-from unlearnbench.record_schema import NewerRecordError
+from unlearnbench.record_bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
+from unlearnbench.record_reading import version_of
+from unlearnbench.record_schema import NewerRecordError, RecordError
 from unlearnbench.settings import canonical
 
 IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
@@ -36,10 +37,10 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
         NewerRecordError: a later version of unlearnbench wrote it, so that it must not be replaced.
     """
     try:
-        content = read_sealed(path)
+        content = read_sealed(path, LARGEST_FILE)
         if version_of(content) is not None:
             return True
-        error = schema_error(parse(content), Path(path))
+        error = schema_error(content, parse(content, most_footer=LARGEST_FOOTER), Path(path))
     except (OSError, ValueError, pa.ArrowException):
         return False
     if isinstance(error, NewerRecordError):
@@ -114,12 +115,11 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
 def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | NewerRecordError | None:
     """The identity of a record file, and a further column; None if it is damaged or no record."""
     try:
-        file = parse(read_sealed(path))
-        if version_of_schema(file.schema_arrow) is None:
-            error = schema_error(file, path)
-            return error if isinstance(error, NewerRecordError) else None
-        rows = file.read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
+        rows = open_record(path).reader().read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
+        rows.validate(full=True)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
-    except (OSError, ValueError, IndexError, pa.ArrowException):
+    except NewerRecordError as error:
+        return error
+    except (RecordError, OSError, ValueError, IndexError, MemoryError, pa.ArrowException):
         return None
     return found

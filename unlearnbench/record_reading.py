@@ -15,13 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from unlearnbench.errors import InputError
-from unlearnbench.parquet_files import parse, read_sealed
-from unlearnbench.record_schema import READABLE, SCHEMA, SCHEMA_VERSION, SCHEMAS, NewerRecordError, RecordError
+from unlearnbench.parquet_files import parse
+from unlearnbench.record_bounds import (
+    LARGEST_FOOTER,
+    open_record,
+    refuse_long_texts,
+    version_error,
+    version_of_schema,
+)
+from unlearnbench.record_schema import READABLE, SCHEMA, SCHEMAS, RecordError, texts
 
-_TEXT = tuple(field.name for field in SCHEMA if field.type == pa.string())
+_TEXT = tuple(texts(max(SCHEMAS)))
 _ENCODED: pa.Schema = pa.schema(
     [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in _TEXT else field for field in SCHEMA]
 )
@@ -74,17 +80,7 @@ def version_of(content: bytes) -> int | None:
     # Where the note is found, at the file's end, nothing need be parsed, which takes a hundred times as long. Another
     # version of pyarrow may have put it otherwise.
     place, version = max((content.rfind(_stored_schema(version)), version) for version in SCHEMAS)
-    return version if place >= 0 else version_of_schema(parse(content).schema_arrow)
-
-
-def texts(version: int) -> list[str]:
-    """A version's columns of text."""
-    return [name for name in _TEXT if name in SCHEMAS[version].names]
-
-
-def version_of_schema(schema: pa.Schema) -> int | None:
-    """The version that has these columns, if any."""
-    return next((version for version, known in SCHEMAS.items() if schema.equals(known)), None)
+    return version if place >= 0 else version_of_schema(parse(content, most_footer=LARGEST_FOOTER).schema_arrow)
 
 
 @cache
@@ -154,17 +150,18 @@ def _rows(path: Path, columns: list[str] | None = None) -> _Rows:
     """The rows of a whole file with the right columns, all or those that are wanted, their values not checked yet;
     encoded if they are many."""
     try:
-        content = read_sealed(path)
-        file, version = parse(content), version_of(content)
-        if version is None:
-            raise schema_error(file, path)
-        if file.metadata.num_rows > _SHORT:
-            file = parse(content, texts(version))
+        opened = open_record(path)
+        version = opened.version
         there = columns and [name for name in columns if name in SCHEMAS[version].names]
-        table = with_later_columns(file.read(columns=there, use_threads=False), version, columns)
+        reader = opened.reader(encoded=opened.file.metadata.num_rows > _SHORT)
+        table = reader.read(columns=there, use_threads=False)
+        if opened.repeats:
+            table.validate(full=True)
+            refuse_long_texts(table, path)
+        table = with_later_columns(table, version, columns)
     except FileNotFoundError:
         raise RecordError(str(path), "no such record file") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
     if not table.num_rows:
         raise RecordError(str(path), f"schema_version none, this version reads {READABLE}")
@@ -187,38 +184,10 @@ def _checked(rows: _Rows, path: Path) -> _Rows:
         raise _unreadable(path, error) from error
     said = rows.table.column("schema_version").to_numpy()
     if not np.array_equal(said, rows.versions):
-        raise _version_error(set(said.tolist()), path)
+        raise version_error(said.tolist(), path)
     return rows
 
 
 def _unreadable(path: Path, error: Exception) -> RecordError:
     what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return RecordError(str(path), f"not a readable record file ({what}); delete it to compute it again")
-
-
-def schema_error(file: pq.ParquetFile, path: Path) -> RecordError:
-    """In what a file's columns are not those of the version that it says, or that it is of a newer one."""
-    found: pa.Schema = file.schema_arrow
-    wanted = SCHEMA
-    if "schema_version" in found.names:
-        versions = set(file.read(columns=["schema_version"]).column(0).to_pylist())
-        if len(versions) != 1 or not versions <= set(SCHEMAS):
-            return _version_error(versions, path)
-        wanted = SCHEMAS[versions.pop()]
-    missing = [name for name in wanted.names if name not in found.names]
-    if missing:
-        return RecordError(str(path), f"not a record file: column '{missing[0]}' is missing")
-    unknown = [name for name in found.names if name not in wanted.names]
-    if unknown:
-        return RecordError(str(path), f"not a record file: unknown column '{unknown[0]}'")
-    return RecordError(str(path), "not a record file: its columns have other types or another order")
-
-
-def _version_error(versions: set[Any], path: Path) -> RecordError:
-    """Of rows that say a version which is none, or whose columns they have not."""
-    listed = ", ".join(sorted(str(version) for version in versions))
-    if len(versions) == 1 and versions <= set(SCHEMAS):
-        return RecordError(str(path), f"schema_version {listed}, but its columns are those of another version")
-    is_newer = all(isinstance(version, int) and version > SCHEMA_VERSION for version in versions)
-    kind = NewerRecordError if is_newer and versions else RecordError
-    return kind(str(path), f"schema_version {listed}, this version reads {READABLE}")

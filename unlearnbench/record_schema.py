@@ -8,6 +8,7 @@ from unlearnbench.errors import InputError
 
 SCHEMA_VERSION = 2
 MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
+MOST_ROWS = 5_000  # of a record: every metric once, and four at each point of the longest trajectory (settings.py)
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
 JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
 
@@ -90,6 +91,12 @@ SCHEMAS: dict[int, pa.Schema] = _schemas()
 """The columns of every version that can be read."""
 
 SCHEMA: pa.Schema = SCHEMAS[SCHEMA_VERSION]
+
+
+def texts(version: int) -> list[str]:
+    """A version's columns of text."""
+    return [field.name for field in SCHEMAS[version] if field.type == pa.string()]
+
 
 READABLE = " and ".join([", ".join(map(str, range(1, SCHEMA_VERSION))), str(SCHEMA_VERSION)])
 """The versions of `SCHEMAS`, for people."""

@@ -21,9 +21,11 @@ import pyarrow as pa
 from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.parquet_files import write_parquet
+from unlearnbench.printing import one_line
 from unlearnbench.record_reading import read, read_folder
 from unlearnbench.record_schema import (
     JSON_COLUMNS,
+    MOST_ROWS,
     MOST_SCORES,
     SCHEMA,
     SCHEMA_VERSION,
@@ -51,6 +53,9 @@ __all__ = [
 
 ABOUT = "unlearnbench"  # the entry of a file's metadata that says what no column does
 _LARGEST = float(np.finfo(np.float32).max)
+_FIELDS: dict[str, pa.Field] = {field.name: field for field in SCHEMA}
+_LATER = {version: set(SCHEMA.names) - set(schema.names) for version, schema in SCHEMAS.items()}
+_LONGEST_NAME = 80  # characters of a metric; to look for the nearest of a longer one would take seconds
 _IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
 
 
@@ -79,7 +84,11 @@ def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> li
     """The rows with plain values and all columns of `SCHEMA` in its order. Arguments and errors as in `write`."""
     if not rows:
         raise RecordError(str(path), "a record file needs at least one row")
-    checked = [_checked(row, f"{path}:row {number}") for number, row in enumerate(rows)]
+    if len(rows) > MOST_ROWS:
+        raise RecordError(str(path), f"{len(rows):,} rows; a record has at most {MOST_ROWS:,}")
+    checked: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        checked.append(_checked(row, f"{path}:row {number}", rows[0], checked[0] if checked else {}))
     if len({row["cell_key"] for row in checked}) > 1:
         raise RecordError(str(path), "rows of several cells; write one file per cell_key")
     if len({row["schema_version"] for row in checked}) > 1:
@@ -96,31 +105,38 @@ def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> li
 # --- checking --------------------------------------------------------------------------------------------------------
 
 
-def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The row in the schema's order with plain Python values; RecordError names the first rule that it breaks."""
-    unknown = [str(key) for key in row if key not in SCHEMA.names]
+def _checked(row: Mapping[str, Any], where: str, first: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The row in the schema's order with plain Python values; RecordError names the first rule that it breaks.
+
+    Args:
+        first: the first row of the file, most of whose values stand in every row.
+        known: that, checked; empty for itself.
+    """
+    unknown = [str(key) for key in row if key not in _FIELDS]
     if unknown:
         raise RecordError(where, f"unknown column '{unknown[0]}'{suggest(unknown[0], SCHEMA.names)}")
     version = row.get("schema_version", SCHEMA_VERSION)
     if type(version) is not int or version not in SCHEMAS:
         raise RecordError(where, f"schema_version {version}, this version writes {SCHEMA_VERSION}")
     values = {}
-    for field in SCHEMA:
-        is_later = field.name not in SCHEMAS[version].names
-        if field.name not in row and not is_later:
-            raise RecordError(where, f"column '{field.name}' is missing")
-        values[field.name] = _value(row.get(field.name), field, where)
-        if is_later and values[field.name] is not None:
-            raise RecordError(where, f"schema_version {version} has no column '{field.name}'")
+    for name, field in _FIELDS.items():
+        is_later = name in _LATER[version]
+        if name not in row and not is_later:
+            raise RecordError(where, f"column '{name}' is missing")
+        value = row.get(name)
+        same = name in known and type(value) is type(first.get(name)) and value == first.get(name)
+        values[name] = known[name] if same else _value(value, field, where)
+        if is_later and values[name] is not None:
+            raise RecordError(where, f"schema_version {version} has no column '{name}'")
     if values["status"] not in STATUSES:
-        raise RecordError(where, f"status '{values['status']}' is not one of {', '.join(STATUSES)}")
+        raise RecordError(where, f"status '{one_line(values['status'], 60)}' is not one of {', '.join(STATUSES)}")
     if values["metric"] != "auc" and any(values[column] is not None for column in SCORES):
-        raise RecordError(where, f"scores beside metric '{values['metric']}'; they belong to 'auc'")
+        raise RecordError(where, f"scores beside metric '{one_line(values['metric'], 60)}'; they belong to 'auc'")
     if values["status"] == "ok":
         try:
-            describe(values["metric"])
+            describe(values["metric"][:_LONGEST_NAME])
         except KeyError as error:
-            raise RecordError(where, error.args[0]) from None
+            raise RecordError(where, one_line(error.args[0])) from None
     elif values["value"] is not None:
         raise RecordError(where, f"status '{values['status']}' with a value; a cell that is not ok has null")
     return values
@@ -169,7 +185,7 @@ def _text(value: Any, column: str, where: str) -> str:
         value.encode()
         return canonical(value) if column in JSON_COLUMNS else value
     except ValueError as error:
-        raise RecordError(where, f"column '{column}': {error}") from None
+        raise RecordError(where, f"column '{column}': {one_line(str(error), 200)}") from None
 
 
 def canonical(text: str) -> str:
@@ -177,7 +193,9 @@ def canonical(text: str) -> str:
     value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    made = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    made.encode()  # half a character may be written as an escape
+    return made
 
 
 def _refuse_constant(name: str) -> Any:

@@ -135,6 +135,10 @@ class LeakSizes(Strict):
         return self.target + self.pool + self.validation + self.probe + self.spare
 
 
+MOST_POINTS = 1_000
+"""Of a trajectory: a record has a row for each metric at each of them."""
+
+
 class Trajectory(Strict):
     """Evaluate while unlearning (Figures 5 to 7)."""
 
@@ -269,6 +273,8 @@ class Scenario(Strict):
             raise ValueError("training.optimiser 'newton' needs network.name 'linear': other models are not convex")
         if self.trajectory is not None and self.stop.rule != "none":
             raise ValueError("a trajectory needs stop.rule 'none', else runs of one figure end at different steps")
+        if self.trajectory is not None and (points := self.stop.epochs // self.trajectory.every_epochs) >= MOST_POINTS:
+            raise ValueError(f"a trajectory of {points + 1:,} points; at most {MOST_POINTS:,}: raise every_epochs")
         return self
 
 

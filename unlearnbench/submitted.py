@@ -1,8 +1,8 @@
 """Records that others wrote: a folder is taken whole, every rule checked, or refused with the file and the reason.
 
 The seal of a record protects it from accidents and not from people: anybody can write a file with a valid one. So here
-nothing is believed. What a file claims is bounded before it is parsed, its columns are those of a schema and not only
-said to be, and values that can't come from a run are refused.
+nothing is believed. What a file claims is bounded before it is read (record_bounds.py), its columns are those of a
+schema and not only said to be, and values that can't come from a run are refused (plausible.py).
 """
 
 from __future__ import annotations
@@ -17,30 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from unlearnbench import records
 from unlearnbench.errors import InputError, records_of
 from unlearnbench.naming import dataset_id
-from unlearnbench.page_sizes import pages
-from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plausible import MEASURED, contradiction
 from unlearnbench.printing import one_line
-from unlearnbench.record_reading import schema_error, texts, version_of_schema, with_later_columns
-from unlearnbench.record_schema import MOST_SCORES, SCHEMA, SCORES, RecordError
+from unlearnbench.record_bounds import open_record, refuse_long_texts
+from unlearnbench.record_reading import with_later_columns
+from unlearnbench.record_schema import SCHEMA, RecordError
 
-LARGEST_FILE = 16 * 2**20  # bytes; the largest of the published records has 18,525
 MOST_FILES = 1_000_000  # as many as a suite has cells
-MOST_ROWS = 100_000
-LONGEST_TEXT = 20_000  # bytes of one value
-LARGEST_TABLE = 64 * 2**20  # bytes of a file once decompressed, and of its texts counted in every row where they stand
-CODECS = ("UNCOMPRESSED", "ZSTD")  # what records are and were written with
 BELOW = ("stale", "damaged")  # where a run puts what does not count
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
-_TEXTS = tuple(each.name for each in SCHEMA if each.type == pa.string())
-_LISTS = tuple(f"{name}.list.element" for name in SCORES)  # as Parquet names them
 _IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "method_id", "attack_id", "seed")
 
 
@@ -77,7 +67,8 @@ class Submitted:
     @property
     def is_timing(self) -> bool:
         """Whether it measures the time of an erasure and nothing else."""
-        return self.common["attack"] is None and any(each["metric"] == "unlearn_seconds" for each in self.measured)
+        # One that measures more is another record of the cell that it names, whatever it may be called.
+        return self.common["attack"] is None and all(each["metric"] == "unlearn_seconds" for each in self.measured)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -156,17 +147,13 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         raise RecordError(str(file), "not the name of a record: its key, then .parquet or .failed.parquet")
     try:
         _refuse_special(file)
-        content = read_sealed(file)
-        parsed = parse(content)
-        _refuse_bomb(parsed.metadata, content, file)
-        version = version_of_schema(parsed.schema_arrow)
-        if version is None:
-            raise schema_error(parsed, file)
-        about = _about(parsed.metadata.metadata or {}, file)
-        table = parse(content, texts(version)).read(use_threads=False)
+        opened = open_record(file, every_page=True)
+        version = opened.version
+        about = _about(opened.file.metadata.metadata or {}, file)
+        table = opened.reader(encoded=True).read(use_threads=False)
         table.validate(full=True)  # before its indices are followed
+        refuse_long_texts(table, file)
         table = with_later_columns(table, version)
-        _refuse_long(table, file)
         rows = records.check(table.cast(SCHEMA).to_pylist(), file)
     except RecordError:
         raise
@@ -194,51 +181,6 @@ def _refuse_special(file: Path) -> None:
         raise RecordError(str(file), "a link; a record is a file of its own")
     if not stat.S_ISREG(found.st_mode):
         raise RecordError(str(file), "not an ordinary file")
-    if found.st_size > LARGEST_FILE:
-        raise RecordError(str(file), f"{found.st_size:,} bytes; a record has at most {LARGEST_FILE:,}")
-
-
-def _refuse_bomb(about: pq.FileMetaData, content: bytes, file: Path) -> None:
-    """A small file that would become large when it is read."""
-    if about.num_row_groups > 1 or about.num_rows > MOST_ROWS:
-        what = f"{about.num_rows:,} rows in {about.num_row_groups:,} groups; a record has at most {MOST_ROWS:,} in one"
-        raise RecordError(str(file), what)
-    total = 0
-    for group in map(about.row_group, range(about.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            where = f"column '{one_line(column.path_in_schema, 60)}'"
-            if column.compression not in CODECS:
-                raise RecordError(str(file), f"{where} is compressed by {column.compression}; records never are")
-            is_list = column.path_in_schema in _LISTS
-            fits = (
-                group.num_rows <= column.num_values <= group.num_rows + MOST_SCORES
-                if is_list
-                else (column.num_values == group.num_rows)
-            )
-            if not fits or group.num_rows != about.num_rows:
-                raise RecordError(str(file), f"{where} claims {column.num_values:,} values in {about.num_rows:,} rows")
-            if (is_list and column.num_values) or column.compression != "UNCOMPRESSED":
-                found = pages(content, column)
-                total += found.size
-                if is_list and found.values != column.num_values:  # of a list a reader believes the pages
-                    raise RecordError(str(file), f"{where} holds {found.values:,} values, not {column.num_values:,}")
-            if total > LARGEST_TABLE:
-                raise RecordError(str(file), f"over {LARGEST_TABLE:,} bytes once decompressed; no record is so large")
-
-
-def _refuse_long(table: pa.Table, file: Path) -> None:
-    """A text that stands once in the file and in every row of the table can be as large as a bomb."""
-    total = 0
-    for name in _TEXTS:
-        for chunk in table.column(name).chunks:
-            lengths = pc.binary_length(chunk.dictionary)
-            longest = pc.max(lengths).as_py() or 0
-            if longest > LONGEST_TEXT:
-                what = f"column '{name}' holds a text of {longest:,} bytes; at most {LONGEST_TEXT:,}"
-                raise RecordError(str(file), what)
-            total += pc.sum(lengths.take(chunk.indices)).as_py() or 0
-    if total > LARGEST_TABLE:
-        raise RecordError(str(file), f"{total:,} bytes of text; a record has at most {LARGEST_TABLE:,}")
 
 
 def _about(metadata: Mapping[bytes, bytes], file: Path) -> dict[str, int]:

@@ -50,6 +50,20 @@ def check(model: type[Model], values: Mapping[str, Any], where: Callable[[Keys],
         raise InputError(where(()), f"can't be checked: {error_line(error)}") from error
 
 
+def wrong_in_part(model: type[BaseModel], values: Mapping[str, Any]) -> str | None:
+    """What in values of a `model`, of which some may be missing, is not as it says; None if nothing is.
+
+    For what was written by others and is only read: rules about several values together are for who computes with them.
+    """
+    try:
+        model.model_validate_json(to_json(values, inf_nan_mode="constants"), strict=True)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            if each["type"] != "missing" and (keys := _real(each, values)):
+                return one_line(f"{key_path(*keys)} {_what(each, keys, model)}")
+    return None
+
+
 def check_key(model: type[BaseModel], keys: Sequence[str], where: str) -> None:
     """Raise InputError unless the dotted path `keys` names a field of `model`."""
     fields: type[BaseModel] | None = model

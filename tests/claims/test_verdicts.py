@@ -89,12 +89,13 @@ def test_what_failed_is_the_reason(tmp_path: Path) -> None:
     assert first(found).reason == "failed: OutOfMemory"
 
 
-def test_of_repeated_measurements_the_newest_counts(tmp_path: Path) -> None:
+def test_of_measurements_that_contradict_each_other_none_counts(tmp_path: Path) -> None:
     made = [
         *values("crfu", "accuracy", 0.9, started_at=later(0)),
         *values("crfu", "accuracy", 0.6, started_at=later(1)),
     ]
-    assert first(judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}])).mean == pytest.approx(0.6)
+    found = first(judged(tmp_path, made, [{"kind": "value", "at_most": 0.7}]))
+    assert (found.mean, found.reason) == (None, "records of seed 0 contradict each other; merge the folder and decide")
 
 
 def test_an_ambiguous_selection_is_no_verdict(tmp_path: Path) -> None:

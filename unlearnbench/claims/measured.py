@@ -14,8 +14,8 @@ from unlearnbench.claims.model import Course, Selection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.naming import HOW
 
-_HOW = ("replicas", "seeds_together")  # how many models are computed at a time parts no contenders
 _KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")
 _RUN = ("suite", "seed", "metric", "step", "value", "status", "error", "device", "git_sha", "git_dirty", "versions",
         "started_at", "cell_key", "method_id", "attack_id", "protocol_version", "plugin_sha256")  # fmt: skip
@@ -40,6 +40,7 @@ class Contender:
     attack_params: Mapping[str, Any]
     values: dict[tuple[str, int | None], dict[int, Number]] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)  # by seed: of cells that have no result
+    disputed: set[tuple[str, int | None, int]] = field(default_factory=set)  # metric, step and seed
 
     @property
     def name(self) -> str:
@@ -80,7 +81,7 @@ class Measured:
         parts: Mapping[str, str] | None = None,
         protocol: int | None = None,
     ) -> None:
-        self.rows = sorted(rows, key=lambda row: (row["started_at"], row["cell_key"]))
+        self.rows = rows
         self.unavailable = unavailable
         self.parts = parts or {}
         self.under = f" under protocol {protocol}" if protocol is not None else ""
@@ -91,7 +92,7 @@ class Measured:
             for text in (row["dataset_params"], row["scenario"], row["method_params"], row["attack_params"]):
                 if text not in settings:
                     settings[text] = json.loads(text)
-            scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in _HOW}
+            scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in HOW}
             key = (json.dumps(scenario, sort_keys=True), *(row[name] for name in _KEYS if name != "scenario"))
             if key not in contenders:
                 made = Contender(
@@ -204,13 +205,18 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mappin
 
 
 def _note(contender: Contender, row: Mapping[str, Any]) -> None:
-    """Add a row; rows come oldest first, so the newest of repeated measurements stays."""
-    seed = row["seed"]
+    """Add a row. Of records that contradict each other none counts: nothing in them tells which is right."""
+    seed, what = row["seed"], (row["metric"], row["step"])
     if row["status"] != "ok":
         contender.problems[seed] = f"{row['status']}: {row['error']}" if row["error"] else str(row["status"])
-    elif row["value"] is not None:
-        number = Number(row["value"], row["device"], row["plugin_sha256"])
-        contender.values.setdefault((row["metric"], row["step"]), {})[seed] = number
+    elif row["value"] is not None and (*what, seed) not in contender.disputed:
+        numbers = contender.values.setdefault(what, {})
+        if seed in numbers and numbers[seed].value != row["value"]:
+            del numbers[seed]
+            contender.disputed.add((*what, seed))
+            contender.problems[seed] = f"records of seed {seed} contradict each other; merge the folder and decide"
+        else:
+            numbers[seed] = Number(row["value"], row["device"], row["plugin_sha256"])
 
 
 def _fits(contender: Contender, selection: Selection) -> bool:

@@ -16,6 +16,10 @@ Good = Literal["privacy", "utility", "cost", "info"]
 Better = Literal["higher", "lower", "none"]
 
 
+LARGEST = 3.4e38
+"""The largest number of 32 bits, so that of values of 64 bits sums and squares stay finite."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number that a cell may report.
@@ -41,6 +45,17 @@ class Metric:
     def is_share(self) -> bool:
         """Whether it is a proportion of images (or seeds), between 0 and 1; a skill is not, it has no lower end."""
         return self.unit == "share" and not self.name.startswith("skill")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest value that it can have, or that a model with numbers of 32 bits can give it."""
+        if self.name.startswith("skill_"):
+            return -LARGEST, 1.0
+        if self.name in ("ssim", "deg_rate") or self.unit.startswith("quantile"):  # differences
+            return -1.0, 1.0
+        if self.unit in ("share", "accuracy", "probability"):
+            return 0.0, 1.0
+        return 0.0, LARGEST
 
     @property
     def direction(self) -> str:

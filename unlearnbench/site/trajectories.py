@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.contenders import disputed
 from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
@@ -44,9 +45,8 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
 def _means(points: pd.DataFrame) -> pd.DataFrame:
     """Columns metric, line, x, mean, low, high: over seeds at each epoch (or step, where no epochs are set)."""
     points = points.astype(dict.fromkeys(("metric", "method_id", "scenario_id", "scenario"), object))
-    points = points.sort_values("started_at").drop_duplicates(
-        ["scenario_id", "method_id", "metric", "step", "seed"], keep="last"
-    )
+    point = ["scenario_id", "method_id", "metric", "step", "seed"]
+    points = points[~disputed(points, point)].drop_duplicates(point)
     several = points["scenario_id"].nunique() > 1
     ends = points["scenario_id"].map(lambda text: f", {text}" if several else "")
     points = points.assign(line=(points["method_id"] + ends).map(plain))
