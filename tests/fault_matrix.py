@@ -33,10 +33,10 @@ FAULTS = (
         ("test_kills::test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing",),
     ),
     Fault(
-        "Ctrl-C",
-        "serial, loky",
-        "exit code 130; what is finished is kept, a leaderboard of it is built, no worker is left",
-        ("test_engine::test_ctrl_c_keeps_what_is_finished",),
+        "Ctrl-C, SIGTERM and SIGHUP, also twice and to all processes",
+        "serial, loky, dask",
+        "exit code 130, 143, 129; what is finished is kept, a leaderboard of it is built, no worker is left",
+        ("test_engine::test_a_signal_that_asks_to_end_keeps_what_is_finished",),
     ),
     Fault(
         "kill -9 of a worker",
