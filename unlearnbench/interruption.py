@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = tuple(
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
-)
+SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
 TWICE = 1.0  # seconds: `timeout` and terminals that are closed send their signal twice, and mean one
 MESSAGE = "interrupted; run the same command to go on"
 
@@ -102,7 +100,7 @@ def deaf() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Have the parent decide when this process ends: signals reach a whole group of processes, and SLURM's all of a job.
+    """Have the parent decide when this process ends: signals reach whole groups of processes, and SLURM's a whole job.
 
     Programs that it starts are not like that: what is ignored would be ignored by them too.
     """

@@ -49,7 +49,7 @@ def settle() -> None:
             null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
             os.set_inheritable(null, True)
     if sys.stdin is None:
-        sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115 (a number is no path, and it stays open)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a number is no path, and it stays open)
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         sys.stdout = _patient(1, sys.stdout)
     if sys.stderr is None or sys.stderr is sys.__stderr__:
