@@ -89,7 +89,7 @@ def test_a_stream_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
     """Programs that read in an event loop make their end of a pipe, and with it ours, one that does not wait."""
     program = (
         "import os, sys\nfrom unlearnbench import streams\nos.set_blocking(1, False)\nstreams.settle()\n"
-        "print('x' * 1_000_000)\nsys.exit(streams.outcome(0))"
+        "print(chr(120) * 1_000_000)\nsys.exit(streams.outcome(0))"
     )
     code, said = shell(tmp_path, f"{sys.executable} -c '{program}' | {{ sleep 1; wc -c; }}")
     assert (code, said.strip()) == (0, "1000001")
