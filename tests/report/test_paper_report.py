@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from conftest import EVIL
+from hostile_text import EVIL
 from sample_records import row, write_cells
 
 from unlearnbench.claims import comparison
