@@ -6,7 +6,7 @@ WORKERS ?= 2
 INSTALL = $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test faults docs bench format clean
+.PHONY: help quickstart test faults docs lowest highest bench format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,22 @@ docs: $(VENV)/.installed-docs  ## Build the documentation in build/docs, and run
 	$(VENV)/bin/mkdocs build --quiet
 	$(VENV)/bin/pytest -n $(WORKERS) -rs -m docs
 
+# Both ends of the ranges in pyproject.toml, each in an environment of its own. What pip would take of torch differs from
+# machine to machine, and may be gigabytes of CUDA packages: KEEP= lets it have its way there as well.
+KEEP ?= torch torchvision
+SMOKE = $(addprefix tests/,test_cli.py test_cli_running.py test_dask_access.py test_engine.py test_leaderboard.py \
+  test_merge.py test_progress.py test_records.py test_runner.py test_store.py test_streams.py test_suite.py \
+  test_yaml_values.py claims datasets metrics report site)
+
+lowest highest: export OMP_NUM_THREADS = 1
+lowest:  ## Run some tests with the lowest versions that pyproject.toml allows: minutes
+highest:  ## Run some tests with the newest versions there are: minutes
+lowest highest:
+	$(PYTHON) -m venv $(VENV)-$@
+	$(PYTHON) tests/version_bounds.py $@ $(KEEP) > $(VENV)-$@/constraints.txt
+	$(VENV)-$@/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -c $(VENV)-$@/constraints.txt -e '.[test]'
+	$(VENV)-$@/bin/pytest -n $(WORKERS) -rs -m "not faults and not docs" $(SMOKE)
+
 # Their files are called bench_*.py, so that pytest alone does not collect them.
 bench: export OMP_NUM_THREADS = 1
 bench: $(VENV)/.installed-test  ## Measure against a plain script, write docs/benchmarks.md; BENCH='-k step' selects
@@ -45,7 +61,7 @@ format: $(VENV)/.installed-test  ## Format the code and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .
 
 clean:  ## Remove the virtual environment, caches and build output; results stay
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-lowest .venv-highest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp that is missing or older than these files means: make the environment, or bring it up to date.

@@ -33,10 +33,10 @@ FAULTS = (
         ("test_kills::test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing",),
     ),
     Fault(
-        "Ctrl-C",
-        "serial, loky",
-        "exit code 130; what is finished is kept, a leaderboard of it is built, no worker is left",
-        ("test_engine::test_ctrl_c_keeps_what_is_finished",),
+        "Ctrl-C, SIGTERM and SIGHUP, also twice and to all processes",
+        "serial, loky, dask",
+        "exit code 130, 143, 129; what is finished is kept, a leaderboard of it is built, no worker is left",
+        ("test_engine::test_a_signal_that_asks_to_end_keeps_what_is_finished",),
     ),
     Fault(
         "kill -9 of a worker",
@@ -311,6 +311,52 @@ FAULTS = (
             "test_merged_is_reportable::test_whatever_merges_can_be_reported_in_every_format",
             "test_merged_is_reportable::test_whatever_merges_can_be_published",
         ),
+        "SIGTERM and SIGHUP while other verbs write; SIGHUP under nohup",
+        "-",
+        "what was there is whole and nothing else is left; ignored signals stay so",
+        (
+            "test_interruption::test_other_verbs_leave_nothing_half_written",
+            "test_interruption::test_tune_leaves_the_choice_of_before",
+            "test_interruption::test_what_was_ignored_at_the_start_stays_ignored",
+            "test_interruption::test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_is_another",
+        ),
+    ),
+    Fault(
+        "streams that are closed, full, or read by nobody",
+        "serial, loky, dask",
+        "records are kept; exit code 0 for closed ones, 2 for results that can't be printed, 141 for `head`",
+        (
+            "test_streams::test_a_verb_whose_streams_are_gone_ends_as_it_would_and_says_what_it_could_not_show",
+            "test_streams::test_a_plugin_that_prints_into_a_stream_that_is_gone_does_not_fail",
+            "test_streams::test_a_stream_that_does_not_wait_is_waited_for",
+        ),
+    ),
+    Fault(
+        "a word that YAML 1.1 and YAML 1.2 read differently",
+        "all",
+        "one line, exit code 2",
+        (
+            "test_yaml_values::test_a_word_that_versions_read_differently_is_refused_in_one_line_everywhere",
+            "test_yaml_values::test_what_is_written_is_read_as_it_was_and_names_can_be_typed",
+        ),
+    ),
+    Fault(
+        "another user of the machine who gives work to a run's workers",
+        "dask",
+        "can't connect: TLS with a certificate of the run's own; a scheduler without TLS is warned of",
+        (
+            "test_dask_access::test_nobody_without_the_runs_certificate_can_connect",
+            "test_dask_access::test_no_port_of_a_run_answers_a_stranger_and_its_key_is_nowhere_to_be_read",
+            "test_dask_access::test_a_key_lies_in_a_folder_of_ones_own_for_the_moment_that_openssl_needs_it",
+            "test_dask_access::test_a_cluster_with_tls_as_the_page_says_is_used_without_a_warning",
+            "test_dask_access::test_a_scheduler_that_asks_nobody_for_a_certificate_is_warned_of",
+        ),
+    ),
+    Fault(
+        "a last minibatch of one image under batch normalisation",
+        "all",
+        "joined to its neighbour where it can't be normalised",
+        ("test_replicas::test_a_last_image_that_batch_normalisation_can_not_take_is_joined_to_its_neighbour",),
     ),
 )
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,20 +80,26 @@ def test_a_killed_worker_costs_nothing_but_time(place: Place, tmp_path: Path) ->
 
 
 class ByHand:
-    """A scheduler and a worker, started as docs/cluster.md says."""
+    """A scheduler and a worker, started as docs/cluster.md says.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        protocol: ``tcp``, or ``tls`` with Dask's settings for it in `environment`.
+    """
+
+    def __init__(self, folder: Path, protocol: str = "tcp", environment: Mapping[str, str] | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        self.folder = folder
-        self.scheduler = self.run("scheduler", "--host", self.address, "--no-dashboard")
+            self.address = f"{protocol}://127.0.0.1:{free.getsockname()[1]}"
+        self.folder, self.environment = folder, {**os.environ, **(environment or {})}
+        self.scheduler = self.run("scheduler", "--host", self.address, "--protocol", protocol, "--no-dashboard")
         self.worker = self.run("worker", self.address, "--nthreads", "1", "--no-dashboard")
 
     def run(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
         with (self.folder / "cluster.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True, env=self.environment
+            )
 
     def stop(self) -> None:
         for process in (self.worker, self.scheduler):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from tiny_runs import Ran, finish, rows, start, status_of, write_method, write_suite
 
 from unlearnbench import engine, leaderboard
@@ -44,17 +45,31 @@ def finished_records(folder: Path) -> list[Path]:
     return list((folder / "results" / "tiny" / "records").glob("*.parquet"))
 
 
-@pytest.mark.parametrize(
-    ("name", "jobs"), [("serial", "1"), ("loky", "2"), pytest.param("dask", "2", marks=pytest.mark.faults)]
-)
-def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, name: str, jobs: str) -> None:
+def _endings() -> list[ParameterSet]:
+    """Every engine with every signal that asks to end; the quick ones are part of `make test`."""
+    found = []
+    for name, jobs in (("serial", "1"), ("loky", "2"), ("dask", "2")):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            quick = name == "serial" or (name == "loky" and number == signal.SIGINT)
+            marks = () if quick else (pytest.mark.faults,)
+            found.append(pytest.param(name, jobs, number, code, marks=marks, id=f"{name}-{number.name}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "jobs", "number", "code"), _endings())
+def test_a_signal_that_asks_to_end_keeps_what_is_finished(
+    tmp_path: Path, name: str, jobs: str, number: int, code: int
+) -> None:
     write_method(tmp_path / "own", "waits", unlearn=WAITS)
     write_suite(tmp_path, methods="original, retrain, vbu, waits", attacks="")
     process = start(tmp_path, "--plugins", "own", "--jobs", jobs, engine=name)
     wait_for(lambda: (tmp_path / "started").exists() and len(finished_records(tmp_path)) == 3)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    for _ in range(2 if number != signal.SIGINT else 1):  # `timeout`, and a terminal that is closed, send it twice
+        os.killpg(process.pid, number)  # as a terminal does: to all of the group
     ran = finish(process)
-    assert ran.code == 130
+    assert ran.code == code, ran.err
+    assert ran.err.endswith("interrupted; run the same command to go on\n")
+    assert "worker process died" not in ran.err
     assert ran.counts == {"planned": 4, "done": 3, "cached": 0, "failed": 0, "skipped": 0}
     assert "Traceback" not in ran.err
     wait_for(lambda: not session(process.pid), seconds=5)

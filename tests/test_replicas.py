@@ -348,6 +348,25 @@ def test_batch_normalised_replicas_train_as_alone_in_train_mode(resnet):
     assert difference(together, separate) < 1e-9
 
 
+@pytest.mark.parametrize(("side", "batches"), [(8, 2), (9, 3)], ids=["one value a channel", "four"])
+def test_a_last_image_that_batch_normalisation_can_not_take_is_joined_to_its_neighbour(side, batches):
+    """9 images by 4. From 9x9 the last layers have 2x2 values of an image, which is trained on by itself as ever."""
+    pool = blobs(20, shape=(1, side, side))
+    sets = ErasureSets(pool, torch.arange(9), torch.empty(1, 0, dtype=torch.int64))
+    network, training = Network(name="resnet18", hidden=8, latent=4), Training(epochs=1, batch=4, lr=1e-3)
+    context = Context(utility(network=network, training=training), SEEDS[:1], (1, side, side), CLASSES)
+    assert context.train(sets).buffers["representer.bn1.num_batches_tracked"].tolist() == [batches]
+
+
+@pytest.mark.parametrize(("members", "batch"), [(1, 4), (9, 1)])
+def test_what_batch_normalisation_can_not_take_at_all_is_said_in_words(members, batch):
+    pool = blobs(20, shape=(1, 8, 8))
+    sets = ErasureSets(pool, torch.arange(members), torch.empty(1, 0, dtype=torch.int64))
+    scenario = utility(network=Network(name="resnet18"), training=Training(epochs=1, batch=batch))
+    with pytest.raises(ValueError, match="train it on minibatches of two images or more"):
+        Context(scenario, SEEDS[:1], (1, 8, 8), CLASSES).train(sets)
+
+
 def test_batch_normalised_replicas_are_erased_in_eval_mode_as_alone(resnet):
     _, sets, make, together, _ = resnet
     method = discover().methods["crfu"].cls()

@@ -7,8 +7,8 @@ from unlearnbench.seeding import stream
 from unlearnbench.sets import BatchSource
 
 
-def source(rows, batch, seeds, pool=None):
-    return BatchSource(pool or blobs(40), rows, batch, [stream(seed) for seed in seeds], torch.float32)
+def source(rows, batch, seeds, pool=None, join=False):
+    return BatchSource(pool or blobs(40), rows, batch, [stream(seed) for seed in seeds], torch.float32, join)
 
 
 ROWS = torch.stack([torch.arange(0, 10), torch.arange(20, 30), torch.arange(5, 15)])
@@ -23,6 +23,18 @@ def test_an_epoch_visits_each_row_once(batch):
         assert len(parts) == batches.steps_per_epoch
         visited = torch.cat([part.rows for part in parts], 1)
         assert torch.equal(visited.sort(1).values, torch.arange(10).expand(3, -1))
+
+
+@pytest.mark.parametrize(("batch", "joined"), [(3, [3, 3, 4]), (9, [10]), (4, [4, 4, 2]), (5, [5, 5]), (None, [10])])
+def test_a_last_image_is_joined_to_the_minibatch_before_it_where_that_is_wanted(batch, joined):
+    apart, together = source(ROWS, batch, SEEDS), source(ROWS, batch, SEEDS, join=True)
+    for _ in range(2):
+        parts = list(together.epoch())
+        assert [part.rows.shape[1] for part in parts] == joined
+        assert together.steps_per_epoch == len(joined)
+        assert all(part.weight.shape == part.labels.shape == part.rows.shape for part in parts)
+        # The same images in the same order.
+        assert torch.equal(torch.cat([part.rows for part in parts], 1), torch.cat([p.rows for p in apart.epoch()], 1))
 
 
 def test_epochs_have_different_orders():

@@ -1,13 +1,12 @@
 """The command line: one verb, one short function.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 all done, 1 some cells failed, 2 bad usage or
-input, 130 interrupted. torch, pandas and pyarrow are imported inside the verbs that need them.
+input, or results that could not be printed, 128 + N ended by signal N: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141
+where nobody reads stdout any more. torch, pandas and pyarrow are imported inside the verbs that need them.
 """
 
 from __future__ import annotations
 
-import io
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -26,6 +25,8 @@ from unlearnbench import (
     cli_report,
     cli_running,
     cli_verify,
+    interruption,
+    streams,
 )
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
@@ -47,14 +48,25 @@ app.add_typer(cli_new.app, name="new")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script: returns the exit code. Errors a user can act on are one line on stderr."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a plugin's text never fails to print
+    streams.settle()
+    with interruption.listening() as ending:
+        try:
+            code = _carry_out(arguments)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            complain(interruption.MESSAGE)
+            code = ending.code
+        return streams.outcome(code)
+
+
+def _carry_out(arguments: Sequence[str] | None) -> int:
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="unlearnbench", standalone_mode=False)
     except InputError as error:
         complain(f"error: {error}")
         return BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:  # what the option parser makes of an interrupt
         return INTERRUPTED
     except USAGE_ERROR as error:
         complain(f"error: {options.usage_line(error)}")

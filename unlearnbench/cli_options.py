@@ -147,7 +147,7 @@ def _cores() -> int:
 def usage_line(error: Any) -> str:
     """A usage error of the option parser in this program's form."""
     place = error.ctx.command_path if getattr(error, "ctx", None) else "unlearnbench"
-    if getattr(error, "possibilities", None):
+    if getattr(error, "possibilities", None) and hasattr(error, "option_name"):  # click has it for commands too
         return f"{place}: no such option {error.option_name}; did you mean '{error.possibilities[0]}'?"
     what = error.format_message().rstrip(".")
     for theirs, ours in {". Did you mean": "; did you mean", "Value error, ": "", "Input should": "must"}.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench import devices, engine
+from unlearnbench import devices, engine, interruption
 from unlearnbench.printing import error_line
 from unlearnbench.registry import KINDS
 from unlearnbench.schedule import Job
@@ -78,7 +78,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._executor is not None:
-            engine.stop(self._executor)
+            with interruption.held():  # whatever comes, nobody is left behind
+                engine.stop(self._executor)
 
     def call(self, attacks: bool = False) -> None:
         """Start the workers before there is work, for importing torch takes each of them seconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing.resource_tracker
 import time
 import warnings
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
+from unlearnbench import interruption, streams
 from unlearnbench.engine import Cluster, WorkerDiedError, be_quiet, limit_threads
 from unlearnbench.errors import InputError
 from unlearnbench.parcels import Answer, Parcel, answer, identity, pack, unpack
@@ -22,15 +24,17 @@ from unlearnbench.schedule import Job
 from unlearnbench.worker import Outcome, Place, carry_out
 
 try:
+    import cryptography  # noqa: F401 (makes the certificate of a cluster on this machine)
     import dask
     import distributed
-    from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker
+    from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
 except ImportError as error:
     raise InputError("--engine dask", "not installed; pip install 'unlearnbench[dask]'") from error
 
 Remote: TypeAlias = "distributed.Future[Any]"
 
 PATIENCE = 10.0  # seconds to reach a scheduler
+ENCRYPTED = ("tls://", "wss://")  # protocols by which Dask's processes ask each other for a certificate
 
 
 class DaskExecutor(Cluster):
@@ -118,21 +122,30 @@ class DaskExecutor(Cluster):
 
 
 def start(workers: int, scheduler: str | None) -> DaskExecutor:
-    """Workers on this machine, or those of a scheduler.
+    """Workers on this machine, which talk to nobody else, or those of a scheduler.
 
     Raises:
         InputError: the scheduler can't be reached.
     """
     _silence()
+    if scheduler is not None and scheduler.startswith(ENCRYPTED):
+        _check_certificate(f"--scheduler {scheduler}")
     # A job that ends its worker would end others' too; the runner decides whether it is tried again.
-    quietly = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-ttl": None}
-    with dask.config.set(quietly):
+    quietly: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with dask.config.set(quietly), interruption.deaf():
+        multiprocessing.resource_tracker.ensure_running()
         cluster = None
         if scheduler is None:
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
-                silence_logs=logging.CRITICAL,
+                silence_logs=logging.CRITICAL, protocol="tls://", security=_certificate(),
             )  # fmt: skip
+            cast(Any, cluster.scheduler).http_server.stop()  # Dask opens one also where there is no dashboard
         try:
             client = Client(cluster or scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -140,8 +153,32 @@ def start(workers: int, scheduler: str | None) -> DaskExecutor:
     if cluster is not None:
         client.register_plugin(_Quiet())
     else:
+        if scheduler is not None and not scheduler.startswith(ENCRYPTED):
+            complain(
+                f"warning: {scheduler} asks nobody for a certificate: whoever reaches it can run programs as its"
+                " workers' user; for TLS see docs/cluster.md"
+            )
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     return DaskExecutor(client, cluster)
+
+
+def _certificate() -> Security:
+    """A key and a certificate of this run alone, without which nobody can connect; they are handed on in memory.
+
+    OpenSSL reads keys from files only: each process has it on disk for a moment, in a folder that is its user's alone.
+    """
+    return cast(Security, Security.temporary())
+
+
+def _check_certificate(where: str) -> None:
+    """Raises InputError where Dask's settings name no certificate that could be shown to a scheduler."""
+    settings: Any = Security()
+    if settings.tls_ca_file is None or settings.tls_client_cert is None:
+        raise InputError(where, "asks for a certificate, and Dask's settings name none; docs/cluster.md says how")
+    try:
+        settings.get_connection_args("client")
+    except OSError as error:  # a file that is not there, or no certificate; ssl's errors are of this kind
+        raise InputError(where, f"the certificate in Dask's settings can't be used: {error_line(error)}") from error
 
 
 class _Quiet(WorkerPlugin):
@@ -149,7 +186,8 @@ class _Quiet(WorkerPlugin):
 
     name = "unlearnbench"
 
-    def setup(self, worker: Any) -> None:  # noqa: ARG002
+    def setup(self, worker: Any) -> None:
+        worker.http_server.stop()
         be_quiet()
         _silence()
 
@@ -184,6 +222,7 @@ def _result(remote: Remote) -> Any:
 
 @cache
 def _settle() -> None:
+    streams.settle()
     limit_threads()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import sys
 import threading
 import time
@@ -14,6 +13,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Literal
+
+from unlearnbench import interruption, streams
 
 EngineName = Literal["serial", "loky", "dask"]
 
@@ -64,7 +65,10 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
 
         return dask_engine.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import resource_tracker
 
+    with interruption.deaf():
+        resource_tracker.ensure_running()
     # Where psutil is there, loky replaces workers that have grown by 300 MB between two jobs, and calls that a leak.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     executor: Executor = ProcessPoolExecutor(workers, initializer=settle, initargs=(os.getpid(),), env=THREADS)
@@ -100,8 +104,9 @@ def settle(parent: int) -> None:
 
 
 def be_quiet() -> None:
-    """Leave stdout and Ctrl-C, which reaches the whole process group, to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave stdout, and signals that ask to end, to the parent."""
+    interruption.leave_to_parent()
+    streams.settle()
     sys.stdout.flush()
     os.dup2(2, 1)
 

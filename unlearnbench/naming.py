@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from unlearnbench.settings import Scenario
 from unlearnbench.validation import submodel
+from unlearnbench.yaml_values import is_text
 
 HOW = ("replicas", "seeds_together")
 """Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""
@@ -27,7 +28,8 @@ _DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 """Of the built-in datasets that have parameters; records are named without importing what they were computed by."""
 
-NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # YAML reads these as other values
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # some YAML reads these as other values
+_LINE_ENDS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}  # of which YAML's versions think apart
 
 
 def choice_id(name: str, params: BaseModel) -> str:
@@ -84,6 +86,6 @@ def short(value: Any) -> str:
     """A JSON value as it is shown in names and typed in filters: 1.0 is ``1``, plain text is not quoted."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT:
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT and is_text(value):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)

@@ -156,7 +156,13 @@ class ReplicaRun:
     def _source(self, which: str, batch: int | None, number: int) -> BatchSource:
         rows = self.sets.erased if which == "erased" else self.sets.all_remaining()
         streams = [stream(seed, "order", which, number) for seed in self.seeds]
-        return BatchSource(self.sets.pool, rows, batch, streams, self.dtype)
+        alone = 1 in (batch, rows.shape[1]) or (batch is not None and rows.shape[1] % batch == 1)
+        join = self.training and alone and not self.before.takes_one(self.sets.pool.pixels.shape[1:])
+        if join and 1 in (batch, rows.shape[1]):
+            raise ValueError(
+                "its batch normalisation would see one value a channel: train it on minibatches of two images or more"
+            )
+        return BatchSource(self.sets.pool, rows, batch, streams, self.dtype, join)
 
     def _whole(self, rows: Tensor) -> Batch:
         return BatchSource(self.sets.pool, rows, None, [], self.dtype).whole()

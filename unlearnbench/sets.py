@@ -66,29 +66,39 @@ class BatchSource:
         rows: i64[K, n], each replica's own set.
         batch: minibatch size; None or anything from n up is the whole set, in its own order.
         streams: one generator per replica.
+        join: whether a last minibatch of one image is part of the minibatch before it.
     """
 
     def __init__(
-        self, pool: Images, rows: Tensor, batch: int | None, streams: list[np.random.Generator], dtype: torch.dtype
+        self,
+        pool: Images,
+        rows: Tensor,
+        batch: int | None,
+        streams: list[np.random.Generator],
+        dtype: torch.dtype,
+        join: bool = False,
     ) -> None:
         self.pool, self.rows, self.streams, self.dtype = pool, rows, streams, dtype
         self.size = rows.shape[1]
         self.batch = min(batch or self.size, self.size)
+        single = self.size > self.batch > 1 and self.size % self.batch == 1
+        self._ends = self.size - 1 if join and single else self.size  # no minibatch starts here, or after it
         self._flat = pool.pixels.flatten(1)
         self._order = torch.arange(self.size, device=rows.device).expand(len(rows), -1)
         self._ones = torch.ones(len(rows), self.batch, dtype=dtype, device=rows.device)
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.size // self.batch)
+        return -(-self._ends // self.batch)
 
     def epoch(self) -> Iterator[Batch]:
         """Batches with a leading replica dimension: images f32[K, B, C, H, W], labels i64[K, B] and so on."""
         if self.batch < self.size:
             order = np.stack([stream.permutation(self.size) for stream in self.streams])
             self._order = torch.from_numpy(order).to(self.rows.device)
-        for start in range(0, self.size, self.batch):
-            yield self._gather(self._order[:, start : start + self.batch])
+        for start in range(0, self._ends, self.batch):
+            stop = start + self.batch
+            yield self._gather(self._order[:, start : stop if stop < self._ends else None])
 
     def forever(self) -> Iterator[Batch]:
         """Epoch after epoch."""

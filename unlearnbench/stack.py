@@ -135,6 +135,21 @@ class Stack:
         usable batch statistics, and unlearning must not change the running ones)."""
         return Router(copy.deepcopy(self.base).train(training))
 
+    def takes_one(self, shape: Sequence[int]) -> bool:
+        """Whether these models can be trained on a minibatch of one image C, H, W.
+
+        Batch normalisation can't take it where the image has come down to one value a channel, as small ones do.
+        """
+        if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.base.modules()):
+            return True
+        try:  # on the meta device: only the shapes go through the layers
+            copy.deepcopy(self.base).train()(torch.empty(1, *shape, device="meta"))
+        except ValueError as error:
+            return "more than 1 value per channel" not in str(error)
+        except (NotImplementedError, RuntimeError):  # layers that need the values: they are trained as they are
+            return True
+        return True
+
     def outputs(self, images: Tensor, batch: int = 1_000) -> tuple[Tensor, Tensor]:
         """Means of p(Z|X) and logits at them, for images shared by all replicas.
 

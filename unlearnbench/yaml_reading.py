@@ -1,7 +1,8 @@
 """Reads YAML as plain JSON values, refusing what makes YAML dangerous or ambiguous, each with a key path.
 
-Refused: files over 1 MB, nesting over 20 deep, anchors and aliases (alias bombs), duplicate keys, keys that are not
-text, tags, dates, and values that could not be written back as JSON or printed.
+Values are those of YAML 1.2's core schema (yaml_values.py). Refused: what YAML 1.1 reads differently, files over 1 MB,
+nesting over 20 deep, anchors and aliases (alias bombs), duplicate keys, keys that are not text, tags, and values that
+could not be written back as JSON or printed.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 import yaml
 
+from unlearnbench import yaml_values
 from unlearnbench.errors import InputError
 from unlearnbench.printing import one_line
 
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
 LARGEST_INTEGER = 2**63
+_BREAK = re.compile("[\x85\u2028\u2029]")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -46,11 +49,16 @@ def read(path: Path) -> dict[str, Any]:
 
 def parse(text: str, where: str) -> Any:
     """The JSON value of a YAML text; `where` stands before the key path in errors."""
+    if found := _BREAK.search(text):
+        line, name = text.count("\n", 0, found.start()) + 1, f"U+{ord(found.group()):04X}"
+        raise InputError(
+            where, f"line {line}: holds {name}, which ends a line in YAML 1.1 and not in YAML 1.2: leave it out"
+        )
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            return None if node is None else _value(node, loader, where, "")
+            return None if node is None else _value(node, where, "")
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -62,7 +70,7 @@ def parse(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that stops at anchors, aliases and deep nesting before anything is built from them."""
+    """SafeLoader that stops at anchors, aliases, tags and deep nesting, and of which only the structure is used."""
 
     depth = 0
 
@@ -72,6 +80,8 @@ class _Loader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(
                 None, None, "anchors and aliases (& and *) are not allowed", event.start_mark
             )
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise yaml.composer.ComposerError(None, None, f"tag {one_line(tag, 80)} is not allowed", event.start_mark)
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, f"nested more than {DEEPEST} deep", event.start_mark)
@@ -81,47 +91,33 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
-# YAML 1.1 takes 1e-3 for text because it has no dot; everybody means the number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
-)
-
-
-def _value(node: yaml.Node, loader: _Loader, where: str, path: str) -> Any:
-    if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+def _value(node: yaml.Node, where: str, path: str) -> Any:
+    if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = _value(key_node, loader, where, path)
+            key = _value(key_node, where, path)
             if not isinstance(key, str):
                 raise InputError(_at(where, path), f"key {one_line(str(key), 40)} is not text: put it in quotes")
             if key in values:
                 raise InputError(_at(where, path), f"key '{one_line(key, 40)}' is given twice")
-            values[key] = _value(value_node, loader, where, f"{path}.{key}" if path else key)
+            values[key] = _value(value_node, where, f"{path}.{key}" if path else key)
         return values
-    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-        return [_value(item, loader, where, f"{path}[{i}]") for i, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, loader, _at(where, path))
-    raise InputError(_at(where, path), f"tag {one_line(str(node.tag), 40)} is not allowed")
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, where, f"{path}[{i}]") for i, item in enumerate(node.value)]
+    return _scalar(node, _at(where, path))
 
 
-def _scalar(node: yaml.ScalarNode, loader: _Loader, where: str) -> Any:
+def _scalar(node: yaml.Node, where: str) -> Any:
     try:
-        value = loader.construct_object(node)
-    except yaml.YAMLError:
-        raise
-    except Exception as error:  # PyYAML fails in many ways on a tag that does not fit its value
-        raise InputError(where, f"can't read '{one_line(node.value, 40)}': {one_line(str(error), 80)}") from error
+        value = node.value if node.style else yaml_values.read(node.value)  # type: ignore[attr-defined] # of scalars
+    except ValueError as error:
+        raise InputError(where, str(error)) from error
     if isinstance(value, str):
         value = _paired(value)
         if any(c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs") for c in value):
             raise InputError(where, "control characters are not allowed in text")
     elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
         raise InputError(where, "number too large")
-    elif value is not None and not isinstance(value, int | float):
-        raise InputError(
-            where, f"'{one_line(node.value, 40)}' is a {_kind(value)}, which is not allowed: put it in quotes"
-        )
     return value
 
 

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from hostile_text import EVIL
 from sample_records import judged, row, rows, write_cells
 
 from unlearnbench import leaderboard
@@ -39,9 +40,6 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
             made += rows(method, metric, MSE, experiment="utility")
     folder = write_cells(tmp_path_factory.mktemp("records"), made)
     return leaderboard.build(folder, folder.parent / "board")
-
-
-EVIL = "[red]x[/red]|`y`<script>alert(1)</script>\n| a | \x1b[31m & $e^{1}$ _b_ \\end{table} =1 \u202e http://x.example"
 
 
 @pytest.fixture(scope="session")

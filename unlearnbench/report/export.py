@@ -54,7 +54,8 @@ def _csv(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -
     frame = _columns(frame, metrics, sort)
     guarded = frame.copy()
     for column in frame.columns.difference(frame.select_dtypes("number").columns):
-        guarded[column] = guarded[column].map(escaping.csv, na_action="ignore")
+        # As objects: pandas 2 maps what is missing of a column of truth values too.
+        guarded[column] = guarded[column].astype(object).map(escaping.csv, na_action="ignore")
     return str(guarded.to_csv(index=False, lineterminator="\n"))
 
 

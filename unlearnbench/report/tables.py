@@ -222,7 +222,7 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
     if order is not None:
         return part.sort_values([order[0], "method_id"], ascending=[order[1], True], na_position="last")
     ranked_by = part["rank_metric"].dropna()
-    last = part["rank"].isna() & part["reference"].fillna(False).astype(bool)
+    last = part["rank"].isna() & part["reference"].astype("boolean").fillna(False).astype(bool)
     by, ascending_by = ["rank", "last"], [True, True]
     if len(ranked_by):
         metric = METRICS[ranked_by.iloc[0]]

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
-from unlearnbench import PROTOCOL_VERSION, __version__
+from unlearnbench import PROTOCOL_VERSION, __version__, yaml_values
 from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.parquet_files import write_atomically, write_parquet
@@ -39,7 +38,7 @@ def write(folder: Path, suite: Suite, picks: Sequence[Pick]) -> None:
     about = {"protocol_version": PROTOCOL_VERSION, "unlearnbench": __version__}
     write_parquet(table(suite, picks), folder / "tuning.parquet", {"unlearnbench": json.dumps(about)})
     write_atomically(folder / "tuning.md", markdown(picks).encode())
-    text = yaml.safe_dump({**about, **choices(suite, picks)}, sort_keys=False, allow_unicode=False, width=110)
+    text = yaml_values.dump({**about, **choices(suite, picks)}, width=110)
     write_atomically(folder / "tuned.yaml", (HEADER + text).encode())
 
 

@@ -1,0 +1,81 @@
+"""Standard streams that are closed, full or broken: they stop no work, and the exit code says what could not be shown.
+
+A stream that is missing is dangerous as well: the next file that is opened takes its number, and what libraries print
+goes into that file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from unlearnbench.printing import complain
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+NOBODY_READS = 141  # 128 and SIGPIPE: what shells say of a program whose reader went away
+NOT_SHOWN = 2
+
+
+class _Patient(io.FileIO):
+    """A stream that raises nothing: after the first error it takes what is written and drops it."""
+
+    lost: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            while self.lost is None:
+                written = super().write(data)
+                if written is not None:
+                    return written
+                select.select([], [self], [])  # somebody else made it one that does not wait
+        except OSError as error:
+            self.lost = error
+        return memoryview(data).nbytes
+
+
+def settle() -> None:
+    """Put the null device in the place of streams that are missing, and have stdout and stderr raise nothing."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(null, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a number is no path, and it stays open)
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _patient(1, sys.stdout)
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = _patient(2, sys.stderr)
+
+
+def outcome(code: int) -> int:
+    """The exit code `code` of a program that is about to end, or a worse one if its results were not all shown."""
+    with contextlib.suppress(OSError, ValueError):  # a caller's own stream
+        sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if code >= NOT_SHOWN or not isinstance(raw, _Patient) or raw.lost is None:
+        return code
+    if raw.lost.errno == errno.EPIPE:
+        return NOBODY_READS
+    complain(f"error: stdout: can't be written: {raw.lost.strerror or raw.lost}")
+    return NOT_SHOWN
+
+
+def _patient(number: int, stream: TextIO | None) -> TextIO:
+    lines = number == 2 or (stream is not None and stream.isatty())
+    encoding = "utf-8" if stream is None else stream.encoding
+    if stream is not None:
+        with contextlib.suppress(OSError):
+            stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Patient(number, "w", closefd=False)),
+        encoding=encoding, errors="backslashreplace", line_buffering=lines,  # a plugin's text never fails to print
+    )  # fmt: skip
