@@ -225,18 +225,16 @@ class LengthOf:
         return self.length
 
 
-def test_report_builds_the_leaderboard_and_prints_it(
-    call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_report_makes_the_leaderboard_and_prints_it(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from unlearnbench import leaderboard
     from unlearnbench.report import export, terminal
 
     (tmp_path / "done" / "records").mkdir(parents=True)
-    monkeypatch.setattr(leaderboard, "build", lambda records, folder: (records, folder))
-    monkeypatch.setattr(terminal, "render", lambda frame, *chosen: f"table of {frame[0]} for {frame[1]}")
-    monkeypatch.setattr(export, "export", lambda frame, format, *chosen: f"{format} of {frame[1]}\n")
-    assert call("report", "done").out == "table of done/records for done\n"
-    assert call("report", "done", "--format", "json").out == "json of done\n"
+    monkeypatch.setattr(leaderboard, "of", lambda records: records)
+    monkeypatch.setattr(terminal, "render", lambda frame, *chosen: f"table of {frame}")
+    monkeypatch.setattr(export, "export", lambda frame, format, *chosen: f"{format} of {frame}\n")
+    assert call("report", "done").out == "table of done/records\n"
+    assert call("report", "done", "--format", "json").out == "json of done/records\n"
     ran = call("report", "nowhere")
     assert (ran.code, ran.err[:14]) == (2, "error: nowhere")
 

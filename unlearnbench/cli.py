@@ -318,7 +318,7 @@ def report(
     sort: cli_report.Sort = None,
     output: options.ReportOutput = options.ReportFormat.text,
 ) -> int:
-    """Build and print a run's leaderboard."""
+    """Print a run's leaderboard, made from its records."""
     return cli_report.report(folder, metric, sort, output)
 
 

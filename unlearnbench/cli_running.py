@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unlearnbench.suite import Suite
     from unlearnbench.tuning import Pick, Trial
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, LOST, INTERRUPTED = 0, 1, 2, 130
 COUNTS = ("planned", "done", "cached", "failed", "skipped")
 
 
@@ -222,4 +222,6 @@ def _close(counts: Counter[str]) -> None:
 def _code(summaries: Sequence[Summary]) -> int:
     if any(summary.interrupted for summary in summaries):
         return INTERRUPTED
+    if any(summary.lost for summary in summaries):
+        return LOST
     return FAILED if any(summary.failed or not summary.leaderboard for summary in summaries) else OK

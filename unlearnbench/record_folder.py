@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench import records
+from unlearnbench import records, regular_files
+from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.record_reading import schema_error, version_of, version_of_schema
@@ -33,6 +34,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
     Raises:
         NewerRecordError: a later version of unlearnbench wrote it, so that it must not be replaced.
+        UnreadableError: it is there and can't be read, so that it must not be replaced either.
     """
     try:
         content = read_sealed(path)
@@ -47,11 +49,10 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
 
 def names(folder: Path) -> set[str]:
-    """The names of the files in a folder; none if there is no folder."""
+    """The names in a folder, whatever has them; none if there is no folder. UnreadableError if nobody may look."""
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
+        return set(regular_files.listing(folder))
+    except FileNotFoundError:
         return set()
 
 
@@ -59,10 +60,11 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     """Move what must not be averaged with a plan's records into `folder`/stale and `folder`/damaged.
 
     Stale are records of a planned cell that was computed from other code, data or parameters, or under another
-    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema.
+    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema or that can't
+    be read.
     """
     planned = {cell.key for cell in plan.cells}
-    there = sorted(path.name for path in folder.glob("*.parquet"))  # names sort faster than paths
+    there = sorted(name for name in names(folder) if name.endswith(".parquet"))  # names sort faster than paths
     outside = [folder / name for name in there if name.split(".")[0] not in planned]
     if not outside:
         return SetApart(0, [])
@@ -72,7 +74,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     stale, damaged = 0, []
     with ThreadPoolExecutor(max_workers=2) as threads:
         for path, found in zip(outside, threads.map(_first_row, outside), strict=True):
-            if isinstance(found, NewerRecordError):
+            if isinstance(found, InputError):
                 continue
             if found is None:
                 damaged.append(path.name)
@@ -108,8 +110,9 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     return (*names, cell.method_id, cell.attack_id, cell.seed)
 
 
-def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | NewerRecordError | None:
-    """The identity of a record file, and a further column; None if it is damaged or no record."""
+def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | InputError | None:
+    """The identity of a record file, and a further column; None if it is damaged or no record, and an error if it is of
+    a newer schema or can't be read."""
     try:
         file = parse(read_sealed(path))
         if version_of_schema(file.schema_arrow) is None:
@@ -117,6 +120,8 @@ def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any
             return error if isinstance(error, NewerRecordError) else None
         rows = file.read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
+    except UnreadableError as unreadable:
+        return unreadable
     except (OSError, ValueError, IndexError, pa.ArrowException):
         return None
     return found

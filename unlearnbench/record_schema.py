@@ -7,6 +7,7 @@ import pyarrow as pa
 from unlearnbench.errors import InputError
 
 SCHEMA_VERSION = 2
+FAILED = ".failed.parquet"  # after a cell's key: a failure has a file of its own, and a result beside it counts
 MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
 JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")

@@ -33,13 +33,14 @@ class RunOptions:
 
 @dataclass
 class Summary:
-    """What became of the cells."""
+    """What became of the cells: those whose record is on the disk at the end."""
 
     planned: int = 0
     done: int = 0
     cached: int = 0
     failed: int = 0
     skipped: int = 0
+    lost: int = 0  # of cells that were recorded, whose records are gone
     interrupted: bool = False
     leaderboard: bool = True  # False: none can be built from the records that are there
     plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short

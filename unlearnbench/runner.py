@@ -14,7 +14,7 @@ from unlearnbench import recording
 from unlearnbench.closing import close
 from unlearnbench.crew import Crew, Report
 from unlearnbench.devices import describe, slots
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.parcels import inputs
@@ -26,6 +26,7 @@ from unlearnbench.run_options import RunOptions, Summary
 from unlearnbench.schedule import Job, Schedule
 from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
+from unlearnbench.tally import tally
 from unlearnbench.worker import Outcome, Place
 
 ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
@@ -54,7 +55,7 @@ class _Run:
         if not self.options.force:
             self.plan = adopt(self.plan, self.folder, self._replan)
         found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
-        self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
+        self.became, interrupted = found.became, False
         try:
             if found.pending:
                 options = self.options
@@ -62,21 +63,19 @@ class _Run:
             else:
                 record_decided(self.plan, self.folder, self.errors)
         except KeyboardInterrupt:
-            self.summary.interrupted = True
-            # The interrupt may have come between a record and its count.
-            written = [cell for cell in found.pending if recording.path(self.folder, cell).is_file()]
-            self.summary.done = self.summary.done if self.options.force else len(written)
+            interrupted = True
         except OSError as error:  # a full disk, a folder without permission
             raise _unwritable(error, self.folder) from error
+        summary = tally(self.plan, self.folder, self.became, interrupted, self.options.force)
         try:
-            drawn_from = self.store if self.summary.done else None
-            self.summary.leaderboard = close(self.options.results, self.plan, drawn_from, found.pending)
+            drawn_from = self.store if summary.done else None
+            summary.leaderboard = close(self.options.results, self.plan, drawn_from, found.pending)
         except KeyboardInterrupt:
-            self.summary.interrupted = True
+            summary.interrupted = True
         except OSError as error:
             raise _unwritable(error, self.options.results) from error
-        self.summary.plan = self.plan
-        return self.summary
+        summary.plan = self.plan
+        return summary
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +94,8 @@ class _Run:
             record_decided(self.plan, self.folder, self.errors)
             self._prepare(pending, slot_names[0])
             about = {"suite": self.plan.suite, "engine": options.engine, "devices": " ".join(slot_names)}
-            log, cached = begin(options.results / "logs", self.device, about), self.summary.cached
+            log = begin(options.results / "logs", self.device, about)
+            cached = sum(became == "cached" for became in self.became.values())
             with Progress(self.schedule.left, len(pending), cached, log, options.verbose) as self.progress:
                 self._record_complete(pending)
                 while self.schedule.left:
@@ -155,8 +155,8 @@ class _Run:
         return job
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        if outcome.unwritable is not None:
-            raise InputError(outcome.unwritable[0], f"can't be written: {outcome.unwritable[1]}")
+        if outcome.refused is not None:
+            raise InputError(*outcome.refused)
         if outcome.missing is not None:
             if self._may_try_again(job, outcome.why):
                 self._recompute(outcome.missing, outcome.why)
@@ -242,6 +242,8 @@ class _Run:
                 continue  # a damaged artifact, which is computed again
             try:
                 recording.write_result(self.folder, cell, stages)
+            except UnreadableError:
+                raise
             except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
                 what, name, trace = f"record: {error_line(error)}", _name(self.tasks[cell.last]), traceback.format_exc()
                 self._record_failure(cell, what)
@@ -249,7 +251,7 @@ class _Run:
                 recording.log(self.errors, f"{name} {cell.last}", trace)
                 continue
             self.waiting.remove(cell.key)
-            self.summary.done += 1
+            self.became[cell.key] = "done"
             for stage, key in cell.stages.items():
                 if stage != "train":  # of thousands of cells they would fill the memory; the store has them
                     self.values.pop(key, None)
@@ -281,9 +283,10 @@ class _Run:
             self.schedule.abandon()
 
     def _record_failure(self, cell: Cell, error: str, status: recording.Failure = "failed") -> None:
-        recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC), status)
+        if not recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC), status):
+            self.progress.note(f"there is a result of {_name(self.tasks[cell.last])}, which stays")
         self.waiting.remove(cell.key)
-        self.summary.failed += 1
+        self.became[cell.key] = "failed"
         self.progress.cell(failed=True)
 
 

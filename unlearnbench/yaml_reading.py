@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from unlearnbench import regular_files
 from unlearnbench.errors import InputError
 from unlearnbench.printing import one_line
 
@@ -25,12 +26,9 @@ LARGEST_INTEGER = 2**63
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises InputError naming the file and the key at fault."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        content = regular_files.read(path, LARGEST_FILE + 1)
     except FileNotFoundError:
         raise InputError(str(path), f"no such file{_neighbour(path)}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"can't be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(str(path), f"over {LARGEST_FILE:,} bytes; a suite is a small file")
     try:

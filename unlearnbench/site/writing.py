@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unlearnbench import __version__
+from unlearnbench import __version__, regular_files
 from unlearnbench.errors import InputError
 
 MARK = "unlearnbench-site.json"
@@ -72,7 +72,7 @@ def _replace(new: Path, target: Path) -> None:
 
 def _is_site(folder: Path) -> bool:
     try:
-        found = json.loads((folder / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(regular_files.read(folder / MARK))
+    except (FileNotFoundError, ValueError):
         return False
     return isinstance(found, dict) and str(found.get("written_by", "")).startswith("unlearnbench ")
