@@ -31,6 +31,7 @@ from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_json, error_line, one_line
+from unlearnbench.roots import as_named, forget
 
 BAD_INPUT = 2
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it by name
@@ -47,12 +48,16 @@ app.add_typer(cli_new.app, name="new")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script: returns the exit code. Errors a user can act on are one line on stderr."""
+    forget()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a plugin's text never fails to print
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="unlearnbench", standalone_mode=False)
     except InputError as error:
         complain(f"error: {error}")
+        return BAD_INPUT
+    except PermissionError as error:  # a folder in which nobody may look, wherever that shows
+        complain(f"error: {error.filename or 'a file'}: can't be read or written: {error.strerror}")
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -201,9 +206,10 @@ def plan(
     Also counts the tasks (train, unlearn, shadows, attack) behind them. Of an experiment that is tuned in two rounds,
     shows the first.
     """
+    root = options.data_root(data)
     loaded = cli_loading.load(suite, plugins)
     planned = cli_loading.plan(
-        loaded.settings(cli_loading.Chosen(experiment, method, attack, dataset, seeds, override).selection), data
+        loaded.settings(cli_loading.Chosen(experiment, method, attack, dataset, seeds, override).selection), root
     )
     from unlearnbench import cli_listing
 
@@ -225,7 +231,7 @@ def validate(
         loaded = cli_loading.load(suite, plugins)
     except InputError as error:
         if output is options.Format.json:
-            emit_json({"valid": False, "errors": [{"where": error.where, "what": error.what}]})
+            emit_json({"valid": False, "errors": [{"where": as_named(error.where), "what": as_named(error.what)}]})
         raise
     cells = Counter(setting.experiment for setting in loaded.settings())
     if output is options.Format.json:
@@ -247,9 +253,9 @@ def prepare(
 
     May download; no other verb does.
     """
+    root = options.data_root(data)
     loaded = cli_loading.load(suite, plugins)
     selection = cli_loading.Chosen(datasets=dataset).selection
-    root = options.data_root(data)
     for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
         source = cast(Any, choice.info.cls(choice.params))
         try:

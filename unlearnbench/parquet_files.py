@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unlearnbench import regular_files
+from unlearnbench.errors import UnreadableError
 from unlearnbench.printing import complain
 
 _KEY = b"unlearnbench.sha256"
@@ -86,12 +87,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace a file's content so that readers, and a machine that loses power, see the old or the new one whole.
 
     Raises:
-        UnreadableError: what is there can't be read, so that nobody knows what would be replaced.
-        OSError: it can't be written.
+        OSError: it can't be written, or what is there can't be read, so that nobody knows what would be replaced.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    regular_files.check_readable(target)
+    try:
+        regular_files.check_readable(target)
+    except UnreadableError as error:
+        raise FileExistsError(errno.EEXIST, f"what is there {error.what}", str(target)) from error
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from unlearnbench.roots import as_named
+
 WIDTH = 80  # columns of a terminal, for text that is read and not searched
 LONGEST = 400  # characters of a foreign text worth showing in one line
 
@@ -66,7 +68,7 @@ def emit_text(text: str) -> None:
 
 def complain(text: str) -> None:
     """A message for the user, on stderr, as one line."""
-    sys.stderr.write(f"{one_line(text, longest=2_000)}\n")
+    sys.stderr.write(f"{one_line(as_named(text), longest=2_000)}\n")
 
 
 def visible(text: str) -> str:

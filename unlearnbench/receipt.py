@@ -50,11 +50,20 @@ class Request:
 
 
 def request(
-    suite: Path, selection: Mapping[str, Any], data_root: Path, plugin_dirs: Sequence[Path], results: Path | None
+    suite: Path,
+    selection: Mapping[str, Any],
+    data_root: Path,
+    plugin_dirs: Sequence[Path],
+    results: Path | None,
+    default: Path = Path("results"),
 ) -> Request | None:
-    """Hash what the plan will be made from; None where that can't be known without planning."""
+    """Hash what the plan will be made from; None where that can't be known without planning.
+
+    Args:
+        results: the result folder; None: that of the suite's name in `default`.
+    """
     try:
-        results = results if results is not None else Path("results") / str(yaml_reading.read(suite)["name"])
+        results = results if results is not None else default / str(yaml_reading.read(suite)["name"])
     except (InputError, KeyError):
         return None
     # What else an installed plugin is made of, only itself knows.

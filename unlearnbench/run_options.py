@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a plan; see the command line."""
+    """How to run a plan; see the command line. Paths become absolute, for plugins may change the working folder."""
 
     data_root: Path
     results: Path
@@ -29,6 +29,11 @@ class RunOptions:
     scheduler: str | None = None
     cells_per_device: int = 1
     time_limit: float | None = None  # seconds for a job
+
+    def __post_init__(self) -> None:
+        for name in ("data_root", "results", "cache"):
+            object.__setattr__(self, name, getattr(self, name).absolute())
+        object.__setattr__(self, "plugin_dirs", tuple(folder.absolute() for folder in self.plugin_dirs))
 
 
 @dataclass

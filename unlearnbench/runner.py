@@ -14,7 +14,7 @@ from unlearnbench import recording
 from unlearnbench.closing import close
 from unlearnbench.crew import Crew, Report
 from unlearnbench.devices import describe, slots
-from unlearnbench.errors import InputError, UnreadableError
+from unlearnbench.errors import InputError
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.parcels import inputs
@@ -242,8 +242,6 @@ class _Run:
                 continue  # a damaged artifact, which is computed again
             try:
                 recording.write_result(self.folder, cell, stages)
-            except UnreadableError:
-                raise
             except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
                 what, name, trace = f"record: {error_line(error)}", _name(self.tasks[cell.last]), traceback.format_exc()
                 self._record_failure(cell, what)

@@ -64,7 +64,7 @@ class Store:
         return regular_files.is_there(self.path(key))
 
     def put(self, key: str, artifact: Artifact) -> None:
-        """Write atomically; what is there under the key is replaced, unless it can't be read (UnreadableError)."""
+        """Write atomically; what is there under the key is replaced, unless it can't be read (OSError)."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
         try:
             values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)

@@ -17,6 +17,7 @@ import yaml
 from unlearnbench import regular_files
 from unlearnbench.errors import InputError
 from unlearnbench.printing import one_line
+from unlearnbench.roots import as_named
 
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
@@ -144,4 +145,4 @@ def _neighbour(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+    return f"; did you mean '{Path(as_named(str(path))).with_name(near[0])}'?" if near else ""
