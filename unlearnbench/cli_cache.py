@@ -64,7 +64,7 @@ def verify(
     are those that can't be read, which may be whole: the exit code is 1 too, and they are neither deleted nor replaced.
     """
     store = _store(cache)
-    checked, damaged, unreadable = 0, [], [_special(path) for path in store.special()]
+    checked, damaged, unreadable = 0, list[dict[str, str]](), list[dict[str, str]]()
     for key, _, _ in _artifacts(store):
         path = str(store.path(key))
         try:
@@ -77,6 +77,7 @@ def verify(
             damaged.append({"path": path, "what": what})
             if delete:
                 _delete(store.path(key))
+    unreadable += [_special(path) for path in store.special()]
     if output is options.Format.json:
         emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unreadable,
                    "deleted": delete})  # fmt: skip

@@ -56,7 +56,7 @@ class How:
             "cache": options.cache_root(self.cache),
             "results": None if self.results is None else root(self.results),
             "plugins": [root(folder) for folder in self.plugins or ()],
-            "default": root(self.default),
+            "default": root(self.default) if self.results is None else self.default.absolute(),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
