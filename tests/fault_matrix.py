@@ -188,6 +188,73 @@ FAULTS = (
         "one line, exit code 2, nothing written",
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
+    Fault(
+        "a cell that fails where a result of it is there: another run's, or one that `--force` was to replace",
+        "serial",
+        "the result stays, and readers take it; the run says that the cell failed, exit code 1",
+        (
+            "test_recording::test_a_failure_never_replaces_a_result",
+            "test_recording::test_of_two_runs_at_once_the_result_is_left_whoever_comes_first",
+            "test_recording::test_readers_take_a_result_and_not_the_failure_that_a_killed_run_left_beside_it",
+            "test_runner::test_failed_cells_are_tried_again_when_asked",
+        ),
+    ),
+    Fault(
+        "records, artifacts, data and folders that may not be read",
+        "serial",
+        "one line that names the file, exit code 2; neither replaced nor taken for missing or damaged",
+        (
+            "test_regular_files::test_what_can_not_be_opened_is_unreadable",
+            "test_faults_files::test_records_that_may_not_be_read_are_neither_replaced_nor_moved_nor_left_out",
+            "test_faults_files::test_artifacts_that_may_not_be_read_are_not_damaged_and_not_replaced",
+            "test_faults_files::test_files_without_permission_are_left_alone",
+            "test_faults_files::test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one",
+            "test_faults_files::test_data_that_may_not_be_read_is_nobodys_failure",
+        ),
+    ),
+    Fault(
+        "a pipe, socket, device, folder or link to nothing in the place of a file",
+        "serial",
+        "one line that names it, exit code 2; nothing waits, nothing is replaced",
+        (
+            "test_regular_files::test_what_is_no_ordinary_file_is_refused_at_once_and_never_replaced",
+            "test_regular_files::test_an_append_does_not_wait_for_the_reader_of_a_pipe",
+            "test_faults_files::test_what_has_a_records_name_and_is_none_ends_every_verb_in_one_line",
+            "test_faults_files::test_what_has_an_artifacts_name_and_is_none_is_refused_and_stays",
+            "test_faults_files::test_pipes_named_like_suites_plugins_receipts_logs_and_data_are_not_waited_for",
+            "test_faults_files::test_data_that_is_no_file_is_refused_by_run_and_not_fetched_by_prepare",
+        ),
+    ),
+    Fault(
+        "the results folder is moved or removed under a run",
+        "serial",
+        "the closing line counts the records on the disk; one line, exit code 2; the next run makes the rest",
+        ("test_faults_files::test_results_that_are_moved_or_removed_under_a_run_are_missed_and_made_again",),
+    ),
+    Fault(
+        "a plugin changes the working folder",
+        "serial",
+        "everything lies where it was asked for: paths are absolute from the start",
+        ("test_faults_files::test_plugins_that_change_the_working_folder_move_nothing",),
+    ),
+    Fault(
+        "a file system that can't sync folders",
+        "-",
+        "is used without that promise, which is said once; a full or broken disk stays an error",
+        (
+            "test_regular_files::test_a_folder_that_can_not_be_synced_is_used_and_that_is_said_once",
+            "test_regular_files::test_a_disk_that_is_full_or_broken_is_an_error",
+        ),
+    ),
+    Fault(
+        "results that may only be read",
+        "-",
+        "verbs that read do: they write nothing",
+        (
+            "test_faults_files::test_results_that_may_only_be_read_are_reported",
+            "test_faults_files::test_verbs_that_read_write_nothing",
+        ),
+    ),
 )
 
 

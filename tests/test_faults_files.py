@@ -267,11 +267,11 @@ def test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one(
             assert ran.err == "error: results/tiny/records: can't be read: Permission denied\n"
         refused(ordinary("cache", "verify"), str(place.folder / "cache"))
         refused(ordinary("list", "--plugins", "own"), str(place.folder / "own" / "methods"))
-        (place.results / "records").parent.chmod(mode)
+        place.results.parent.chmod(0)
         for verb in (("report", "results/tiny"), RUN):
             refused(ordinary(*verb), "results/tiny/records")
     finally:
-        for folder in (place.results, *folders):
+        for folder in (place.results.parent, *folders):
             folder.chmod(0o700)
 
 
