@@ -33,12 +33,6 @@ FAULTS = (
         ("test_kills::test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing",),
     ),
     Fault(
-        "Ctrl-C, SIGTERM and SIGHUP, also twice and to all processes",
-        "serial, loky, dask",
-        "exit code 130, 143, 129; what is finished is kept, a leaderboard of it is built, no worker is left",
-        ("test_engine::test_a_signal_that_asks_to_end_keeps_what_is_finished",),
-    ),
-    Fault(
         "kill -9 of a worker",
         "loky",
         "what its pool worked on starts again; a job that was alone is tried three times",
@@ -93,34 +87,6 @@ FAULTS = (
         "loky",
         "its cells fail after three attempts, alone; others go on",
         ("test_engine::test_a_killed_run_goes_on_to_the_same_numbers",),
-    ),
-    Fault(
-        "an attack that looks for the truth in its process, or opens the store",
-        "all",
-        "there is no truth in it; the cell fails, also if the attack hides that",
-        (
-            "test_isolation::test_no_truth_and_no_model_is_within_an_attacks_reach",
-            "test_isolation::test_an_attack_that_opens_the_store_fails_also_if_it_hides_that",
-        ),
-    ),
-    Fault(
-        "an attack that ends its process, writes into its channel, or leaves others running",
-        "all",
-        "its cell fails at once; the worker goes on, and what the attack started ends",
-        (
-            "test_isolation::test_an_attack_that_ends_its_process_fails_alone",
-            "test_isolation::test_what_is_written_past_the_view_is_no_evidence",
-            "test_isolation::test_what_an_attack_has_started_ends_with_it",
-        ),
-    ),
-    Fault(
-        "kill -9 of the harness in the middle of an attack, or of the process that attacks are forked from",
-        "all",
-        "no process is left; the next attack has a new one",
-        (
-            "test_isolation::test_no_process_outlives_the_harness",
-            "test_isolation::test_the_process_that_attacks_are_forked_from_may_be_killed",
-        ),
     ),
     Fault(
         "a plugin that hangs",
@@ -217,6 +183,34 @@ FAULTS = (
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
     Fault(
+        "an attack that looks for the truth in its process, or opens the store",
+        "all",
+        "there is no truth in it; the cell fails, also if the attack hides that",
+        (
+            "test_isolation::test_no_truth_and_no_model_is_within_an_attacks_reach",
+            "test_isolation::test_an_attack_that_opens_the_store_fails_also_if_it_hides_that",
+        ),
+    ),
+    Fault(
+        "an attack that ends its process, writes into its channel, or leaves others running",
+        "all",
+        "its cell fails at once; the worker goes on, and what the attack started ends",
+        (
+            "test_isolation::test_an_attack_that_ends_its_process_fails_alone",
+            "test_isolation::test_what_is_written_past_the_view_is_no_evidence",
+            "test_isolation::test_what_an_attack_has_started_ends_with_it",
+        ),
+    ),
+    Fault(
+        "kill -9 of the harness in the middle of an attack, or of the process that attacks are forked from",
+        "all",
+        "no process is left; the next attack has a new one",
+        (
+            "test_isolation::test_no_process_outlives_the_harness",
+            "test_isolation::test_the_process_that_attacks_are_forked_from_may_be_killed",
+        ),
+    ),
+    Fault(
         "matplotlib settings of the user's (backend, file, LaTeX, folder that can't be written); a picture that fails",
         "all",
         "the same pictures, or a line that one is missing; leaderboard and exit code as ever",
@@ -281,6 +275,9 @@ FAULTS = (
             "site/test_foreign_records::test_every_payload_alone_is_text_in_every_report",
             "site/test_foreign_records::test_what_the_verbs_print_commands_no_terminal",
             "site/test_foreign_records::test_a_site_holds_text_and_nothing_else",
+        ),
+    ),
+    Fault(
         "records with forged dates, under the same key or another",
         "-",
         "no date decides: those that agree are one, others a conflict, exit code 1; dates to come are refused",
@@ -311,6 +308,14 @@ FAULTS = (
             "test_merged_is_reportable::test_whatever_merges_can_be_reported_in_every_format",
             "test_merged_is_reportable::test_whatever_merges_can_be_published",
         ),
+    ),
+    Fault(
+        "Ctrl-C, SIGTERM and SIGHUP, also twice and to all processes",
+        "serial, loky, dask",
+        "exit code 130, 143, 129; what is finished is kept, a leaderboard of it is built, no worker is left",
+        ("test_engine::test_a_signal_that_asks_to_end_keeps_what_is_finished",),
+    ),
+    Fault(
         "SIGTERM and SIGHUP while other verbs write; SIGHUP under nohup",
         "-",
         "what was there is whole and nothing else is left; ignored signals stay so",
@@ -357,6 +362,73 @@ FAULTS = (
         "all",
         "joined to its neighbour where it can't be normalised",
         ("test_replicas::test_a_last_image_that_batch_normalisation_can_not_take_is_joined_to_its_neighbour",),
+    ),
+    Fault(
+        "a cell that fails where a result of it is there: another run's, or one that `--force` was to replace",
+        "serial",
+        "the result stays, and readers take it; the run says that the cell failed, exit code 1",
+        (
+            "test_recording::test_a_failure_never_replaces_a_result",
+            "test_recording::test_of_two_runs_at_once_the_result_is_left_whoever_comes_first",
+            "test_recording::test_readers_take_a_result_and_not_the_failure_that_a_killed_run_left_beside_it",
+            "test_runner::test_failed_cells_are_tried_again_when_asked",
+        ),
+    ),
+    Fault(
+        "records, artifacts, data and folders that may not be read",
+        "serial",
+        "one line that names the file, exit code 2; neither replaced nor taken for missing or damaged",
+        (
+            "test_regular_files::test_what_can_not_be_opened_is_unreadable",
+            "test_faults_files::test_records_that_may_not_be_read_are_neither_replaced_nor_moved_nor_left_out",
+            "test_faults_files::test_artifacts_that_may_not_be_read_are_not_damaged_and_not_replaced",
+            "test_faults_files::test_files_without_permission_are_left_alone",
+            "test_faults_files::test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one",
+            "test_faults_files::test_data_that_may_not_be_read_is_nobodys_failure",
+        ),
+    ),
+    Fault(
+        "a pipe, socket, device, folder or link to nothing in the place of a file",
+        "serial",
+        "one line that names it, exit code 2; nothing waits, nothing is replaced",
+        (
+            "test_regular_files::test_what_is_no_ordinary_file_is_refused_at_once_and_never_replaced",
+            "test_regular_files::test_an_append_does_not_wait_for_the_reader_of_a_pipe",
+            "test_faults_files::test_what_has_a_records_name_and_is_none_ends_every_verb_in_one_line",
+            "test_faults_files::test_what_has_an_artifacts_name_and_is_none_is_refused_and_stays",
+            "test_faults_files::test_pipes_named_like_suites_plugins_receipts_logs_and_data_are_not_waited_for",
+            "test_faults_files::test_data_that_is_no_file_is_refused_by_run_and_not_fetched_by_prepare",
+        ),
+    ),
+    Fault(
+        "the results folder is moved or removed under a run",
+        "serial",
+        "the closing line counts the records on the disk; one line, exit code 2; the next run makes the rest",
+        ("test_faults_files::test_results_that_are_moved_or_removed_under_a_run_are_missed_and_made_again",),
+    ),
+    Fault(
+        "a plugin changes the working folder",
+        "serial",
+        "everything lies where it was asked for: paths are absolute from the start",
+        ("test_faults_files::test_plugins_that_change_the_working_folder_move_nothing",),
+    ),
+    Fault(
+        "a file system that can't sync folders",
+        "-",
+        "is used without that promise, which is said once; a full or broken disk stays an error",
+        (
+            "test_regular_files::test_a_folder_that_can_not_be_synced_is_used_and_that_is_said_once",
+            "test_regular_files::test_a_disk_that_is_full_or_broken_is_an_error",
+        ),
+    ),
+    Fault(
+        "results that may only be read",
+        "-",
+        "verbs that read do: they write nothing",
+        (
+            "test_faults_files::test_results_that_may_only_be_read_are_reported",
+            "test_faults_files::test_verbs_that_read_write_nothing",
+        ),
     ),
 )
 

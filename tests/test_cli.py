@@ -85,7 +85,8 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         seen.options = options
         if seen.error is not None:
             raise seen.error
-        counts = {"planned": len(plan.cells), "done": 0, "cached": 0, "failed": 0, "skipped": 0, "interrupted": False}
+        counts = {"planned": len(plan.cells), "done": 0, "cached": 0, "failed": 0, "skipped": 0, "lost": 0,
+                  "interrupted": False}  # fmt: skip
         return SimpleNamespace(**{"leaderboard": True, **counts, **seen.summary})
 
     module = ModuleType("unlearnbench.runner")
@@ -100,7 +101,8 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("summary", "code"), [({"done": 8}, 0), ({"failed": 1}, 1), ({"interrupted": True, "failed": 1}, 130)]
+    ("summary", "code"),
+    [({"done": 8}, 0), ({"failed": 1}, 1), ({"done": 6, "lost": 2}, 2), ({"interrupted": True, "failed": 1}, 130)],
 )
 def test_run_ends_with_one_line_and_its_exit_code(call: Any, runner: Any, summary: dict[str, Any], code: int) -> None:
     runner.summary = summary
@@ -117,16 +119,16 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
     monkeypatch.setenv("UNLEARNBENCH_DATA", "images")
     call("run", "suite.yaml", "--jobs", "3", "--force", "--fail-fast", "--retry-failed", "--plugins", ".", "-v")
     assert vars(runner.options) == {
-        "data_root": Path("images"),
-        "results": Path("results/tiny"),
-        "cache": Path("kept"),
+        "data_root": Path("images").absolute(),
+        "results": Path("results/tiny").absolute(),
+        "cache": Path("kept").absolute(),
         "engine": "loky",
         "jobs": 3,
         "scheduler": None,
         "device": "auto",
         "cells_per_device": 1,
         "time_limit": None,
-        "plugin_dirs": (Path(),),
+        "plugin_dirs": (Path().absolute(),),
         "force": True,
         "retry_failed": True,
         "fail_fast": True,
@@ -135,7 +137,7 @@ def test_run_passes_its_options_on(call: Any, runner: Any, monkeypatch: pytest.M
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     call("run", "suite.yaml", "--data", "d", "--results", "r", "--cache", "c", "--device", "cpu")
     options = runner.options
-    assert (options.data_root, options.results, options.cache) == (Path("d"), Path("r"), Path("c"))
+    assert [options.data_root, options.results, options.cache] == [Path(name).absolute() for name in "drc"]
     assert (options.engine, options.jobs, options.device) == ("serial", 1, "cpu")
     call("run", "suite.yaml", "--engine", "dask", "--scheduler", "tcp://h:1", "--time-limit", "60")
     options = runner.options
@@ -206,7 +208,11 @@ def test_prepare_fetches_and_loads(call: Any, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr("fake_plugins.Small.prepare", lambda self, root: seen.append(root))
     monkeypatch.setattr("fake_plugins.Small.load", lambda self, root: images)
     ran = call("prepare", "suite.yaml", "--data", "here")
-    assert (ran.code, ran.out, seen) == (0, "small: train=60 test=10 classes=4 shape=1x8x8\n", [Path("here")])
+    assert (ran.code, ran.out, seen) == (
+        0,
+        "small: train=60 test=10 classes=4 shape=1x8x8\n",
+        [Path("here").absolute()],
+    )
 
     def fail(self: Any, root: Path) -> None:
         raise OSError("no\nnetwork")
@@ -225,18 +231,16 @@ class LengthOf:
         return self.length
 
 
-def test_report_builds_the_leaderboard_and_prints_it(
-    call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_report_makes_the_leaderboard_and_prints_it(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from unlearnbench import leaderboard
     from unlearnbench.report import export, terminal
 
     (tmp_path / "done" / "records").mkdir(parents=True)
-    monkeypatch.setattr(leaderboard, "build", lambda records, folder: (records, folder))
-    monkeypatch.setattr(terminal, "render", lambda frame, *chosen: f"table of {frame[0]} for {frame[1]}")
-    monkeypatch.setattr(export, "export", lambda frame, format, *chosen: f"{format} of {frame[1]}\n")
-    assert call("report", "done").out == "table of done/records for done\n"
-    assert call("report", "done", "--format", "json").out == "json of done\n"
+    monkeypatch.setattr(leaderboard, "of", lambda records: records)
+    monkeypatch.setattr(terminal, "render", lambda frame, *chosen: f"table of {frame}")
+    monkeypatch.setattr(export, "export", lambda frame, format, *chosen: f"{format} of {frame}\n")
+    assert call("report", "done").out == "table of done/records\n"
+    assert call("report", "done", "--format", "json").out == "json of done/records\n"
     ran = call("report", "nowhere")
     assert (ran.code, ran.err[:14]) == (2, "error: nowhere")
 

@@ -117,12 +117,12 @@ def test_list_of_a_damaged_one_and_of_none(cache: Cache) -> None:
 
 
 def test_verify_names_damaged_artifacts(cache: Cache) -> None:
-    assert cache.call("verify") == (0, f"artifacts: checked=3 damaged=0 deleted=0 in {cache.root}\n", "")
+    assert cache.call("verify") == (0, f"artifacts: checked=3 damaged=0 unreadable=0 deleted=0 in {cache.root}\n", "")
     cache.damage(1)
     code, out, _ = cache.call("verify")
     first, last = out.splitlines()
     assert (code, first) == (1, f"damaged: {cache.path(1)}: checksum does not match")
-    assert last == f"artifacts: checked=3 damaged=1 deleted=0 in {cache.root}"
+    assert last == f"artifacts: checked=3 damaged=1 unreadable=0 deleted=0 in {cache.root}"
     code, out, _ = cache.call("verify", "--format", "json")
     assert (code, json.loads(out)["damaged"][0]["path"]) == (1, str(cache.path(1)))
     before = cache.files()

@@ -124,8 +124,50 @@ def test_a_failure_is_never_taken_for_a_result(cells: list[Cell], folder: Path) 
     assert (only["status"], only["error"], only["value"]) == ("failed", "attack: no luck", None)
     recording.write_result(folder, cells[1], STAGES)
     assert [path.name for path in folder.iterdir()] == ["key1.parquet"]
-    recording.write_failure(folder, cells[1], "again", "cpu: x", NOW)
-    assert [path.name for path in folder.iterdir()] == ["key1.failed.parquet"]
+
+
+def test_a_failure_never_replaces_a_result(cells: list[Cell], folder: Path) -> None:
+    recording.write_result(folder, cells[1], STAGES)
+    before = (folder / "key1.parquet").read_bytes()
+    assert not recording.write_failure(folder, cells[1], "again", "cpu: x", NOW)
+    assert [path.name for path in folder.iterdir()] == ["key1.parquet"]
+    assert (folder / "key1.parquet").read_bytes() == before
+    (folder / "key1.parquet").write_bytes(before[:-1])  # no result, whatever it is called
+    assert recording.write_failure(folder, cells[1], "again", "cpu: x", NOW)
+    assert sorted(path.name for path in folder.iterdir()) == ["key1.failed.parquet", "key1.parquet"]
+
+
+@pytest.mark.parametrize("first", ["result", "failure"])
+def test_of_two_runs_at_once_the_result_is_left_whoever_comes_first(
+    cells: list[Cell], folder: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    def fail() -> None:
+        recording.write_failure(folder, cells[1], "no memory", "cpu: x", NOW)
+
+    def succeed() -> None:
+        recording.write_result(folder, cells[1], STAGES)
+
+    write, (outer, inner) = records.write, (succeed, fail) if first == "result" else (fail, succeed)
+
+    def write_then_the_other(*given: Any) -> None:  # between what one run writes and what it looks for
+        monkeypatch.setattr(records, "write", write)
+        write(*given)
+        inner()
+
+    monkeypatch.setattr(records, "write", write_then_the_other)
+    outer()
+    assert [path.name for path in folder.iterdir()] == ["key1.parquet"]
+
+
+def test_readers_take_a_result_and_not_the_failure_that_a_killed_run_left_beside_it(
+    cells: list[Cell], folder: Path
+) -> None:
+    recording.write_failure(folder, cells[1], "no luck", "cpu: x", NOW)
+    failure = (folder / "key1.failed.parquet").read_bytes()
+    recording.write_result(folder, cells[1], STAGES)
+    (folder / "key1.failed.parquet").write_bytes(failure)
+    table, bad = records.read_folder(folder)
+    assert (set(table["status"].to_pylist()), bad) == ({"ok"}, [])
 
 
 def test_a_skipped_cell_says_why(cells: list[Cell], folder: Path) -> None:
@@ -146,7 +188,7 @@ def test_only_whole_files_are_intact(cells: list[Cell], folder: Path) -> None:
 
 
 def test_replaced_and_damaged_files_are_set_apart_and_others_stay(cells: list[Cell], folder: Path) -> None:
-    for cell in (*cells, replace(cells[0], key="older"), replace(cells[1], key="failed")):
+    for cell in (*cells, replace(cells[0], key="older")):
         stages = STAGES if cell.setting.attack else {name: STAGES[name] for name in ("train", "unlearn")}
         recording.write_result(folder, cell, stages)
     recording.write_failure(folder, replace(cells[1], key="failed"), "no luck", "cpu: x", NOW)

@@ -144,9 +144,13 @@ def test_failed_cells_are_tried_again_when_asked(place: Place) -> None:
     assert (ran.code, ran.counts["done"], ran.counts["failed"]) == (0, 1, 0)
     assert not list((place.results / "records").glob("*.failed.parquet"))
     (place.folder / "mended").unlink()
-    # What --force was to replace and could not is no result any more.
-    assert place.run("--plugins", "own", "--force").counts["failed"] == 1
-    assert [status for status, _, _ in status_of(place.results, "moody")] == ["failed"]
+    # What --force was to replace and could not stays a result: it has the same key, and so is of the same.
+    before = rows(place.results)
+    ran = place.run("--plugins", "own", "--force")
+    assert (ran.code, ran.counts["failed"]) == (1, 1)
+    assert "there is a result of unlearn digits moody seed 0, which stays" in ran.err
+    assert rows(place.results) == before
+    assert not list((place.results / "records").glob("*.failed.parquet"))
 
 
 def test_fail_fast_starts_nothing_more(place: Place) -> None:

@@ -32,6 +32,7 @@ from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_json, error_line, one_line
+from unlearnbench.roots import as_named, forget
 
 BAD_INPUT = 2
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it by name
@@ -48,6 +49,7 @@ app.add_typer(cli_new.app, name="new")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script: returns the exit code. Errors a user can act on are one line on stderr."""
+    forget()
     streams.settle()
     with interruption.listening() as ending:
         try:
@@ -65,6 +67,9 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
         code = typer.main.get_command(app).main(arguments, prog_name="unlearnbench", standalone_mode=False)
     except InputError as error:
         complain(f"error: {error}")
+        return BAD_INPUT
+    except PermissionError as error:  # a folder in which nobody may look, wherever that shows
+        complain(f"error: {error.filename or 'a file'}: can't be read or written: {error.strerror}")
         return BAD_INPUT
     except typer.Abort:  # what the option parser makes of an interrupt
         return INTERRUPTED
@@ -213,9 +218,10 @@ def plan(
     Also counts the tasks (train, unlearn, shadows, attack) behind them. Of an experiment that is tuned in two rounds,
     shows the first.
     """
+    root = options.data_root(data)
     loaded = cli_loading.load(suite, plugins)
     planned = cli_loading.plan(
-        loaded.settings(cli_loading.Chosen(experiment, method, attack, dataset, seeds, override).selection), data
+        loaded.settings(cli_loading.Chosen(experiment, method, attack, dataset, seeds, override).selection), root
     )
     from unlearnbench import cli_listing
 
@@ -237,7 +243,7 @@ def validate(
         loaded = cli_loading.load(suite, plugins)
     except InputError as error:
         if output is options.Format.json:
-            emit_json({"valid": False, "errors": [{"where": error.where, "what": error.what}]})
+            emit_json({"valid": False, "errors": [{"where": as_named(error.where), "what": as_named(error.what)}]})
         raise
     cells = Counter(setting.experiment for setting in loaded.settings())
     if output is options.Format.json:
@@ -259,9 +265,9 @@ def prepare(
 
     May download; no other verb does.
     """
+    root = options.data_root(data)
     loaded = cli_loading.load(suite, plugins)
     selection = cli_loading.Chosen(datasets=dataset).selection
-    root = options.data_root(data)
     for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
         source = cast(Any, choice.info.cls(choice.params))
         try:
@@ -330,7 +336,7 @@ def report(
     sort: cli_report.Sort = None,
     output: options.ReportOutput = options.ReportFormat.text,
 ) -> int:
-    """Build and print a run's leaderboard."""
+    """Print a run's leaderboard, made from its records."""
     return cli_report.report(folder, metric, sort, output)
 
 

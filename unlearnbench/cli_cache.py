@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.printing import emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
@@ -60,24 +60,34 @@ def verify(
 ) -> int:
     """Check every artifact's checksum.
 
-    Damaged ones are named, and the exit code is 1 if there are any. The next run that needs one computes it again.
+    Damaged ones are named, and the exit code is 1 if there are any. The next run that needs one computes it again. So
+    are those that can't be read, which may be whole: the exit code is 1 too, and they are neither deleted nor replaced.
     """
     store = _store(cache)
-    checked, damaged = 0, []
+    checked, damaged, unreadable = 0, list[dict[str, str]](), list[dict[str, str]]()
     for key, _, _ in _artifacts(store):
+        path = str(store.path(key))
+        try:
+            what = _damage(store, key)
+        except UnreadableError as error:
+            unreadable.append({"path": path, "what": str(error)})
+            continue
         checked += 1
-        if (what := _damage(store, key)) is not None:
-            damaged.append({"path": str(store.path(key)), "what": what})
+        if what is not None:
+            damaged.append({"path": path, "what": what})
             if delete:
                 _delete(store.path(key))
+    unreadable += [_special(path) for path in store.special()]
     if output is options.Format.json:
-        emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "deleted": delete})
+        emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unreadable,
+                   "deleted": delete})  # fmt: skip
     else:
-        for each in damaged:
-            emit(one_line(f"damaged: {each['what']}"))
+        for found, each in [("damaged", each) for each in damaged] + [("unreadable", each) for each in unreadable]:
+            emit(one_line(f"{found}: {each['what']}"))
+        counts = f"checked={checked} damaged={len(damaged)} unreadable={len(unreadable)}"
         deleted = len(damaged) if delete else 0
-        emit(f"artifacts: checked={checked} damaged={len(damaged)} deleted={deleted} in {one_line(str(store.root))}")
-    return DAMAGED if damaged else OK
+        emit(f"artifacts: {counts} deleted={deleted} in {one_line(str(store.root))}")
+    return DAMAGED if damaged or unreadable else OK
 
 
 @app.command()
@@ -98,7 +108,7 @@ def clear(
     chosen = [
         (store.path(key), size)
         for key, size, changed in _artifacts(store)
-        if (older is None or changed < time.time() - 86_400 * older) and (not damaged or _damage(store, key))
+        if (older is None or changed < time.time() - 86_400 * older) and (not damaged or _is_damaged(store, key))
     ]
     size = sum(size for _, size in chosen)
     if older is None and not damaged and not yes:
@@ -142,11 +152,14 @@ def _made(store: Store, key: str) -> tuple[str, ...]:
         values: dict[str, Any] = store.values(key)
     except CorruptArtifactError:
         return ("damaged", *("-" for _ in WHAT[1:]))
+    except UnreadableError:
+        return ("unreadable", *("-" for _ in WHAT[1:]))
     made = values.get("provenance")
     return tuple(str(made.get(name, "-")) if isinstance(made, dict) else "-" for name in WHAT)
 
 
 def _damage(store: Store, key: str) -> str | None:
+    """What is wrong with an artifact. Raises UnreadableError where nobody can know."""
     from unlearnbench.store import CorruptArtifactError
 
     try:
@@ -154,6 +167,20 @@ def _damage(store: Store, key: str) -> str | None:
     except CorruptArtifactError as error:
         return str(error)
     return None
+
+
+def _is_damaged(store: Store, key: str) -> bool:
+    """Whether something is known to be wrong with an artifact, and not only that it can't be read."""
+    try:
+        return _damage(store, key) is not None
+    except UnreadableError:
+        return False
+
+
+def _special(path: Path) -> dict[str, str]:
+    """Something that has an artifact's name and is no ordinary file."""
+    what = "a link" if path.is_symlink() else "no ordinary file"
+    return {"path": str(path), "what": f"{path}: {what}"}
 
 
 def _changed(path: Path) -> float:

@@ -39,7 +39,8 @@ def check(
     from unlearnbench.conformance import check as examine
 
     wanted: Kind | None = kind.value if kind else None
-    request = Request(name, wanted, tuple(plugins or ()), options.data_root(data), time_limit or TIME_LIMIT)
+    folders = tuple(folder.absolute() for folder in plugins or ())
+    request = Request(name, wanted, folders, options.data_root(data), time_limit or TIME_LIMIT)
     report = examine(request)
     if output is options.Format.json:
         emit_json(_plain(report))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import cli_options as options
 from unlearnbench.printing import complain
+from unlearnbench.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
@@ -58,6 +59,7 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     from unlearnbench.registry import discover
     from unlearnbench.suite import load_suite
 
+    suite = root(suite)  # before plugins, which are code, are loaded
     registry = discover(plugins or ())
     for bad in registry.broken:
         complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")

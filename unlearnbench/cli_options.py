@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench.errors import InputError
+from unlearnbench.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.engine import EngineName as Workers
@@ -109,12 +110,12 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes i
 
 
 def data_root(option: Path | None) -> Path:
-    """--data, else UNLEARNBENCH_DATA, else the user cache directory."""
+    """--data, else UNLEARNBENCH_DATA, else the user cache directory; absolute."""
     return _folder(option, "UNLEARNBENCH_DATA", "data")
 
 
 def cache_root(option: Path | None) -> Path:
-    """--cache, else UNLEARNBENCH_CACHE, else the user cache directory."""
+    """--cache, else UNLEARNBENCH_CACHE, else the user cache directory; absolute."""
     return _folder(option, "UNLEARNBENCH_CACHE", "artifacts")
 
 
@@ -157,9 +158,9 @@ def usage_line(error: Any) -> str:
 
 def _folder(option: Path | None, variable: str, name: str) -> Path:
     if option is not None:
-        return option
+        return root(option)
     if os.environ.get(variable):
-        return Path(os.environ[variable])
+        return root(Path(os.environ[variable]))
     import platformdirs
 
-    return platformdirs.user_cache_path("unlearnbench") / name
+    return root(platformdirs.user_cache_path("unlearnbench") / name)

@@ -1,4 +1,4 @@
-"""The verb `report`: a run's leaderboard, built from its records and printed."""
+"""The verb `report`: a run's leaderboard, made from its records and printed. Nothing is written."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Sort = Annotated[
 
 
 def report(folder: Path, metrics: list[str] | None, sort: str | None, output: ReportFormat) -> int:
-    """Build the leaderboard, print it, and return the exit code."""
+    """Make the leaderboard, print it, and return the exit code."""
     records = records_of(folder)
     from unlearnbench import leaderboard
     from unlearnbench.report import export
 
-    frame = leaderboard.build(records, folder)
+    frame = leaderboard.of(records)
     if output is ReportFormat.text:
         from rich.console import Console
 

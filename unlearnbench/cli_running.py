@@ -12,6 +12,7 @@ from unlearnbench import cli_loading, devices
 from unlearnbench import cli_options as options
 from unlearnbench.errors import InputError
 from unlearnbench.printing import complain, emit, emit_table
+from unlearnbench.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench import receipt
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from unlearnbench.suite import Suite
     from unlearnbench.tuning import Pick, Trial
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, LOST, INTERRUPTED = 0, 1, 2, 130
 COUNTS = ("planned", "done", "cached", "failed", "skipped")
 
 
 @dataclass(frozen=True)
 class How:
-    """How to compute, and where things lie; see the options."""
+    """How to compute, and where things lie; see the options. Paths become absolute.
+
+    Attributes:
+        default: the folder of results, where none is named.
+    """
 
     engine: options.Engine | None
     jobs: int | None
@@ -43,6 +48,18 @@ class How:
     retry_failed: bool
     fail_fast: bool
     verbose: bool
+    default: Path = Path("results")
+
+    def __post_init__(self) -> None:
+        made = {
+            "data": options.data_root(self.data),
+            "cache": options.cache_root(self.cache),
+            "results": None if self.results is None else root(self.results),
+            "plugins": [root(folder) for folder in self.plugins or ()],
+            "default": root(self.default) if self.results is None else self.default.absolute(),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     def workers(self) -> tuple[EngineName, int]:
         """The engine and its number of workers. Raises InputError for those, or a device, that can't be."""
@@ -55,7 +72,7 @@ class How:
 
     def folder(self, suite: Suite) -> Path:
         """Where results go."""
-        return self.results if self.results is not None else Path("results") / suite.name
+        return self.results if self.results is not None else self.default / suite.name
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,9 @@ class Request:
     chosen: cli_loading.Chosen
     how: How
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "suite", root(self.suite))
+
 
 def run(request: Request) -> int:
     """Complete a suite's cells; ends with the line of counts and returns the exit code."""
@@ -75,8 +95,8 @@ def run(request: Request) -> int:
     how.workers()
 
     def asked() -> receipt.Request | None:
-        root = options.data_root(how.data)
-        return receipt.request(request.suite, request.chosen.texts, root, how.plugins or (), how.results)
+        data, plugins = options.data_root(how.data), how.plugins or ()
+        return receipt.request(request.suite, request.chosen.texts, data, plugins, how.results, how.default)
 
     before = asked()
     if before is not None and not (how.force or how.retry_failed) and (known := receipt.find(before)) is not None:
@@ -223,4 +243,6 @@ def _close(counts: Counter[str]) -> None:
 def _code(summaries: Sequence[Summary]) -> int:
     if any(summary.interrupted for summary in summaries):
         return INTERRUPTED
+    if any(summary.lost for summary in summaries):
+        return LOST
     return FAILED if any(summary.failed or not summary.leaderboard for summary in summaries) else OK

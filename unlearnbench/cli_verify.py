@@ -59,6 +59,8 @@ def verify(
     devices.parse(device)
     engine, workers = options.engine_and_jobs(None, jobs)
     suite_seed = recipes.seed_of(suite) if suite is not None else None
+    root, folders = options.data_root(data), tuple(place.absolute() for place in plugins or ())
+    cache = cache.absolute() if cache is not None else None
     if cache is not None and not cache.is_dir():
         raise InputError(str(cache), "not a folder" if cache.exists() else "no such folder")
     cells = [cell for cell in submitted.read_folder(folder).cells if sampling.comparable(cell)]
@@ -68,9 +70,7 @@ def verify(
     for place in plugins or ():
         complain(f"plugins taken from {place}, whose code runs here: {', '.join(known.taken(place)) or 'none'}")
     chosen = sampling.sample(cells, sample, seed, cheapest)
-    how = verifying.How(
-        options.data_root(data), tuple(plugins or ()), cache, engine, workers, device, most_seconds, suite_seed
-    )
+    how = verifying.How(root, folders, cache, engine, workers, device, most_seconds, suite_seed)
     checked = list(verifying.verify(chosen, known, how))
     counts = Counter(each.verdict for each in checked)
     if output is options.Format.json:

@@ -10,7 +10,8 @@ from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain
 from unlearnbench.receipt import leaderboard_is_current
-from unlearnbench.record_folder import move, set_apart
+from unlearnbench.record_folder import move, names, set_apart
+from unlearnbench.record_reading import counting
 from unlearnbench.record_schema import NewerRecordError, RecordError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
     for name in moved.damaged:
         complain(f"moved a damaged record file to {folder / 'damaged' / name}")
     changed = bool(ran) or moved.stale > 0 or bool(moved.damaged)
-    if (leaderboard_is_current(results) and not changed) or next(folder.glob("*.parquet"), None) is None:
+    if (leaderboard_is_current(results) and not changed) or not counting(names(folder)):
         return True
     return _build(results, folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,11 @@ class InputError(Exception):
         return type(self), (self.where, self.what)
 
 
+class UnreadableError(InputError):
+    """A file that is there and can't be read: nobody knows what is in it. It is neither missing nor damaged, and is not
+    replaced."""
+
+
 class AccessError(Exception):
     """An attack asked for something that it did not declare in its ``access``."""
 
@@ -44,8 +50,14 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def records_of(folder: Path) -> Path:
-    """The folder `records` of a result folder. Raises InputError if it has none."""
+    """The folder `records` of a result folder. Raises InputError if it has none, or nobody may look."""
     records = folder / "records"
-    if not records.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(records.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except OSError as error:
+        raise UnreadableError(str(records), f"can't be read: {error.strerror}") from error
+    if not is_folder:
         raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
     return records

@@ -14,7 +14,7 @@ from typing import Any
 
 from unlearnbench.plan import Cell, Plan, Task
 from unlearnbench.record_folder import first_rows, identity, names
-from unlearnbench.recording import FAILED
+from unlearnbench.record_schema import FAILED
 from unlearnbench.suite import Setting
 
 Replan = Callable[[Sequence[Setting]], Plan]

@@ -12,6 +12,7 @@ from unlearnbench.experiments import Choice
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.printing import error_line
 from unlearnbench.receipt import listings
+from unlearnbench.regular_files import unreadable
 from unlearnbench.settings import Scenario
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _ask(choice: Choice, what: str, question: Callable[[], Any]) -> Any:
         return question()
     except InputError:
         raise
+    except PermissionError as error:  # also of a folder where a dataset may not look for its files
+        raise unreadable(error, error.filename or f"{choice.info.kind} {choice.info.name}") from error
     except (Exception, SystemExit) as error:
         text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
         raise PluginFaultError(text, traceback.format_exc()) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,29 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
         The leaderboard as `read` gives it.
 
     Raises:
-        InputError: no such folder, a damaged record file (a table that silently lacks rows is no result), or a metric
-            that this version does not know.
+        InputError: as `of`.
     """
     from unlearnbench.report.markdown import render
 
+    board, about = _made(records_folder)
+    frame = _to_pandas(board)
+    write_parquet(board, Path(out_folder) / "leaderboard.parquet", {"unlearnbench": json.dumps(about)})
+    write_atomically(Path(out_folder) / "leaderboard.md", render(frame).encode())
+    return frame
+
+
+def of(records_folder: str | Path) -> pd.DataFrame:
+    """The leaderboard of a folder of record files, as `read` gives it. Writes nothing.
+
+    Raises:
+        InputError: no such folder, a damaged or unreadable record file (a table that silently lacks rows is no result),
+            or a metric that this version does not know.
+    """
+    return _to_pandas(_made(records_folder)[0])
+
+
+def _made(records_folder: str | Path) -> tuple[pa.Table, dict[str, Any]]:
+    """The leaderboard, and what its file says about it."""
     table, bad = records.read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
@@ -69,10 +88,7 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
     board = assemble(table, str(records_folder))
     protocols = sorted(table.column("protocol_version").unique().to_pylist())
     about = {"protocol_versions": protocols, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
-    frame = _to_pandas(board)
-    write_parquet(board, Path(out_folder) / "leaderboard.parquet", {"unlearnbench": json.dumps(about)})
-    write_atomically(Path(out_folder) / "leaderboard.md", render(frame).encode())
-    return frame
+    return board, about
 
 
 def read(path: str | Path) -> pd.DataFrame:

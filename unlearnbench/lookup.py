@@ -14,6 +14,8 @@ from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact, names
+from unlearnbench.regular_files import check_readable
+from unlearnbench.tally import Became
 
 # The fields of a scenario that its sets are drawn by.
 DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "test_size", "validation", "leak", "targets"}
@@ -21,28 +23,31 @@ DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "test
 
 @dataclass
 class Found:
-    """How many cells need no work, and those that do."""
+    """What has become of the cells that need no work, by their keys, and those that do."""
 
-    cached: int = 0
-    failed: int = 0
-    skipped: int = 0
+    became: dict[str, Became] = field(default_factory=dict)
     pending: list[Cell] = field(default_factory=list)
 
 
 def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
-    """Sort a plan's cells by what is in the record folder. Writes nothing."""
+    """Sort a plan's cells by what is in the record folder. Writes nothing.
+
+    Raises:
+        UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
+    """
     found, not_tried, there = Found(), 0, names(folder)
     for cell in plan.cells:
         if cell.skip is not None:
-            found.skipped += 1
+            found.became[cell.key] = "skipped"
         elif cell.error is not None:
-            found.failed += 1
+            found.became[cell.key] = "failed"
         elif force:
+            _check_replaceable(there, folder, cell)
             found.pending.append(cell)
         elif _is_there(there, folder, cell):
-            found.cached += 1
+            found.became[cell.key] = "cached"
         elif not retry_failed and _is_there(there, folder, cell, failed=True):
-            found.failed += 1
+            found.became[cell.key] = "failed"
             not_tried += 1
         else:
             found.pending.append(cell)
@@ -115,6 +120,12 @@ def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
                 told.add(cell.error)
                 complain(f"failed: {cell.error}")
                 recording.log(errors, cell.error, cell.trace or "")
+
+
+def _check_replaceable(there: set[str], folder: Path, cell: Cell) -> None:
+    for name in (recording.file_name(cell), recording.file_name(cell, failed=True)):
+        if name in there:
+            check_readable(f"{folder}/{name}")
 
 
 def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -> bool:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnbench import __version__
+from unlearnbench import __version__, regular_files
 from unlearnbench.devices import describe, slots
 from unlearnbench.parquet_files import write_atomically
 from unlearnbench.plan import Cell
@@ -88,8 +88,8 @@ def identity(cache: Path) -> str:
 
 def _seen(cache: Path) -> str:
     try:
-        return (cache / IDENTITY).read_text()
-    except (OSError, ValueError):
+        return regular_files.read(cache / IDENTITY).decode()
+    except (FileNotFoundError, ValueError):
         return ""
 
 
@@ -116,6 +116,8 @@ def unpack(answer: Answer, cache: Path) -> Outcome:
                 received.discard(key)
         except CorruptArtifactError as error:
             return Outcome(missing=error.key, why=error_line(error))
+        except OSError as error:
+            return Outcome.unwritable(error, cache)
     return answer.outcome
 
 
@@ -159,7 +161,8 @@ def _answer_by_itself(parcel: Parcel, place: Place) -> Answer:
 
 
 def _files(store: Any, keys: Iterable[str]) -> dict[str, bytes]:
-    return {key: store.path(key).read_bytes() for key in keys if store.has(key)}
+    found = {key: store.content(key) for key in keys}
+    return {key: content for key, content in found.items() if content is not None}
 
 
 class _UnfitError(Exception):

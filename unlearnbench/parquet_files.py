@@ -6,20 +6,30 @@ unnoticed. The digest stands in the footer's metadata and is computed with zeros
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlearnbench import regular_files
+from unlearnbench.errors import UnreadableError
+from unlearnbench.printing import complain
+
 LARGEST = 2**31  # bytes of any file here; a leaderboard of a million rows has a tenth of them
 _KEY = b"unlearnbench.sha256"
 _BLANK = b"0" * 64
+_CAN_NOT_SYNC = {
+    errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF, errno.EACCES, errno.EPERM,
+    errno.EISDIR,
+}  # fmt: skip
 _SEAL = re.compile(re.escape(_KEY) + rb".{2}([0-9a-f]{64})", re.DOTALL)  # .{2}: Thrift's type and length
 
 
@@ -48,10 +58,10 @@ def read_sealed(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
 
     Raises:
         FileNotFoundError: there is none.
+        UnreadableError: it is there and can't be read.
         ValueError: it was not written by `write_parquet`, has changed since, or is too large.
-        OSError: it can't be read.
     """
-    with io.FileIO(path) as file:  # a Path and a buffer take as long again, and there may be thousands of files
+    with regular_files.opened(path) as file:
         content = _bounded(file, most)
     seal = _last_seal(content)
     if seal is None:
@@ -85,15 +95,23 @@ def open_parquet(path: str | os.PathLike[str]) -> pq.ParquetFile:
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Replace a file's content so that readers, and a machine that loses power, see the old or the new one whole."""
+    """Replace a file's content so that readers, and a machine that loses power, see the old or the new one whole.
+
+    Raises:
+        OSError: it can't be written, or what is there can't be read, so that nobody knows what would be replaced.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        regular_files.check_readable(target)
+    except UnreadableError as error:
+        raise FileExistsError(errno.EEXIST, f"what is there {error.what}", str(target)) from error
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -101,10 +119,16 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """What was renamed in a folder stays so through a power cut."""
-    number = os.open(folder, os.O_RDONLY)
+    """What was renamed in a folder stays so through a power cut, where the file system can promise that."""
     try:
-        os.fsync(number)
+        number = os.open(folder, os.O_RDONLY)
+    except OSError as error:  # Windows opens no folder
+        if error.errno not in _CAN_NOT_SYNC:
+            raise
+        _say_unsynced()
+        return
+    try:
+        _sync(number)
     finally:
         os.close(number)
 
@@ -118,6 +142,23 @@ def _bounded(file: io.FileIO, most: int) -> bytes:
     while 0 < len(content) < size and (more := file.read(size - len(content))):
         content += more
     return content
+
+
+def _sync(number: int) -> None:
+    """Put a file or a folder on the disk. A full or broken disk is an error; a file system that knows no such thing (a
+    network share, many in user space) is used without it."""
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _CAN_NOT_SYNC:
+            raise
+        _say_unsynced()
+
+
+@cache
+def _say_unsynced() -> None:
+    """Once in a process."""
+    complain("warning: this file system can't be told to put files on the disk: after a power cut the last may be lost")
 
 
 def _last_seal(content: bytes) -> re.Match[bytes] | None:

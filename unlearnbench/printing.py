@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unlearnbench.escaping import LONGEST, error_line, lines, one_line, visible
+from unlearnbench.roots import as_named
 
 __all__ = [
     "LONGEST", "WIDTH", "complain", "emit", "emit_folded", "emit_json", "emit_table", "emit_text", "error_line",
@@ -71,4 +72,4 @@ def emit_text(text: str) -> None:
 
 def complain(text: str) -> None:
     """A message for the user, on stderr, as one line."""
-    sys.stderr.write(f"{one_line(text, longest=2_000)}\n")
+    sys.stderr.write(f"{one_line(as_named(text), longest=2_000)}\n")

@@ -16,12 +16,11 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import PROTOCOL_VERSION, __version__, yaml_reading
-from unlearnbench.errors import InputError
+from unlearnbench import PROTOCOL_VERSION, __version__, regular_files, yaml_reading
+from unlearnbench.errors import InputError, UnreadableError
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
@@ -51,11 +50,20 @@ class Request:
 
 
 def request(
-    suite: Path, selection: Mapping[str, Any], data_root: Path, plugin_dirs: Sequence[Path], results: Path | None
+    suite: Path,
+    selection: Mapping[str, Any],
+    data_root: Path,
+    plugin_dirs: Sequence[Path],
+    results: Path | None,
+    default: Path = Path("results"),
 ) -> Request | None:
-    """Hash what the plan will be made from; None where that can't be known without planning."""
+    """Hash what the plan will be made from; None where that can't be known without planning.
+
+    Args:
+        results: the result folder; None: that of the suite's name in `default`.
+    """
     try:
-        results = results if results is not None else Path("results") / str(yaml_reading.read(suite)["name"])
+        results = results if results is not None else default / str(yaml_reading.read(suite)["name"])
     except (InputError, KeyError):
         return None
     # What else an installed plugin is made of, only itself knows.
@@ -79,14 +87,14 @@ def request(
         package = Path(__file__).parent
         files = [suite.absolute(), package / "released.json", *package.rglob("*.py"), *sources]
         return Request(asked, _hashes(files), results.absolute())
-    except OSError:
+    except (OSError, UnreadableError):  # planning says what is missing or can't be read
         return None
 
 
 def find(wanted: Request) -> tuple[int, int] | None:
     """How many cells an earlier, finished run planned and skipped, if all that it read and wrote is as it was."""
     try:
-        receipt = json.loads(wanted.path.read_text(encoding="utf-8"))
+        receipt = json.loads(regular_files.read(wanted.path))
         same = (
             receipt["asked"] == json.loads(json.dumps(wanted.asked))
             and receipt["files"] == dict(wanted.files)
@@ -96,7 +104,7 @@ def find(wanted: Request) -> tuple[int, int] | None:
             and _hashes(receipt["records"]) == receipt["records"]
         )
         return (len(receipt["records"]), len(receipt["skipped"])) if same else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UnreadableError):
         return None
 
 
@@ -117,7 +125,7 @@ def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None
     content: dict[str, Any] = {"asked": asked_before.asked, "files": asked_before.files}
     content |= {"data_files": plan.data_files, "data_folders": plan.data_folders}
     content["skipped"] = [cell.key for cell in plan.cells if cell.skip is not None]
-    with contextlib.suppress(OSError):  # without a receipt the next run only takes longer
+    with contextlib.suppress(OSError, UnreadableError):  # without a receipt the next run only takes longer
         content["records"] = _hashes(records)
         write_atomically(asked_before.path, json.dumps(content, sort_keys=True).encode())
 
@@ -156,6 +164,6 @@ def _hashes(files: Iterable[str | Path]) -> dict[str, str]:
     found = {}
     for file in files:
         name = os.fspath(file)
-        with FileIO(name) as stream:
+        with regular_files.opened(name) as stream:
             found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench import records
+from unlearnbench import records, regular_files
+from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.parquet_files import parse, read_sealed
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.record_bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
@@ -35,6 +36,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
     Raises:
         NewerRecordError: a later version of unlearnbench wrote it, so that it must not be replaced.
+        UnreadableError: it is there and can't be read, so that it must not be replaced either.
     """
     try:
         content = read_sealed(path, LARGEST_FILE)
@@ -49,11 +51,10 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
 
 def names(folder: Path) -> set[str]:
-    """The names of the files in a folder; none if there is no folder."""
+    """The names in a folder, whatever has them; none if there is no folder. UnreadableError if nobody may look."""
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
+        return set(regular_files.listing(folder))
+    except FileNotFoundError:
         return set()
 
 
@@ -61,10 +62,11 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     """Move what must not be averaged with a plan's records into `folder`/stale and `folder`/damaged.
 
     Stale are records of a planned cell that was computed from other code, data or parameters, or under another
-    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema.
+    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema or that can't
+    be read.
     """
     planned = {cell.key for cell in plan.cells}
-    there = sorted(path.name for path in folder.glob("*.parquet"))  # names sort faster than paths
+    there = sorted(name for name in names(folder) if name.endswith(".parquet"))  # names sort faster than paths
     outside = [folder / name for name in there if name.split(".")[0] not in planned]
     if not outside:
         return SetApart(0, [])
@@ -74,7 +76,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     stale, damaged = 0, []
     with ThreadPoolExecutor(max_workers=2) as threads:
         for path, found in zip(outside, threads.map(_first_row, outside), strict=True):
-            if isinstance(found, NewerRecordError):
+            if isinstance(found, InputError):
                 continue
             if found is None:
                 damaged.append(move(path, "damaged").name)
@@ -112,13 +114,14 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     return (*names, cell.method_id, cell.attack_id, cell.seed)
 
 
-def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | NewerRecordError | None:
-    """The identity of a record file, and a further column; None if it is damaged or no record."""
+def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | InputError | None:
+    """The identity of a record file, and a further column; None if it is damaged or no record, and an error if it is of
+    a newer schema or can't be read."""
     try:
         rows = open_record(path).reader().read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
         rows.validate(full=True)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
-    except NewerRecordError as error:
+    except (NewerRecordError, UnreadableError) as error:
         return error
     except (RecordError, OSError, ValueError, IndexError, MemoryError, pa.ArrowException):
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from unlearnbench import regular_files
 from unlearnbench.errors import InputError
 from unlearnbench.parquet_files import parse
 from unlearnbench.record_bounds import (
@@ -25,7 +26,7 @@ from unlearnbench.record_bounds import (
     version_error,
     version_of_schema,
 )
-from unlearnbench.record_schema import READABLE, SCHEMA, SCHEMAS, RecordError, texts
+from unlearnbench.record_schema import FAILED, READABLE, SCHEMA, SCHEMAS, RecordError, texts
 
 _TEXT = tuple(texts(max(SCHEMAS)))
 _ENCODED: pa.Schema = pa.schema(
@@ -41,6 +42,7 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
 
     Raises:
         RecordError: the file is missing, truncated, damaged, not a record file, or of a newer schema version.
+        UnreadableError: it is there and can't be read.
     """
     where = Path(path)
     return _checked(_rows(where), where).table.cast(SCHEMA)
@@ -59,13 +61,14 @@ def read_folder(
             `schema_version` with them.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or something in it can't be read (as `UnreadableError`).
     """
     wanted = [name for name in SCHEMA.names if name in columns or name == "schema_version"]
     root = Path(folder)
-    if not root.is_dir():
-        raise InputError(str(root), "no such folder of records")
-    names = sorted(path.name for path in root.glob("*.parquet") if not path.name.startswith("."))
+    try:
+        names = counting(regular_files.listing(root))
+    except FileNotFoundError:
+        raise InputError(str(root), "no such folder of records") from None
     batches = [[root / name for name in names[start : start + _BATCH]] for start in range(0, len(names), _BATCH)]
     tables, bad = [_ENCODED.empty_table().select(wanted)], list[RecordError]()
     with ThreadPoolExecutor(max_workers=2) as threads:
@@ -73,6 +76,16 @@ def read_folder(
             tables.append(table)
             bad += errors
     return pa.concat_tables(tables).unify_dictionaries(), bad
+
+
+def counting(names: Iterable[str]) -> list[str]:
+    """Of the names in a folder those of record files, but for failures of cells that have a result there.
+
+    A run leaves no such failure. One that was killed, or two at once on a disk that is shared, may.
+    """
+    files = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+    there = set(files)
+    return [name for name in files if not (name.endswith(FAILED) and f"{name.removesuffix(FAILED)}.parquet" in there)]
 
 
 def version_of(content: bytes) -> int | None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from unlearnbench.errors import InputError
 
 SCHEMA_VERSION = 2
+FAILED = ".failed.parquet"  # after a cell's key: a failure has a file of its own, and a result beside it counts
 MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
 MOST_ROWS = 5_000  # of a record: every metric once, and four at each point of the longest trajectory (settings.py)
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")

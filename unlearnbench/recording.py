@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench import PROTOCOL_VERSION, records, regular_files
 from unlearnbench.escaping import lines, visible
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.plan import Cell
 from unlearnbench.provenance import git_state, versions
+from unlearnbench.record_folder import is_intact
+from unlearnbench.record_schema import FAILED
 from unlearnbench.settings import canonical
 
 Failure = Literal["failed", "timeout"]
-FAILED = ".failed.parquet"
 WORK = ("gradient_steps", "samples_processed")
 
 
@@ -68,11 +69,22 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
-def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime, status: Failure = "failed") -> None:
-    """Record that a cell failed: one row with a null value."""
+def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime, status: Failure = "failed") -> bool:
+    """Record that a cell failed: one row with a null value. Where there is a result nothing is recorded: it stays.
+
+    The result may be another run's that came first, or an earlier one that --force was to replace: it has the cell's
+    key, and so was computed from the same. A result is looked for last here, and a failure removed last where a result
+    is written, so that in whichever order two runs do this, the result is all that is left.
+
+    Returns:
+        Whether the failure is what counts.
+    """
     row = {**_common(cell, device, at), "status": status, "error": error}
     records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell))
-    path(folder, cell).unlink(missing_ok=True)  # an earlier result that --force was to replace
+    if not is_intact(path(folder, cell)):
+        return True
+    path(folder, cell, failed=True).unlink(missing_ok=True)
+    return False
 
 
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
@@ -84,8 +96,8 @@ def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
 def log(file: Path, what: str, trace: str) -> None:
     """Add a failure with its traceback to the error log."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8", errors="backslashreplace") as log_file:
-        log_file.write(f"--- {datetime.now(UTC).isoformat()} {visible(what)}\n{lines(trace.rstrip())}\n\n")
+    text = f"--- {datetime.now(UTC).isoformat()} {visible(what)}\n{lines(trace.rstrip())}\n\n"
+    regular_files.append(file, text)
 
 
 def _row(

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, get_args
 
+from unlearnbench import regular_files
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.printing import error_line
 
@@ -198,6 +199,7 @@ class _Candidate:
 
     def _class(self) -> type[Plugin]:
         if isinstance(self.source, Path):
+            regular_files.check_readable(self.source)  # to import a pipe would be to wait for it
             module = importlib.import_module(self.module) if self.builtin else _import_file(self.source, self.module)
             return _only_plugin(module)
         loaded = self.source.load()
@@ -237,9 +239,10 @@ def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(file for file in folder.glob("*.py") if not _is_other(file.name))
-    except OSError as error:
-        raise InputError(str(folder), f"can't be read: {error.strerror}") from error
+        names = regular_files.listing(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names if name.endswith(".py") and not _is_other(name)]
 
 
 def _is_other(name: str) -> bool:
@@ -302,5 +305,5 @@ def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
     file = candidate.source if isinstance(candidate.source, Path) else Path(inspect.getfile(cls))
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(regular_files.read(file)).hexdigest()
     return PluginInfo(candidate.name, kind, cls, candidate.origin, candidate.builtin, sha256, cls.version)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a plan; see the command line."""
+    """How to run a plan; see the command line. Paths become absolute, for plugins may change the working folder."""
 
     data_root: Path
     results: Path
@@ -30,16 +30,22 @@ class RunOptions:
     cells_per_device: int = 1
     time_limit: float | None = None  # seconds for a job
 
+    def __post_init__(self) -> None:
+        for name in ("data_root", "results", "cache"):
+            object.__setattr__(self, name, getattr(self, name).absolute())
+        object.__setattr__(self, "plugin_dirs", tuple(folder.absolute() for folder in self.plugin_dirs))
+
 
 @dataclass
 class Summary:
-    """What became of the cells."""
+    """What became of the cells: those whose record is on the disk at the end."""
 
     planned: int = 0
     done: int = 0
     cached: int = 0
     failed: int = 0
     skipped: int = 0
+    lost: int = 0  # of cells that were recorded, whose records are gone
     interrupted: bool = False
     leaderboard: bool = True  # False: none can be built from the records that are there
     pictures: bool = True  # False: some could not be drawn

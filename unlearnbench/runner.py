@@ -26,6 +26,7 @@ from unlearnbench.run_options import RunOptions, Summary
 from unlearnbench.schedule import Job, Schedule
 from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
+from unlearnbench.tally import tally
 from unlearnbench.worker import Outcome, Place
 
 ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
@@ -54,7 +55,7 @@ class _Run:
         if not self.options.force:
             self.plan = adopt(self.plan, self.folder, self._replan)
         found = look_up(self.plan, self.folder, self.options.force, self.options.retry_failed)
-        self.summary = Summary(len(self.plan.cells), 0, found.cached, found.failed, found.skipped)
+        self.became, interrupted = found.became, False
         try:
             if found.pending:
                 options = self.options
@@ -62,21 +63,19 @@ class _Run:
             else:
                 record_decided(self.plan, self.folder, self.errors)
         except KeyboardInterrupt:
-            self.summary.interrupted = True
-            # The interrupt may have come between a record and its count.
-            written = [cell for cell in found.pending if recording.path(self.folder, cell).is_file()]
-            self.summary.done = self.summary.done if self.options.force else len(written)
+            interrupted = True
         except OSError as error:  # a full disk, a folder without permission
             raise _unwritable(error, self.folder) from error
+        summary = tally(self.plan, self.folder, self.became, interrupted, self.options.force)
         try:
-            self.summary.leaderboard = close(self.options.results, self.plan, found.pending)
-            self.summary.pictures = draw(self.options.results, self.plan, self.store)
+            summary.leaderboard = close(self.options.results, self.plan, found.pending)
+            summary.pictures = draw(self.options.results, self.plan, self.store)
         except KeyboardInterrupt:
-            self.summary.interrupted = True
+            summary.interrupted = True
         except OSError as error:
             raise _unwritable(error, self.options.results) from error
-        self.summary.plan = self.plan
-        return self.summary
+        summary.plan = self.plan
+        return summary
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +94,8 @@ class _Run:
             record_decided(self.plan, self.folder, self.errors)
             self._prepare(pending, slot_names[0])
             about = {"suite": self.plan.suite, "engine": options.engine, "devices": " ".join(slot_names)}
-            log, cached = begin(options.results / "logs", self.device, about), self.summary.cached
+            log = begin(options.results / "logs", self.device, about)
+            cached = sum(became == "cached" for became in self.became.values())
             with Progress(self.schedule.left, len(pending), cached, log, options.verbose) as self.progress:
                 self._record_complete(pending)
                 while self.schedule.left:
@@ -155,8 +155,8 @@ class _Run:
         return job
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        if outcome.unwritable is not None:
-            raise InputError(outcome.unwritable[0], f"can't be written: {outcome.unwritable[1]}")
+        if outcome.refused is not None:
+            raise InputError(*outcome.refused)
         if outcome.missing is not None:
             if self._may_try_again(job, outcome.why):
                 self._recompute(outcome.missing, outcome.why)
@@ -249,7 +249,7 @@ class _Run:
                 recording.log(self.errors, f"{name} {cell.last}", trace)
                 continue
             self.waiting.remove(cell.key)
-            self.summary.done += 1
+            self.became[cell.key] = "done"
             for stage, key in cell.stages.items():
                 if stage != "train":  # of thousands of cells they would fill the memory; the store has them
                     self.values.pop(key, None)
@@ -281,9 +281,10 @@ class _Run:
             self.schedule.abandon()
 
     def _record_failure(self, cell: Cell, error: str, status: recording.Failure = "failed") -> None:
-        recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC), status)
+        if not recording.write_failure(self.folder, cell, error, self.hardware, datetime.now(UTC), status):
+            self.progress.note(f"there is a result of {_name(self.tasks[cell.last])}, which stays")
         self.waiting.remove(cell.key)
-        self.summary.failed += 1
+        self.became[cell.key] = "failed"
         self.progress.cell(failed=True)
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from unlearnbench import regular_files
 from unlearnbench.parquet_files import write_atomically
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
@@ -59,10 +60,11 @@ class Store:
         return self.root / key[:2] / f"{key}.safetensors"
 
     def has(self, key: str) -> bool:
-        return self.path(key).is_file()
+        """Whether there is an artifact; raises UnreadableError if something else has its name, or nobody may look."""
+        return regular_files.is_there(self.path(key))
 
     def put(self, key: str, artifact: Artifact) -> None:
-        """Write atomically; what is there under the key is replaced."""
+        """Write atomically; what is there under the key is replaced, unless it can't be read (OSError)."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
         try:
             values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)
@@ -81,10 +83,12 @@ class Store:
 
         Raises:
             CorruptArtifactError: if the file is damaged; delete it and compute it again.
+            UnreadableError: if it is there and can't be read.
         """
         path = self.path(key)
         try:
-            with safe_open(path, framework="pt") as file:
+            # safetensors says of a file that it may not open that there is none, and waits for a pipe.
+            with regular_files.opened(path), safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except FileNotFoundError:
@@ -97,20 +101,34 @@ class Store:
         return Artifact(tensors, json.loads(values))
 
     def values(self, key: str) -> dict[str, Any]:
-        """An artifact's JSON values without its tensors; raises CorruptArtifactError if they are missing or damaged."""
+        """An artifact's JSON values without its tensors.
+
+        Raises:
+            CorruptArtifactError: if they are missing or damaged.
+            UnreadableError: if they are there and can't be read.
+        """
+        path = self.path(key)
         try:
-            with safe_open(self.path(key), framework="pt") as file:
+            with regular_files.opened(path), safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
         except (SafetensorError, OSError, ValueError) as error:
-            raise CorruptArtifactError(key, f"{self.path(key)}: {error}") from error
+            raise CorruptArtifactError(key, f"{path}: {error}") from error
         text = metadata.get("values", "")
         if metadata.get("key") != key or metadata.get("values_sha256") != _digest(text):
-            raise CorruptArtifactError(key, f"{self.path(key)}: checksum does not match")
+            raise CorruptArtifactError(key, f"{path}: checksum does not match")
         values: dict[str, Any] = json.loads(text)
         return values
 
+    def content(self, key: str) -> bytes | None:
+        """The bytes of an artifact's file, unchecked; None where there is none. Raises UnreadableError as `get`."""
+        try:
+            return regular_files.read(self.path(key))
+        except FileNotFoundError:
+            return None
+
     def discard(self, key: str) -> None:
-        """Delete an artifact, if it is there."""
+        """Delete an artifact, if it is there; raises UnreadableError for one that can't be read, and leaves it."""
+        regular_files.check_readable(self.path(key))
         self.path(key).unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
@@ -118,12 +136,16 @@ class Store:
         found = (_ARTIFACT.fullmatch(path.name) for path in self._files())
         return sorted(match[1] for match in found if match)
 
+    def special(self) -> list[Path]:
+        """What has an artifact's name and is no ordinary file: links, pipes and folders, of which none is touched."""
+        return sorted(path for path in self._files(ordinary=False) if _ARTIFACT.fullmatch(path.name))
+
     def leftovers(self) -> list[Path]:
         """Temporary files: of writers at work, or left by those that were killed."""
         return sorted(path for path in self._files() if _TEMPORARY.fullmatch(path.name))
 
-    def _files(self) -> Iterator[Path]:
-        """Ordinary files in the folders of artifacts."""
+    def _files(self, ordinary: bool = True) -> Iterator[Path]:
+        """Ordinary files in the folders of artifacts, or all that lies beside them."""
         with os.scandir(self.root) as entries:
             folders = [e.path for e in entries if _FOLDER.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
         for folder in folders:
@@ -131,7 +153,7 @@ class Store:
                 yield from (
                     Path(entry.path)
                     for entry in entries
-                    if entry.is_file(follow_symlinks=False)
+                    if entry.is_file(follow_symlinks=False) is ordinary
                     and entry.name.removeprefix(".").startswith(Path(folder).name)
                 )
 

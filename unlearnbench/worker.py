@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.errors import UnreadableError
 from unlearnbench.plan import Task
 from unlearnbench.printing import error_line, one_line
 from unlearnbench.schedule import Job
@@ -51,7 +52,8 @@ class Outcome:
         exhausted: whether there was too little memory for so many models at a time.
         late: whether the job took too long and was interrupted; nothing was done.
         missing: an artifact that the job needs and that is gone or damaged, as `why` says; nothing was done.
-        unwritable: where a result could not be stored and why: a full disk, or a folder without permission.
+        refused: a file or folder that the user has to see to, and what is wrong: a result can't be stored (a full disk,
+            no permission), or what is there can't be read. Nothing was done.
     """
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -60,12 +62,19 @@ class Outcome:
     late: bool = False
     missing: str | None = None
     why: str = ""
-    unwritable: tuple[str, str] | None = None
+    refused: tuple[str, str] | None = None
 
     @classmethod
     def failure(cls, job: Job, error: BaseException) -> Outcome:
-        """The whole job failed."""
+        """The whole job failed, or met an artifact or an image that can't be read, which is no fault of its cells'."""
+        if isinstance(error, UnreadableError):
+            return cls(refused=(error.where, error.what))
         return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
+
+    @classmethod
+    def unwritable(cls, error: OSError, cache: Path) -> Outcome:
+        """A result could not be stored."""
+        return cls(refused=(str(error.filename or cache), f"can't be written: {error.strerror or error}"))
 
 
 def get_ready(attacks: bool = False) -> None:
@@ -94,7 +103,7 @@ def carry_out(job: Job, place: Place) -> Outcome:
                 try:
                     workplace.store.put(task.key, result)
                 except OSError as error:  # no fault of the cell's, and those after it would meet it too
-                    return Outcome(unwritable=(str(error.filename or place.cache), str(error.strerror or error)))
+                    return Outcome.unwritable(error, place.cache)
                 outcome.values[task.key] = dict(result.values)
             else:
                 outcome.errors[task.key] = _told(task, result)

@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
-from unlearnbench import yaml_values
+from unlearnbench import regular_files, yaml_values
 from unlearnbench.errors import InputError
 from unlearnbench.printing import one_line
+from unlearnbench.roots import as_named
 
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20
@@ -28,12 +29,9 @@ _BREAK = re.compile("[\x85\u2028\u2029]")
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises InputError naming the file and the key at fault."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        content = regular_files.read(path, LARGEST_FILE + 1)
     except FileNotFoundError:
         raise InputError(str(path), f"no such file{_neighbour(path)}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"can't be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(str(path), f"over {LARGEST_FILE:,} bytes; a suite is a small file")
     try:
@@ -142,4 +140,4 @@ def _neighbour(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+    return f"; did you mean '{Path(as_named(str(path))).with_name(near[0])}'?" if near else ""

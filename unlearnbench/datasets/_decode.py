@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unlearnbench.datasets._locate import damaged
 from unlearnbench.errors import InputError
+from unlearnbench.regular_files import read
 
 
 class Picture(NamedTuple):
@@ -54,7 +55,8 @@ def decode(pictures: Sequence[Picture], mode: str, size: int | None) -> Tensor:
 
 
 def _decode_one(picture: Picture, mode: str, size: int | None) -> npt.NDArray[np.uint8]:
-    source = io.BytesIO(picture.source) if isinstance(picture.source, bytes) else picture.source
+    content = picture.source if isinstance(picture.source, bytes) else read(picture.source)
+    source = io.BytesIO(content)
     try:
         with Image.open(source) as opened:
             if opened.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, which Pillow would clip at 255

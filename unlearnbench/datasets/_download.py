@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from unlearnbench.datasets._locate import name_of
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
 from unlearnbench.torchvision_import import import_torchvision
@@ -21,11 +21,14 @@ def prepare(dataset: Dataset, root: Path, fetch: Callable[[ModuleType], object])
     A complete copy is left alone: it may lie on read-only storage, and in fewer files than torchvision asks for.
 
     Raises:
-        InputError: nothing could be fetched (no network, no room, no permission), or what lies there is damaged.
+        InputError: nothing could be fetched (no network, no room, no permission), or what lies there is damaged, or
+            can't be read.
     """
     try:
         dataset.load(root)
         return
+    except UnreadableError:  # fetching would replace what nobody could look at
+        raise
     except InputError as error:
         where = error.where  # the file that is missing or damaged, which fetching may mend
     torchvision = import_torchvision()

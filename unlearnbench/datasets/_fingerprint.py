@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unlearnbench.datasets._locate import name_of
 from unlearnbench.plugin import Dataset
+from unlearnbench.regular_files import opened
 
 
 def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
@@ -22,7 +23,7 @@ def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | N
         seen: is given the SHA-256 of each file by its absolute path.
 
     Raises:
-        InputError: files are missing.
+        InputError: files are missing, or can't be read.
     """
     files = dataset.files(root)
     parent = os.path.commonpath([file.absolute().parent for file in files])
@@ -41,5 +42,5 @@ def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | N
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
+    with opened(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from unlearnbench.datasets._assemble import as_pixels, checked, image_data
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.regular_files import is_there, read
 from unlearnbench.settings import LeakSizes
 
 _STEMS = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -36,7 +37,7 @@ class IdxDataset(Dataset):
         found = []
         for stem in _STEMS:
             candidates = (raw / f"{stem}.gz", raw / stem)
-            file = next((path for path in candidates if path.is_file()), None)
+            file = next((path for path in candidates if is_there(path)), None)
             if file is None:
                 raise missing(self, candidates[0], prepare_hint(root))
             found.append(file)
@@ -66,7 +67,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         InputError: the file is cut short, not gzip, not idx, or of other dimensions.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = gzip.decompress(read(path)) if path.suffix == ".gz" else read(path)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, f"can't be read ({error})") from error
     start = 4 + 4 * dimensions

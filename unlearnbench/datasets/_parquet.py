@@ -9,6 +9,7 @@ from typing import NamedTuple
 from unlearnbench.datasets._decode import Picture
 from unlearnbench.datasets._locate import damaged
 from unlearnbench.errors import InputError
+from unlearnbench.regular_files import listing, opened
 
 _IMAGE_COLUMNS = ("image", "img")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -23,7 +24,12 @@ class Rows(NamedTuple):
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of the training and of the test split: train*.parquet and test*.parquet, sorted by name."""
-    return sorted(folder.glob("train*.parquet")), sorted(folder.glob("test*.parquet"))
+    try:
+        names = [name for name in listing(folder) if name.endswith(".parquet")]
+    except FileNotFoundError:
+        names = []
+    train, test = ([folder / name for name in names if name.startswith(part)] for part in ("train", "test"))
+    return train, test
 
 
 def read_rows(files: Sequence[Path]) -> Rows:
@@ -47,9 +53,10 @@ def _read_file(file: Path, pictures: list[Picture], labels: list[int | str]) -> 
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(file)
-        columns = [_column(file, schema.names, _IMAGE_COLUMNS), _column(file, schema.names, _LABEL_COLUMNS)]
-        table = pq.read_table(file, columns=columns, partitioning=None)
+        with opened(file) as stream:
+            schema = pq.read_schema(stream)
+            columns = [_column(file, schema.names, _IMAGE_COLUMNS), _column(file, schema.names, _LABEL_COLUMNS)]
+            table = pq.read_table(stream, columns=columns, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise damaged(file, f"not a readable Parquet file ({error})") from error
     values = table.column(columns[1]).to_pylist()

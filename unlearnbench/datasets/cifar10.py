@@ -16,6 +16,7 @@ from unlearnbench.datasets._locate import check_inside, damaged, inside, missing
 from unlearnbench.datasets._parquet import read_rows, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.regular_files import is_there
 from unlearnbench.settings import PluginParams
 from unlearnbench.torchvision_import import import_torchvision
 
@@ -56,7 +57,7 @@ class Cifar10(Dataset):
             return [*train, *test]
         paths = [root / _FOLDER / name for name in _FILES]
         for path in paths:
-            if not path.is_file():
+            if not is_there(path):
                 raise missing(self, path, self._how(root))
         return paths
 

@@ -13,6 +13,7 @@ from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.regular_files import is_there, read
 
 _FOLDER = "stl10_binary"
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
@@ -38,7 +39,7 @@ class Stl10(Dataset):
     def files(self, root: Path) -> list[Path]:
         paths = [root / _FOLDER / name for name in _FILES]
         for path in paths:
-            if not path.is_file():
+            if not is_there(path):
                 raise missing(self, path, prepare_hint(root))
         return paths
 
@@ -51,9 +52,9 @@ class Stl10(Dataset):
 
 
 def _read(images: Path, labels: Path) -> Part:
-    data = np.fromfile(images, np.uint8)
+    data = np.frombuffer(read(images), np.uint8)
     if len(data) % _IMAGE_BYTES:
         raise damaged(images, f"holds {len(data)} bytes, not a multiple of one image's {_IMAGE_BYTES}")
     pixels = as_pixels(data.reshape(-1, 3, 96, 96).transpose(0, 1, 3, 2))  # stored column by column
-    classes = torch.from_numpy(np.fromfile(labels, np.uint8).astype(np.int64)) - 1  # stored as 1..10
+    classes = torch.from_numpy(np.frombuffer(read(labels), np.uint8).astype(np.int64)) - 1  # stored as 1..10
     return checked(labels, pixels, classes, classes=10)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.errors import UnreadableError
 from unlearnbench.escaping import figure as figure_text
 from unlearnbench.escaping import label, plain
 from unlearnbench.parquet_files import write_atomically
@@ -128,13 +129,13 @@ def _mark(cell: Cell) -> str:
 
 
 def answer(store: Store, cell: Cell, tensor: str) -> Artifact | None:
-    """What an attack answered, if it is in the store and has the tensor."""
+    """What an attack answered, if it is in the store, can be read and has the tensor."""
     from unlearnbench.store import CorruptArtifactError
 
     try:
         artifact = store.get(cell.stages["attack"])
-    except CorruptArtifactError:
-        return None  # the next run computes it again; the records are there
+    except (CorruptArtifactError, UnreadableError):
+        return None  # the next run computes it again, or says what it can't read; the records are there
     return artifact if artifact is not None and tensor in artifact.tensors else None
 
 

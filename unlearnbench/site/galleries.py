@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unlearnbench import regular_files
 from unlearnbench.escaping import plain
 from unlearnbench.report import curves as report_curves
 from unlearnbench.report import pictures
@@ -55,7 +56,11 @@ def _found(
         newest = max(row["protocol_version"] for row in rows_there)
         members = [row for row in rows_there if row["protocol_version"] == newest]
         path = folder / pictures.FOLDER / name
-        if path.is_file() and (content := path.read_bytes()).startswith(_SIGNATURE):
+        try:
+            content = regular_files.read(path)
+        except FileNotFoundError:
+            continue
+        if content.startswith(_SIGNATURE):
             made.append(Picture(f"pictures/{part}/{name.lstrip('.')}", _title(members), alt(members), content))
     return made
 

@@ -1,0 +1,145 @@
+"""The one place where files that somebody else may have put there are opened: ordinary ones, or one line that says why.
+
+Three things are told apart. A file that is not there is a FileNotFoundError, and may be made. One that is there and
+can't be read (no permission, a broken disk, a pipe, a socket, a device, a folder, a link to nothing) is an
+UnreadableError: nobody knows what is in it, so that it is neither missing nor damaged, and is not replaced. Whether the
+content of one that can be read is damaged is for the reader to say. Nothing here waits, as opening a pipe would.
+
+Links are followed to ordinary files: annexes of large files keep data, results and artifacts that way, and a link to
+nothing is one whose content lies elsewhere at the moment. Records that others send are held to more: submitted.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+
+from unlearnbench.errors import UnreadableError
+
+Name = str | os.PathLike[str]
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # Windows has neither, nor such pipes
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def opened(name: Name) -> FileIO:
+    """An ordinary file, open for reading, unbuffered.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        UnreadableError: something is there that can't be read, or is no ordinary file.
+    """
+    path = os.fspath(name)
+    if not is_there(path):  # before it is opened: to open a device may be to use it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    try:
+        file = FileIO(path, opener=_open)
+        try:
+            _refuse_special(os.fstat(file.fileno()).st_mode, path)  # it may have been exchanged
+        except BaseException:
+            file.close()
+            raise
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise unreadable(error, path) from error
+    return file
+
+
+def read(name: Name, most: int = -1) -> bytes:
+    """The content of an ordinary file, or its first `most` bytes. Raises as `opened`."""
+    with opened(name) as file:
+        try:
+            return file.readall() if most < 0 else _first(file, most)
+        except OSError as error:
+            raise unreadable(error, name) from error
+
+
+def is_there(name: Name) -> bool:
+    """Whether an ordinary file has this name. Looks at its kind only, and does not open it.
+
+    Raises:
+        UnreadableError: something else has the name, or nobody may look.
+    """
+    path = os.fspath(name)
+    try:
+        _refuse_special(os.stat(path).st_mode, path)  # noqa: PTH116 (of ten thousand files a Path each takes as long)
+    except (FileNotFoundError, NotADirectoryError):
+        if Path(path).is_symlink():
+            raise UnreadableError(path, "can't be read: a link to nothing") from None
+        return False
+    except (OSError, ValueError) as error:
+        raise unreadable(error, path) from error
+    return True
+
+
+def check_readable(name: Name) -> None:
+    """Raise UnreadableError if a file of this name is there and can't be read; none is as good as one that can."""
+    try:
+        opened(name).close()
+    except FileNotFoundError:
+        return
+
+
+def listing(folder: Name) -> list[str]:
+    """The names of all that lies in a folder, in order. (`Path.glob` finds nothing where it may not look.)
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UnreadableError: it can't be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(folder)) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(error, folder) from error
+
+
+def append(name: Name, text: str) -> None:
+    """Add to an ordinary file, or make it; what is no ordinary file is refused, as OSError."""
+    number = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AT_ONCE, 0o666)
+    with os.fdopen(number, "a", encoding="utf-8", errors="backslashreplace") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, _what(os.fstat(number).st_mode), os.fspath(name))
+        file.write(text)
+
+
+def unreadable(error: Exception, name: Name) -> UnreadableError:
+    """The one line about a file that is there and can't be read, from what the system said of it."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UnreadableError(os.fspath(name), f"can't be read: {why}")
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | _AT_ONCE)
+
+
+def _refuse_special(mode: int, path: str) -> None:
+    if not stat.S_ISREG(mode):
+        raise UnreadableError(path, f"can't be read: {_what(mode)}")
+
+
+def _what(mode: int) -> str:
+    kind = next((words for test, words in _KINDS if test(mode)), "something special")
+    return f"{kind}, and no ordinary file"
+
+
+def _first(file: FileIO, most: int) -> bytes:
+    parts, left = [], most
+    while left and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
