@@ -17,10 +17,11 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from unlearnbench.settings import Scenario
 from unlearnbench.validation import submodel
 
+LARGEST_NAMES = 2**20  # bytes of the names of a dataset's classes, which every record holds, as JSON
 PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:+-]*")
 _DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": {"source": "auto", "path": "cifar10-jpeg"},
-    "images": {"path": "images", "size": None, "mode": "RGB", "test_fraction": 0.2},
+    "images": {"path": "images", "size": None, "mode": "RGB", "background": "white", "test_fraction": 0.2},
 }
 """Of the built-in datasets that have parameters; records are named without importing what they were computed by."""
 

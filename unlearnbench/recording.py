@@ -63,21 +63,23 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
             if name in measured["measures"]:
                 value, n = measured["measures"][name]
                 rows.append(_row(common, name, value, None, None, n))
-    records.write(rows, path(folder, cell), _about(cell))
+    records.write(rows, path(folder, cell), _about(cell), cell.classes)
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
 def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime, status: Failure = "failed") -> None:
     """Record that a cell failed: one row with a null value."""
     row = {**_common(cell, device, at), "status": status, "error": error}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell))
+    records.write(
+        [_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell), cell.classes
+    )
     path(folder, cell).unlink(missing_ok=True)  # an earlier result that --force was to replace
 
 
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
     """Record why a plugin can't take part in a cell's scenario."""
     row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell))
+    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell), cell.classes)
 
 
 def log(file: Path, what: str, trace: str) -> None:

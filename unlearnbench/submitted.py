@@ -53,6 +53,7 @@ class Submitted:
         common: the columns that are the same in every row.
         measured: of every row the others.
         about: what the file's metadata says besides (`suite_seed`).
+        classes: and the names of the dataset's classes.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Submitted:
     common: Mapping[str, Any]
     measured: tuple[Mapping[str, Any], ...]
     about: Mapping[str, int]
+    classes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -163,6 +165,7 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         if version is None:
             raise schema_error(parsed, file)
         about = _about(parsed.metadata.metadata or {}, file)
+        classes = records.class_names(parsed.metadata.metadata, file)
         table = parse(content, texts(version)).read(use_threads=False)
         table.validate(full=True)  # before its indices are followed
         table = with_later_columns(table, version)
@@ -181,7 +184,7 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         raise RecordError(str(file), wrong)
     common = {column: value for column, value in rows[0].items() if column not in MEASURED}
     measured = tuple({column: row[column] for column in MEASURED} for row in rows)
-    return Submitted(folder, file, common, measured, about)
+    return Submitted(folder, file, common, measured, about, classes)
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
