@@ -33,7 +33,7 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     scenario = workplace.scenario(task)
     assert scenario.leak is not None
     world = workplace.world(task)
-    parts = leak_parts(scenario.leak, world.shared, world.seed, world.pool.labels.device)
+    parts = leak_parts(scenario, world.shared, world.seed, world.pool.labels.device)
     rows = torch.cat([parts[name] for name in ("target", "pool", "spare")])
     count, size = scenario.selection_models, len(parts["target"])
     orders = [stream(world.seed, "selection", k).permutation(len(rows))[:size] for k in range(count)]

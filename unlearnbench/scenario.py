@@ -18,7 +18,7 @@ from unlearnbench.identical import refuse_shared, refuse_shared_challenge, witho
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, LeakSizes, Scenario
+from unlearnbench.settings import Backdoor, Scenario
 from unlearnbench.trigger import place, stamp
 
 # A scenario that drops nearly all clean images of the base class would measure their absence, not unlearning.
@@ -164,9 +164,8 @@ def _stamp_training(
 
 
 def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None) -> World:
-    sizes, train = scenario.leak, data.train
-    assert sizes is not None
-    parts = leak_parts(sizes, len(train), seed, train.labels.device)
+    train = data.train
+    parts = leak_parts(scenario, len(train), seed, train.labels.device)
     chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
     # Which of the candidates are memorised is not known where there are no scores yet: any of them may be.
     any_may_be = scenario.erased == "memorised"
@@ -182,11 +181,18 @@ def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None)
     return World(chosen.pool, data.test, targets, parts, None, recorded, seed, len(train))
 
 
-def leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
+def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
     """Rows of the training images for each part of a leak experiment, disjoint, each in random order."""
+    assert scenario.leak is not None
+    sizes, without = scenario.leak, ""
+    if scenario.duplicates == "drop" and sizes.total > available:
+        # Parts often need all images. What dropping leaves short is taken from the one that no built-in attack uses.
+        validation = max(0, sizes.validation - (sizes.total - available))
+        sizes, without = sizes.model_copy(update={"validation": validation}), " without validation"
     if sizes.total > available:
         raise InputError(
-            "scenario.leak", f"its parts need {sizes.total} training images, the dataset has {available}; lower them"
+            "scenario.leak",
+            f"its parts need {sizes.total} training images{without}, the dataset has {available}; lower them",
         )
     order = _permutation(available, seed, "leak").to(device)
     names = ("target", "pool", "validation", "probe", "spare")

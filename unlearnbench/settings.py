@@ -220,7 +220,8 @@ class Scenario(Strict):
     )
     duplicates: Literal["keep", "drop"] = Field(
         "keep", exclude_if=_is_keep, description="drop: leave out every image that is identical, pixel by pixel, to an"
-        " earlier one (training images come before test images), before anything is drawn"
+        " earlier one (training images come before test images), before anything is drawn; of a leak experiment's"
+        " parts that then need too many, `validation` becomes smaller"
     )  # fmt: skip
     leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")
     targets: int = Field(1, ge=1, description="leak: independent erasures from one original, each a target")
