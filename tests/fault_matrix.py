@@ -430,6 +430,62 @@ FAULTS = (
             "test_faults_files::test_verbs_that_read_write_nothing",
         ),
     ),
+    Fault(
+        "Parquet shards that are missing, there twice, or of two sets; the same file under two names",
+        "-",
+        "one line that names the shard, exit code 2, nothing written",
+        (
+            "datasets/test_shards::test_incomplete_and_repeated_shards_are_refused",
+            "datasets/test_shards::test_the_same_file_under_two_names_is_refused",
+            "datasets/test_own_images::test_the_same_shard_twice_is_refused_under_any_name",
+        ),
+    ),
+    Fault(
+        "image files in other formats, hidden files, other splits, folders in classes, links to nothing",
+        "-",
+        "read; or left out and said by `prepare` and the run's log; or refused by name",
+        (
+            "datasets/test_own_images::test_images_of_all_formats_are_read",
+            "datasets/test_own_images::test_what_is_not_read_of_a_folder_is_said",
+            "datasets/test_own_images::test_other_splits_are_left_out_and_said",
+            "datasets/test_own_images::test_what_looks_meant_to_be_read_and_cant_be_is_refused",
+            "datasets/test_shards::test_what_is_not_read_is_listed",
+        ),
+    ),
+    Fault(
+        "identical images within and across parts",
+        "serial",
+        "counted; a leak experiment whose truth they make wrong is refused, `duplicates: drop` leaves them out",
+        (
+            "test_identical::test_copies_are_counted_by_where_they_are",
+            "test_identical::test_a_member_that_is_a_never_seen_image_too_is_refused",
+            "test_identical::test_an_erased_image_that_stays_as_another_is_refused",
+            "test_identical::test_a_run_is_refused_before_anything_is_written_and_goes_with_one_option",
+        ),
+    ),
+    Fault(
+        "transparency, palettes, 16 bits, EXIF tags, inks, one bit; animations, numbers of 32 bits, truncated images",
+        "-",
+        "what a viewer shows, and said so; or refused by name",
+        (
+            "datasets/test_decode::test_a_drawing_in_the_transparency_is_laid_over_the_background",
+            "datasets/test_decode::test_images_are_turned_as_their_exif_tag_says",
+            "datasets/test_decode::test_sixteen_bits_are_scaled_and_not_clipped",
+            "datasets/test_decode::test_animations_and_pages_are_refused",
+            "datasets/test_decode::test_a_truncated_image_is_damaged_whatever_the_process_allows",
+        ),
+    ),
+    Fault(
+        "class folders named by numbers; class names that a dataset does not have, or has twice",
+        "serial",
+        "numbered as they say, shown, kept in records; else one line that lists the classes",
+        (
+            "datasets/test_own_images::test_class_folders_named_by_numbers_are_numbered_as_they_say",
+            "test_class_names::test_a_class_by_name_is_the_same_cell_as_by_number",
+            "test_class_names::test_a_class_that_is_not_there_is_one_line_with_all_that_are",
+            "test_class_names::test_records_hold_numbers_and_the_names_of_all_classes",
+        ),
+    ),
 )
 
 

@@ -11,10 +11,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fake_plugins import fake_registry
 
 from unlearnbench import cli, plugin_facts, registry
 from unlearnbench.errors import InputError
+from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry import BrokenPlugin
 
 SUITE = """
@@ -203,16 +205,25 @@ def test_validate_says_so(call: Any, tmp_path: Path) -> None:
 
 
 def test_prepare_fetches_and_loads(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    images = SimpleNamespace(train=LengthOf(60, (60, 1, 8, 8)), test=LengthOf(10, (10, 1, 8, 8)), classes=4)
+    pixels = torch.arange(70, dtype=torch.uint8)[:, None, None, None] * torch.ones(64, dtype=torch.uint8).view(1, 8, 8)
+    pixels[:, 0, 0, 0], pixels[65] = 255, pixels[3]
+    both = Images(pixels, torch.arange(70) % 4, torch.arange(70))
+    images = ImageData(both.take(torch.arange(60)), both.take(torch.arange(60, 70)), 4, ("decoded: as\x1b[1m it was",))
     seen: list[Path] = []
     monkeypatch.setattr("fake_plugins.Small.prepare", lambda self, root: seen.append(root))
     monkeypatch.setattr("fake_plugins.Small.load", lambda self, root: images)
+    monkeypatch.setattr("fake_plugins.Small.class_names", lambda self, root: ["ant", "bee", "cat", "dog"])
     ran = call("prepare", "suite.yaml", "--data", "here")
-    assert (ran.code, ran.out, seen) == (
-        0,
-        "small: train=60 test=10 classes=4 shape=1x8x8\n",
-        [Path("here").absolute()],
-    )
+    assert (ran.code, seen) == (0, [Path("here").absolute()])
+    assert ran.out.splitlines() == [
+        "small: train=60 test=10 classes=4 shape=1x8x8",
+        "  files: 0 read",
+        "  decoded: as\\x1b[1m it was",
+        "  classes: 0=ant, 1=bee, 2=cat, 3=dog",
+        "  identical images: 1 test image is a training image too, 1 of these has another",
+        "    label; scenario.duplicates: drop leaves later copies out (--set",
+        "    duplicates=drop)",
+    ]
 
     def fail(self: Any, root: Path) -> None:
         raise OSError("no\nnetwork")
@@ -221,14 +232,6 @@ def test_prepare_fetches_and_loads(call: Any, monkeypatch: pytest.MonkeyPatch, t
     ran = call("prepare", "suite.yaml", "--data", "here")
     assert ran.code == 2
     assert ran.err.splitlines()[-1] == "error: small: can't be prepared in here: OSError: no network"
-
-
-class LengthOf:
-    def __init__(self, length: int, shape: tuple[int, ...]) -> None:
-        self.length, self.pixels = length, SimpleNamespace(shape=shape)
-
-    def __len__(self) -> int:
-        return self.length
 
 
 def test_report_makes_the_leaderboard_and_prints_it(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

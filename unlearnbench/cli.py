@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -31,7 +31,7 @@ from unlearnbench import (
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
 from unlearnbench.errors import InputError
-from unlearnbench.printing import complain, emit, emit_json, error_line, one_line
+from unlearnbench.printing import complain, emit, emit_json, one_line
 from unlearnbench.roots import as_named, forget
 
 BAD_INPUT = 2
@@ -263,24 +263,14 @@ def prepare(
 ) -> int:
     """Fetch and check a suite's data.
 
-    May download; no other verb does.
+    Says what was read and what was left out, how images were decoded, the numbers of the classes, and which images are
+    there more than once. May download; no other verb does.
     """
-    root = options.data_root(data)
-    loaded = cli_loading.load(suite, plugins)
-    selection = cli_loading.Chosen(datasets=dataset).selection
-    for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
-        source = cast(Any, choice.info.cls(choice.params))
-        try:
-            source.prepare(root)
-            images = source.load(root)
-        except (OSError, RuntimeError) as error:  # no network, no space, a damaged archive
-            raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
-        shape = "x".join(str(side) for side in images.train.pixels.shape[1:])
-        emit(
-            f"{one_line(choice.id)}: train={len(images.train)} test={len(images.test)}"
-            f" classes={images.classes} shape={shape}"
-        )
-    return OK
+    from unlearnbench import cli_prepare
+
+    return cli_prepare.prepare(
+        cli_loading.load(suite, plugins), cli_loading.Chosen(datasets=dataset).selection, options.data_root(data)
+    )
 
 
 @app.command("list")

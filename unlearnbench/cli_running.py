@@ -129,9 +129,13 @@ def tune(request: Request) -> int:
     how.workers()
     suite = cli_loading.load(request.suite, how.plugins)
     from unlearnbench import search, tuning
+    from unlearnbench.class_names import numbered
 
     selection = search.tuned_only(suite, request.chosen.selection)
-    first, every = suite.settings(selection), suite.settings(selection, screening=False)
+    first, every = (
+        numbered(suite.settings(selection, screening=screening), options.data_root(how.data))
+        for screening in (True, False)
+    )
     rules = search.rules(suite, dict.fromkeys(setting.experiment for setting in every))
     plan = cli_loading.plan(first, how.data, how.device)
     _tell_of_plugins(suite, how)

@@ -145,10 +145,10 @@ def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measu
     """Attack success on stamped test images of the base class, and on those of every class but the target."""
     assert scenario.backdoor is not None
     assert world.stamped_test is not None
-    target = scenario.backdoor.target
+    base_class, target = scenario.backdoor.classes
     of_target = world.test.take((world.test.labels == target).nonzero().flatten())
     others = world.stamped_test.take((world.stamped_test.labels != target).nonzero().flatten())
-    base = others.take((others.labels == scenario.backdoor.base).nonzero().flatten())
+    base = others.take((others.labels == base_class).nonzero().flatten())
     return {
         "target_class_accuracy": _accuracy(after, of_target),
         "other_classes_accuracy": _accuracy(after, world.test.take((world.test.labels != target).nonzero().flatten())),

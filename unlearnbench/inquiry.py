@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from unlearnbench.errors import InputError
 from unlearnbench.experiments import Choice
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.naming import LARGEST_NAMES
 from unlearnbench.printing import error_line
 from unlearnbench.receipt import listings
 from unlearnbench.regular_files import unreadable
@@ -56,6 +58,15 @@ class Inquiry:
 
         # By its name and not as an object: experiments share their datasets, which may be large.
         return cast(str, self.once(f"fingerprint {choice.id}", lambda: _ask(choice, "files", compute)))
+
+    def class_names(self, choice: Choice) -> tuple[str, ...]:
+        """The names of a dataset's classes. Raises InputError where its files are missing."""
+
+        def ask() -> Any:
+            dataset = self._instance(choice)
+            return _ask(choice, "class_names", lambda: _class_names(dataset.class_names(self.data_root)))
+
+        return cast("tuple[str, ...]", self.once(f"class_names {choice.id}", ask))
 
     def access(self, choice: Choice) -> Access:
         """What an attack needs."""
@@ -146,6 +157,16 @@ def _ranks_by(attack: Any) -> tuple[str, ...] | None:
     if found is None or (isinstance(found, tuple) and all(type(name) is str and name in METRICS for name in found)):
         return cast("tuple[str, ...] | None", found)
     raise TypeError(f"must be None or a tuple of metrics, not {found!r}")
+
+
+def _class_names(found: Any) -> tuple[str, ...]:
+    names = tuple(found)
+    if isinstance(found, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"must be texts, one for each class, not {found!r}")
+    size = len(json.dumps(names).encode())
+    if size > LARGEST_NAMES:
+        raise TypeError(f"{size:,} bytes of names; at most {LARGEST_NAMES:,}, for every record holds them")
+    return names
 
 
 def _checked_reason(reason: Any) -> str | None:

@@ -50,6 +50,8 @@ def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     if scenario.training.precision != "float32":
         values["training"]["precision_version"] = LOWER_PRECISION_VERSION
     names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
+    if "duplicates" in values:  # only written out where they are not kept
+        names.append("duplicates")
     if stage == "select":
         return {name: values[name] for name in [*names, "selection_models"]}
     chosen = ["erased_ratio", "erased_count", "erased", "targets", "negatives"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench import recording
 from unlearnbench.errors import InputError
@@ -17,8 +17,14 @@ from unlearnbench.record_folder import is_intact, names
 from unlearnbench.regular_files import check_readable
 from unlearnbench.tally import Became
 
+if TYPE_CHECKING:
+    from unlearnbench.data_report import Report
+
 # The fields of a scenario that its sets are drawn by.
-DRAWN = {"kind", "erased_ratio", "erased_count", "backdoor", "train_size", "test_size", "validation", "leak", "targets"}
+DRAWN = {
+    "kind", "erased_ratio", "erased_count", "erased", "negatives", "backdoor", "train_size", "test_size", "validation",
+    "leak", "targets", "duplicates",
+}  # fmt: skip
 
 
 @dataclass
@@ -67,30 +73,38 @@ def check_writable(*folders: Path) -> None:
             raise InputError(str(folder), f"can't be written: {error.strerror}") from error
 
 
-def check_data(cells: Iterable[Cell], data_root: Path) -> None:
+def check_data(cells: Iterable[Cell], data_root: Path) -> list[Report]:
     """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
     do not fit the data, are the user's to mend and no cell's failure.
+
+    Returns:
+        What was read, of each dataset.
 
     Raises:
         InputError: for the first dataset or scenario that will not do.
     """
-    worlds: dict[str, dict[tuple[str, int], Cell]] = {}
+    worlds: dict[str, dict[tuple[str, int, int | None], Cell]] = {}
     for cell in cells:
-        drawn = cell.setting.scenario.model_dump_json(include=DRAWN)
-        worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed), cell)
-    for group in worlds.values():
-        _check_group(list(group.values()), data_root)
+        scenario = cell.setting.scenario
+        drawn = scenario.model_dump_json(include=DRAWN)
+        # Without a leak experiment's parts an attack's members and never-seen images are drawn for it.
+        attacked = scenario.attack_images if cell.setting.attack and scenario.kind == "utility" else None
+        worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed, attacked), cell)
+    return [_check_group(list(group.values()), data_root) for group in worlds.values()]
 
 
-def _check_group(cells: list[Cell], data_root: Path) -> None:
+def _check_group(cells: list[Cell], data_root: Path) -> Report:
     import torch
 
-    from unlearnbench.scenario import build_world
+    from unlearnbench.data_report import describe, left_out_copies
+    from unlearnbench.scenario import build_world, challenge
     from unlearnbench.seeding import repetition_seed
 
     choice = cells[0].setting.dataset
+    dataset = cast(Any, choice.info.cls(choice.params))
     try:
-        data = cast(Any, choice.info.cls(choice.params)).load(data_root)
+        data = dataset.load(data_root)
+        report = describe(choice.id, dataset, data, data_root, cells[0].classes)
     except InputError:
         raise
     except Exception as error:
@@ -101,10 +115,15 @@ def _check_group(cells: list[Cell], data_root: Path) -> None:
         setting = cell.setting
         seed = repetition_seed(setting.suite_seed, choice.id, setting.seed)
         try:
-            build_world(data, setting.scenario, seed, torch.device("cpu"))
+            world = build_world(data, setting.scenario, seed, torch.device("cpu"))
+            if setting.attack is not None and setting.scenario.kind == "utility":
+                challenge(world, setting.scenario)
         except InputError as error:
             where = f"{setting.suite}:experiments.{setting.experiment}.{error.where} (dataset {choice.id})"
             raise InputError(where, error.what) from error
+    if any(cell.setting.scenario.duplicates == "drop" for cell in cells):
+        report.more.append(left_out_copies(data))
+    return report
 
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:

@@ -250,7 +250,7 @@ def _write_records(merged: Merged, folder: Path) -> None:
 def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:
     """Written anew from values that were checked: not a byte of anybody's file is copied."""
     for cell in cells:
-        records.write(cell.rows, folder / cell.file.name, cell.about)
+        records.write(cell.rows, folder / cell.file.name, cell.about, cell.classes)
 
 
 def _place(folder: Path, protocol: int) -> Path:

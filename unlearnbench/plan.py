@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from unlearnbench import keys, naming
+from unlearnbench.class_names import numbered
 from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
@@ -54,6 +55,7 @@ class Cell:
         stages: the key of each stage.
         reference, own_original: what the method says of itself; None where it was not asked.
         ranks_by: what the attack says it is ranked by.
+        classes: the names of the dataset's classes; none where they have no names.
         skip: why a plugin can't take part, in its own words.
         error, trace: what a plugin raised when it was asked about the cell; such a cell has failed before it began.
     """
@@ -68,6 +70,7 @@ class Cell:
     reference: bool | None = None
     own_original: bool | None = None
     ranks_by: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
     skip: str | None = None
     error: str | None = None
     trace: str | None = None
@@ -135,11 +138,12 @@ def build(settings: Sequence[Setting], data_root: Path, device: str = "cpu") -> 
         device: where times are measured; what hardware that is goes into the keys of timing tasks, and of no others.
 
     Raises:
-        InputError: where a dataset's files are missing, before any work starts.
+        InputError: where a dataset's files are missing, or it has no class of a name, before any work starts.
     """
     planner = _Planner(data_root, device)
     # What plugins print when they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
+        settings = numbered(settings, data_root)
         cells = [planner.cell(setting) for setting in settings]
     suite = settings[0].suite if settings else ""
     return Plan(suite, cells, list(planner.tasks.values()), planner.inquiry.data_files, planner.inquiry.data_folders)
@@ -196,7 +200,10 @@ class _Planner:
         shadows, tier = ((access.shadows or access.models) or None, access.draw) if access else (None, None)
         ranks_by = ask.ranks_by(setting.attack) if setting.attack else None
         reference, own_original = ask.reference(setting.method), ask.own_original(setting.method)
-        return Cell(key, setting, data, stages, shadows, tier, observation, reference, own_original, ranks_by, skip)
+        classes = ask.class_names(setting.dataset)
+        return Cell(
+            key, setting, data, stages, shadows, tier, observation, reference, own_original, ranks_by, classes, skip
+        )
 
     def _shadows(
         self, access: Access, before: Mapping[str, str], setting: Setting, inputs: dict[str, Any], work: dict[str, Any]

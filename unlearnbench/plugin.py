@@ -290,6 +290,8 @@ class ImageData(NamedTuple):
     train: Images
     test: Images
     classes: int
+    # How it was read, a line each: what was left out and why, how images were decoded. Shown by `prepare`, and logged.
+    notes: tuple[str, ...] = ()
 
 
 class Dataset(Plugin, ABC):
@@ -304,6 +306,10 @@ class Dataset(Plugin, ABC):
     @abstractmethod
     def load(self, root: Path) -> ImageData:
         """Read the images. Never downloads; raises InputError naming the file that is missing or damaged."""
+
+    def class_names(self, root: Path) -> Sequence[str]:
+        """The names of classes 0, 1, ... as suites may give them, without decoding images. Default: they have none."""
+        return ()
 
     def prepare(self, root: Path) -> None:
         """Fetch or unpack what `load` needs; may download. Default: nothing to do."""

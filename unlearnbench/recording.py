@@ -65,7 +65,7 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
             if name in measured["measures"]:
                 value, n = measured["measures"][name]
                 rows.append(_row(common, name, value, None, None, n))
-    records.write(rows, path(folder, cell), _about(cell))
+    records.write(rows, path(folder, cell), _about(cell), cell.classes)
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
@@ -80,7 +80,9 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
         Whether the failure is what counts.
     """
     row = {**_common(cell, device, at), "status": status, "error": error}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell))
+    records.write(
+        [_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell), cell.classes
+    )
     if not is_intact(path(folder, cell)):
         return True
     path(folder, cell, failed=True).unlink(missing_ok=True)
@@ -90,7 +92,7 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
     """Record why a plugin can't take part in a cell's scenario."""
     row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell))
+    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell), cell.classes)
 
 
 def log(file: Path, what: str, trace: str) -> None:

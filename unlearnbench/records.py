@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
+from unlearnbench.naming import LARGEST_NAMES
 from unlearnbench.parquet_files import write_parquet
 from unlearnbench.printing import one_line
 from unlearnbench.record_reading import read, read_folder
@@ -37,6 +38,7 @@ from unlearnbench.record_schema import (
 
 __all__ = [
     "ABOUT",
+    "CLASSES",
     "JSON_COLUMNS",
     "MOST_SCORES",
     "SCHEMA",
@@ -46,12 +48,14 @@ __all__ = [
     "RecordError",
     "canonical",
     "check",
+    "class_names",
     "read",
     "read_folder",
     "write",
 ]
 
 ABOUT = "unlearnbench"  # the entry of a file's metadata that says what no column does
+CLASSES = "unlearnbench.classes"  # another, which older versions do not look at: the names of the dataset's classes
 _LARGEST = float(np.finfo(np.float32).max)
 _FIELDS: dict[str, pa.Field] = {field.name: field for field in SCHEMA}
 _LATER = {version: set(SCHEMA.names) - set(schema.names) for version, schema in SCHEMAS.items()}
@@ -60,7 +64,10 @@ _IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "
 
 
 def write(
-    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], about: Mapping[str, int] | None = None
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    about: Mapping[str, int] | None = None,
+    classes: Sequence[str] = (),
 ) -> None:
     """Write one finished cell: all rows are checked first, and the file appears whole or not at all.
 
@@ -70,14 +77,35 @@ def write(
             equal parameters are equal text); `started_at` is a datetime with a time zone.
         path: the file to write or replace, ``<cell_key>.parquet``; its folder is made.
         about: what else there is to know of the cell (`suite_seed`); it goes into the file's metadata.
+        classes: the names of the dataset's classes 0, 1, ..., as far as they have any; they go there too.
 
     Raises:
         RecordError: no rows, or the first row and column that break a rule.
     """
     checked = check(rows, path)
-    more = {ABOUT: json.dumps(dict(about), sort_keys=True)} if about else None
+    more = {ABOUT: json.dumps(dict(about), sort_keys=True)} if about else {}
+    more |= {CLASSES: json.dumps(list(classes))} if classes else {}
     schema = SCHEMAS[checked[0]["schema_version"]]  # as it was recorded: a null says more where there is a column
     write_parquet(pa.Table.from_pylist(checked, schema=schema), path, more)
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The names of the classes that a record was computed from, out of its file's metadata; none where they have none,
+    or where it was recorded before records said them.
+
+    Raises:
+        RecordError: they are no list of texts, or too long a one.
+    """
+    text = (metadata or {}).get(CLASSES.encode())
+    if text is None:
+        return ()
+    try:
+        found = json.loads(text) if len(text) <= LARGEST_NAMES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
+        raise RecordError(str(path), f"unknown class names {one_line(repr(text[:60]))}")
+    return tuple(found)
 
 
 def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> list[dict[str, Any]]:

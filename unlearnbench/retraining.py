@@ -30,10 +30,10 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     retrained models nor any attack's models are among them: an original that had a part in the choice would look as if
     it remembered more than it does.
     """
-    scenario, data = workplace.scenario(task), workplace.data(task)
+    scenario = workplace.scenario(task)
     assert scenario.leak is not None
     world = workplace.world(task)
-    parts = leak_parts(scenario.leak, len(data.train), world.seed, world.pool.labels.device)
+    parts = leak_parts(scenario, world.shared, world.seed, world.pool.labels.device)
     rows = torch.cat([parts[name] for name in ("target", "pool", "spare")])
     count, size = scenario.selection_models, len(parts["target"])
     orders = [stream(world.seed, "selection", k).permutation(len(rows))[:size] for k in range(count)]
@@ -45,7 +45,7 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     learned = torch.zeros(count, len(world.pool), dtype=torch.bool)
     learned[torch.arange(count)[:, None], members.cpu()] = True
     learned = learned[:, rows.cpu()]
-    scores = torch.full((len(data.train),), torch.nan)
+    scores = torch.full((world.shared,), torch.nan)
     inside, outside = ((right * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
     scores[rows.cpu()] = inside - outside
     return Artifact({"scores": scores}, {})

@@ -89,13 +89,16 @@ class _Run:
         leased = slot_names[: len(pending)] if options.scheduler is None else [options.device]
         with Crew(options.engine, leased, place, options.scheduler, plan.memory) as crew:
             crew.call(attacks=any(cell.setting.attack is not None for cell in pending))
-            check_data(pending, options.data_root)
+            read = check_data(pending, options.data_root)
             check_writable(self.folder, options.cache)
             record_decided(self.plan, self.folder, self.errors)
             self._prepare(pending, slot_names[0])
             about = {"suite": self.plan.suite, "engine": options.engine, "devices": " ".join(slot_names)}
             log = begin(options.results / "logs", self.device, about)
             cached = sum(became == "cached" for became in self.became.values())
+            for dataset in read:
+                log.line(dataset.head)
+                log.lines("\n".join(dataset.more))
             with Progress(self.schedule.left, len(pending), cached, log, options.verbose) as self.progress:
                 self._record_complete(pending)
                 while self.schedule.left:

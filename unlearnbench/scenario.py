@@ -14,10 +14,11 @@ from torch import Tensor
 
 from unlearnbench.erasure_choice import choose
 from unlearnbench.errors import InputError
+from unlearnbench.identical import refuse_shared, refuse_shared_challenge, without_copies
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, LeakSizes, Scenario
+from unlearnbench.settings import Backdoor, Scenario
 from unlearnbench.trigger import place, stamp
 
 # A scenario that drops nearly all clean images of the base class would measure their absence, not unlearning.
@@ -73,13 +74,15 @@ def build_world(
         scores: of the training images, for `erased: memorised` (retraining.py).
 
     Raises:
-        InputError: where the scenario does not fit the data.
+        InputError: where the scenario does not fit the data, or a member would be a never-seen image too.
     """
     if scenario.backdoor is not None:
-        for name in ("base", "target"):
-            if (label := getattr(scenario.backdoor, name)) >= data.classes:
+        for name, label in zip(("base", "target"), scenario.backdoor.classes, strict=True):
+            if label >= data.classes:
                 raise InputError(f"scenario.backdoor.{name}", f"no class {label}: the dataset has {data.classes}")
-    data = ImageData(data.train.to(device), data.test.to(device), data.classes)
+    if scenario.duplicates == "drop":
+        data = without_copies(data)
+    data = data._replace(train=data.train.to(device), test=data.test.to(device))
     return _leak(data, scenario, seed, scores) if scenario.kind == "leak" else _utility(data, scenario, seed)
 
 
@@ -124,15 +127,16 @@ def _stamp_training(
 ) -> tuple[Images, Tensor, Tensor]:
     """The pool with stamped copies behind it, their rows, and the remaining rows (PROTOCOL section 4)."""
     rows = rows.to(train.labels.device)
-    base = rows[train.labels[rows] == backdoor.base]
+    base_class, target_class = backdoor.classes
+    base = rows[train.labels[rows] == base_class]
     if count > len(base):
         raise InputError(
-            "scenario.erased_ratio", f"stamps {count} images of class {backdoor.base}, which has {len(base)}; lower it"
+            "scenario.erased_ratio", f"stamps {count} images of class {base_class}, which has {len(base)}; lower it"
         )
     twins = train.take(base[:count])
     stamped = Images(
         stamp(twins.pixels, place(train.pixels, backdoor), backdoor.size),
-        torch.full_like(twins.labels, backdoor.target),
+        torch.full_like(twins.labels, target_class),
         twins.ids,
     )
     pool = Images(
@@ -148,7 +152,7 @@ def _stamp_training(
     if left < SMALLEST_BASE_CLASS_SHARE * len(base):
         raise InputError(
             "scenario.backdoor.clean_twins",
-            f"'drop' leaves {left} of {len(base)} images of class {backdoor.base}, under"
+            f"'drop' leaves {left} of {len(base)} images of class {base_class}, under"
             f" {SMALLEST_BASE_CLASS_SHARE:.0%}; lower erased_ratio or keep the twins",
         )
     dropped = torch.zeros(len(train), dtype=torch.bool, device=rows.device)
@@ -160,10 +164,14 @@ def _stamp_training(
 
 
 def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None) -> World:
-    sizes, train = scenario.leak, data.train
-    assert sizes is not None
-    parts = leak_parts(sizes, len(train), seed, train.labels.device)
+    train = data.train
+    parts = leak_parts(scenario, len(train), seed, train.labels.device)
     chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
+    # Which of the candidates are memorised is not known where there are no scores yet: any of them may be.
+    any_may_be = scenario.erased == "memorised"
+    erased = train.ids[parts["candidates"]] if any_may_be else chosen.pool.ids[chosen.erased]
+    not_trained_on = {name: parts[name] for name in ("pool", "validation", "probe", "spare")}
+    refuse_shared(train, {"target": parts["target"], **not_trained_on}, erased)
     parts = {name: chosen.moved[rows] for name, rows in parts.items()}
     parts |= {"unerased": chosen.unerased, "uncompared": chosen.uncompared}
     targets = ErasureSets(chosen.pool, parts["target"], chosen.erased, chosen.holdout)
@@ -173,11 +181,18 @@ def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None)
     return World(chosen.pool, data.test, targets, parts, None, recorded, seed, len(train))
 
 
-def leak_parts(sizes: LeakSizes, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
+def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
     """Rows of the training images for each part of a leak experiment, disjoint, each in random order."""
+    assert scenario.leak is not None
+    sizes, without = scenario.leak, ""
+    if scenario.duplicates == "drop" and sizes.total > available:
+        # Parts often need all images. What dropping leaves short is taken from the one that no built-in attack uses.
+        validation = max(0, sizes.validation - (sizes.total - available))
+        sizes, without = sizes.model_copy(update={"validation": validation}), " without validation"
     if sizes.total > available:
         raise InputError(
-            "scenario.leak", f"its parts need {sizes.total} training images, the dataset has {available}; lower them"
+            "scenario.leak",
+            f"its parts need {sizes.total} training images{without}, the dataset has {available}; lower them",
         )
     order = _permutation(available, seed, "leak").to(device)
     names = ("target", "pool", "validation", "probe", "spare")
@@ -235,6 +250,7 @@ def challenge(world: World, scenario: Scenario) -> Challenge:
     members = world.pool.take(world.parts["remaining"])
     half = min(most, len(test) // 2, len(members) // 2)
     first, second = torch.arange(half), torch.arange(half, 2 * half)
+    refuse_shared_challenge(members.take(torch.arange(2 * half)), test.take(torch.arange(2 * half)))
     known = _pair(world, members.take(first), test.take(first), half, "known")
     return Challenge(*known, *_pair(world, members.take(second), test.take(second), half, "hidden"))
 

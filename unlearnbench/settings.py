@@ -7,7 +7,7 @@ before any work starts. docs/protocol.md's numbers are the defaults.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ Tier = Literal["same", "disjoint"]
 Inference = Literal["mean", "sample"]
 Draw = Literal["same", "disjoint", "in_and_out", "retrained"]
 Erased = Literal["random", "mislabelled", "memorised"]
+# A class by its number or its name; a name is replaced by the number before anything is keyed (class_names.py).
+ClassLabel = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Strict(BaseModel):
@@ -49,8 +51,8 @@ class PluginParams(Strict):
 class Backdoor(Strict):
     """The first erased images of class ``base`` are stamped and labelled ``target``; they are the erased set."""
 
-    base: int = Field(1, ge=0, description="class whose images are stamped")
-    target: int = Field(2, ge=0, description="label that the stamped images are given")
+    base: ClassLabel = Field(1, description="class whose images are stamped, by number or name")
+    target: ClassLabel = Field(2, description="class whose label the stamped images are given, by number or name")
     size: int = Field(2, ge=1, le=8, description="side of the white square, pixels")
     clean_twins: Literal["keep", "drop"] = Field(
         "keep", description="whether the clean originals of stamped images stay in the remaining set"
@@ -61,6 +63,13 @@ class Backdoor(Strict):
         if self.base == self.target:
             raise ValueError("base and target must be different classes")
         return self
+
+    @property
+    def classes(self) -> tuple[int, int]:
+        """The numbers of base and target. Raises ValueError where one is still a name."""
+        if isinstance(self.base, str) or isinstance(self.target, str):
+            raise ValueError("classes by name have no number before a dataset has given it")
+        return self.base, self.target
 
 
 class StopRule(Strict):
@@ -191,6 +200,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_keep(value: object) -> bool:
+    return value == "keep"
+
+
 class Scenario(Strict):
     """What is trained on, what is erased, when unlearning stops and what the adversary holds."""
 
@@ -209,6 +222,11 @@ class Scenario(Strict):
     validation: int | None = Field(
         None, ge=20, description="utility: set this many training images aside and measure on them, not on test images"
     )
+    duplicates: Literal["keep", "drop"] = Field(
+        "keep", exclude_if=_is_keep, description="drop: leave out every image that is identical, pixel by pixel, to an"
+        " earlier one (training images come before test images), before anything is drawn; of a leak experiment's"
+        " parts that then need too many, `validation` becomes smaller"
+    )  # fmt: skip
     leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")
     targets: int = Field(1, ge=1, description="leak: independent erasures from one original, each a target")
     erased: Erased = Field(

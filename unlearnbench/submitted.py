@@ -43,6 +43,7 @@ class Submitted:
         common: the columns that are the same in every row.
         measured: of every row the others.
         about: what the file's metadata says besides (`suite_seed`).
+        classes: and the names of the dataset's classes.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Submitted:
     common: Mapping[str, Any]
     measured: tuple[Mapping[str, Any], ...]
     about: Mapping[str, int]
+    classes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -150,6 +152,7 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         opened = open_record(file, every_page=True)
         version = opened.version
         about = _about(opened.file.metadata.metadata or {}, file)
+        classes = records.class_names(opened.file.metadata.metadata, file)
         table = opened.reader(encoded=True).read(use_threads=False)
         table.validate(full=True)  # before its indices are followed
         refuse_long_texts(table, file)
@@ -168,7 +171,7 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         raise RecordError(str(file), wrong)
     common = {column: value for column, value in rows[0].items() if column not in MEASURED}
     measured = tuple({column: row[column] for column in MEASURED} for row in rows)
-    return Submitted(folder, file, common, measured, about)
+    return Submitted(folder, file, common, measured, about, classes)
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,16 @@ BROKEN = {
         source("dataset", LOAD + "return images(classes=3)"),
         "1 classes have no training image",
     ),
+    "too few names of classes": (
+        "labels",
+        source("dataset", "def class_names(self, root):\n    return ['odd']"),
+        "1 names for 2 classes; name every class in class_names, or none",
+    ),
+    "one text for names of classes": (
+        "labels",
+        source("dataset", "def class_names(self, root):\n    return 'ab'"),
+        "class_names returned no list of texts",
+    ),
     "labels of another type": (
         "labels",
         source("dataset", LOAD + "return images(labels=torch.ones(10))"),

@@ -34,7 +34,7 @@ def write_parquet(folder: Path, size: int = 32, **columns: Any) -> np.ndarray:
     pixels = np.random.default_rng(3).integers(0, 256, (10, size, size, 3), dtype=np.uint8)
     for part in ("train", "test"):
         images = [{"bytes": png(image), "path": f"{part}/{row}.png"} for row, image in enumerate(pixels)]
-        table = {"image": images, "label": list(range(10)), **columns}
+        table = {"image": images, "label": list(range(10)), "part": [part] * len(images), **columns}
         pq.write_table(
             pa.table({name: value for name, value in table.items() if value is not None}), folder / f"{part}.parquet"
         )

@@ -32,6 +32,10 @@ class DatasetCase(Case):
         return self.watched(self.plugin.load, self.place.data_root)
 
     @cached_property
+    def class_names(self) -> Any:
+        return self.watched(self.plugin.class_names, self.place.data_root)
+
+    @cached_property
     def first(self) -> Outcome:
         return _numbers(self.data)
 

@@ -66,7 +66,14 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
     absent = data.classes - len(data.train.labels.unique())
     if absent:
         return failed(f"{absent} classes have no training image", "count only classes that there are images of")
-    return passed(f"{data.classes} classes")
+    names = case.class_names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return failed(
+            "class_names returned no list of texts", "return the names of classes 0, 1, ..., or an empty list"
+        )
+    if names and len(names) != data.classes:
+        return failed(f"{len(names)} names for {data.classes} classes", "name every class in class_names, or none")
+    return passed(f"{data.classes} classes" + (f", named {names[0]} to {names[-1]}" if names else ""))
 
 
 def ids_are_in_order(case: DatasetCase) -> Verdict:

@@ -1,21 +1,28 @@
-"""Decoding image files with Pillow."""
+"""Decoding image files with Pillow: as a viewer would show them, or refused by name."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from unlearnbench.datasets._locate import damaged
 from unlearnbench.errors import InputError
 from unlearnbench.regular_files import read
+
+# Of what Pillow reads, formats that are one image of bytes; EPS and others run programs or hold pages.
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION = 0x0112  # EXIF's tag
+_DEEP = 65_535  # white of 16 bits
 
 
 class Picture(NamedTuple):
@@ -25,48 +32,128 @@ class Picture(NamedTuple):
     source: Path | bytes
 
 
-def decode(pictures: Sequence[Picture], mode: str, size: int | None) -> Tensor:
+class Decoded(NamedTuple):
+    """Images u8[N, C, H, W], and how many were stored, and changed, in which way."""
+
+    pixels: Tensor
+    how: Counter[str]
+
+
+def decode(pictures: Sequence[Picture], mode: str, size: int | None, background: str | None = None) -> Decoded:
     """Decode images of one size.
+
+    Transparent images are laid over the background; those with an orientation tag are turned as it says; 16 bits are
+    scaled to 8; colours become grey by ITU-R 601.
 
     Args:
         pictures: N >= 1 encoded images.
         mode: Pillow's "L" (grey) or "RGB", to which every image is converted.
         size: resize to size x size pixels; None: all images must have the first one's size.
-
-    Returns:
-        u8[N, C, H, W].
+        background: colour; None: images must not be transparent.
 
     Raises:
-        InputError: naming the first image that can't be decoded or has another size.
+        InputError: naming the first image that can't be decoded, has several frames or numbers that are no bytes, or
+            another size.
     """
-    first = _decode_one(pictures[0], mode, size)
-    pixels = np.empty((len(pictures), *first.shape), np.uint8)
-    pixels[0] = first
-    for index, picture in enumerate(pictures[1:], start=1):
-        image = _decode_one(picture, mode, size)
-        if image.shape != first.shape:
-            raise InputError(
-                picture.where,
-                f"is {image.shape[2]} x {image.shape[1]} pixels, {pictures[0].where} is"
-                f" {first.shape[2]} x {first.shape[1]}; give `size` to resize all",
-            )
-        pixels[index] = image
-    return torch.from_numpy(pixels)
+    how: Counter[str] = Counter()
+    with _whole_files_only():
+        first = _decode_one(pictures[0], mode, size, background, how)
+        pixels = np.empty((len(pictures), *first.shape), np.uint8)
+        pixels[0] = first
+        for index, picture in enumerate(pictures[1:], start=1):
+            image = _decode_one(picture, mode, size, background, how)
+            if image.shape != first.shape:
+                raise InputError(
+                    picture.where,
+                    f"is {image.shape[2]} x {image.shape[1]} pixels, {pictures[0].where} is"
+                    f" {first.shape[2]} x {first.shape[1]}; give `size` to resize all",
+                )
+            pixels[index] = image
+    return Decoded(torch.from_numpy(pixels), how)
 
 
-def _decode_one(picture: Picture, mode: str, size: int | None) -> npt.NDArray[np.uint8]:
+def _decode_one(
+    picture: Picture, mode: str, size: int | None, background: str | None, how: Counter[str]
+) -> npt.NDArray[np.uint8]:
     content = picture.source if isinstance(picture.source, bytes) else read(picture.source)
     source = io.BytesIO(content)
     try:
-        with Image.open(source) as opened:
-            if opened.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, which Pillow would clip at 255
-                raise InputError(picture.where, f"has more than 8 bits a pixel (mode {opened.mode})")
-            image = opened.convert(mode)
+        with Image.open(source, formats=_FORMATS) as opened:
+            _refuse_frames(opened, picture.where)
+            opened.load()
+            how[f"stored as {opened.mode}"] += 1
+            image = _flat(_upright(_eight_bits(opened, picture.where, how), how), picture.where, background, how)
+            image = image.convert(mode)
     except InputError:
         raise
     except Exception as error:  # decoders raise whatever they stumble over in a damaged file
         raise damaged(picture.where, f"not a readable image ({error})") from error
     if size is not None and image.size != (size, size):
+        how[f"resized to {size}x{size}"] += 1
+        if image.width != image.height:
+            how["of these not square before, hence stretched"] += 1
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     array = np.asarray(image, np.uint8)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _refuse_frames(opened: Image.Image, where: str) -> None:
+    """Of an animation or of pages one would be taken and the others left out. A camera's MPO is one picture."""
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1 and opened.format != "MPO":
+        raise InputError(where, f"holds {frames} frames or pages; give each image a file of its own")
+
+
+def _eight_bits(opened: Image.Image, where: str, how: Counter[str]) -> Image.Image:
+    """16-bit grey scaled to 8; Pillow alone would clip it at 255."""
+    # Pillow reads grey PNG and PPM of 16 bits as 32-bit numbers too, with white at 65,535.
+    is_deep = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM"))
+    if not is_deep:
+        if opened.mode.startswith(("I", "F")):
+            raise InputError(
+                where, f"holds numbers of 32 bits (mode {opened.mode}), whose white is not known; convert it"
+            )
+        return opened
+    values = np.asarray(opened).astype(np.int64)
+    if opened.has_transparency_data or values.min() < 0 or values.max() > _DEEP:
+        raise InputError(where, "16 bits a pixel with a transparent grey, or not from 0 to 65535; convert it")
+    how["16 bits scaled to 8"] += 1
+    image = Image.fromarray(((values * 255 + _DEEP // 2) // _DEEP).astype(np.uint8))
+    image.info["exif"] = opened.info.get("exif", b"")
+    return image
+
+
+def _upright(image: Image.Image, how: Counter[str]) -> Image.Image:
+    """Turned as its EXIF tag says; a tag that can't be read says nothing, to viewers neither."""
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except Exception:
+        how["with an unreadable EXIF tag"] += 1
+        return image
+    if not turned:
+        return image
+    how["turned as their EXIF tag says"] += 1
+    return ImageOps.exif_transpose(image)
+
+
+def _flat(image: Image.Image, where: str, background: str | None, how: Counter[str]) -> Image.Image:
+    """Without transparency: over the background."""
+    if not image.has_transparency_data:
+        return image
+    clear = image.convert("RGBA")
+    if clear.getchannel("A").getextrema() == (255, 255):  # it could be, and is nowhere
+        return clear.convert("RGB")
+    if background is None:
+        raise InputError(where, "is transparent in places, which no image of this dataset is")
+    how[f"transparent, laid over {background}"] += 1
+    return Image.alpha_composite(Image.new("RGBA", clear.size, background), clear).convert("RGB")
+
+
+@contextmanager
+def _whole_files_only() -> Iterator[None]:
+    """Pillow can be told, for a whole process, to fill up with grey what a truncated file lacks."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before

@@ -5,9 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
 from unlearnbench.errors import InputError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+# Images, and arrays of them, that are not read here: a class must not become smaller by them without anybody's knowing.
+_OTHER_IMAGES = (
+    ".avif", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".mat", ".nii",
+    ".npy", ".npz", ".pcx", ".pdf", ".psd", ".raw", ".svg", ".tga", ".xcf",
+)  # fmt: skip
+_EXPECTED = "expected <class>/*.png (or .jpg, .bmp, .webp, .tif and the like)"
 
 
 class Listing(NamedTuple):
@@ -15,32 +24,83 @@ class Listing(NamedTuple):
 
     train: list[tuple[Path, str]]
     test: list[tuple[Path, str]]
+    left_out: list[LeftOut]
 
 
 def list_images(folder: Path) -> Listing:
     """The images of `folder/train/<class>/` and `folder/test/<class>/`, or of `folder/<class>/`.
 
     Raises:
-        InputError: no classes, or a class without images: it would be counted and never seen.
+        InputError: no classes, a class without images (it would be counted and never seen), or what looks as if it
+            were meant to be read and can't be: folders within classes, images in other formats, links to nothing.
     """
-    if (folder / "train").is_dir():
-        test = folder / "test"
-        return Listing(_list_classes(folder / "train"), _list_classes(test) if test.is_dir() else [])
-    return Listing(_list_classes(folder), [])
+    found = Listing([], [], [])
+    if not _has_folders(folder / "train"):
+        found.train.extend(_list_classes(folder, found.left_out))
+        return found
+    for path in _entries(folder, found.left_out):
+        if path.name not in ("train", "test"):
+            found.left_out.append(LeftOut(path, "beside train/ and test/"))
+    found.train.extend(_list_classes(folder / "train", found.left_out))
+    if (folder / "test").is_dir():
+        found.test.extend(_list_classes(folder / "test", found.left_out))
+    return found
 
 
-def _list_classes(folder: Path) -> list[tuple[Path, str]]:
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _list_classes(folder: Path, left_out: list[LeftOut]) -> list[tuple[Path, str]]:
+    classes = []
+    for path in _entries(folder, left_out):
+        if path.is_dir():
+            classes.append(path)
+        elif not path.is_file():
+            raise _no_file(path)
+        else:
+            left_out.append(LeftOut(path, "beside the class folders"))
     if not classes:
-        raise InputError(str(folder.absolute()), "holds no class folders; expected <class>/*.png or *.jpg")
+        raise InputError(str(folder.absolute()), f"holds no class folders; {_EXPECTED}")
     found: list[tuple[Path, str]] = []
     for entry in classes:
-        images = sorted(path for path in entry.iterdir() if _is_image(path))
+        images = [path for path in _entries(entry, left_out) if _is_image(path, left_out)]
         if not images:
-            raise InputError(str(entry.absolute()), "holds no .png or .jpg; put the class's images there or remove it")
+            raise InputError(
+                str(entry.absolute()), f"holds no images; put the class's images there or remove it; {_EXPECTED}"
+            )
         found.extend((path, entry.name) for path in images)
     return found
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
+    """Whether a file of a class is an image by its name."""
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES and path.is_file():
+        return True
+    if path.is_dir():
+        if _entries(path, []):
+            raise InputError(str(path.absolute()), f"a folder inside a class; move its images up or away: {_EXPECTED}")
+        left_out.append(LeftOut(path, "empty"))
+        return False
+    if not path.is_file():
+        raise _no_file(path)
+    if suffix in _OTHER_IMAGES:
+        raise InputError(str(path.absolute()), f"{suffix} is not read; convert it, e.g. to .png, or move it away")
+    left_out.append(LeftOut(path, "no images by their names"))
+    return False
+
+
+def _entries(folder: Path, left_out: list[LeftOut]) -> list[Path]:
+    """What lies in a folder, sorted; what is hidden is left out."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(str(folder.absolute()), f"can't be read: {error.strerror}") from error
+    left_out.extend(LeftOut(path, SYSTEM) for path in paths if is_system(path))
+    return [path for path in paths if not is_system(path)]
+
+
+def _has_folders(folder: Path) -> bool:
+    """Whether it is a split and not a class that is called like one."""
+    return folder.is_dir() and any(path.is_dir() for path in _entries(folder, []))
+
+
+def _no_file(path: Path) -> InputError:
+    return InputError(str(path.absolute()), "is no ordinary file, or a link to nothing; mend or remove it")

@@ -30,6 +30,7 @@ class IdxDataset(Dataset):
     """
 
     folder: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {"leak": LeakSizes.model_validate({}).model_dump()}
 
     def files(self, root: Path) -> list[Path]:
@@ -47,7 +48,10 @@ class IdxDataset(Dataset):
         train_images, train_labels, test_images, test_labels = self.files(root)
         train = checked(train_labels, _read_images(train_images), read_idx(train_labels, 1), classes=10)
         test = checked(test_labels, _read_images(test_images), read_idx(test_labels, 1), classes=10)
-        return image_data(train, test, classes=10)
+        return image_data(train, test, classes=10)._replace(notes=("decoded: bytes as they are stored",))
+
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        return self.classes
 
     def prepare(self, root: Path) -> None:
         prepare(self, root, lambda torchvision: getattr(torchvision.datasets, self.folder)(str(root), download=True))

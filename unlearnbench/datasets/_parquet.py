@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from unlearnbench.datasets._decode import Picture
 from unlearnbench.datasets._locate import damaged
 from unlearnbench.errors import InputError
-from unlearnbench.regular_files import listing, opened
+from unlearnbench.regular_files import opened
 
 _IMAGE_COLUMNS = ("image", "img")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
+class Labels(NamedTuple):
+    """Labels as they stand in the files, numbers or names, and what the files call the numbers."""
+
+    values: list[int | str]
+    names: Mapping[int, str]
+
+
 class Rows(NamedTuple):
-    """Encoded images and their labels, as they stand in the file: numbers or names."""
+    """Encoded images and their labels."""
 
     pictures: list[Picture]
-    labels: list[int | str]
-
-
-def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of the training and of the test split: train*.parquet and test*.parquet, sorted by name."""
-    try:
-        names = [name for name in listing(folder) if name.endswith(".parquet")]
-    except FileNotFoundError:
-        names = []
-    train, test = ([folder / name for name in names if name.startswith(part)] for part in ("train", "test"))
-    return train, test
+    labels: Labels
 
 
 def read_rows(files: Sequence[Path]) -> Rows:
@@ -41,38 +39,65 @@ def read_rows(files: Sequence[Path]) -> Rows:
     Raises:
         InputError: naming the file that is damaged or lacks a column, or the row that lacks a value.
     """
-    pictures: list[Picture] = []
-    labels: list[int | str] = []
+    pictures = [picture for file in files for picture in _read_pictures(file)]
+    return Rows(pictures, read_labels(files))
+
+
+def read_labels(files: Sequence[Path]) -> Labels:
+    """The labels of some Parquet files, in order, without reading images. Raises InputError as `read_rows`."""
+    values: list[int | str] = []
+    names: dict[int, str] | None = None
     for file in files:
-        _read_file(file, pictures, labels)
-    return Rows(pictures, labels)
+        column, found, metadata = _read_column(file, _LABEL_COLUMNS)
+        if not all(isinstance(value, int | str) and not isinstance(value, bool) for value in found):
+            raise InputError(str(file.absolute()), f"column {column} must hold whole numbers or text in every row")
+        called = _class_names(metadata, column)
+        if names is not None and called != names:
+            raise InputError(
+                str(file.absolute()), f"names the classes of column {column} otherwise than {files[0].name}"
+            )
+        names, values = called, [*values, *found]
+    kinds = {type(value) for value in values}
+    if len(kinds) > 1:
+        raise InputError(str(files[0].absolute().parent), "labels are numbers in some rows and text in others")
+    return Labels(values, names or {})
 
 
-def _read_file(file: Path, pictures: list[Picture], labels: list[int | str]) -> None:
+def _read_pictures(file: Path) -> list[Picture]:
+    column, found, _ = _read_column(file, _IMAGE_COLUMNS)
+    place, pictures = file.absolute(), []
+    for row, image in enumerate(found):
+        content = image.get("bytes") if isinstance(image, dict) else image
+        if not isinstance(content, bytes):
+            raise InputError(f"{place}: row {row}", f"column {column} holds no image bytes")
+        pictures.append(Picture(f"{place}: row {row}", content))
+    return pictures
+
+
+def _read_column(file: Path, known: Sequence[str]) -> tuple[str, list[Any], Mapping[bytes, bytes]]:
+    """The first column of a file that has one of the names, its values, and the file's metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with opened(file) as stream:
             schema = pq.read_schema(stream)
-            columns = [_column(file, schema.names, _IMAGE_COLUMNS), _column(file, schema.names, _LABEL_COLUMNS)]
-            table = pq.read_table(stream, columns=columns, partitioning=None)
+            column = next((name for name in known if name in schema.names), None)
+            if column is None:
+                there = ", ".join(schema.names)
+                raise InputError(str(file.absolute()), f"has no column {' or '.join(known)}; it has {there}")
+            values = pq.read_table(stream, columns=[column], partitioning=None).column(column).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise damaged(file, f"not a readable Parquet file ({error})") from error
-    values = table.column(columns[1]).to_pylist()
-    if not all(isinstance(value, int | str) and not isinstance(value, bool) for value in values):
-        raise InputError(str(file.absolute()), f"column {columns[1]} must hold whole numbers or text in every row")
-    place = file.absolute()
-    for row, image in enumerate(table.column(columns[0]).to_pylist()):
-        content = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(content, bytes):
-            raise InputError(f"{place}: row {row}", f"column {columns[0]} holds no image bytes")
-        pictures.append(Picture(f"{place}: row {row}", content))
-    labels.extend(values)
+    return column, values, schema.metadata or {}
 
 
-def _column(file: Path, names: Sequence[str], known: Sequence[str]) -> str:
-    for name in known:
-        if name in names:
-            return name
-    raise InputError(str(file.absolute()), f"has no column {' or '.join(known)}; it has {', '.join(names)}")
+def _class_names(metadata: Mapping[bytes, bytes], column: str) -> dict[int, str]:
+    """What `datasets` notes of a column of class numbers (its feature `ClassLabel`); nothing where it notes none."""
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return {}
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return {}
+    return dict(enumerate(names))

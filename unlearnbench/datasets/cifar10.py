@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,8 +13,10 @@ from pydantic import Field
 from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
 from unlearnbench.datasets._decode import decode
 from unlearnbench.datasets._download import prepare
+from unlearnbench.datasets._left_out import counted, told
 from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
-from unlearnbench.datasets._parquet import read_rows, split_files
+from unlearnbench.datasets._parquet import read_rows
+from unlearnbench.datasets._shards import Splits, refuse_same_content, split_files
 from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.regular_files import is_there
@@ -21,6 +24,7 @@ from unlearnbench.settings import PluginParams
 from unlearnbench.torchvision_import import import_torchvision
 
 _FOLDER = "cifar-10-batches-py"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 
@@ -52,9 +56,9 @@ class Cifar10(Dataset):
 
     def files(self, root: Path) -> list[Path]:
         if self._source(root) == "parquet":
-            train, test = self._parquet(root)
-            check_inside(root, [*train, *test])
-            return [*train, *test]
+            found = self._parquet(root)
+            check_inside(root, [*found.train, *found.test])
+            return [*found.train, *found.test]
         paths = [root / _FOLDER / name for name in _FILES]
         for path in paths:
             if not is_there(path):
@@ -64,9 +68,16 @@ class Cifar10(Dataset):
     def load(self, root: Path) -> ImageData:
         self.files(root)
         if self._source(root) == "parquet":
-            train, test = self._parquet(root)
-            return image_data(_read_parquet(train), _read_parquet(test), classes=10)
-        return image_data(self._read_batches(root, train=True), self._read_batches(root, train=False), classes=10)
+            found, how = self._parquet(root), Counter[str]()
+            refuse_same_content([*found.train, *found.test])
+            data = image_data(_read_parquet(found.train, how), _read_parquet(found.test, how), classes=10)
+            folder = inside(self, root, self.params.path)
+            return data._replace(notes=(told(found.left_out, folder), f"decoded: {counted(how.items())}"))
+        data = image_data(self._read_batches(root, train=True), self._read_batches(root, train=False), classes=10)
+        return data._replace(notes=("decoded: bytes as they are stored",))
+
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        return CLASSES
 
     def prepare(self, root: Path) -> None:
         if self._source(root) == "parquet":
@@ -78,16 +89,18 @@ class Cifar10(Dataset):
         source: Literal["auto", "torchvision", "parquet"] = self.params.source
         if source != "auto":
             return source
-        has_parquet = all(split_files(inside(self, root, self.params.path)))
-        return "parquet" if has_parquet and not (root / _FOLDER).is_dir() else "torchvision"
+        if (root / _FOLDER).is_dir():
+            return "torchvision"
+        found = split_files(inside(self, root, self.params.path))
+        return "parquet" if found.train and found.test else "torchvision"
 
-    def _parquet(self, root: Path) -> tuple[list[Path], list[Path]]:
+    def _parquet(self, root: Path) -> Splits:
         folder = inside(self, root, self.params.path)
-        train, test = split_files(folder)
-        for name, found in (("train.parquet", train), ("test.parquet", test)):
-            if not found:
+        found = split_files(folder)
+        for name, files in (("train.parquet", found.train), ("test.parquet", found.test)):
+            if not files:
                 raise missing(self, folder / name, "put the Parquet files there, or set cifar10.path to their folder")
-        return train, test
+        return found
 
     def _how(self, root: Path) -> str:
         if self.params.source == "torchvision":
@@ -113,14 +126,27 @@ class Cifar10(Dataset):
         return None
 
 
-def _read_parquet(files: list[Path]) -> Part:
+def _read_parquet(files: list[Path], how: Counter[str]) -> Part:
+    """The images of one split; `how` counts how they were decoded."""
     rows = read_rows(files)
-    labels = [label for label in rows.labels if isinstance(label, int)]
-    if not labels or len(labels) != len(rows.labels):
+    labels = [label for label in rows.labels.values if isinstance(label, int)]
+    if not labels or len(labels) != len(rows.labels.values):
         raise InputError(str(files[0].absolute()), "CIFAR-10's labels must be numbers 0 to 9")
-    pixels = decode(rows.pictures, "RGB", None)
+    _refuse_other_order(files[0], rows.labels.names)
+    pixels, found = decode(rows.pictures, "RGB", None)
+    how.update(found)
     if pixels.shape[2:] != (32, 32):
         raise InputError(
             str(files[0].absolute()), f"holds images of {pixels.shape[3]} x {pixels.shape[2]} pixels, not 32 x 32"
         )
     return checked(files[0], pixels, torch.tensor(labels), classes=10)
+
+
+def _refuse_other_order(file: Path, names: Mapping[int, str]) -> None:
+    """The numbers of CIFAR-10's classes are known; a file may call some of them otherwise, but none like another."""
+    for number, name in names.items():
+        if name in CLASSES and CLASSES.index(name) != number:
+            raise InputError(
+                str(file.absolute()),
+                f"class {number} is called {name}, which is CIFAR-10's number {CLASSES.index(name)}",
+            )

@@ -48,4 +48,9 @@ class Digits(Dataset):
         order = fixed_order(len(digits.target))
         pixels = as_pixels(np.round(digits.images[order] * (255 / 16))).unsqueeze(1)
         labels = torch.from_numpy(digits.target[order]).long()
-        return image_data(Part(pixels[:_TRAIN], labels[:_TRAIN]), Part(pixels[_TRAIN:], labels[_TRAIN:]), classes=10)
+        data = image_data(Part(pixels[:_TRAIN], labels[:_TRAIN]), Part(pixels[_TRAIN:], labels[_TRAIN:]), classes=10)
+        notes = ("decoded: grey values 0 to 16 spread over 0 to 255", "test images: 360 of 1,797, drawn at random")
+        return data._replace(notes=notes)
+
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        return tuple("0123456789")

@@ -10,3 +10,6 @@ class FashionMnist(_idx.IdxDataset):
 
     paper = "Xiao, Rasul, Vollgraf: Fashion-MNIST, 2017"
     folder = "FashionMNIST"
+    classes = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip

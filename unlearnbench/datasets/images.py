@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -13,10 +14,14 @@ from torch import Tensor
 from unlearnbench.datasets._assemble import Part, fixed_order, image_data
 from unlearnbench.datasets._decode import Picture, decode
 from unlearnbench.datasets._folder import list_images
+from unlearnbench.datasets._left_out import LeftOut, counted, told
 from unlearnbench.datasets._locate import check_inside, inside, missing
-from unlearnbench.datasets._parquet import Rows, read_rows, split_files
+from unlearnbench.datasets._parquet import Labels, Rows, read_labels, read_rows
+from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
 from unlearnbench.errors import InputError
+from unlearnbench.identical import first_of_each
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.printing import visible
 from unlearnbench.settings import PluginParams
 
 
@@ -31,54 +36,76 @@ class ImagesParams(PluginParams):
         None, ge=1, description="resize to size x size pixels; null: all images must have one size"
     )
     mode: Literal["L", "RGB"] = Field("RGB", description="grey or colour")
+    background: Literal["white", "black"] = Field("white", description="what transparent images are laid over")
     test_fraction: float = Field(
         0.2, gt=0, lt=1, description="share of the images that are test images where there is no test split"
     )
 
 
+class Found(NamedTuple):
+    """What lies at a path: files of Parquet, or of images with their class names; and what is not read of it."""
+
+    parquet: bool
+    train: list[tuple[Path, str]]
+    test: list[tuple[Path, str]]
+    left_out: list[LeftOut]
+
+    @property
+    def files(self) -> list[Path]:
+        return [file for file, _ in (*self.train, *self.test)]
+
+
 class OwnImages(Dataset):
     """Images from `path`, which is one of
 
-    - a folder: `train/<class>/*.png` and `test/<class>/*.png`, or `<class>/*.png` (also .jpg),
+    - a folder: `train/<class>/*.png` and `test/<class>/*.png`, or `<class>/*.png` (also .jpg, .bmp, .webp, .tif, .gif),
     - a folder with `train*.parquet` and, if there is one, `test*.parquet`,
     - a .parquet file.
 
-    Labels are the sorted class names (or numbers) of the training images, counted from 0. Without a test split a fixed
-    random `test_fraction` of the images becomes one.
+    Labels are the sorted class names (or numbers) of the training images, counted from 0; names that are all numbers
+    are sorted as such. Without a test split a fixed random `test_fraction` of the images becomes one. What is not read,
+    and how the rest was decoded, is said by `prepare`.
     """
 
+    version: ClassVar[int] = 2
     Params = ImagesParams
 
     def files(self, root: Path) -> list[Path]:
-        path = self._path(root)
-        parquet = _parquet_files(path)
-        if parquet is not None:
-            files = [*parquet[0], *parquet[1]]
-        else:
-            listing = list_images(path)
-            files = [file for file, _ in (*listing.train, *listing.test)]
+        files = _look(self._path(root)).files
         check_inside(root, files)
         return files
 
+    def class_names(self, root: Path) -> list[str]:
+        path = self._path(root)
+        found = _look(path)
+        return _shown(_labels(found, "train"), path)
+
     def load(self, root: Path) -> ImageData:
         path = self._path(root)
-        parquet = _parquet_files(path)
-        if parquet is not None:
-            train, test = (read_rows(files) for files in parquet)
-        else:
-            train, test = (_rows(part) for part in list_images(path))
+        found = _look(path)
+        if found.parquet:
+            refuse_same_content(found.files)
+        train, test = (_rows(found, part) for part in ("train", "test"))
         if not train.pictures:
             raise InputError(str(path.absolute()), "holds no images")
-        names = sorted(set(train.labels), key=_sorting)
+        names = _sorted(train.labels.values, path)
         if len(names) < 2:
             raise InputError(str(path.absolute()), "holds images of one class; at least two are needed")
-        pixels = decode([*train.pictures, *test.pictures], self.params.mode, self.params.size)
-        labels = _numbered([*train.labels, *test.labels], names, path)
-        size = len(train.labels)
-        if not test.labels:
+        pictures = [*train.pictures, *test.pictures]
+        pixels, how = decode(pictures, self.params.mode, self.params.size, self.params.background)
+        notes = [told(found.left_out, path if path.is_dir() else path.parent), "decoded: " + counted(how.items())]
+        notes += _doubled([picture.where for picture in pictures], pixels, path)
+        labels = _numbered([*train.labels.values, *test.labels.values], names, path)
+        size = len(train.labels.values)
+        if not test.labels.values:
             size, order = self._split(size, path)
             pixels, labels = pixels[order], labels[order]
-        return image_data(Part(pixels[:size], labels[:size]), Part(pixels[size:], labels[size:]), len(names))
+            notes.append(f"test images: {len(labels) - size} of {len(labels)}, drawn at random, the same everywhere")
+        absent = len(names) - len(labels[size:].unique())
+        if absent:
+            notes.append(f"classes without a test image: {absent}")
+        data = image_data(Part(pixels[:size], labels[:size]), Part(pixels[size:], labels[size:]), len(names))
+        return data._replace(notes=tuple(notes))
 
     def prepare(self, root: Path) -> None:
         self.files(root)
@@ -96,27 +123,53 @@ class OwnImages(Dataset):
         return count - test, torch.from_numpy(fixed_order(count))
 
 
-def _parquet_files(path: Path) -> tuple[list[Path], list[Path]] | None:
-    """The files of both splits (the second may be empty), or None if `path` is a folder of images."""
+def _look(path: Path) -> Found:
     if path.is_file():
-        if path.suffix != ".parquet":
+        if not is_parquet(path):
             raise InputError(str(path.absolute()), "is neither a folder nor a .parquet file")
-        return [path], []
-    train, test = split_files(path)
-    if train:
-        return train, test
-    if any(path.glob("*.parquet")):
+        check_shards([path])
+        return Found(True, [(path, "")], [], [])
+    splits = split_files(path)
+    if splits.train:
+        return Found(True, [(file, "") for file in splits.train], [(file, "") for file in splits.test], splits.left_out)
+    if any(is_parquet(file) for file in path.iterdir()):
         raise InputError(str(path.absolute()), "holds Parquet files but none named train*.parquet")
-    return None
+    listing = list_images(path)
+    return Found(False, *listing)
 
 
-def _rows(files: Sequence[tuple[Path, str]]) -> Rows:
-    return Rows([Picture(str(file.absolute()), file) for file, _ in files], [name for _, name in files])
+def _rows(found: Found, part: Literal["train", "test"]) -> Rows:
+    files = getattr(found, part)
+    if found.parquet:
+        return read_rows([file for file, _ in files])
+    return Rows([Picture(str(file.absolute()), file) for file, _ in files], _labels(found, part))
 
 
-def _sorting(label: int | str) -> tuple[int, str]:
-    """Numbers by size, names by spelling."""
-    return (label, "") if isinstance(label, int) else (0, label)
+def _labels(found: Found, part: Literal["train", "test"]) -> Labels:
+    files = getattr(found, part)
+    if found.parquet:
+        return read_labels([file for file, _ in files])
+    return Labels([name for _, name in files], {})
+
+
+def _shown(labels: Labels, path: Path) -> list[str]:
+    """The classes' names in the order of their numbers: what the files call them, else as they stand there."""
+    return [
+        labels.names.get(label, str(label)) if isinstance(label, int) else label
+        for label in _sorted(labels.values, path)
+    ]
+
+
+def _sorted(labels: Sequence[int | str], path: Path) -> list[int | str]:
+    """The distinct labels in the order in which they are counted: numbers by size, also where they are names."""
+    distinct = set(labels)
+    if not all(isinstance(label, int) or (label.isascii() and label.isdecimal()) for label in distinct):
+        return sorted(distinct, key=str)
+    ordered = sorted(distinct, key=lambda label: (int(label), str(label)))
+    twin = next((pair for pair in pairwise(ordered) if int(pair[0]) == int(pair[1])), None)
+    if twin is not None:
+        raise InputError(str(path.absolute()), f"classes '{twin[0]}' and '{twin[1]}' are the same number; rename one")
+    return ordered
 
 
 def _numbered(labels: Sequence[int | str], names: Sequence[int | str], path: Path) -> Tensor:
@@ -125,3 +178,13 @@ def _numbered(labels: Sequence[int | str], names: Sequence[int | str], path: Pat
     if unknown is not None:
         raise InputError(str(path.absolute()), f"test images have a class {unknown!r} that no training image has")
     return torch.tensor([number[label] for label in labels])
+
+
+def _doubled(places: Sequence[str], pixels: Tensor, path: Path) -> list[str]:
+    """A note that says where the first identical images lie."""
+    first = first_of_each(pixels).tolist()
+    copies = [row for row, earlier in enumerate(first) if earlier != row]
+    prefix = f"{path.absolute()}/"
+    pairs = [f"{places[row].removeprefix(prefix)} = {places[first[row]].removeprefix(prefix)}" for row in copies[:3]]
+    more = [f"{len(copies) - 3} more"] if len(copies) > 3 else []
+    return [f"identical: {', '.join(map(visible, [*pairs, *more]))}"] if copies else []

@@ -10,3 +10,4 @@ class Mnist(_idx.IdxDataset):
 
     paper = "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998"
     folder = "MNIST"
+    classes = tuple("0123456789")

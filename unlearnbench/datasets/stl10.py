@@ -17,6 +17,7 @@ from unlearnbench.regular_files import is_there, read
 
 _FOLDER = "stl10_binary"
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
+_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _IMAGE_BYTES = 3 * 96 * 96
 
 
@@ -45,7 +46,11 @@ class Stl10(Dataset):
 
     def load(self, root: Path) -> ImageData:
         train_images, train_labels, test_images, test_labels = self.files(root)
-        return image_data(_read(train_images, train_labels), _read(test_images, test_labels), classes=10)
+        data = image_data(_read(train_images, train_labels), _read(test_images, test_labels), classes=10)
+        return data._replace(notes=("decoded: bytes as they are stored, column by column",))
+
+    def class_names(self, root: Path) -> tuple[str, ...]:
+        return _CLASSES
 
     def prepare(self, root: Path) -> None:
         prepare(self, root, lambda torchvision: torchvision.datasets.STL10(str(root), download=True))

@@ -1,0 +1,39 @@
+"""The verb prepare: fetches a suite's data, and says what it was read as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unlearnbench.errors import InputError
+from unlearnbench.inquiry import Inquiry, PluginFaultError
+from unlearnbench.printing import emit, emit_folded, error_line
+
+if TYPE_CHECKING:
+    from unlearnbench.suite import Selection, Suite
+
+
+def prepare(suite: Suite, selection: Selection, root: Path) -> int:
+    """Fetch, load and describe every dataset; returns the exit code.
+
+    Raises:
+        InputError: data that can't be fetched or read, or class names in the suite that a dataset does not have.
+    """
+    from unlearnbench.class_names import numbered
+    from unlearnbench.data_report import describe
+
+    settings = suite.settings(selection)
+    for choice in {setting.dataset.id: setting.dataset for setting in settings}.values():
+        source = cast(Any, choice.info.cls(choice.params))
+        try:
+            source.prepare(root)
+            report = describe(choice.id, source, source.load(root), root, Inquiry(root).class_names(choice))
+        except (OSError, RuntimeError) as error:  # no network, no space, a damaged archive
+            raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
+        except PluginFaultError as fault:  # what it says of its classes is no list of names
+            raise InputError(choice.id, str(fault)) from fault
+        emit(report.head)
+        for line in report.more:
+            emit_folded(f"  {line}", "    ")
+    numbered(settings, root)
+    return 0

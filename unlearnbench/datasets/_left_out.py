@@ -1,0 +1,44 @@
+"""What lies among a dataset's files and is not read, and why: it is never left out in silence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from unlearnbench.printing import visible
+
+SYSTEM = "hidden, or made by the system"
+_SYSTEM = ("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx")
+_NAMED = 3  # files that are shown of each kind
+
+
+class LeftOut(NamedTuple):
+    """A file or folder that is not read."""
+
+    path: Path
+    why: str
+
+
+def is_system(path: Path) -> bool:
+    """Whether a file or folder is hidden, or one that a file manager makes; nobody means it to be an image."""
+    return path.name.startswith(".") or path.name.lower() in _SYSTEM
+
+
+def told(left_out: Sequence[LeftOut], folder: Path) -> str:
+    """All of it on one line, by reason, the first few by name."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for path, why in left_out:
+        kinds[why].append(visible(path.relative_to(folder).as_posix()))
+    return "left out: " + ("; ".join(f"{len(names)} {why} ({_some(names)})" for why, names in kinds.items()) or "none")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
+
+
+def counted(kinds: Iterable[tuple[str, int]]) -> str:
+    """What was done to how many: ``300 RGBA over white, 20 L``."""
+    return ", ".join(f"{number} {what}" for what, number in kinds)
