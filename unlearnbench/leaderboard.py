@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import judge, pooled_rates, records
+from unlearnbench import judge, mixed_versions, pooled_rates, records
 from unlearnbench.contenders import (
     COLUMNS,
     KEYS,
@@ -215,6 +215,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
         versions = ok.groupby("contender")[column].nunique()
         versions = versions[versions > 1]
         parts.append(versions.map(f"measured with {{}} versions of {what}".format))
+    parts.append(mixed_versions.notes(ok))
     timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))
