@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import stat
 import sys
 import warnings
@@ -38,6 +39,8 @@ _KNOWN = {
 }  # fmt: skip
 _NO_NUMBERS = {"unlearnbench", "pydantic", *IN_EVERY_KEY}  # the package's own code has versions in keys
 _CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
+_UNREAD = (".pyc", ".pyo", ".egg-info", ".dist-info", "~")
+_ARTIFACT = re.compile(r"[0-9a-f]{64}\.safetensors")  # of a store
 # As it is before any plugin has changed it, so that an answer does not depend on which plugins were loaded before.
 _SEARCHED = tuple(dict.fromkeys(Path(entry).absolute() for entry in sys.path))
 
@@ -68,7 +71,7 @@ def of_folder(folder: Path, left_out: Collection[str] = ()) -> Identity:
     """What the plugins of a folder are made of.
 
     All files count but hidden and compiled ones; tests that no other file imports; and what runs leave behind (result
-    folders, and folders with a CACHEDIR.TAG or a pyvenv.cfg).
+    folders and stored artifacts), with environments (a pyvenv.cfg) and other caches (a CACHEDIR.TAG).
 
     Args:
         left_out: the SHA-256 of files that do not belong to it.
@@ -209,7 +212,7 @@ def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[s
             return
         for entry in listed:
             name = entry.name
-            if name.startswith(".") or name.endswith((".pyc", ".pyo", ".egg-info", ".dist-info", "~")):
+            if name.startswith(".") or name.endswith(_UNREAD) or _ARTIFACT.fullmatch(name):
                 continue
             if entry.is_dir():
                 if name != "__pycache__":
