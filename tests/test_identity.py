@@ -143,7 +143,9 @@ def test_a_folder_that_is_too_large_is_one_line(
     assert str(caught.value).startswith(f"{folder}: ")
 
 
-def test_a_hidden_kind_of_file_does_not_hide_what_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_kind_of_file_does_not_hide_what_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, read = helped(tmp_path / "own"), Path.read_bytes
 
     def refuse(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from unlearnbench.provenance import PACKAGES
 # Versions that records say and that change no number: the harness has versions of its own.
 _NO_NUMBERS = {"unlearnbench", "code", "python", *PACKAGES} - set(COMPUTING)
 
+
 def notes(rows: pd.DataFrame) -> pd.Series:
     """Text per contender whose seeds, or whose table, are of several versions of one package.
 
@@ -27,10 +28,10 @@ def notes(rows: pd.DataFrame) -> pd.Series:
     frame = rows[["contender", "versions", "dataset"]].assign(table=group_codes(rows, TABLE_COLUMNS))
     of_contender, of_table = dict[int, dict[str, set[str]]](), dict[int, dict[str, set[str]]]()
     table_of: dict[int, int] = {}
-    for row in frame.drop_duplicates().itertuples(index=False):
-        contender, table = int(row.contender), int(row.table)
+    told = frame.drop_duplicates().astype(object)
+    for contender, versions, dataset, table in told.itertuples(index=False, name=None):
         table_of[contender] = table
-        for package, version in _told(row.versions, row.dataset).items():
+        for package, version in _told(versions, dataset).items():
             for sets in (of_contender.setdefault(contender, {}), of_table.setdefault(table, {})):
                 sets.setdefault(package, set()).add(version)
     found = {}

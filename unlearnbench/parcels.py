@@ -188,9 +188,7 @@ def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
         if here.split()[0] == made_of.split()[0]:
             what = f"needs {made_of.partition(' ')[2]} in the plan, and this machine has {here.partition(' ')[2]}"
             raise _UnfitError(f"{kind} '{name}' {what}")
-        raise _UnfitError(
-            f"{found.origin}: the file of {kind} '{name}', or one beside it, differs from that of the plan"
-        )
+        raise _UnfitError(f"{found.origin}: {kind} '{name}' or a file beside it differs from that of the plan")
 
 
 def _made_of(info: PluginInfo) -> str:
@@ -203,7 +201,7 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
     """What one program has otherwise than another one."""
     names = [name for name in one if one[name] != than.get(name)]
     if "unlearnbench" in names:  # of which the code follows
-        names.remove("code")
+        names = [name for name in names if name != "code"]
     words = {"code": f"unlearnbench {VERSION} with code"}
     return ", ".join(f"{words.get(name, name)} {one[name] or 'missing'}" for name in names)
 

@@ -135,9 +135,7 @@ def _checked(record: Submitted, cell: Cell, results: Path, summary: Summary) -> 
             verdict: Verdict = "not tried" if failed.status == "timeout" else "failed here"
             return Checked(record, verdict, one_line(failed.common["error"] or failed.status))
         keys = {each.key for each in summary.plan.cells} if summary.plan is not None else set()
-        reason = (
-            "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
-        )
+        reason = "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
         return Checked(record, "can't be verified", reason)
     found = read_cell(again, results)
     apart = agreement.differences(record, found)
