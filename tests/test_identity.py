@@ -69,6 +69,11 @@ def known_by(folder: Path) -> str:
     return of_folder(folder).sha256
 
 
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, capsys, monkeypatch)
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -143,9 +148,7 @@ def test_a_folder_that_is_too_large_is_one_line(
     assert str(caught.value).startswith(f"{folder}: ")
 
 
-def test_a_hidden_kind_of_file_does_not_hide_what_is_unreadable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_the_folder_that_can_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, read = helped(tmp_path / "own"), Path.read_bytes
 
     def refuse(path: Path) -> bytes:
@@ -201,6 +204,18 @@ def test_what_a_plugin_does_to_the_path_changes_no_identity(tmp_path: Path) -> N
     assert first.made_of is not None
     assert first.made_of.unknown == ("helping_far",)
     assert "not helping_far, imported but not found" in identity(first)
+
+
+def test_a_run_says_which_imports_it_does_not_watch(place: Place) -> None:
+    write(place.folder, {"own/mine.py": "try:\n    import not_there_at_all\nexcept ImportError:\n    pass\n"})
+    with (place.folder / "own" / "mine.py").open("a") as file:
+        file.write("from unlearnbench.plugin import Method\n\n\nclass Mine(Method):\n    version = 1\n\n")
+        file.write("    def unlearn_many(self, before, sets, context):\n        return before.expand(sets.replicas)\n")
+    write_suite(place.folder, methods="mine", attacks="")
+    ran = place.run("--plugins", "own")
+    assert ran.counts["done"] == 3
+    expected = "warning: own: not found: not_there_at_all; changes of these imports go unnoticed"
+    assert expected in ran.err.splitlines()
 
 
 # --- what is loaded is what was hashed -------------------------------------------------------------------------------
@@ -315,11 +330,6 @@ def test_a_file_that_was_put_into_the_package_is_known_with_those_beside_it(
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Place:
-    return Place(tmp_path, capsys, monkeypatch)
-
-
 @pytest.mark.parametrize("change", [{"weight": "0.5"}, {"more": "-0.25"}])
 def test_a_changed_helper_or_table_is_computed_again_and_old_records_are_set_apart(
     place: Place, change: dict[str, str]
@@ -329,6 +339,7 @@ def test_a_changed_helper_or_table_is_computed_again_and_old_records_are_set_apa
     first = place.run("--plugins", "own")
     assert first.counts["done"] == 4
     assert place.run("--plugins", "own").counts["cached"] == 4
+    assert "warning: " not in first.err
     helped(own, **change)
     again = place.run("--plugins", "own")
     assert (again.counts["done"], again.counts["cached"]) == (1, 3)

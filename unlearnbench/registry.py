@@ -98,8 +98,15 @@ class Registry:
 
     def taken(self, folder: Path) -> list[str]:
         """The plugins that come from a --plugins folder, each with its kind."""
+        return [f"{info.kind} {info.name}" for info in self._from(folder)]
+
+    def unknown(self, folder: Path) -> tuple[str, ...]:
+        """The modules that the files of a --plugins folder import and that were not found."""
+        return next((info.made_of.unknown for info in self._from(folder) if info.made_of), ())
+
+    def _from(self, folder: Path) -> list[PluginInfo]:
         every = [info for kind in KINDS for info in self.of(kind).values() if not info.builtin]
-        return [f"{info.kind} {info.name}" for info in every if Path(info.origin).is_relative_to(folder.resolve())]
+        return [info for info in every if Path(info.origin).is_relative_to(folder.resolve())]
 
     def method(self, name: str, where: str) -> PluginInfo:
         """The method `name`; raises InputError at `where` with the nearest name there is."""
