@@ -53,7 +53,7 @@ def notes(rows: pd.DataFrame) -> pd.Series:
 def _told(versions: str, dataset: str) -> dict[str, str]:
     """The versions that a record says, as far as they may change its numbers."""
     unimportant = _NO_NUMBERS - set(DATASET_PACKAGES.get(dataset, ()))
-    return {name: shown(name, full) for name, full in json.loads(versions).items() if name not in unimportant}
+    return {name: shown(name, str(full)) for name, full in json.loads(versions).items() if name not in unimportant}
 
 
 def _and(versions: Iterable[str]) -> str:

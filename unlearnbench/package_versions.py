@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 IN_EVERY_KEY = ("torch", "numpy")
@@ -26,6 +26,7 @@ def version_of(package: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=1000)
 def shown(package: str, full: str) -> str:
     """The part of a version that keys hold: major and minor of what the harness computes with, else all that is public.
 
