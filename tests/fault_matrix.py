@@ -66,12 +66,6 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a worker with other data, plugins or version",
-        "dask",
-        "its cells fail and say on which host",
-        ("test_dask::test_a_machine_with_other_data_plugins_or_versions_refuses_the_job",),
-    ),
-    Fault(
         "a plugin that raises, returns NaN or wrong shapes, changes its input, or exits",
         "serial, loky",
         "its cells fail with the error; others go on; `--retry-failed` tries again",
@@ -484,6 +478,68 @@ FAULTS = (
             "test_class_names::test_a_class_by_name_is_the_same_cell_as_by_number",
             "test_class_names::test_a_class_that_is_not_there_is_one_line_with_all_that_are",
             "test_class_names::test_records_hold_numbers_and_the_names_of_all_classes",
+        ),
+    ),
+    Fault(
+        "a worker with other data, code, plugins or versions of packages",
+        "dask",
+        "its cells fail; one line names the host and the difference",
+        (
+            "test_dask::test_a_machine_with_other_data_plugins_or_versions_refuses_the_job",
+            "test_dask::test_a_machine_with_other_code_or_packages_refuses_the_job",
+            "test_dask::test_a_machine_with_other_helpers_or_packages_of_a_plugin_refuses_the_job",
+            "test_dask::test_the_code_of_two_machines_is_compared_by_names_and_contents",
+        ),
+    ),
+    Fault(
+        "another version of torch, numpy or what else computes",
+        "all",
+        "other keys; the same command computes again, old records are set apart",
+        (
+            "test_package_versions::test_keys_hold_what_each_stage_computes_with",
+            "test_package_versions::test_after_an_upgrade_the_same_command_computes_again",
+            "test_package_versions::test_a_plugins_own_packages_are_in_its_keys_and_records",
+            "test_receipt::test_a_package_in_another_version_is_noticed",
+        ),
+    ),
+    Fault(
+        "records of several versions in one table; verified or merged under another version",
+        "-",
+        "a note of each method says it; computed again and compared; kept apart",
+        (
+            "test_package_versions::test_seeds_of_several_versions_are_not_averaged_in_silence",
+            "test_package_versions::test_methods_of_several_versions_do_not_stand_side_by_side_in_silence",
+            "test_package_versions::test_verify_computes_what_another_version_recorded",
+            "test_package_versions::test_merge_keeps_records_of_two_versions_apart_and_says_which",
+        ),
+    ),
+    Fault(
+        "a changed helper, table or dependency of a plugin, in a folder or a distribution",
+        "all",
+        "another key; computed again, old records are set apart",
+        (
+            "test_identity::test_every_file_of_the_folder_counts",
+            "test_identity::test_a_changed_helper_or_table_is_computed_again_and_old_records_are_set_apart",
+            "test_identity::test_a_changed_helper_or_table_of_a_distribution_is_another_plugin",
+            "test_identity::test_code_outside_that_is_of_no_package_counts_with_what_it_imports",
+        ),
+    ),
+    Fault(
+        "a helper that changes while a worker lives; helpers of one name in two folders",
+        "dask, serial",
+        "loaded anew; the second plugin is refused by name",
+        (
+            "test_identity::test_a_changed_helper_is_loaded_anew_by_a_process_that_lives_on",
+            "test_identity::test_a_helper_of_the_same_name_in_another_folder_is_never_taken",
+        ),
+    ),
+    Fault(
+        "a plugin folder that is too large or can't be read",
+        "all",
+        "one line, exit code 2",
+        (
+            "test_identity::test_a_folder_that_is_too_large_is_one_line",
+            "test_identity::test_a_file_of_the_folder_that_can_not_be_read_is_one_line",
         ),
     ),
 )

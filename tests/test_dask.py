@@ -21,8 +21,11 @@ from test_engine import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
 import unlearnbench
-from unlearnbench import dask_engine, engine, parcels, worker
+from unlearnbench import dask_engine, engine, package_code, parcels, worker
 from unlearnbench.errors import InputError
+from unlearnbench.package_code import CODE
+from unlearnbench.package_versions import keyed, version_of
+from unlearnbench.parcels import VERSION
 
 WAITS = """
 Path(f'started-{os.getpid()}').touch()
@@ -167,8 +170,8 @@ def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.Monkey
 # --- parcels ---------------------------------------------------------------------------------------------------------
 
 
-def parcel_of(place: Place, **changes: Any) -> parcels.Parcel:
-    """The first job of the suite, as it is sent."""
+def parcel_of(place: Place, method: str = "original", **changes: Any) -> parcels.Parcel:
+    """The first job of a method in the suite, as it is sent."""
     from unlearnbench import cli_loading
 
     suite = cli_loading.load(place.folder / "suite.yaml", [place.folder / "own"])
@@ -178,7 +181,7 @@ def parcel_of(place: Place, **changes: Any) -> parcels.Parcel:
         place.folder / "data", place.folder / "cache", (place.folder / "own",), "auto",
         data=inputs.data, plugins=inputs.plugins,
     )  # fmt: skip
-    first = next(task for task in planned.tasks if "method" in task.work)
+    first = next(task for task in planned.tasks if task.work.get("method", {}).get("name") == method)
     return parcels.Parcel((first,), replace(there, **changes), "id")
 
 
@@ -198,9 +201,64 @@ def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Pl
     own = tuple((name, "0" * 64) for name, _ in parcel.place.plugins)
     assert "differs from that of the plan" in refusal(place, replace(parcel, place=replace(parcel.place, plugins=own)))
     assert "files of dataset digits in" in refusal(place, replace(parcel, place=replace(parcel.place, data=())))
-    assert "has unlearnbench" in refusal(place, replace(parcel, version="0"))
     timed = replace(parcel.job[0], work={**parcel.job[0].work, "hardware": "cpu: abacus"})
     assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"unlearnbench": "0"}, f"has unlearnbench {VERSION}; the run has unlearnbench 0"),
+        ({"code": "a"}, f"{VERSION} with code {CODE[:12]}; the run has unlearnbench {VERSION} with code a"),
+        ({"torch": "1.9"}, f"has torch {keyed(['torch'])['torch']}; the run has torch 1.9"),
+        ({"scikit-learn": "", "numpy": "0.1"}, "; the run has numpy 0.1, scikit-learn missing"),
+    ],
+)  # fmt: skip
+def test_a_machine_with_other_code_or_packages_refuses_the_job(
+    place: Place, changes: dict[str, str], expected: str
+) -> None:
+    (place.folder / "own").mkdir()
+    write_suite(place.folder, methods="vbu", attacks="")
+    parcel = parcel_of(place)
+    assert refusal(place, replace(parcel, program={**parcel.program, **changes})).endswith(expected)
+
+
+def test_a_machine_with_other_helpers_or_packages_of_a_plugin_refuses_the_job(place: Place) -> None:
+    write_method(place.folder / "own", "mine", body="def why(self):\n    import typer")
+    write_suite(place.folder, methods="mine", attacks="")
+    parcel = parcel_of(place, method="mine")
+    (there,) = (text for name, text in parcel.place.plugins if name == "method mine")
+    assert there.endswith(f" typer {version_of('typer')}")
+    other = tuple((name, text.replace(version_of("typer"), "0.0.1")) for name, text in parcel.place.plugins)
+    needs = f"method 'mine' needs typer 0.0.1 in the plan, and this machine has typer {version_of('typer')}"
+    assert refusal(place, replace(parcel, place=replace(parcel.place, plugins=other))).endswith(needs)
+    (place.folder / "own" / "table.json").write_text("{}")
+    worker._workplace.cache_clear()
+    parcels._check.cache_clear()
+    assert "method 'mine' or a file beside it differs from that of the plan" in refusal(place, parcel)
+
+
+def test_the_code_of_two_machines_is_compared_by_names_and_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that of methods and attacks; and it takes no time to speak of."""
+    names = package_code.package_files()
+    for name in ("stages.py", "datasets/digits.py", "methods/vbu.py", "attacks/membership.py", "released.json"):
+        assert f"unlearnbench/{name}" in names
+    assert not [name for name in names if name.startswith("tests/")]
+    started = time.perf_counter()
+    before = package_code.code_sha256()
+    assert time.perf_counter() - started < 1
+    assert before == CODE
+    changed = tmp_path / "stages.py"
+    changed.write_bytes(names["unlearnbench/stages.py"].read_bytes() + b"\n")
+    for other in (
+        {**names, "unlearnbench/stages.py": changed},
+        {**names, "unlearnbench/methods/more.py": changed},
+        {name: file for name, file in names.items() if not name.endswith("/vbu.py")},
+    ):
+        monkeypatch.setattr(package_code, "package_files", lambda other=other: other)
+        assert package_code.code_sha256() != before
 
 
 def test_parcels_are_packed_where_needed_and_what_was_damaged_on_its_way_is_missing(place: Place) -> None:

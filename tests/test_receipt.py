@@ -84,8 +84,8 @@ def test_a_changed_file_is_noticed_whatever_its_date(world: World, name: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["own/more.py", "own/attacks/more.py", "own/methods/_shared.py", "data/MNIST/raw/train", "data/MNIST/test",
-     "data/cifar-10-batches-py"],
+    ["own/more.py", "own/attacks/more.py", "own/methods/_shared.py", "own/tables/a.json", "data/MNIST/raw/train",
+     "data/MNIST/test", "data/cifar-10-batches-py"],
 )  # fmt: skip
 def test_an_added_file_is_noticed(world: World, path: str) -> None:
     (world.root / path).parent.mkdir(exist_ok=True)
@@ -137,6 +137,22 @@ def test_changed_code_or_python_is_noticed(world: World, monkeypatch: pytest.Mon
             assert receipt.find(world.ask()) is None
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ["an installed plugin"])
     assert receipt.request(world.suite, {}, world.root, [], world.results) is None
+
+
+@pytest.mark.parametrize("package", ["torch", "numpy", "scikit-learn"])
+def test_a_package_in_another_version_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    known = receipt.version_of
+    monkeypatch.setattr(receipt, "version_of", lambda name: "99.0" if name == package else known(name))
+    assert receipt.find(world.ask()) is None
+
+
+def test_a_plugins_package_in_another_version_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.plugin.write_text("import typer")
+    receipt.keep(world.ask(), world.ask(), world.plan)
+    assert receipt.find(world.ask()) == (2, 1)
+    known = receipt.version_of
+    monkeypatch.setattr(receipt, "version_of", lambda name: "99.0" if name == "typer" else known(name))
+    assert receipt.find(world.ask()) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", "\xff", '{"asked": 1}', "[" * 100])

@@ -75,7 +75,7 @@ def test_plugins_of_every_kind_in_a_folder_and_its_subfolders(tmp_path: Path) ->
 
 
 def test_files_of_one_name_in_two_folders_do_not_share_a_module(tmp_path: Path) -> None:
-    one, two = write(tmp_path / "one", still=METHOD), write(tmp_path / "two", methods__in__still=METHOD)
+    one, two = write(tmp_path / "one", still=METHOD), write(tmp_path / "two", still=METHOD)
     first, second = discover([one]).methods["still"], discover([two]).methods["still"]
     assert first.cls.__module__ != second.cls.__module__
     assert first.sha256 == second.sha256

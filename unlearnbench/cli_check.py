@@ -10,7 +10,7 @@ import typer
 
 from unlearnbench import cli_options as options
 from unlearnbench.cli_options import PluginKind
-from unlearnbench.printing import WIDTH, emit, emit_json, visible
+from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report
@@ -54,12 +54,14 @@ def _plain(report: Report) -> dict[str, object]:
         {"check": r.check, "status": r.status, "note": r.note, "advice": r.advice, "seconds": r.seconds}
         for r in report.results
     ]
-    return {"name": report.name, "kind": report.kind, "origin": report.origin, "passed": report.passed,
-            "checks": results}  # fmt: skip
+    return {"name": report.name, "kind": report.kind, "origin": report.origin, "identity": report.identity,
+            "passed": report.passed, "checks": results}  # fmt: skip
 
 
 def _show(report: Report) -> None:
     emit(visible(f"{report.kind} {report.name} ({'built-in' if report.builtin else report.origin})"))
+    if report.identity:
+        emit_folded(f"known by: {report.identity}", "    ")
     width = max(len(result.check) for result in report.results)
     for result in report.results:
         head = f"{WORDS[result.status]:<7}  {result.check:<{width}}  "

@@ -92,6 +92,7 @@ def _show_facts(told: Facts, documentation: str = "") -> None:
     emit_folded(f"from: {told.origin}" if told.source == "built-in" else f"from: {told.source} {told.origin}", "    ")
     if told.paper:
         emit_folded(f"paper: {told.paper}", "    ")
+    emit_folded(f"known by: {told.identity}", "    ")
     if told.access is not None:
         emit_folded(f"sees: {told.access}", "    ")
     if documentation:

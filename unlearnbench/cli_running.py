@@ -158,6 +158,8 @@ def _tell_of_plugins(suite: Suite, how: How) -> None:
     for folder in how.plugins or ():
         names = ", ".join(suite.registry.taken(folder)) or "none"
         complain(f"plugins taken from {folder}, whose code runs here: {names}")
+        if unknown := suite.registry.unknown(folder):
+            complain(f"warning: {folder}: not found: {', '.join(unknown)}; changes of these imports go unnoticed")
 
 
 def _ended(summaries: Sequence[Summary], how: How) -> bool:

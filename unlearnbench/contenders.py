@@ -51,6 +51,7 @@ _MEASURED = (
     "device",
     "plugin_sha256",
     "data_sha256",
+    "versions",
 )
 
 FACTS = ("reference", "own_original", "ranked_by")

@@ -96,7 +96,9 @@ class DaskExecutor(Cluster):
     def _send(self, future: Future[Outcome], job: Job, place: Place) -> None:
         artifacts = pack(job, place.cache) if self._packs else None
         parcel = Parcel(job, _anywhere(place), identity(place.cache), artifacts)
-        self._call(_at_worker, parcel, then=lambda remote: self._receive(future, parcel, place, remote), future=future)
+        self._call(
+            _checked_answer, parcel, then=lambda remote: self._receive(future, parcel, place, remote), future=future
+        )
 
     def _receive(self, future: Future[Outcome], parcel: Parcel, place: Place, remote: Remote) -> None:
         came: Answer = _result(remote)
@@ -226,6 +228,6 @@ def _settle() -> None:
     limit_threads()
 
 
-def _at_worker(parcel: Parcel) -> Answer:
+def _checked_answer(parcel: Parcel) -> Answer:  # a name that workers of code that did not check have not
     _settle()
     return answer(parcel, Path(get_worker().local_directory) / "unlearnbench-artifacts")

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unlearnbench import PROTOCOL_VERSION
+from unlearnbench import PROTOCOL_VERSION, package_versions
 from unlearnbench.experiments import Choice
-from unlearnbench.registry import released_plugins
+from unlearnbench.registry import PluginInfo, released_plugins
 from unlearnbench.settings import Scenario, canonical
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
@@ -23,13 +23,34 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
 }  # fmt: skip
 
 
-def describe_plugin(choice: Choice) -> dict[str, Any]:
-    """What of a plugin goes into keys."""
+# What a stage computes with beside what is in every key: built-in methods solve equations and attacks fit models.
+STAGE_PACKAGES: Mapping[Stage, tuple[str, ...]] = {
+    "unlearn": ("scipy",), "shadows": ("scipy",), "timing": ("scipy",), "attack": ("scipy", "scikit-learn"),
+}  # fmt: skip
+
+# JPEG may be other pixels under another Pillow; what other datasets read is exact.
+DATASET_PACKAGES: Mapping[str, tuple[str, ...]] = {"images": ("pillow",)}
+
+
+def describe_plugin(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What of a plugin goes into keys; `recorded`: see `keyed`."""
+    return {"name": choice.info.name, **plugin_version(choice, recorded), "params": canonical(choice.params)}
+
+
+def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """By what a plugin's code is known."""
     info = choice.info
-    # A file that was added to the package or changed since its release is known by its content alone.
+    # What was added to the package or changed since its release is known, like a plugin of one's own, by its content.
     released = info.builtin and info.sha256 in released_plugins()
     version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
-    return {"name": info.name, **version, "params": canonical(choice.params)}
+    packages = package_versions.keyed(packages_of(info), recorded)
+    return {**version, "packages": packages} if packages else version
+
+
+def packages_of(info: PluginInfo) -> tuple[str, ...]:
+    """The installed packages whose versions are in a plugin's keys, beside those of every stage."""
+    declared = DATASET_PACKAGES.get(info.name, ()) if info.builtin and info.kind == "dataset" else ()
+    return (*declared, *info.packages)
 
 
 def dataset_work(choice: Choice) -> dict[str, Any]:
@@ -40,8 +61,16 @@ def named(choice: Choice) -> dict[str, Any]:
     return {"name": choice.info.name, "params": canonical(choice.params)}
 
 
-def keyed(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"protocol": PROTOCOL_VERSION, "stage": stage, "version": STAGE_VERSIONS[stage], **inputs}
+def keyed(stage: Stage, inputs: Mapping[str, Any], recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All that a stage's key is the hash of.
+
+    Args:
+        recorded: the versions of packages, as a record says them; None: those installed here.
+    """
+    names = (*package_versions.IN_EVERY_KEY, *STAGE_PACKAGES.get(stage, ()))
+    packages = package_versions.keyed(names, recorded)
+    version = STAGE_VERSIONS[stage]
+    return {"protocol": PROTOCOL_VERSION, "stage": stage, "version": version, "packages": packages, **inputs}
 
 
 def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import judge, pooled_rates, records
+from unlearnbench import judge, mixed_versions, pooled_rates, records
 from unlearnbench.contenders import (
     COLUMNS,
     KEYS,
@@ -233,6 +233,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
         parts.append(versions.map(f"measured with {{}} versions of {what}".format))
     disputed = rows[rows["disputed"]].groupby("contender")["seed"].nunique()
     parts.append(disputed.map("seeds whose records contradict each other, and do not count: {}".format))
+    parts.append(mixed_versions.notes(ok))
     timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))

@@ -1,8 +1,8 @@
 """A job on its way to a worker that may be on another machine, and what comes back.
 
 Where the worker sees the runner's store, that is where results go. Where it does not, the job's artifacts come with it,
-as the bytes of their files, and the results go back in the same way. A machine whose data or plugins are not those that
-the plan was made from does no work.
+as the bytes of their files, and the results go back in the same way. A machine whose code, packages, data or plugins
+are not those that the plan was made from does no work.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 
 from unlearnbench import __version__, regular_files
 from unlearnbench.devices import describe, slots
+from unlearnbench.keys import packages_of
+from unlearnbench.package_code import CODE
+from unlearnbench.package_versions import COMPUTING, keyed
 from unlearnbench.parquet_files import write_atomically
 from unlearnbench.plan import Cell
 from unlearnbench.printing import error_line
@@ -31,6 +34,11 @@ VERSION = __version__
 IDENTITY = ".identity"  # a file in a store
 
 
+def program() -> dict[str, str]:
+    """The program that computes: its version, the hash of its code, and the versions of packages that keys hold."""
+    return {"unlearnbench": VERSION, "code": CODE[:12], **keyed(COMPUTING)}
+
+
 @dataclass(frozen=True)
 class Parcel:
     """A job, where it is to be carried out, and what it needs.
@@ -38,14 +46,14 @@ class Parcel:
     Attributes:
         store: identity of the runner's store, by which a worker knows whether it sees the same one.
         artifacts: the files of the artifacts that the job needs, by key; None: not packed.
-        version: of the program that sent it.
+        program: that sent it, as `program` says.
     """
 
     job: Job
     place: Place
     store: str
     artifacts: Mapping[str, bytes] | None = None
-    version: str = VERSION
+    program: Mapping[str, str] = field(default_factory=program)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def inputs(cells: Iterable[Cell]) -> Inputs:
         for choice in (cell.setting.dataset, cell.setting.method, cell.setting.attack):
             if choice is not None:
                 infos[f"{choice.info.kind} {choice.info.name}"] = choice.info
-    hashes = {name: info.sha256 for name, info in infos.items()}
+    hashes = {name: _made_of(info) for name, info in infos.items()}
     memory = {name: info.cls.memory_gb for name, info in infos.items() if info.cls.memory_gb is not None}
     return Inputs(tuple(sorted(data.items())), tuple(sorted(hashes.items())), memory)
 
@@ -128,8 +136,9 @@ def answer(parcel: Parcel, scratch: Path) -> Answer:
         scratch: where artifacts lie for as long as the job takes, if the runner's store is not seen here.
     """
     job, place = parcel.job, parcel.place
-    if parcel.version != VERSION:
-        return Answer(_refused(job, f"has unlearnbench {VERSION}, the run {parcel.version}"))
+    ours, theirs = program(), parcel.program
+    if ours != theirs:
+        return Answer(_refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}"))
     if place.device == "auto":
         place = replace(place, device=slots("auto", 1)[0])
     try:
@@ -173,12 +182,31 @@ class _UnfitError(Exception):
 def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
     registry, expected = workplace_of(place).registry, dict(place.plugins)
     for kind, name in used:
-        sha256 = expected.get(f"{kind} {name}")
+        made_of = expected.get(f"{kind} {name}")
         found = registry.of(kind).get(name)  # type: ignore[arg-type] # one of KINDS
         if found is None:
             raise _UnfitError(f"has no {kind} '{name}'")
-        if sha256 is not None and found.sha256 != sha256:
-            raise _UnfitError(f"{found.origin}: the file of {kind} '{name}' differs from that of the plan")
+        if made_of is None or (here := _made_of(found)) == made_of:
+            continue
+        if here.split()[0] == made_of.split()[0]:
+            what = f"needs {made_of.partition(' ')[2]} in the plan, and this machine has {here.partition(' ')[2]}"
+            raise _UnfitError(f"{kind} '{name}' {what}")
+        raise _UnfitError(f"{found.origin}: {kind} '{name}' or a file beside it differs from that of the plan")
+
+
+def _made_of(info: PluginInfo) -> str:
+    """What a plugin's key holds: the hash of its files, and versions of packages."""
+    packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(packages_of(info)).items())
+    return f"{info.sha256} {packages}".rstrip()
+
+
+def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
+    """What one program has otherwise than another one."""
+    names = [name for name in one if one[name] != than.get(name)]
+    if "unlearnbench" in names:  # of which the code follows
+        names = [name for name in names if name != "code"]
+    words = {"code": f"unlearnbench {VERSION} with code"}
+    return ", ".join(f"{words.get(name, name)} {one[name] or 'missing'}" for name in names)
 
 
 @lru_cache(maxsize=256)

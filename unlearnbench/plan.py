@@ -1,8 +1,9 @@
 """Settings -> cells and stage tasks, with their keys. Pure and fast: reads no images, imports no torch.
 
-A stage is a pure function of its inputs, stored under the hash of those inputs: the protocol version, the plugin and
-its version (outside plugins: their file's hash), resolved parameters, the data's fingerprint, the seed, and the key of
-the stage before. Never the engine, the number of workers or the order of anything.
+A stage is a pure function of its inputs, stored under the hash of those inputs: the protocol version, the versions of
+torch and what else computes, the plugin and its version (outside plugins: the hash of all that they are made of),
+resolved parameters, the data's fingerprint, the seed, and the key of the stage before. Never the engine, the number of
+workers or the order of anything.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.keys import Stage
-from unlearnbench.registry import released_plugins
 from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting
 
@@ -131,16 +131,19 @@ class Plan:
     data_folders: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def build(settings: Sequence[Setting], data_root: Path, device: str = "cpu") -> Plan:
+def build(
+    settings: Sequence[Setting], data_root: Path, device: str = "cpu", recorded: Mapping[str, str] | None = None
+) -> Plan:
     """Plan the cells of a suite.
 
     Args:
         device: where times are measured; what hardware that is goes into the keys of timing tasks, and of no others.
+        recorded: the versions of packages that cells had when they were recorded; None: of those installed here.
 
     Raises:
         InputError: where a dataset's files are missing, or it has no class of a name, before any work starts.
     """
-    planner = _Planner(data_root, device)
+    planner = _Planner(data_root, device, recorded)
     # What plugins print when they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         settings = numbered(settings, data_root)
@@ -150,8 +153,8 @@ def build(settings: Sequence[Setting], data_root: Path, device: str = "cpu") -> 
 
 
 class _Planner:
-    def __init__(self, data_root: Path, device: str) -> None:
-        self.inquiry, self.device = Inquiry(data_root), device
+    def __init__(self, data_root: Path, device: str, recorded: Mapping[str, str] | None) -> None:
+        self.inquiry, self.device, self.recorded = Inquiry(data_root), device, recorded
         self.tasks: dict[str, Task] = {}
 
     def cell(self, setting: Setting) -> Cell:
@@ -317,7 +320,7 @@ class _Planner:
                 work |= self._named(setting)
             else:
                 needs, inputs = {}, {**base, "scenario": self._fields("train", setting)}
-            group[seed] = keys.digest(keys.keyed(stage, inputs))
+            group[seed] = keys.digest(keys.keyed(stage, inputs, self.recorded))
             planned.append(Task(stage, group[seed], needs, work))
         together = tuple(group.values()) if len(seeds) > 1 else ()
         for task in planned:
@@ -330,9 +333,10 @@ class _Planner:
     def _base(self, setting: Setting, seed: int) -> dict[str, Any]:
         base = {"data": self.inquiry.fingerprint(setting.dataset), "suite_seed": setting.suite_seed,
                 "dataset": setting.dataset.id, "seed": seed}  # fmt: skip
-        if not (setting.dataset.info.builtin and setting.dataset.info.sha256 in released_plugins()):
-            base["dataset_sha256"] = setting.dataset.info.sha256
-        return base
+        version = self.inquiry.once(
+            "version", lambda: keys.plugin_version(setting.dataset, self.recorded), setting.dataset
+        )
+        return base | {f"dataset_{name}": value for name, value in version.items()}
 
     def _fields(self, stage: Stage, setting: Setting) -> str:
         """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
@@ -351,11 +355,13 @@ class _Planner:
 
     def _task(self, stage: Stage, inputs: Mapping[str, Any], needs: Mapping[str, str], work: Mapping[str, Any],
               skip: str | None) -> str:  # fmt: skip
-        key = keys.digest(keys.keyed(stage, inputs))
+        key = keys.digest(keys.keyed(stage, inputs, self.recorded))
         if not skip and key not in self.tasks:
             self.tasks[key] = Task(stage, key, dict(needs), dict(work))
         return key
 
     def _described(self, choice: Choice) -> dict[str, Any]:
-        described: dict[str, Any] = self.inquiry.once("described", lambda: keys.describe_plugin(choice), choice)
+        described: dict[str, Any] = self.inquiry.once(
+            "described", lambda: keys.describe_plugin(choice, self.recorded), choice
+        )
         return described

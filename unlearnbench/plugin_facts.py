@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from unlearnbench.keys import packages_of
 from unlearnbench.naming import short
+from unlearnbench.package_versions import IN_EVERY_KEY, keyed
 from unlearnbench.printing import error_line, one_line
 from unlearnbench.registry import PluginInfo
 from unlearnbench.validation import members, submodel
@@ -55,6 +57,7 @@ class Facts(NamedTuple):
     paper: str
     description: str
     access: str | None
+    identity: str
     parameters: list[Parameter]
 
     @property
@@ -73,7 +76,24 @@ def facts(info: PluginInfo) -> Facts:
     origin = "built-in" if info.builtin else info.origin
     access = _access(info) if info.kind == "attack" else None
     return Facts(info.kind, info.name, info.version, source, origin, info.cls.paper, info.description, access,
-                 list(_parameters(info.cls.Params)))  # fmt: skip
+                 identity(info), list(_parameters(info.cls.Params)))  # fmt: skip
+
+
+def identity(info: PluginInfo) -> str:
+    """What its results are kept under: with which changes they are computed again."""
+    made_of = info.made_of
+    if made_of is None:
+        parts = [f"version {info.version}"]
+    else:
+        files = "1 file" if made_of.files == 1 else f"{made_of.files} files"
+        parts = [f"the content of {files} ({made_of.size:,} bytes) in {_within(made_of.places)}"]
+    parts += [f"{name} {version}" for name, version in keyed((*packages_of(info), *IN_EVERY_KEY)).items()]
+    text = ", ".join(parts)
+    return f"{text}; not {', '.join(made_of.unknown)}, imported but not found" if made_of and made_of.unknown else text
+
+
+def _within(places: Sequence[Path]) -> str:
+    return ", ".join(str(place) for place in places)
 
 
 def described(access: Access) -> str:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from unlearnbench import __version__
+from unlearnbench.package_code import CODE
+from unlearnbench.package_versions import version_of
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "pyarrow")
 
 
-@cache
-def versions() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    found = {"unlearnbench": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def versions(*more: str) -> dict[str, str]:
+    """Versions of everything that numbers depend on, and the hash of this package's code.
+
+    Args:
+        more: packages that plugins need.
+    """
+    found = {"unlearnbench": __version__, "code": CODE[:12], "python": platform.python_version()}
+    return found | {package: known for package in (*PACKAGES, *more) if (known := version_of(package))}
 
 
 @cache

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import sys
@@ -21,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import PROTOCOL_VERSION, __version__, regular_files, yaml_reading
 from unlearnbench.errors import InputError, UnreadableError
+from unlearnbench.package_code import KINDS, package_files
+from unlearnbench.package_versions import version_of
+from unlearnbench.plugin_identity import of_folder
+from unlearnbench.provenance import PACKAGES
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
-
-KINDS = ("methods", "attacks", "datasets")  # folders and entry points of plugins
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Request:
 
     Attributes:
         asked: options and environment, as JSON.
-        files: SHA-256 of the suite file, this package's and the plugin folders' Python files, by absolute path.
+        files: SHA-256 of the suite file and this package's files, by absolute path, and of what the plugins of each
+            folder are made of.
         results: the result folder.
     """
 
@@ -78,17 +80,15 @@ def request(
         "python": [sys.version, sys.prefix, os.environ.get("PYTHONPATH", "")],
         "version": [__version__, PROTOCOL_VERSION],
     }
-    folders = [place for folder in plugin_dirs for place in (folder, *(folder / kind for kind in KINDS))]
-    for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
-        spec = importlib.util.find_spec(f"unlearnbench.{kind}")
-        folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
     try:
-        sources = {file.absolute() for folder in folders for file in folder.glob("*.py")}
-        package = Path(__file__).parent
-        files = [suite.absolute(), package / "released.json", *package.rglob("*.py"), *sources]
-        return Request(asked, _hashes(files), results.absolute())
-    except (OSError, UnreadableError):  # planning says what is missing or can't be read
+        own = {str(folder.absolute()): of_folder(folder.resolve()) for folder in plugin_dirs}
+        files = _hashes([suite.absolute(), *package_files().values()])
+    except (OSError, InputError):  # planning says what is missing or can't be read
         return None
+    used = (*PACKAGES, *(package for made_of in own.values() for package in made_of.packages))
+    asked["packages"] = {name: version_of(name) for name in used}
+    files |= {f"{folder}{os.sep}": made_of.sha256 for folder, made_of in own.items()}
+    return Request(asked, files, results.absolute())
 
 
 def find(wanted: Request) -> tuple[int, int] | None:

@@ -4,7 +4,8 @@ A record names the suite, the experiment, dataset, scenario, method and attack w
 What has no column is the suite's own seed: it stands in the file's metadata, and for records of older versions, whose
 metadata lack it, it is 0 or that of a suite which is given. Whether the recipe is complete and of this version is not
 believed but shown: the key is the hash of everything that a result depends on, so the recipe that gives the recorded
-key is the one it was computed from.
+key is the one it was computed from. Versions of packages are part of it and need not be those of this machine: the key
+is that of the recorded ones.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class UnverifiableError(Exception):
 
 
 def rebuild(record: Submitted, registry: Registry, data_root: Path, suite_seed: int | None = None) -> Cell:
-    """The cell of a record, planned from what the record says alone.
+    """The cell of a record, planned from what the record says alone, under the versions of packages that it says.
 
     Args:
         suite_seed: of a suite that was given; for records that don't say theirs.
@@ -48,7 +49,8 @@ def rebuild(record: Submitted, registry: Registry, data_root: Path, suite_seed: 
     seed = record.about.get("suite_seed", suite_seed if suite_seed is not None else 0)
     try:
         found = setting(record, registry, seed)
-        (cell,) = plan.build([found], data_root).cells
+        recorded = json.loads(common["versions"])
+        (cell,) = plan.build([found], data_root, recorded=recorded).cells
     except InputError as error:
         raise UnverifiableError(one_line(str(error))) from error
     if cell.error is not None:
@@ -116,7 +118,7 @@ def _why_other(record: Submitted, cell: Cell, seed_unknown: bool) -> str:
                 f"its {name} was other code (hash {there[:12]}) than here (version {choice.info.version}, hash"
                 f" {choice.info.sha256[:12]})"
             )
-    reasons = reasons or ["a stage, a dataset or a plugin has another version"]
+    reasons = reasons or ["a stage, a dataset or a plugin has another version, or its key another form"]
     if seed_unknown:
         reasons.append("or its suite's seed, which it does not say, is not 0: give the suite with --suite")
     there = json.loads(common["versions"]).get("unlearnbench", "?")

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from unlearnbench import regular_files
 from unlearnbench.errors import InputError, suggest
+from unlearnbench.plugin_identity import Identity, of_entry_point, of_folder
+from unlearnbench.plugin_import import foreign_helper, forget_changed, import_file
 from unlearnbench.printing import error_line
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class PluginInfo:
     Attributes:
         origin: the path of its file, or its entry point as ``distribution version: module:Class``.
         builtin: whether it comes with unlearnbench; others are keyed by `sha256`.
-        sha256: hash of its file; empty if an entry point's class has no file.
+        sha256: hash of a released plugin's file; of others, of all that they are made of (plugin_identity.py).
+        made_of: what that is; None for a released one, which is known by its `version`.
     """
 
     name: str
@@ -52,6 +55,12 @@ class PluginInfo:
     builtin: bool
     sha256: str
     version: int
+    made_of: Identity | None = None
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The installed packages whose versions are part of its keys, beside those in every key."""
+        return self.made_of.packages if self.made_of else ()
 
     @property
     def documentation(self) -> str:
@@ -91,8 +100,15 @@ class Registry:
 
     def taken(self, folder: Path) -> list[str]:
         """The plugins that come from a --plugins folder, each with its kind."""
+        return [f"{info.kind} {info.name}" for info in self._from(folder)]
+
+    def unknown(self, folder: Path) -> tuple[str, ...]:
+        """The modules that the files of a --plugins folder import and that were not found."""
+        return next((info.made_of.unknown for info in self._from(folder) if info.made_of), ())
+
+    def _from(self, folder: Path) -> list[PluginInfo]:
         every = [info for kind in KINDS for info in self.of(kind).values() if not info.builtin]
-        return [f"{info.kind} {info.name}" for info in every if Path(info.origin).is_relative_to(folder.resolve())]
+        return [info for info in every if Path(info.origin).is_relative_to(folder.resolve())]
 
     def method(self, name: str, where: str) -> PluginInfo:
         """The method `name`; raises InputError at `where` with the nearest name there is."""
@@ -184,23 +200,41 @@ class _Candidate:
     source: Path | importlib.metadata.EntryPoint
     module: str = ""
     builtin: bool = False
+    made_of: Identity | None = None  # None: of an entry point, or of a built-in plugin, found when it is loaded
 
     def load(self) -> PluginInfo | BrokenPlugin:
         try:
+            sha256, made_of = self._identity()  # before any of its code has run
+            if made_of is not None:
+                forget_changed(made_of)
             cls = self._class()
-            info = _check(self, cls)
+            if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
+                raise _NotAPluginError(wrong)
+            info = _check(self, cls, sha256, made_of)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
-            text = str(error) if isinstance(error, _NotAPluginError) else error_line(error)
+            text = str(error) if isinstance(error, _NotAPluginError | InputError) else error_line(error)
             return BrokenPlugin(self.kind, self.name, self.origin, text)
         cls.name = self.name
         return info
 
+    def _identity(self) -> tuple[str, Identity | None]:
+        made_of = self.made_of
+        if isinstance(self.source, Path) and self.builtin:
+            sha256 = hashlib.sha256(self.source.read_bytes()).hexdigest()
+            if sha256 in released_plugins():
+                return sha256, None
+            made_of = of_folder(self.source.parent, released_plugins())
+        elif not isinstance(self.source, Path):
+            made_of = of_entry_point(self.source)
+        assert made_of is not None
+        return made_of.sha256, made_of
+
     def _class(self) -> type[Plugin]:
         if isinstance(self.source, Path):
             regular_files.check_readable(self.source)  # to import a pipe would be to wait for it
-            module = importlib.import_module(self.module) if self.builtin else _import_file(self.source, self.module)
+            module = importlib.import_module(self.module) if self.builtin else import_file(self.source, self.module)
             return _only_plugin(module)
         loaded = self.source.load()
         return _only_plugin(loaded) if isinstance(loaded, ModuleType) else loaded
@@ -230,11 +264,13 @@ def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
     for folder in dict.fromkeys(Path(folder).resolve() for folder in plugin_dirs):
         if not folder.is_dir():
             raise InputError(f"--plugins {folder}", "not a folder" if folder.exists() else "no such folder")
+        made_of = of_folder(folder)
         places: list[tuple[Kind | None, Path]] = [(None, folder), *((kind, folder / f"{kind}s") for kind in KINDS)]
         for kind, place in places:
             for file in _files(place):
                 digest = hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:16]
-                yield _Candidate(kind, file.stem, str(file), file, f"_unlearnbench_plugin_{digest}_{file.stem}")
+                module = f"_unlearnbench_plugin_{digest}_{file.stem}"
+                yield _Candidate(kind, file.stem, str(file), file, module, made_of=made_of)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -248,21 +284,6 @@ def _files(folder: Path) -> list[Path]:
 def _is_other(name: str) -> bool:
     """Whether a Python file beside plugins is none: shared code, or their tests."""
     return name.startswith(("_", "test_")) or name == "conftest.py"
-
-
-def _import_file(file: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # pydantic and dataclasses look their module up by name to understand annotations.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _only_plugin(module: ModuleType) -> type[Plugin]:
@@ -286,7 +307,7 @@ def _only_plugin(module: ModuleType) -> type[Plugin]:
     raise _NotAPluginError("no plugin class: define a subclass of Method, Attack or Dataset")
 
 
-def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
+def _check(candidate: _Candidate, cls: type[Plugin], sha256: str, made_of: Identity | None) -> PluginInfo:
     """The plugin's entry in the registry; raises _NotAPluginError where the class breaks a rule."""
     from unlearnbench.plugin import Attack, Dataset, Method, Plugin
     from unlearnbench.settings import PluginParams
@@ -304,6 +325,5 @@ def _check(candidate: _Candidate, cls: type[Plugin]) -> PluginInfo:
     cls.Params.model_rebuild()  # an annotation that can't be resolved shows now, not in the middle of a run
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
-    file = candidate.source if isinstance(candidate.source, Path) else Path(inspect.getfile(cls))
-    sha256 = hashlib.sha256(regular_files.read(file)).hexdigest()
-    return PluginInfo(candidate.name, kind, cls, candidate.origin, candidate.builtin, sha256, cls.version)
+    builtin, origin = candidate.builtin, candidate.origin
+    return PluginInfo(candidate.name, kind, cls, origin, builtin, sha256, cls.version, made_of)

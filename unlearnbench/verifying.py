@@ -111,7 +111,8 @@ def _round(
         device=how.device, plugin_dirs=how.plugin_dirs, time_limit=seconds,
     )  # fmt: skip
     try:
-        summary = runner.run(plan.build([cell.setting for _, cell in some], how.data_root), options)
+        planned = plan.build([cell.setting for _, cell in some], how.data_root)  # with the packages of this machine
+        summary = runner.run(planned, options)
     except InputError as error:  # data that can't be loaded, or a scenario that does not fit them
         if len(some) > 1:
             for index, one in enumerate(some):
@@ -121,7 +122,7 @@ def _round(
         return
     if summary.interrupted:
         raise KeyboardInterrupt
-    for record, cell in some:
+    for (record, _), cell in zip(some, planned.cells, strict=True):
         yield _checked(record, cell, results, summary)
 
 
@@ -134,9 +135,7 @@ def _checked(record: Submitted, cell: Cell, results: Path, summary: Summary) -> 
             verdict: Verdict = "not tried" if failed.status == "timeout" else "failed here"
             return Checked(record, verdict, one_line(failed.common["error"] or failed.status))
         keys = {each.key for each in summary.plan.cells} if summary.plan is not None else set()
-        reason = (
-            "no record of it" if record.key in keys else "this machine has not the memory for as many models at once"
-        )
+        reason = "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
         return Checked(record, "can't be verified", reason)
     found = read_cell(again, results)
     apart = agreement.differences(record, found)

@@ -28,8 +28,9 @@ class Place:
     Attributes:
         time_limit: seconds that a job may take.
         expendable: whether the process may be ended with a job that takes longer.
-        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of each
-            plugin's file by its kind and name. Only a worker that may be on another machine looks at them.
+        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of what
+            each plugin is made of, with its packages' versions, by its kind and name. Only a worker that may be on
+            another machine looks at them.
     """
 
     data_root: Path

@@ -13,10 +13,11 @@ import torch
 
 from unlearnbench.context import Context
 from unlearnbench.devices import describe
+from unlearnbench.keys import packages_of
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.provenance import git_state, versions
-from unlearnbench.registry import PluginInfo, Registry, discover
+from unlearnbench.registry import Kind, PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
 from unlearnbench.schedule import Job
 from unlearnbench.seeding import derive, repetition_seed
@@ -112,13 +113,11 @@ class Workplace:
     def provenance(self, task: Task, began: datetime) -> dict[str, Any]:
         """What a task's numbers come from, stored with them: a record may be written much later by other code."""
         commit, dirty = git_state()
-        plugins = {
-            kind: registered[task.work[kind]["name"]].sha256
-            for kind, registered in (("method", self.registry.methods), ("attack", self.registry.attacks))
-            if kind in task.work
-        }
         named = {kind: task.work[kind]["name"] for kind in ("dataset", "method", "attack") if kind in task.work}
-        return {"git_sha": commit, "git_dirty": dirty, "versions": versions(), "device": describe(str(self.device)),
+        infos = {kind: self.registry.of(cast(Kind, kind))[name] for kind, name in named.items()}
+        plugins = {kind: info.sha256 for kind, info in infos.items() if kind != "dataset"}
+        used = versions(*(package for info in infos.values() for package in packages_of(info)))
+        return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
                 "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
 
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:

@@ -48,6 +48,7 @@ def _examine(request: dict[str, Any], tell: Tell) -> None:
     import unlearnbench.stages  # noqa: F401 (all that is imported writes nothing while plugins are watched)
     from unlearnbench.conformance.case import Place
     from unlearnbench.conformance.watch import Watch
+    from unlearnbench.plugin_facts import identity
     from unlearnbench.registry import discover
 
     watch = Watch(Path(request["scratch"]), Path.cwd())
@@ -57,7 +58,8 @@ def _examine(request: dict[str, Any], tell: Tell) -> None:
     if _is_broken(registry, request, tell):
         return
     info, values = _find(registry, request["name"], request["kind"])
-    tell(found={"kind": info.kind, "name": info.name, "origin": info.origin, "builtin": info.builtin})
+    tell(found={"kind": info.kind, "name": info.name, "origin": info.origin, "builtin": info.builtin,
+                "identity": identity(info)})  # fmt: skip
     place = Place(registry, Path(request["scratch"]), Path(request["data_root"]), folders, watch)
     case = _case(info, values, place, tell)
     if case is not None:

@@ -47,12 +47,13 @@ class Request:
 
 @dataclass
 class Report:
-    """What was found of a plugin."""
+    """What was found of a plugin; `identity`: what its results are kept under."""
 
     name: str
     kind: str = "plugin"
     origin: str = ""
     builtin: bool = False
+    identity: str = ""
     results: list[Result] = field(default_factory=list)
 
     @property
@@ -164,6 +165,7 @@ def _listen(lines: _Lines, request: Request, report: Report) -> tuple[str, str] 
             found = message["found"]
             report.name, report.kind = found["name"], found["kind"]
             report.origin, report.builtin = found["origin"], found["builtin"]
+            report.identity = found.get("identity", "")
         elif "begin" in message:
             at, limit = message["begin"], request.time_limit
         elif "result" in message:

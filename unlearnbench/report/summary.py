@@ -90,6 +90,8 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
         lines.append(_line(first, worst, leaks if under else None, broken))
         if note := wording.margins(first):
             notes.append(f"{plain(method)}: {note}")
+        said = dict.fromkeys(str(row["note"]) for row in own if row["note"] and row["status"] == "ok")
+        notes += [plain(f"{method}: {text}") for text in said]
     headers, legend = list(HEADERS), [_STAMPED if _is_stamped(rows[0]) else _FORGOT, _ACCURACY]
     if attacked:
         legend += _LEAK

@@ -1,0 +1,38 @@
+"""The code that this package is made of, as it is installed: two machines with one `__version__` may have two of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+KINDS = ("methods", "attacks", "datasets")  # folders and entry points of plugins
+
+
+def package_files() -> dict[str, Path]:
+    """The files that numbers depend on, by their names in the package wherever it lies; nothing is imported.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    root = Path(__file__).parent
+    files = {f"unlearnbench/{file.relative_to(root).as_posix()}": file for file in root.rglob("*.py")}
+    files["unlearnbench/released.json"] = root / "released.json"
+    for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
+        spec = importlib.util.find_spec(f"unlearnbench.{kind}")
+        for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
+            files |= {f"unlearnbench/{kind}/{file.name}": file for file in folder.glob("*.py")}
+    return dict(sorted(files.items()))
+
+
+def code_sha256() -> str:
+    """The hash of the package's code: of names and contents, as it is on disk now. Takes milliseconds."""
+    digest = hashlib.sha256()
+    for name, file in package_files().items():
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+CODE = code_sha256()
+"""As it was when this process began, which is the code that it runs."""

@@ -1,0 +1,56 @@
+"""Imports the files of plugins, so that what is loaded is what was hashed: a changed helper is read again."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from unlearnbench.plugin_identity import Identity
+
+_LOADED: dict[tuple[Path, ...], str] = {}
+
+
+def import_file(file: Path, name: str) -> ModuleType:
+    """A file as a module of a name."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # pydantic and dataclasses look their module up by name to understand annotations.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def forget_changed(made_of: Identity) -> None:
+    """Let modules be imported anew that are not what was loaded before: a worker may live longer than a helper."""
+    before = _LOADED.get(made_of.places)
+    if before is not None and before != made_of.sha256:
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] != "unlearnbench" and _lies_in(module, made_of):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+    _LOADED[made_of.places] = made_of.sha256
+
+
+def foreign_helper(made_of: Identity) -> str | None:
+    """Which module is another's than the one beside the plugin, of the same name; None: all are its own."""
+    for name in made_of.beside:
+        module = sys.modules.get(name)
+        if module is not None and getattr(module, "__file__", None) and not _lies_in(module, made_of):
+            return f"it imports {name}, which lies beside it, but that is {module.__file__}; give it another name"
+    return None
+
+
+def _lies_in(module: ModuleType, made_of: Identity) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return False
+    real = Path(file).resolve()
+    return any(real.is_relative_to(place.resolve()) for place in made_of.places)
