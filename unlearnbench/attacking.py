@@ -13,6 +13,7 @@ from unlearnbench.contract import PluginError
 from unlearnbench.erasures import Erasures
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Evidence
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings import Scenario
@@ -33,7 +34,7 @@ def attack_targets(task: Task, workplace: Workplace) -> Artifact:
     seed = seed_of(task, "attack")
     seen = seen_by(attack.access, task, workplace)
     # Libraries that use torch's global stream are seeded by the attack; what comes after it must not notice.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), guarded(f"attack {attack.name}"):
         evidence = attack.run(seen.view(attack.access, seed))
     if not isinstance(evidence, Evidence):
         raise PluginError(f"attack {attack.name} returned {type(evidence).__name__}, not Evidence")

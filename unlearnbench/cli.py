@@ -247,15 +247,19 @@ def prepare(
 
     May download; no other verb does.
     """
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import ProcessStateError, guarded
+
     loaded = cli_loading.load(suite, plugins)
     selection = cli_loading.Chosen(datasets=dataset).selection
     root = options.data_root(data)
     for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
-        source = cast(Any, choice.info.cls(choice.params))
         try:
-            source.prepare(root)
-            images = source.load(root)
-        except (OSError, RuntimeError) as error:  # no network, no space, a damaged archive
+            with guarded(f"dataset {choice.info.name}", Definitions(), random=True):
+                source = cast(Any, choice.info.cls(choice.params))
+                source.prepare(root)
+                images = source.load(root)
+        except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
             raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
         shape = "x".join(str(side) for side in images.train.pixels.shape[1:])
         emit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,8 @@ from unlearnbench.settings import Scenario
 
 if TYPE_CHECKING:
     from unlearnbench.plugin import Access
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import Snapshot
 
 
 class PluginFaultError(Exception):
@@ -43,6 +46,7 @@ class Inquiry:
         self.data_folders: dict[str, list[str]] = {}
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._kept: list[Any] = []
+        self._watch = _Watch()
 
     def fingerprint(self, choice: Choice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
@@ -54,7 +58,7 @@ class Inquiry:
             return fingerprint(dataset, self.data_root, self.data_files)
 
         # By its name and not as an object: experiments share their datasets, which may be large.
-        return cast(str, self.once(f"fingerprint {choice.id}", lambda: _ask(choice, "files", compute)))
+        return cast(str, self.once(f"fingerprint {choice.id}", lambda: self._ask(choice, "files", compute)))
 
     def access(self, choice: Choice) -> Access:
         """What an attack needs."""
@@ -97,6 +101,10 @@ class Inquiry:
             raise answer.with_traceback(None)
         return answer
 
+    def close(self) -> None:
+        """All questions are asked. Raises InputError where a plugin has left the process changed."""
+        self._watch.close()
+
     def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
 
         def ask(plugin: Any) -> str | None:
@@ -109,23 +117,55 @@ class Inquiry:
 
         def ask() -> Any:
             plugin = self._instance(choice)
-            return _ask(choice, what, lambda: question(plugin))
+            return self._ask(choice, what, lambda: question(plugin))
 
         return self.once(what, ask, choice, *about)
 
     def _instance(self, choice: Choice) -> Any:
-        make = lambda: _ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
+        make = lambda: self._ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
         return self.once("instance", make, choice)
 
+    def _ask(self, choice: Choice, what: str, question: Callable[[], Any]) -> Any:
+        try:
+            with self._watch.over(choice, what):
+                return question()
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
+            raise PluginFaultError(text, traceback.format_exc()) from error
 
-def _ask(choice: Choice, what: str, question: Callable[[], Any]) -> Any:
-    try:
-        return question()
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
-        raise PluginFaultError(text, traceback.format_exc()) from error
+
+class _Watch:
+    """Guards the process's state while plugins are asked, thousands of times.
+
+    What takes long is looked at when a plugin is asked a question for the first time, and at the end.
+    """
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[str, str, str]] = set()
+        self._before: Snapshot | None = None
+        self._definitions: Definitions | None = None
+
+    def over(self, choice: Choice, what: str) -> AbstractContextManager[None]:
+        """A plugin answers inside."""
+        from unlearnbench.process_state.definitions import Definitions
+        from unlearnbench.process_state.guard import Snapshot, guarded
+
+        self._before = self._before or Snapshot()
+        self._definitions = self._definitions or Definitions()
+        who, asked = f"{choice.info.kind} {choice.info.name}", (choice.info.kind, choice.info.name, what)
+        if asked in self._asked:
+            return guarded(who, before=self._before)
+        self._asked.add(asked)
+        return guarded(who, self._definitions, random=True)
+
+    def close(self) -> None:
+        """Raises InputError where a later answer has replaced a function; it is put back."""
+        changes = self._definitions.settle() if self._definitions is not None else []
+        if changes:
+            outside = sorted({name for _, name, _ in self._asked})
+            raise InputError(", ".join(outside), f"one of these plugins changed {changes[0]}, when it was asked")
 
 
 def _access(attack: Any) -> Access:

@@ -80,12 +80,15 @@ def check_data(cells: Iterable[Cell], data_root: Path) -> None:
 def _check_group(cells: list[Cell], data_root: Path) -> None:
     import torch
 
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import guarded
     from unlearnbench.scenario import build_world
     from unlearnbench.seeding import repetition_seed
 
     choice = cells[0].setting.dataset
     try:
-        data = cast(Any, choice.info.cls(choice.params)).load(data_root)
+        with guarded(f"dataset {choice.info.name}", Definitions(), random=True):
+            data = cast(Any, choice.info.cls(choice.params)).load(data_root)
     except InputError:
         raise
     except Exception as error:

@@ -181,11 +181,14 @@ def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
 @lru_cache(maxsize=256)
 def _check_data(place: Place, chosen: str) -> None:
     from unlearnbench.datasets._fingerprint import fingerprint
+    from unlearnbench.process_state.guard import guarded
 
     work = json.loads(chosen)
     cls = workplace_of(place).registry.datasets[work["name"]].cls
-    dataset: Any = cls(cls.Params.model_validate(work["params"]))
-    if dict(place.data).get(work["id"]) != fingerprint(dataset, place.data_root):
+    with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
+        dataset: Any = cls(cls.Params.model_validate(work["params"]))
+        found = fingerprint(dataset, place.data_root)
+    if dict(place.data).get(work["id"]) != found:
         raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
 
 

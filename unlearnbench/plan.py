@@ -141,6 +141,7 @@ def build(settings: Sequence[Setting], data_root: Path, device: str = "cpu") -> 
     # What plugins print when they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         cells = [planner.cell(setting) for setting in settings]
+        planner.inquiry.close()
     suite = settings[0].suite if settings else ""
     return Plan(suite, cells, list(planner.tasks.values()), planner.inquiry.data_files, planner.inquiry.data_folders)
 

@@ -15,7 +15,8 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -136,11 +137,14 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     Raises:
         InputError: a folder is missing, or two plugins have one kind and name.
     """
-    registry = Registry({}, {}, {}, [])
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import guarded
+
+    registry, definitions = Registry({}, {}, {}, []), Definitions()
     for candidate in (*_builtin(), *_entry_points(), *_outside(plugin_dirs)):
         # What a plugin prints while it is loaded must not end up among the results on stdout.
         with contextlib.redirect_stdout(sys.stderr):
-            loaded = candidate.load()
+            loaded = candidate.load(lambda who: guarded(who, definitions, random=True))
         if isinstance(loaded, BrokenPlugin):
             registry.broken.append(loaded)
             continue
@@ -170,14 +174,16 @@ class _Candidate:
     module: str = ""
     builtin: bool = False
 
-    def load(self) -> PluginInfo | BrokenPlugin:
+    def load(self, guarded: Callable[[str], AbstractContextManager[None]]) -> PluginInfo | BrokenPlugin:
         try:
-            cls = self._class()
-            info = _check(self, cls)
+            with guarded("its import"):
+                cls = self._class()
+                info = _check(self, cls)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
-            text = str(error) if isinstance(error, _NotAPluginError) else error_line(error)
+            plain = isinstance(error, _NotAPluginError) or type(error).__name__ == "ProcessStateError"
+            text = str(error) if plain else error_line(error)
             return BrokenPlugin(self.kind, self.name, self.origin, text)
         cls.name = self.name
         return info

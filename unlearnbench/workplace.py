@@ -15,6 +15,8 @@ from unlearnbench.context import Context
 from unlearnbench.devices import describe
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.process_state.definitions import Definitions
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
@@ -39,12 +41,17 @@ class MissingArtifactError(Exception):
 
 @dataclass
 class Workplace:
-    """A worker's means. Everything cached is a pure function of its key."""
+    """A worker's means. Everything cached is a pure function of its key.
+
+    Attributes:
+        definitions: what names stand for in this process, for whatever runs in it.
+    """
 
     data_root: Path
     store: Store
     registry: Registry
     device: torch.device
+    definitions: Definitions = field(default_factory=Definitions)
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -62,8 +69,12 @@ class Workplace:
 
     def data(self, task: Task) -> ImageData:
         """The task's dataset, loaded once."""
-        dataset = cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"]))
-        return cast(ImageData, self._once(("data", task.work["dataset"]), lambda: dataset.load(self.data_root)))
+
+        def load() -> ImageData:
+            with guarded(f"dataset {task.work['dataset']['name']}", random=True):
+                return cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"])).load(self.data_root)
+
+        return cast(ImageData, self._once(("data", task.work["dataset"]), load))
 
     def world(self, task: Task) -> World:
         """The task's sets, drawn once."""
@@ -99,7 +110,8 @@ class Workplace:
         """The models of a stage before that trains, by the name that a task has for it."""
         artifact, context = self.artifact(task.needs[need]), self.context(task, world, [])
         method = self.method(task)
-        model = method.build(context) if method.own_original else context.build(0)
+        with guarded(f"method {method.name}"):
+            model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
 
     def free(self) -> None:
