@@ -179,13 +179,13 @@ class _Candidate:
             with guarded("its import"):
                 cls = self._class()
                 info = _check(self, cls)
+                cls.name = self.name
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
             plain = isinstance(error, _NotAPluginError) or type(error).__name__ == "ProcessStateError"
             text = str(error) if plain else error_line(error)
             return BrokenPlugin(self.kind, self.name, self.origin, text)
-        cls.name = self.name
         return info
 
     def _class(self) -> type[Plugin]:

@@ -19,8 +19,9 @@ from typing import Any
 
 from unlearnbench.process_state.setting import Change, shown
 
-HARNESS = ("unlearnbench", "_unlearnbench_plugin_")  # packages, and files of --plugins folders
-PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", "_unlearnbench_plugin_")
+FILES = "_unlearnbench_plugin_"  # those of --plugins folders
+HARNESS = ("unlearnbench", FILES)
+PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", FILES)
 # Those that the harness or most plugins call. Of libraries only functions, classes and modules are compared: what else
 # they keep under a name is their own affair.
 LIBRARIES = (
@@ -39,7 +40,7 @@ LIBRARIES = (
 )  # fmt: skip
 # What Python and its libraries themselves set late.
 LATE = frozenset(("__warningregistry__", "__annotations__", "__doc__", "__abstractmethods__", "_abc_impl",
-                  "__annotations_cache__", "__static_attributes__"))  # fmt: skip
+                  "__annotations_cache__", "__static_attributes__", "__slotnames__"))  # fmt: skip
 _MUTABLE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that Python code can change
 _IMMUTABLE = 1 << 8
 _ABSENT = object()
@@ -73,10 +74,11 @@ class _Names:
         """What stands for something else, put back."""
         for name, old in self.kept.items():
             new = self.live.get(name, _ABSENT)
-            if new is not old and self.minds(name, old) and not _is_torchs_own(f"{self.title}.{name}", old, new):
-                self.put(name, old)
-                after = "nothing" if new is _ABSENT else f"another {shown(new)}"
-                yield Change(f"{self.title}.{name}", _kind(old), after)
+            if _is_same(old, new) or not self.minds(name, old) or _is_torchs_own(f"{self.title}.{name}", old, new):
+                continue
+            self.put(name, old)
+            after = "nothing" if new is _ABSENT else f"another {shown(new)}"
+            yield Change(f"{self.title}.{name}", _kind(old), after)
         for name in [name for name in self.live if name not in self.kept and self.grows(name)]:
             new = self.live[name]
             self.drop(name)
@@ -98,7 +100,8 @@ class Definitions:
     def _include(self) -> None:
         """Take in the modules that were imported since."""
         for name in _chosen():
-            if name not in self._modules and isinstance(module := sys.modules[name], types.ModuleType):
+            module = sys.modules[name]
+            if self._modules.get(name) is not module and isinstance(module, types.ModuleType):
                 self._modules[name] = module
                 self._take(name, module)
         self._remember()
@@ -115,7 +118,8 @@ class Definitions:
         """What was changed since, put back; what was imported since is included from now on."""
         found = []
         for name, module in self._modules.items():
-            if sys.modules.get(name) is not module:
+            # A plugin's file is imported anew whenever plugins are looked for.
+            if sys.modules.get(name) is not module and not name.startswith(FILES):
                 found.append(Change(f"sys.modules[{name!r}]", "a module", shown(type(sys.modules.get(name)).__name__)))
                 sys.modules[name] = module
         same = sum(map(len, self._lives)) == len(self._kept)
@@ -128,8 +132,9 @@ class Definitions:
                 live[:] = kept
         if not all(map(is_, chain.from_iterable(map(_parts, self._functions)), self._parts)):
             found += self._settle_parts()
-        if len(_registered()) != self._registered and _overrides() != self._overrides:
-            found.append(Change("torch.library's kernels of torch's own operators", "torch's own", "others"))
+        if len(_registered()) != self._registered:
+            overridden = sorted(_overrides() ^ self._overrides)
+            found += [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in overridden]
             same = False
         if not same or len(sys.modules) != self._loaded:
             self._include()
@@ -222,6 +227,11 @@ def _is_definition(name: str, value: Any) -> bool:
     return name not in LATE and (callable(value) or isinstance(value, types.ModuleType))
 
 
+def _is_same(old: Any, new: Any) -> bool:
+    """Whether it is the same thing, or a number or text of the same value."""
+    return new is old or (type(new) is type(old) and type(old) in (bool, int, float, str) and bool(new == old))
+
+
 def _is_torchs_own(name: str, old: Any, new: Any) -> bool:
     """Whether torch itself has wrapped a function: when the first optimiser of a class is made, and what that imports
     for its compiler, which is told to leave `torch.manual_seed` alone."""
@@ -237,10 +247,11 @@ def _kind(value: Any) -> str:
     return "its own" if callable(value) else shown(value)
 
 
-def _overrides() -> int:
-    """How many kernels of torch's own operators Python code has replaced, where they compute."""
-    places = ("/CPU", "/CUDA", "/AutogradCPU", "/AutogradCUDA", "/FuncTorchBatched", "/CompositeImplicitAutograd")
-    return sum(name.startswith("aten/") and name.endswith(places) for name in _registered())
+def _overrides() -> frozenset[str]:
+    """The kernels of torch's own operators that Python code has replaced where they compute (not where they are vectorised:
+    torch itself does so, when that is first asked for)."""
+    places = ("/CPU", "/CUDA", "/AutogradCPU", "/AutogradCUDA", "/CompositeImplicitAutograd")
+    return frozenset(name for name in _registered() if name.startswith("aten/") and name.endswith(places))
 
 
 def _registered() -> Collection[str]:

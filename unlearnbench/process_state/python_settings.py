@@ -63,9 +63,13 @@ def _told_environment(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes
     return found
 
 
-# What libraries set when they are imported for the first time, which may be in any stage (scikit-learn). It is put
-# back like everything else.
-LIBRARIES_SET = {b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK"}
+# What scikit-learn, matplotlib and torch's profiler and compiler set when they are first used, which may be in any
+# stage. It is put back like everything else, and no failure.
+LIBRARIES_SET = {
+    b"CUBLAS_WORKSPACE_CONFIG", b"DISABLE_CUPTI_LAZY_REINIT", b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK",
+    b"MPLCONFIGDIR", b"TEARDOWN_CUPTI", b"TORCHINDUCTOR_CACHE_DIR", b"TORCH_WARM_POOL", b"TRITON_CACHE_DIR",
+    b"TRITON_LIBDEVICE_PATH", b"TRITON_PTXAS_PATH", b"_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
+}  # fmt: skip
 
 _SIGNALS = sorted(int(number) for number in signal.valid_signals())
 

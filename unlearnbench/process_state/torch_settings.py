@@ -289,21 +289,35 @@ def _libraries(_: tuple[bool, ...]) -> list[Any]:
     return [library for library in found if library.user_api == "blas"]
 
 
-def _blas() -> tuple[tuple[str, int], ...]:
-    loaded = tuple(name in sys.modules for name in ("scipy.linalg", "sklearn"))
-    return tuple([(library.filepath, library.num_threads) for library in _libraries(loaded)])
+class Threads(dict[str, int]):
+    """How many each library uses, by its file. One that was loaded since is no difference."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Threads) and not self.changed(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def changed(self, other: Threads) -> list[str]:
+        """Libraries in both with another number."""
+        return [library for library, count in self.items() if other.get(library, count) != count]
 
 
-def _set_blas(values: tuple[tuple[str, int], ...]) -> None:
-    wanted = dict(values)
-    for library in _libraries(tuple(name in sys.modules for name in ("scipy.linalg", "sklearn"))):
-        library.set_num_threads(wanted.get(library.filepath, next(iter(wanted.values()), 1)))
+def _loaded() -> list[Any]:
+    return _libraries(tuple([name in sys.modules for name in ("scipy.linalg", "sklearn")]))
 
 
-def _told_blas(before: tuple[tuple[str, int], ...], after: tuple[tuple[str, int], ...]) -> list[Change]:
-    old = dict(before)
-    changed = [(old[path], count) for path, count in after if path in old and old[path] != count]
-    return [Change("threads of linear algebra", str(one), str(other)) for one, other in changed[:1]]
+def _blas() -> Threads:
+    return Threads((library.filepath, library.num_threads) for library in _loaded())
+
+
+def _set_blas(to: Threads) -> None:
+    for library in _loaded():
+        if library.filepath in to:
+            library.set_num_threads(to[library.filepath])
+
+
+def _told_blas(before: Threads, after: Threads) -> list[Change]:
+    return [Change("threads of linear algebra", str(before[one]), str(after[one])) for one in before.changed(after)[:1]]
 
 
 SETTINGS = (
