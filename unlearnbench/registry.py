@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["method", "attack", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# All that makes numbers imports or is imported by these.
+NUMBERS = ("stages", "runner", "leaderboard", "recording", "tuning", "merging")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -140,8 +142,11 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     from unlearnbench.process_state.definitions import Definitions
     from unlearnbench.process_state.guard import guarded
 
+    outside = [*_entry_points(), *_outside(plugin_dirs)]
+    for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
+        importlib.import_module(f"unlearnbench.{module}")
     registry, definitions = Registry({}, {}, {}, []), Definitions()
-    for candidate in (*_builtin(), *_entry_points(), *_outside(plugin_dirs)):
+    for candidate in (*_builtin(), *outside):
         # What a plugin prints while it is loaded must not end up among the results on stdout.
         with contextlib.redirect_stdout(sys.stderr):
             loaded = candidate.load(lambda who: guarded(who, definitions, random=True))
@@ -175,17 +180,20 @@ class _Candidate:
     builtin: bool = False
 
     def load(self, guarded: Callable[[str], AbstractContextManager[None]]) -> PluginInfo | BrokenPlugin:
+        path = list(sys.path)
         try:
             with guarded("its import"):
                 cls = self._class()
                 info = _check(self, cls)
                 cls.name = self.name
+                path += [entry for entry in sys.path if entry not in path]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
             plain = isinstance(error, _NotAPluginError) or type(error).__name__ == "ProcessStateError"
             text = str(error) if plain else error_line(error)
             return BrokenPlugin(self.kind, self.name, self.origin, text)
+        sys.path[:] = path  # where it looks for modules beside it: the last place in which others look
         return info
 
     def _class(self) -> type[Plugin]:
@@ -246,12 +254,22 @@ def _import_file(file: Path, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # pydantic and dataclasses look their module up by name to understand annotations.
     sys.modules[name] = module
+    known = set(sys.modules)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        _forget(file.parent, known)
     return module
+
+
+def _forget(folder: Path, known: set[str]) -> None:
+    """Take the modules of a plugin's folder out of `sys.modules`: the next plugin may have others of the same names."""
+    for name in [name for name in sys.modules if name not in known]:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == folder:
+            del sys.modules[name]
 
 
 def _only_plugin(module: ModuleType) -> type[Plugin]:

@@ -8,16 +8,17 @@ and lists of the harness. New names in modules are what lazy imports make; in cl
 from __future__ import annotations
 
 import builtins
+import gc
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.process_state.setting import Change, shown
+from unlearnbench.process_state.setting import Change, shown, spoil
 
 FILES = "_unlearnbench_plugin_"  # those of --plugins folders
 HARNESS = ("unlearnbench", FILES)
@@ -26,7 +27,7 @@ PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", FILES)
 # they keep under a name is their own affair.
 LIBRARIES = (
     "builtins", "copy", "functools", "hashlib", "itertools", "json", "math", "operator", "os", "os.path", "pathlib",
-    "random", "statistics", "struct", "sys", "threading", "time", "warnings",
+    "random", "statistics", "struct", "sys", "threading", "time",
     "numpy", "numpy.fft", "numpy.linalg", "numpy.random",
     "pyarrow", "pyarrow.parquet", "safetensors.torch", "scipy.optimize", "scipy.special",
     "sklearn.base", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.neural_network",
@@ -135,8 +136,12 @@ class Definitions:
         if len(_registered()) != self._registered:
             overridden = sorted(_overrides() ^ self._overrides)
             found += [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in overridden]
+            _give_back(set(overridden))
             same = False
-        if not same or len(sys.modules) != self._loaded:
+        if len(sys.modules) != self._loaded:
+            found += _forgotten(name for name in _chosen() if name not in self._modules)
+            same = False
+        if not same:
             self._include()
         return found
 
@@ -155,6 +160,8 @@ class Definitions:
         mine = name.startswith(HARNESS)
         # A plugin's own module may hold what it likes.
         minds = _is_definition if not mine or name.startswith(PLUGINS) else _any_name
+        if module is sys:  # its hooks and last errors are no definitions
+            minds = _is_built_in
         grows = vars(builtins).__contains__ if module is not builtins else _never
         self._names.append(_Names(name, space, dict(space), space.__setitem__, space.__delitem__, minds, grows))
         parts = mine or name == "torch.nn.functional"  # elsewhere whole functions have to do
@@ -205,6 +212,21 @@ def _chosen() -> list[str]:
     return [*libraries, *(name for name in list(sys.modules) if name.startswith(HARNESS))]
 
 
+def _forgotten(names: Iterable[str]) -> Iterator[Change]:
+    """Modules that a plugin was the first to import, and has put functions or classes of its own into; others will
+    import them anew."""
+    for name in names:
+        if name.startswith(PLUGINS):
+            continue
+        module = sys.modules[name]
+        for key, value in list(getattr(module, "__dict__", {}).items()):
+            inside = vars(value).values() if isinstance(value, type) and value.__module__ == name else ()
+            if any(str(getattr(each, "__module__", None)).startswith(FILES) for each in (value, *inside)):
+                del sys.modules[name]
+                yield Change(f"{name}.{key}", "its own", "another")
+                break
+
+
 def _functions_of(value: Any) -> Iterator[types.FunctionType]:
     """The functions that a class has under a name."""
     parts = [value, getattr(value, "__func__", None)] if not isinstance(value, property) else [value.fget, value.fset]
@@ -227,6 +249,10 @@ def _is_definition(name: str, value: Any) -> bool:
     return name not in LATE and (callable(value) or isinstance(value, types.ModuleType))
 
 
+def _is_built_in(_: str, value: Any) -> bool:
+    return isinstance(value, types.BuiltinFunctionType) and value.__module__ == "sys"
+
+
 def _is_same(old: Any, new: Any) -> bool:
     """Whether it is the same thing, or a number or text of the same value."""
     return new is old or (type(new) is type(old) and type(old) in (bool, int, float, str) and bool(new == old))
@@ -234,7 +260,9 @@ def _is_same(old: Any, new: Any) -> bool:
 
 def _is_torchs_own(name: str, old: Any, new: Any) -> bool:
     """Whether torch itself has wrapped a function: when the first optimiser of a class is made, and what that imports
-    for its compiler, which is told to leave `torch.manual_seed` alone."""
+    for its compiler, which is told to leave `torch.manual_seed` alone. `torch.Storage` goes with the default type."""
+    if name == "torch.Storage":
+        return True
     if getattr(new, "__wrapped__", None) is not old or not name.startswith("torch."):
         return False
     file = getattr(getattr(new, "__code__", None), "co_filename", "")
@@ -248,13 +276,26 @@ def _kind(value: Any) -> str:
 
 
 def _overrides() -> frozenset[str]:
-    """The kernels of torch's own operators that Python code has replaced where they compute (not where they are vectorised:
-    torch itself does so, when that is first asked for)."""
+    """The kernels of torch's own operators that Python code has replaced where they compute.
+
+    Those that vectorise are left out: torch itself registers some when they are first asked for.
+    """
     places = ("/CPU", "/CUDA", "/AutogradCPU", "/AutogradCUDA", "/CompositeImplicitAutograd")
     return frozenset(name for name in _registered() if name.startswith("aten/") and name.endswith(places))
 
 
-def _registered() -> Collection[str]:
+def _give_back(kernels: set[str]) -> None:
+    """End the registrations of these kernels, whoever holds them; torch lists their names only."""
+    library = sys.modules["torch.library"].Library
+    for each in gc.get_objects() if kernels else ():
+        if issubclass(type(each), library) and kernels & each._op_impls:
+            each._destroy()
+            _registered().difference_update(each._op_impls)
+    if left := kernels & _overrides():
+        spoil(f"torch.library's kernels {', '.join(sorted(left))} can't be put back")
+
+
+def _registered() -> set[str]:
     """All kernels that Python code has registered."""
-    found: Collection[str] = getattr(sys.modules.get("torch.library"), "_impls", ())
+    found: set[str] = getattr(sys.modules.get("torch.library"), "_impls", set())
     return found

@@ -17,7 +17,9 @@ from typing import Any
 
 from unlearnbench.process_state import global_random, python_settings, torch_settings
 from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.setting import Change, Setting, shown
+from unlearnbench.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
+
+__all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
 
 # Where the shared random streams stand is put back, and no failure: `check` has rules of its own about it, and what a
 # plugin seeds or draws then reaches nobody.
@@ -37,10 +39,6 @@ POOL_NAMES = (
     "ThreadPoolExecutor-",
     "Dummy-",
 )
-
-
-class ProcessStateError(Exception):
-    """A plugin left the process other than it found it; the cell fails with this text."""
 
 
 class Snapshot:
@@ -90,11 +88,7 @@ def _put_back(setting: Setting, value: Any, changes: list[Change]) -> None:
     except Exception as error:
         why = shown(error)
     what = ", ".join(map(str, changes)) or setting.name
-    _spoilt.append(f"{what} can't be put back in this process ({why}): start the run again without what changed it")
-    raise ProcessStateError(_spoilt[-1])
-
-
-_spoilt: list[str] = []  # why nothing may be computed in this process any more
+    spoil(f"{what} can't be put back ({why})")
 
 
 def _is_pool(thread: threading.Thread) -> bool:
@@ -117,15 +111,18 @@ def guarded(
         before: how everything was, if that is known.
 
     Raises:
-        ProcessStateError: it changed something and raised nothing else.
+        ProcessStateError: it changed something. What else it raised goes first, but for what may be the consequence.
     """
-    if _spoilt:
-        raise ProcessStateError(_spoilt[0])
+    if SPOILT:
+        raise ProcessStateError(SPOILT[0])
     before = before or Snapshot(random)
     try:
         yield
     except BaseException as error:
         if changes := _settle(before, definitions):
+            # Where names are looked at the harness's own code runs, too, and may have met what they stand for now.
+            if definitions is not None and isinstance(error, Exception):
+                raise ProcessStateError(f"{who} {_told(changes)}") from error
             error.add_note(f"({who} also {_told(changes)})")
         raise
     if changes := _settle(before, definitions):

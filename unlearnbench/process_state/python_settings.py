@@ -104,12 +104,14 @@ def _set_path(path: list[str]) -> None:
 
 
 def _told_path(before: list[str], after: list[str]) -> list[Change]:
-    added, gone = ([entry for entry in one if entry not in other] for one, other in ((after, before), (before, after)))
-    what = f"{len(added)} more entries and {len(gone)} less" if added or gone else "another order"
-    return [Change("sys.path", f"{len(before)} entries", what)]
+    """More entries are how plugins find modules beside them: they are taken away again, and no failure."""
+    kept = [entry for entry in after if entry in before]
+    if kept == before:
+        return []
+    return [Change("sys.path", f"{len(before)} entries", f"{len(kept)} of them, or another order")]
 
 
-_STREAMS = ("stdin", "stdout", "stderr", "excepthook", "displayhook", "unraisablehook")
+_STREAMS = ("stdin", "stdout", "stderr", "excepthook", "displayhook")
 
 
 def _streams() -> tuple[Any, ...]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from unlearnbench.printing import error_line, one_line
 
+SPOILT: list[str] = []  # why nothing may be computed in this process any more
 LONGEST = 60  # characters of a value worth showing
+
+
+class ProcessStateError(Exception):
+    """A plugin left the process other than it found it; the cell fails with this text."""
+
+
+def spoil(what: str) -> NoReturn:
+    """Something can't be put back: this cell fails, and so does whatever else would be computed in this process."""
+    SPOILT.append(f"{what} in this process; start the run again without the plugin that changed it")
+    raise ProcessStateError(SPOILT[-1])
 
 
 class Change(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
@@ -55,7 +56,7 @@ def _modes() -> Modes:
     )
 
 
-_LEFT: list[Any] = []  # ways out of inference mode, which end when they are collected
+_LEFT: deque[Any] = deque()  # ways out of inference mode, which end when they are collected
 
 
 def _set_modes(to: Modes) -> None:
@@ -70,7 +71,7 @@ def _set_modes(to: Modes) -> None:
     for mode in to.functions:
         _C._push_on_torch_function_stack(mode)
     for _ in now.dispatch:
-        _C._pop_torch_dispatch_stack()
+        _C._pop_torch_dispatch_stack(None)
     for mode in to.dispatch:
         _C._push_on_torch_dispatch_stack(mode)
     torch._GLOBAL_DEVICE_CONTEXT.device_context, device_mode.CURRENT_DEVICE = to.device
@@ -231,6 +232,11 @@ def _write_flags(values: tuple[Any, ...]) -> None:
             write(value)
 
 
+def _told_flags(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+    changes = named([name for name, _, _ in FLAGS])(before, after)
+    return [change for change in changes if MIXED not in change] or changes  # what makes it a mixture says more
+
+
 # --- hooks -----------------------------------------------------------------------------------------------------------
 
 
@@ -295,7 +301,7 @@ class Threads(dict[str, int]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Threads) and not self.changed(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def changed(self, other: Threads) -> list[str]:
         """Libraries in both with another number."""
@@ -322,7 +328,7 @@ def _told_blas(before: Threads, after: Threads) -> list[Change]:
 
 SETTINGS = (
     Setting("torch's modes", _modes, _set_modes, _told_modes),
-    Setting("torch's settings", _read_flags, _write_flags, named([name for name, _, _ in FLAGS])),
+    Setting("torch's settings", _read_flags, _write_flags, _told_flags),
     Setting("torch's hooks", _hooks, _set_hooks, _told_hooks),
     Setting("torch.cuda.set_device", _gpu, _set_gpu),
     Setting("threads of linear algebra", _blas, _set_blas, _told_blas),
