@@ -36,14 +36,20 @@ TORCH = {
     "anomaly": Pollution("torch.autograd.set_detect_anomaly(True)", "torch.autograd.set_detect_anomaly"),
     "fast path": Pollution("torch.backends.mha.set_fastpath_enabled(False)", "set_fastpath_enabled"),
     "function mode": Pollution(
-        "from torch.overrides import TorchFunctionMode\nTorchFunctionMode().__enter__()", "torch's function modes"
+        "from torch.overrides import TorchFunctionMode\n"
+        "class Same(TorchFunctionMode):\n"
+        "    def __torch_function__(self, func, types, args=(), kwargs=None):\n"
+        "        return func(*args, **(kwargs or {}))\n"
+        "torch.kept_mode = Same()\ntorch.kept_mode.__enter__()",
+        "torch's function modes",
     ),
     "dispatch mode": Pollution(
         "from torch.utils._python_dispatch import TorchDispatchMode\n"
         "class Zeros(TorchDispatchMode):\n"
         "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
-        "        raise RuntimeError\n"
-        "torch.kept_mode = Zeros()\ntorch.kept_mode.__enter__()",
+        "        found = func(*args, **(kwargs or {}))\n"
+        "        return found * 0 if func is torch.ops.aten.mul.Tensor else found\n"
+        "torch.kept_zeros = Zeros()\ntorch.kept_zeros.__enter__()",
         "torch's dispatch modes",
     ),
     "saved tensors": Pollution(

@@ -242,6 +242,70 @@ def test_a_polluter_of_each_kind_before_a_clean_plugin_changes_none_of_its_numbe
     compare(place, ["matmul precision", "dtype", "autocast", "functional", "folder", "harness class"])
 
 
+def test_it_is_told_wherever_in_a_plugin_it_happens_and_a_finaliser_is_no_way_out(place: Place) -> None:
+    dirt, keep = "torch.set_default_dtype(torch.float64)", "return before.expand(sets.replicas)"
+    bodies = {
+        "at_start": f"def __init__(self, params=None):\n    super().__init__(params)\n    {dirt}",
+        "when_asked": f"def skip(self, scenario):\n    {dirt}",
+        "in_property": f"@property\ndef own_original(self):\n    {dirt}\n    return False",
+        "at_the_end": f"def __del__(self):\n    if self.used:\n        {dirt}\nused = False",
+        "in_training": f"def train(self, data, context):\n    {dirt}\n    return context.build(1)",
+    }
+    for name, body in bodies.items():
+        write_method(place.folder / "own", name, body=body, unlearn=f"self.used = True\n{keep}")
+    (place.folder / "own" / "attacks").mkdir()
+    (place.folder / "own" / "attacks" / "prying.py").write_text(
+        "import torch\nfrom unlearnbench.plugin import Access, Attack, Evidence\n"
+        "class Prying(Attack):\n    @property\n    def access(self):\n        return Access()\n"
+        f"    def run(self, view):\n        {dirt}\n"
+        "        return Evidence(membership=view.updates().candidates_before.sum(-1))\n"
+    )
+    write_suite(place.folder, methods="vbu", attacks="blind")
+    assert place.run("--results", "clean", "--cache", "c0").code == 0
+    write_suite(place.folder, methods=f"{', '.join(bodies)}, vbu", attacks="prying, blind")
+    ran = place.run("--plugins", "own", "--results", "mixed", "--cache", "c1")
+    assert ran.code == 1
+    found = rows(place.folder / "mixed")
+    odd = [row for row in found if row["method"] in bodies or row["attack"] == "prying"]
+    assert [row for row in found if row not in odd] == rows(place.folder / "clean")
+    assert {row["method"] for row in odd} == {*bodies, "original", "retrain", "vbu"}
+    for row in odd:
+        assert (row["status"], row["value"]) == ("failed", None), row
+        assert "changed torch.set_default_dtype (from torch.float32 to torch.float64)" in row["error"], row
+
+
+def test_what_a_planned_plugin_does_in_its_end_stops_the_run(place: Place) -> None:
+    body = "def __del__(self):\n    torch.set_default_dtype(torch.float64)"
+    write_method(place.folder / "own", "late", body=body)
+    write_suite(place.folder, methods="late, vbu")
+    ran = place.run("--plugins", "own")
+    assert (ran.code, torch.get_default_dtype()) == (2, torch.float32)
+    assert "one of these plugins changed torch.set_default_dtype" in ran.err
+    assert not (place.results / "records").exists()
+
+
+def test_what_changes_between_two_stages_is_put_back_before_the_next(place: Place) -> None:
+    """A thread that a plugin has hidden in a library's pool, and that waits until it is done."""
+    unlearn = """
+import threading
+def later():
+    while not Path('unlearned').exists(): time.sleep(0.01)
+    torch.set_float32_matmul_precision('medium')
+threading.Thread(target=later, name='Dask-later', daemon=True).start()
+return before.expand(sets.replicas)
+"""
+    write_method(place.folder / "own", "sly", unlearn=unlearn)
+    after = "Path('unlearned').touch(); time.sleep(0.2); return before.expand(sets.replicas)"
+    write_method(place.folder / "own", "unlucky", unlearn=after)
+    write_suite(place.folder, methods="vbu", attacks="")
+    assert place.run("--results", "clean", "--cache", "c0").code == 0
+    write_suite(place.folder, methods="sly, unlucky, vbu", attacks="")
+    place.run("--plugins", "own", "--results", "mixed", "--cache", "c1")
+    found = [row for row in rows(place.folder / "mixed") if row["method"] not in ("sly", "unlucky")]
+    assert found == rows(place.folder / "clean")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(("engine", "jobs"), [("serial", "1"), ("loky", "1"), ("loky", "2"), ("dask", "1")])
 def test_every_polluter_before_a_clean_plugin_under_every_engine(place: Place, engine: str, jobs: str) -> None:

@@ -259,6 +259,7 @@ def prepare(
                 source = cast(Any, choice.info.cls(choice.params))
                 source.prepare(root)
                 images = source.load(root)
+                del source  # with whatever it does in its end
         except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
             raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
         shape = "x".join(str(side) for side in images.train.pixels.shape[1:])

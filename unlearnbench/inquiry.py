@@ -102,8 +102,8 @@ class Inquiry:
         return answer
 
     def close(self) -> None:
-        """All questions are asked. Raises InputError where a plugin has left the process changed."""
-        self._watch.close()
+        """All questions are asked, and the plugins are let go. Raises InputError where one left the process changed."""
+        self._watch.close(self._answers.clear)
 
     def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
 
@@ -160,12 +160,14 @@ class _Watch:
         self._asked.add(asked)
         return guarded(who, self._definitions, random=True)
 
-    def close(self) -> None:
-        """Raises InputError where a later answer has replaced a function; it is put back."""
-        changes = self._definitions.settle() if self._definitions is not None else []
+    def close(self, release: Callable[[], None]) -> None:
+        """Raises InputError where a later answer, or a plugin's end, has changed something; it is put back."""
+        release()
+        changes = [] if self._definitions is None else self._definitions.settle()
+        changes += [] if self._before is None else self._before.settle()
         if changes:
-            outside = sorted({name for _, name, _ in self._asked})
-            raise InputError(", ".join(outside), f"one of these plugins changed {changes[0]}, when it was asked")
+            asked = ", ".join(sorted({name for _, name, _ in self._asked}))
+            raise InputError(asked, f"one of these plugins changed {changes[0]}; set it inside a with-block")
 
 
 def _access(attack: Any) -> Access:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from unlearnbench import __version__
 from unlearnbench.devices import describe, slots
@@ -186,8 +186,7 @@ def _check_data(place: Place, chosen: str) -> None:
     work = json.loads(chosen)
     cls = workplace_of(place).registry.datasets[work["name"]].cls
     with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
-        dataset: Any = cls(cls.Params.model_validate(work["params"]))
-        found = fingerprint(dataset, place.data_root)
+        found = fingerprint(cast(Any, cls(cls.Params.model_validate(work["params"]))), place.data_root)
     if dict(place.data).get(work["id"]) != found:
         raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
 

@@ -17,6 +17,7 @@ from unlearnbench.attacking import attack_targets
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.plan import Task
+from unlearnbench.printing import complain
 from unlearnbench.process_state.guard import ProcessStateError, guarded
 from unlearnbench.retraining import retrained, select
 from unlearnbench.scenario import join
@@ -50,6 +51,8 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
 @contextmanager
 def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
     """Whatever the plugins of a task do to the process ends with it."""
+    for change in workplace.settings.settle():  # nobody's code runs between stages but what plugins have left behind
+        complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
     kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
     try:
         with guarded(f"{kind} {task.work[kind]['name']}", workplace.definitions, random=True):

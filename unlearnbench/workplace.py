@@ -15,8 +15,9 @@ from unlearnbench.context import Context
 from unlearnbench.devices import describe
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.process_state import torch_settings
 from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.guard import guarded
+from unlearnbench.process_state.guard import Snapshot, guarded
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
@@ -45,6 +46,7 @@ class Workplace:
 
     Attributes:
         definitions: what names stand for in this process, for whatever runs in it.
+        settings: torch's own, as all stages find them.
     """
 
     data_root: Path
@@ -52,6 +54,7 @@ class Workplace:
     registry: Registry
     device: torch.device
     definitions: Definitions = field(default_factory=Definitions)
+    settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -159,7 +159,8 @@ class Definitions:
         space = vars(module)
         mine = name.startswith(HARNESS)
         # A plugin's own module may hold what it likes.
-        minds = _is_definition if not mine or name.startswith(PLUGINS) else _any_name
+        own_affair = not mine or name.startswith(PLUGINS)
+        minds: Callable[[Any, Any], bool] = _is_definition if own_affair else _any_name
         if module is sys:  # its hooks and last errors are no definitions
             minds = _is_built_in
         grows = vars(builtins).__contains__ if module is not builtins else _never
@@ -173,7 +174,7 @@ class Definitions:
             elif isinstance(value, types.FunctionType):
                 if parts:
                     self._take_function(value)
-            elif mine and minds is _any_name and not key.startswith("__"):
+            elif not own_affair and not key.startswith("__"):
                 self._take_container(f"{name}.{key}", value)
 
     def _take_class(self, cls: type, module: str) -> None:

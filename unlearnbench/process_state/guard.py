@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,10 +46,11 @@ class Snapshot:
 
     Args:
         random: whether the shared random streams are among it.
+        settings: what is looked at.
     """
 
-    def __init__(self, random: bool = False) -> None:
-        self._settings = (*SETTINGS, RANDOM) if random else SETTINGS
+    def __init__(self, random: bool = False, settings: Sequence[Setting] | None = None) -> None:
+        self._settings = (*(SETTINGS if settings is None else settings), *((RANDOM,) if random else ()))
         self._values: list[Any] = [setting.read() for setting in self._settings]
         self._threads = set(threading.enumerate())
 
