@@ -54,11 +54,16 @@ def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
     for change in workplace.settings.settle():  # nobody's code runs between stages but what plugins have left behind
         complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
     kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
+    who = f"{kind} {task.work[kind]['name']}"
     try:
-        with guarded(f"{kind} {task.work[kind]['name']}", workplace.definitions, random=True):
+        with guarded(who, workplace.definitions, random=True):
             yield
-    except ProcessStateError:
-        workplace.free()  # what was kept may have been made after the change
+        if workplace.is_written:
+            raise PluginError(f"{who} wrote into images or sets that other cells use; work on copies")
+    except BaseException as error:
+        # What was kept for other tasks may have been made after a change, or written into.
+        if isinstance(error, ProcessStateError) or workplace.is_written:
+            workplace.free()
         raise
 
 

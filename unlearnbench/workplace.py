@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -56,6 +56,7 @@ class Workplace:
     definitions: Definitions = field(default_factory=Definitions)
     settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
     _cache: dict[str, Any] = field(default_factory=dict)
+    _writes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def open(cls, data_root: Path, cache: Path, plugin_dirs: Sequence[Path], device: str) -> Workplace:
@@ -117,6 +118,11 @@ class Workplace:
             model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether images or sets that are kept for other tasks were written into; torch counts it."""
+        return any(_writes(value) != self._writes[key] for key, value in self._cache.items())
+
     def free(self) -> None:
         """Give up what was kept to save time."""
         self._cache.clear()
@@ -145,7 +151,18 @@ class Workplace:
             while len(self._cache) >= CACHED:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[text] = make()
+            self._writes[text] = _writes(self._cache[text])
         return self._cache[text]
+
+
+def _writes(value: Any) -> int:
+    """How often all tensors in something were written to."""
+    if isinstance(value, torch.Tensor):
+        return 0 if value.is_inference() else value._version
+    if is_dataclass(value):
+        value = vars(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return sum(map(_writes, parts))
 
 
 def seed_of(task: Task, *names: str | int) -> int:
