@@ -189,8 +189,8 @@ FAULTS = (
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
     Fault(
-        "a plugin that leaves its process changed: torch's settings, modes and hooks, threads, the environment, replaced "
-        "functions of torch, numpy, Python or the harness, 60 kinds",
+        "a plugin that leaves its process changed, in 66 ways: torch's settings, modes and hooks, threads, the "
+        "environment, functions of torch, numpy, Python or the harness that were replaced",
         "serial, loky, dask",
         "all is put back and its cells fail with what it changed; other plugins' numbers are those without it",
         (

@@ -27,7 +27,8 @@ TORCH = {
     ),
     "no grad": Pollution("torch.set_grad_enabled(False)", "torch.set_grad_enabled (from True to False)"),
     "inference": Pollution(
-        "torch.kept_inference = torch.inference_mode(); torch.kept_inference.__enter__()", "torch.inference_mode"
+        "import colorsys; colorsys.inference = torch.inference_mode(); colorsys.inference.__enter__()",
+        "torch.inference_mode",
     ),
     "autocast": Pollution("torch.autocast('cpu', dtype=torch.bfloat16).__enter__()", "torch.autocast"),
     "autocast dtype": Pollution("torch.set_autocast_dtype('cpu', torch.float16)", "torch.autocast('cpu', dtype)"),
@@ -40,7 +41,7 @@ TORCH = {
         "class Same(TorchFunctionMode):\n"
         "    def __torch_function__(self, func, types, args=(), kwargs=None):\n"
         "        return func(*args, **(kwargs or {}))\n"
-        "torch.kept_mode = Same()\ntorch.kept_mode.__enter__()",
+        "import colorsys; colorsys.mode = Same()\ncolorsys.mode.__enter__()",
         "torch's function modes",
     ),
     "dispatch mode": Pollution(
@@ -49,7 +50,7 @@ TORCH = {
         "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
         "        found = func(*args, **(kwargs or {}))\n"
         "        return found * 0 if func is torch.ops.aten.mul.Tensor else found\n"
-        "torch.kept_zeros = Zeros()\ntorch.kept_zeros.__enter__()",
+        "import colorsys; colorsys.zeros = Zeros()\ncolorsys.zeros.__enter__()",
         "torch's dispatch modes",
     ),
     "saved tensors": Pollution(
@@ -99,8 +100,8 @@ NAMES = {
     "module": Pollution("torch.nn.Linear.forward = lambda self, x: x", "Linear.forward"),
     "optimiser": Pollution("torch.optim.Adam.step = lambda self: None", "Adam.step"),
     "kernel": Pollution(
-        "torch.kept_library = torch.library.Library('aten', 'IMPL')\n"
-        "torch.kept_library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
+        "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"
+        "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
         "torch.library's kernel aten/_log_softmax/CPU",
     ),
     "numpy": Pollution("import numpy; numpy.mean = numpy.median", "numpy.mean"),
@@ -132,8 +133,9 @@ HARMLESS = {
     "numpy": "import numpy\nwith numpy.errstate(all='raise'): pass",
     "decimal": "import decimal\nwith decimal.localcontext() as c: c.prec = 2\ndecimal.Decimal(1) / 3",
     "random": "import random, numpy; torch.manual_seed(1); torch.rand(3); numpy.random.rand(); random.random()",
-    "lazy import": "import sklearn.svm, sklearn.gaussian_process, scipy.signal, torch.distributions, colorsys",
+    "lazy import": "import sklearn.svm, sklearn.gaussian_process, scipy.signal, torch.distributions",
     "optimiser": "torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))]).step()",
+    "hook of a model": "torch.nn.Linear(1, 1).register_forward_hook(lambda *given: None).remove()",
     "own library": "torch.library.Library('guard_tests', 'FRAGMENT').define('f(Tensor x) -> Tensor')",
     "thread": "import threading; t = threading.Thread(target=time.sleep, args=(0.01,)); t.start()",
     "warned": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('ignore'); warnings.warn('x')",

@@ -325,6 +325,7 @@ return before.expand(sets.replicas)
 @pytest.mark.faults
 @pytest.mark.parametrize(("engine", "jobs"), [("serial", "1"), ("loky", "1"), ("loky", "2"), ("dask", "1")])
 def test_every_polluter_before_a_clean_plugin_under_every_engine(place: Place, engine: str, jobs: str) -> None:
-    # Signals are the main thread's, and Dask's work is done in another one.
-    left_out = {"signal", "thread"} if engine == "dask" else {"thread"}
-    compare(place, [name for name in EVERY if name not in left_out], "--jobs", jobs, engine=engine)
+    # A Dask worker's own threads are beside the plugin's: they would see Python's own names change while it runs.
+    harness = [name for name in NAMES if name.startswith("harness") or name in ("functional", "another plugin")]
+    names = [*TORCH, "variable", "warnings", *harness] if engine == "dask" else [*EVERY]
+    compare(place, [name for name in names if name != "thread"], "--jobs", jobs, engine=engine)

@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from operator import attrgetter, is_, methodcaller
 from pathlib import Path
@@ -55,7 +56,7 @@ class _Names:
 
     Attributes:
         minds: whether it matters that a name now stands for something else, by name and what it stood for.
-        grows: whether a new name matters.
+        grows: whether a new name matters, by name and what it stands for.
     """
 
     title: str
@@ -64,7 +65,7 @@ class _Names:
     put: Callable[[Any, Any], None]
     drop: Callable[[Any], None]
     minds: Callable[[Any, Any], bool]
-    grows: Callable[[Any], bool]
+    grows: Callable[[Any, Any], bool]
 
     @property
     def is_same(self) -> bool:
@@ -80,8 +81,8 @@ class _Names:
             self.put(name, old)
             after = "nothing" if new is _ABSENT else f"another {shown(new)}"
             yield Change(f"{self.title}.{name}", _kind(old), after)
-        for name in [name for name in self.live if name not in self.kept and self.grows(name)]:
-            new = self.live[name]
+        more = {name: new for name, new in self.live.items() if name not in self.kept and self.grows(name, new)}
+        for name, new in more.items():
             self.drop(name)
             yield Change(f"{self.title}.{name}", "nothing of its own", shown(new))
         self.kept = dict(self.live)
@@ -163,7 +164,7 @@ class Definitions:
         minds: Callable[[Any, Any], bool] = _is_definition if own_affair else _any_name
         if module is sys:  # its hooks and last errors are no definitions
             minds = _is_built_in
-        grows = vars(builtins).__contains__ if module is not builtins else _never
+        grows = _hides_builtin if module is not builtins else _never
         self._names.append(_Names(name, space, dict(space), space.__setitem__, space.__delitem__, minds, grows))
         parts = mine or name == "torch.nn.functional"  # elsewhere whole functions have to do
         for key, value in list(space.items()):
@@ -184,10 +185,10 @@ class Definitions:
             return
         self._seen.add(id(cls))
         title, space = f"{cls.__module__}.{cls.__qualname__}", vars(cls)
-        self._names.append(
-            _Names(title, space, dict(space), lambda key, value: type.__setattr__(cls, key, value),
-                   lambda key: type.__delattr__(cls, key), _in_class, lambda key: _in_class(key, None))
-        )  # fmt: skip
+        own_affair = not module.startswith(HARNESS) or module.startswith(PLUGINS)
+        minds = _in_library_class if own_affair else _in_class
+        put, drop = partial(type.__setattr__, cls), partial(type.__delattr__, cls)
+        self._names.append(_Names(title, space, dict(space), put, drop, minds, minds))
         for value in space.values() if module.startswith(HARNESS) else ():
             for function in _functions_of(value):
                 self._take_function(function)
@@ -201,7 +202,7 @@ class Definitions:
         self._seen.add(id(value))
         if type(value) is dict:
             self._names.append(
-                _Names(title, value, dict(value), value.__setitem__, value.__delitem__, _any_name, lambda _: True)
+                _Names(title, value, dict(value), value.__setitem__, value.__delitem__, _any_name, _any_name)
             )
         elif type(value) is list:
             self._lists.append((title, value, list(value)))
@@ -234,16 +235,25 @@ def _functions_of(value: Any) -> Iterator[types.FunctionType]:
     yield from (part for part in parts if isinstance(part, types.FunctionType))
 
 
-def _any_name(name: str, _: Any) -> bool:
+def _any_name(name: Any, _: Any) -> bool:
     return name not in LATE
 
 
-def _never(_: str) -> bool:
+def _never(_name: str, _value: Any) -> bool:
     return False
+
+
+def _hides_builtin(name: str, _: Any) -> bool:
+    return name in vars(builtins)
 
 
 def _in_class(name: str, _: Any) -> bool:
     return name not in LATE and not name.startswith(("__pydantic", "_abc_"))
+
+
+def _in_library_class(name: str, value: Any) -> bool:
+    """Numbers and the like are a library's own affair: torch counts handles of hooks in a class."""
+    return _in_class(name, value) and (callable(value) or hasattr(value, "__get__"))
 
 
 def _is_definition(name: str, value: Any) -> bool:

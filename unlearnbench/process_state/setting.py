@@ -65,6 +65,8 @@ def shown(value: Any) -> str:
     """A value in one short line, whatever it is: it comes from plugins."""
     try:
         text = value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
+        if " at 0x" in text:  # where it lies in memory, another time somewhere else
+            text = type(value).__qualname__
         return one_line(str(text) or "''", LONGEST)
     except Exception as error:
         return one_line(error_line(error), LONGEST)
