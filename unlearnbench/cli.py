@@ -255,7 +255,9 @@ def prepare(
     root = options.data_root(data)
     for choice in {setting.dataset.id: setting.dataset for setting in loaded.settings(selection)}.values():
         try:
-            with guarded(f"dataset {choice.info.name}", Definitions(), random=True):
+            with guarded(
+                f"dataset {choice.info.name}", None if choice.info.is_released else Definitions(), random=True
+            ):
                 source = cast(Any, choice.info.cls(choice.params))
                 source.prepare(root)
                 images = source.load(root)

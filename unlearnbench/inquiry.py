@@ -153,7 +153,8 @@ class _Watch:
         from unlearnbench.process_state.guard import Snapshot, guarded
 
         self._before = self._before or Snapshot()
-        self._definitions = self._definitions or Definitions()
+        if not choice.info.is_released:
+            self._definitions = self._definitions or Definitions()
         who, asked = f"{choice.info.kind} {choice.info.name}", (choice.info.kind, choice.info.name, what)
         if asked in self._asked:
             return guarded(who, before=self._before)

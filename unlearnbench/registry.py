@@ -15,7 +15,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -55,6 +55,11 @@ class PluginInfo:
     version: int
 
     @property
+    def is_released(self) -> bool:
+        """Whether its code is a release's, which `check` has examined as it is."""
+        return self.builtin and self.sha256 in released_plugins()
+
+    @property
     def documentation(self) -> str:
         """The docstrings of the plugin's module and of its class (not an inherited one); may be empty."""
         module = getattr(sys.modules.get(self.cls.__module__), "__doc__", None)
@@ -85,6 +90,11 @@ class Registry:
     attacks: dict[str, PluginInfo]
     datasets: dict[str, PluginInfo]
     broken: list[BrokenPlugin]
+
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody's code is among them but a release's."""
+        return all(info.is_released for kind in KINDS for info in self.of(kind).values())
 
     def of(self, kind: Kind) -> dict[str, PluginInfo]:
         """The plugins of one kind."""
@@ -145,11 +155,13 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     outside = [*_entry_points(), *_outside(plugin_dirs)]
     for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
         importlib.import_module(f"unlearnbench.{module}")
-    registry, definitions = Registry({}, {}, {}, []), Definitions()
+    registry, definitions = Registry({}, {}, {}, []), None
     for candidate in (*_builtin(), *outside):
+        if definitions is None and not candidate.builtin:
+            definitions = Definitions()
         # What a plugin prints while it is loaded must not end up among the results on stdout.
         with contextlib.redirect_stdout(sys.stderr):
-            loaded = candidate.load(lambda who: guarded(who, definitions, random=True))
+            loaded = candidate.load(guarded("its import", definitions, random=True))
         if isinstance(loaded, BrokenPlugin):
             registry.broken.append(loaded)
             continue
@@ -179,10 +191,10 @@ class _Candidate:
     module: str = ""
     builtin: bool = False
 
-    def load(self, guarded: Callable[[str], AbstractContextManager[None]]) -> PluginInfo | BrokenPlugin:
+    def load(self, guarded: AbstractContextManager[None]) -> PluginInfo | BrokenPlugin:
         path = list(sys.path)
         try:
-            with guarded("its import"):
+            with guarded:
                 cls = self._class()
                 info = _check(self, cls)
                 cls.name = self.name

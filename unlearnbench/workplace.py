@@ -45,7 +45,7 @@ class Workplace:
     """A worker's means. Everything cached is a pure function of its key.
 
     Attributes:
-        definitions: what names stand for in this process, for whatever runs in it.
+        definitions: what names stand for in this process, where there are plugins from outside.
         settings: torch's own, as all stages find them.
     """
 
@@ -53,10 +53,13 @@ class Workplace:
     store: Store
     registry: Registry
     device: torch.device
-    definitions: Definitions = field(default_factory=Definitions)
+    definitions: Definitions | None = field(init=False)
     settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
     _cache: dict[str, Any] = field(default_factory=dict)
     _writes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.definitions = None if self.registry.is_released else Definitions()
 
     @classmethod
     def open(cls, data_root: Path, cache: Path, plugin_dirs: Sequence[Path], device: str) -> Workplace:
