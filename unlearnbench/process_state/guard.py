@@ -29,16 +29,8 @@ SETTINGS = (*torch_settings.SETTINGS, *python_settings.SETTINGS)  # modes of tor
 GRACE = 1.0  # seconds that threads have to end
 # Pools that libraries keep for their next call.
 POOLS = ("joblib", "loky", "tqdm", "torch", "multiprocessing", "distributed", "tornado", "asyncio", "dask")
-POOL_NAMES = (
-    "asyncio_",
-    "Dask-",
-    "IO loop",
-    "TCP-Executor",
-    "Profile",
-    "AsyncProcess",
-    "ThreadPoolExecutor-",
-    "Dummy-",
-)
+POOL_NAMES = ("asyncio_", "Dask-", "IO loop", "TCP-Executor", "Profile", "AsyncProcess", "ThreadPoolExecutor-",
+              "Dummy-")  # fmt: skip
 
 
 class Snapshot:
@@ -46,13 +38,13 @@ class Snapshot:
 
     Args:
         random: whether the shared random streams are among it.
-        settings: what is looked at.
+        settings: what is looked at in place of everything, threads among it.
     """
 
     def __init__(self, random: bool = False, settings: Sequence[Setting] | None = None) -> None:
         self._settings = (*(SETTINGS if settings is None else settings), *((RANDOM,) if random else ()))
         self._values: list[Any] = [setting.read() for setting in self._settings]
-        self._threads = set(threading.enumerate())
+        self._threads = set(threading.enumerate()) if settings is None else None
 
     def settle(self) -> list[Change]:
         """What is other than it was, put back.
@@ -71,6 +63,8 @@ class Snapshot:
         return found
 
     def _left_threads(self) -> list[Change]:
+        if self._threads is None:
+            return []
         started = [thread for thread in threading.enumerate() if thread not in self._threads and not _is_pool(thread)]
         until = time.monotonic() + GRACE
         for thread in started:
