@@ -542,6 +542,44 @@ FAULTS = (
             "test_identity::test_a_file_of_the_folder_that_can_not_be_read_is_one_line",
         ),
     ),
+    Fault(
+        "a plugin that leaves its process changed, in 66 ways: torch's settings, modes and hooks, threads, the "
+        "environment, functions of torch, numpy, Python or the harness that were replaced",
+        "serial, loky, dask",
+        "all is put back and its cells fail with what it changed; other plugins' numbers are those without it",
+        (
+            "test_process_state::test_what_is_left_changed_is_told_and_put_back",
+            "test_process_state::test_whatever_was_changed_before_a_clean_plugin_computes_the_same",
+            "test_process_state::test_a_polluter_of_each_kind_before_a_clean_plugin_changes_none_of_its_numbers",
+            "test_process_state::test_every_polluter_before_a_clean_plugin_under_every_engine",
+            "test_process_state::test_it_is_told_wherever_in_a_plugin_it_happens_and_a_finaliser_is_no_way_out",
+            "test_process_state::test_with_blocks_lazy_imports_and_random_numbers_pass_and_reach_nobody",
+        ),
+    ),
+    Fault(
+        "a plugin that changes its process when it is imported, when it is let go, or after its stage",
+        "serial",
+        "broken, by name; one line, exit code 2; put back before the next stage",
+        (
+            "test_process_state::test_a_plugin_that_changes_the_process_when_it_is_imported_is_broken_alone",
+            "test_process_state::test_a_module_that_a_plugin_imports_first_and_changes_is_imported_anew",
+            "test_process_state::test_what_a_planned_plugin_does_in_its_end_stops_the_run",
+            "test_process_state::test_what_changes_between_two_stages_is_put_back_before_the_next",
+            "test_process_state::test_what_cannot_be_put_back_ends_the_work_of_this_process",
+        ),
+    ),
+    Fault(
+        "a plugin that writes into images that its process keeps for all cells",
+        "serial",
+        "its cells fail; the images are loaded again",
+        ("test_process_state::test_images_that_a_plugin_has_written_into_reach_no_other",),
+    ),
+    Fault(
+        "helper modules of one name beside two plugins",
+        "-",
+        "each plugin has its own",
+        ("test_process_state::test_modules_beside_two_plugins_may_have_one_name",),
+    ),
 )
 
 

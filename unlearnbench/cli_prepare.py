@@ -21,14 +21,19 @@ def prepare(suite: Suite, selection: Selection, root: Path) -> int:
     """
     from unlearnbench.class_names import numbered
     from unlearnbench.data_report import describe
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import ProcessStateError, guarded
 
     settings = suite.settings(selection)
     for choice in {setting.dataset.id: setting.dataset for setting in settings}.values():
-        source = cast(Any, choice.info.cls(choice.params))
+        definitions = None if choice.info.is_released else Definitions()
         try:
-            source.prepare(root)
-            report = describe(choice.id, source, source.load(root), root, Inquiry(root).class_names(choice))
-        except (OSError, RuntimeError) as error:  # no network, no space, a damaged archive
+            with guarded(f"dataset {choice.info.name}", definitions, random=True):
+                source = cast(Any, choice.info.cls(choice.params))
+                source.prepare(root)
+                report = describe(choice.id, source, source.load(root), root, Inquiry(root).class_names(choice))
+                del source  # with whatever it does in its end
+        except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
             raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
         except PluginFaultError as fault:  # what it says of its classes is no list of names
             raise InputError(choice.id, str(fault)) from fault

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlearnbench.context import Context
 from unlearnbench.plugin import Method
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
 
@@ -36,7 +37,8 @@ def erase_each(method: Method, before: Stack, sets: ErasureSets, context: Contex
     """As `erase`, but single models may be broken: see `check_finite`."""
     untouched = before.apply(torch.clone)
     written = _writes(sets)
-    after = method.unlearn_many(before, sets, context)
+    with guarded(f"method {method.name}"):
+        after = method.unlearn_many(before, sets, context)
     if _writes(sets) != written:
         raise PluginError(f"method {method.name} wrote into the images it was given")
     if not isinstance(after, Stack) or after.replicas != sets.replicas:

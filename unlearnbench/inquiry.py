@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,8 @@ from unlearnbench.settings import Scenario
 
 if TYPE_CHECKING:
     from unlearnbench.plugin import Access
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import Snapshot
 
 
 class PluginFaultError(Exception):
@@ -46,6 +49,7 @@ class Inquiry:
         self.data_folders: dict[str, list[str]] = {}
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._kept: list[Any] = []
+        self._watch = _Watch()
 
     def fingerprint(self, choice: Choice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
@@ -57,14 +61,14 @@ class Inquiry:
             return fingerprint(dataset, self.data_root, self.data_files)
 
         # By its name and not as an object: experiments share their datasets, which may be large.
-        return cast(str, self.once(f"fingerprint {choice.id}", lambda: _ask(choice, "files", compute)))
+        return cast(str, self.once(f"fingerprint {choice.id}", lambda: self._ask(choice, "files", compute)))
 
     def class_names(self, choice: Choice) -> tuple[str, ...]:
         """The names of a dataset's classes. Raises InputError where its files are missing."""
 
         def ask() -> Any:
             dataset = self._instance(choice)
-            return _ask(choice, "class_names", lambda: _class_names(dataset.class_names(self.data_root)))
+            return self._ask(choice, "class_names", lambda: _class_names(dataset.class_names(self.data_root)))
 
         return cast("tuple[str, ...]", self.once(f"class_names {choice.id}", ask))
 
@@ -109,6 +113,10 @@ class Inquiry:
             raise answer.with_traceback(None)
         return answer
 
+    def close(self) -> None:
+        """All questions are asked, and the plugins are let go. Raises InputError where one left the process changed."""
+        self._watch.close(self._answers.clear)
+
     def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
 
         def ask(plugin: Any) -> str | None:
@@ -121,25 +129,60 @@ class Inquiry:
 
         def ask() -> Any:
             plugin = self._instance(choice)
-            return _ask(choice, what, lambda: question(plugin))
+            return self._ask(choice, what, lambda: question(plugin))
 
         return self.once(what, ask, choice, *about)
 
     def _instance(self, choice: Choice) -> Any:
-        make = lambda: _ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
+        make = lambda: self._ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
         return self.once("instance", make, choice)
 
+    def _ask(self, choice: Choice, what: str, question: Callable[[], Any]) -> Any:
+        try:
+            with self._watch.over(choice, what):
+                return question()
+        except InputError:
+            raise
+        except PermissionError as error:  # also of a folder where a dataset may not look for its files
+            raise unreadable(error, error.filename or f"{choice.info.kind} {choice.info.name}") from error
+        except (Exception, SystemExit) as error:
+            text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
+            raise PluginFaultError(text, traceback.format_exc()) from error
 
-def _ask(choice: Choice, what: str, question: Callable[[], Any]) -> Any:
-    try:
-        return question()
-    except InputError:
-        raise
-    except PermissionError as error:  # also of a folder where a dataset may not look for its files
-        raise unreadable(error, error.filename or f"{choice.info.kind} {choice.info.name}") from error
-    except (Exception, SystemExit) as error:
-        text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
-        raise PluginFaultError(text, traceback.format_exc()) from error
+
+class _Watch:
+    """Guards the process's state while plugins are asked, thousands of times.
+
+    What takes long is looked at when a plugin is asked a question for the first time, and at the end.
+    """
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[str, str, str]] = set()
+        self._before: Snapshot | None = None
+        self._definitions: Definitions | None = None
+
+    def over(self, choice: Choice, what: str) -> AbstractContextManager[None]:
+        """A plugin answers inside."""
+        from unlearnbench.process_state.definitions import Definitions
+        from unlearnbench.process_state.guard import Snapshot, guarded
+
+        self._before = self._before or Snapshot()
+        if not choice.info.is_released:
+            self._definitions = self._definitions or Definitions()
+        who, asked = f"{choice.info.kind} {choice.info.name}", (choice.info.kind, choice.info.name, what)
+        if asked in self._asked:
+            return guarded(who, before=self._before)
+        self._asked.add(asked)
+        return guarded(who, self._definitions, random=True)
+
+    def close(self, release: Callable[[], None]) -> None:
+        """Raises InputError where a later answer, or a plugin's end, has changed something; it is put back."""
+        release()
+        changes = [] if self._definitions is None else self._definitions.settle()
+        changes += [] if self._before is None else self._before.settle()
+        if changes:
+            asked = ", ".join(sorted({name for _, name, _ in self._asked}))
+            raise InputError(asked, f"one of these plugins changed {changes[0]}; set it inside a with-block")
 
 
 def _access(attack: Any) -> Access:

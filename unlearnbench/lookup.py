@@ -97,14 +97,17 @@ def _check_group(cells: list[Cell], data_root: Path) -> Report:
     import torch
 
     from unlearnbench.data_report import describe, left_out_copies
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import guarded
     from unlearnbench.scenario import build_world, challenge
     from unlearnbench.seeding import repetition_seed
 
     choice = cells[0].setting.dataset
     dataset = cast(Any, choice.info.cls(choice.params))
     try:
-        data = dataset.load(data_root)
-        report = describe(choice.id, dataset, data, data_root, cells[0].classes)
+        with guarded(f"dataset {choice.info.name}", None if choice.info.is_released else Definitions(), random=True):
+            data = dataset.load(data_root)
+            report = describe(choice.id, dataset, data, data_root, cells[0].classes)
     except InputError:
         raise
     except Exception as error:

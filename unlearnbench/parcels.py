@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from unlearnbench import __version__, regular_files
 from unlearnbench.devices import describe, slots
@@ -212,11 +212,13 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
 @lru_cache(maxsize=256)
 def _check_data(place: Place, chosen: str) -> None:
     from unlearnbench.datasets._fingerprint import fingerprint
+    from unlearnbench.process_state.guard import guarded
 
     work = json.loads(chosen)
     cls = workplace_of(place).registry.datasets[work["name"]].cls
-    dataset: Any = cls(cls.Params.model_validate(work["params"]))
-    if dict(place.data).get(work["id"]) != fingerprint(dataset, place.data_root):
+    with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
+        found = fingerprint(cast(Any, cls(cls.Params.model_validate(work["params"]))), place.data_root)
+    if dict(place.data).get(work["id"]) != found:
         raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
 
 

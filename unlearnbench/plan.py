@@ -148,6 +148,7 @@ def build(
     with contextlib.redirect_stdout(sys.stderr):
         settings = numbered(settings, data_root)
         cells = [planner.cell(setting) for setting in settings]
+        planner.inquiry.close()
     suite = settings[0].suite if settings else ""
     return Plan(suite, cells, list(planner.tasks.values()), planner.inquiry.data_files, planner.inquiry.data_folders)
 

@@ -108,9 +108,13 @@ def described(access: Access) -> str:
 
 
 def _access(info: PluginInfo) -> str:
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import guarded
+
     cls: Any = info.cls
     try:
-        return described(cls().access)
+        with guarded(f"attack {info.name}", None if info.is_released else Definitions(), random=True):
+            return described(cls().access)
     except Exception as error:  # the plugin's own code; it may also need parameters
         return f"can't be told: {error_line(error)}"
 

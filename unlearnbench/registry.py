@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["method", "attack", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# All that makes numbers imports or is imported by these.
+NUMBERS = ("stages", "runner", "leaderboard", "recording", "tuning", "merging")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -61,6 +64,11 @@ class PluginInfo:
     def packages(self) -> tuple[str, ...]:
         """The installed packages whose versions are part of its keys, beside those in every key."""
         return self.made_of.packages if self.made_of else ()
+
+    @property
+    def is_released(self) -> bool:
+        """Whether its code is a release's, which `check` has examined as it is."""
+        return self.builtin and self.sha256 in released_plugins()
 
     @property
     def documentation(self) -> str:
@@ -93,6 +101,11 @@ class Registry:
     attacks: dict[str, PluginInfo]
     datasets: dict[str, PluginInfo]
     broken: list[BrokenPlugin]
+
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody's code is among them but a release's."""
+        return all(info.is_released for kind in KINDS for info in self.of(kind).values())
 
     def of(self, kind: Kind) -> dict[str, PluginInfo]:
         """The plugins of one kind."""
@@ -154,11 +167,19 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     Raises:
         InputError: a folder is missing, or two plugins have one kind and name.
     """
-    registry = Registry({}, {}, {}, [])
-    for candidate in (*_builtin(), *_entry_points(), *_outside(plugin_dirs)):
+    from unlearnbench.process_state.definitions import Definitions
+    from unlearnbench.process_state.guard import guarded
+
+    outside = [*_entry_points(), *_outside(plugin_dirs)]
+    for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
+        importlib.import_module(f"unlearnbench.{module}")
+    registry, definitions = Registry({}, {}, {}, []), None
+    for candidate in (*_builtin(), *outside):
+        if definitions is None and not candidate.builtin:
+            definitions = Definitions()
         # What a plugin prints while it is loaded must not end up among the results on stdout.
         with contextlib.redirect_stdout(sys.stderr):
-            loaded = candidate.load()
+            loaded = candidate.load(guarded("its import", definitions, random=True))
         if isinstance(loaded, BrokenPlugin):
             registry.broken.append(loaded)
             continue
@@ -176,7 +197,7 @@ def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = ()) -> PluginInfo:
     # Entry points last: to list them, the metadata of every installed package is read.
     for candidate in chain(_builtin(), _outside(plugin_dirs), _entry_points()):
         if candidate.name == name and candidate.kind in (kind, None):
-            loaded = candidate.load()
+            loaded = candidate.load(contextlib.nullcontext())
             if isinstance(loaded, PluginInfo) and loaded.kind == kind:
                 return loaded
             if isinstance(loaded, BrokenPlugin) and loaded.kind == kind:
@@ -202,21 +223,26 @@ class _Candidate:
     builtin: bool = False
     made_of: Identity | None = None  # None: of an entry point, or of a built-in plugin, found when it is loaded
 
-    def load(self) -> PluginInfo | BrokenPlugin:
+    def load(self, guarded: AbstractContextManager[None]) -> PluginInfo | BrokenPlugin:
+        path = list(sys.path)
         try:
             sha256, made_of = self._identity()  # before any of its code has run
-            if made_of is not None:
-                forget_changed(made_of)
-            cls = self._class()
-            if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
-                raise _NotAPluginError(wrong)
-            info = _check(self, cls, sha256, made_of)
+            with guarded:
+                if made_of is not None:
+                    forget_changed(made_of)
+                cls = self._class()
+                if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
+                    raise _NotAPluginError(wrong)
+                info = _check(self, cls, sha256, made_of)
+                cls.name = self.name
+                path += [entry for entry in sys.path if entry not in path]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit: a plugin must not be able to end the program
-            text = str(error) if isinstance(error, _NotAPluginError | InputError) else error_line(error)
+            plain = isinstance(error, _NotAPluginError | InputError) or type(error).__name__ == "ProcessStateError"
+            text = str(error) if plain else error_line(error)
             return BrokenPlugin(self.kind, self.name, self.origin, text)
-        cls.name = self.name
+        sys.path[:] = path  # where it looks for modules beside it: the last place in which others look
         return info
 
     def _identity(self) -> tuple[str, Identity | None]:

@@ -9,6 +9,7 @@ from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.evaluation import accuracies
 from unlearnbench.memory import Retrained, margins, standings
 from unlearnbench.plan import Task
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.scenario import World, leak_parts
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
@@ -80,7 +81,8 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
     if "method" in task.work:
         method, models = workplace.method(task), []
         for k in range(len(erased)):
-            model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
+            with guarded(f"method {method.name}"):
+                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
             if model is None:
                 raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
             models.append(model)

@@ -10,6 +10,7 @@ from unlearnbench.contract import PluginError, check_finite, check_outputs, eras
 from unlearnbench.draws import shadow_erasures, training_sets
 from unlearnbench.erasures import concatenate, observe_erasures
 from unlearnbench.plan import Task
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.scenario import World
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
@@ -38,7 +39,8 @@ def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, se
     else:
         models = []
         for k in range(sets.replicas):
-            model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
+            with guarded(f"method {method.name}"):
+                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
             if model is None:
                 raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
             models.append(model)

@@ -7,7 +7,8 @@ next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import torch
@@ -16,6 +17,8 @@ from unlearnbench.attacking import attack_targets
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.plan import Task
+from unlearnbench.printing import complain
+from unlearnbench.process_state.guard import ProcessStateError, guarded
 from unlearnbench.retraining import retrained, select
 from unlearnbench.scenario import join
 from unlearnbench.schedule import Job
@@ -34,7 +37,8 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     began, started = datetime.now(UTC), time.perf_counter()
     if workplace.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(workplace.device)
-    results = _STAGES[job[0].stage](job, workplace)
+    with _guarded(job[0], workplace):
+        results = _STAGES[job[0].stage](job, workplace)
     spent = {"seconds": (time.perf_counter() - started) / len(job), "peak_bytes": _peak(workplace.device)}
     return [
         Artifact(result.tensors, {**result.values, **spent, "provenance": workplace.provenance(task, began)})
@@ -42,6 +46,25 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         else result
         for task, result in zip(job, results, strict=True)
     ]
+
+
+@contextmanager
+def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
+    """Whatever the plugins of a task do to the process ends with it."""
+    for change in workplace.settings.settle():  # nobody's code runs between stages but what plugins have left behind
+        complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
+    kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
+    who = f"{kind} {task.work[kind]['name']}"
+    try:
+        with guarded(who, workplace.definitions, random=True):
+            yield
+        if workplace.is_written:
+            raise PluginError(f"{who} wrote into images or sets that other cells use; work on copies")
+    except BaseException as error:
+        # What was kept for other tasks may have been made after a change, or written into.
+        if isinstance(error, ProcessStateError) or workplace.is_written:
+            workplace.free()
+        raise
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -53,7 +76,9 @@ def _train(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     context = workplace.context(task, worlds[0], filled(job, [seed_of(task, "train") for task in job]))
     own = None
     if "method" in task.work:
-        own = workplace.method(task).train(worlds[0].pool.take(worlds[0].targets.members), context)
+        method = workplace.method(task)
+        with guarded(f"method {method.name}"):
+            own = method.train(worlds[0].pool.take(worlds[0].targets.members), context)
     if own is not None:
         stack = Stack.of([own])
     else:

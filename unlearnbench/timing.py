@@ -13,6 +13,7 @@ import torch
 
 from unlearnbench.contract import check_finite
 from unlearnbench.plan import Task
+from unlearnbench.process_state.guard import guarded
 from unlearnbench.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 
@@ -26,10 +27,11 @@ def time_unlearning(task: Task, workplace: Workplace) -> Artifact:
         context = workplace.context(task, world, [seed_of(task, "target", 0)])
         fresh = before.apply(torch.clone)  # whatever the method does to it
         _wait(workplace.device)
-        started = time.perf_counter()
-        after = method.unlearn_many(fresh, sets, context)
-        _wait(workplace.device)
-        seconds.append(time.perf_counter() - started)
+        with guarded(f"method {method.name}"):
+            started = time.perf_counter()
+            after = method.unlearn_many(fresh, sets, context)
+            _wait(workplace.device)
+            seconds.append(time.perf_counter() - started)
     check_finite(after, f"unlearning with {method.name}")  # the time to a model that is none is no time
     timed = [median(seconds), min(seconds), max(seconds), len(seconds)]
     return Artifact({}, {"unlearn_seconds": timed, "sizes": dict(world.sizes)})

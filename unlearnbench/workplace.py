@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,6 +16,9 @@ from unlearnbench.devices import describe
 from unlearnbench.keys import packages_of
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.process_state import torch_settings
+from unlearnbench.process_state.definitions import Definitions
+from unlearnbench.process_state.guard import Snapshot, guarded
 from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import Kind, PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
@@ -40,14 +43,25 @@ class MissingArtifactError(Exception):
 
 @dataclass
 class Workplace:
-    """A worker's means. Everything cached is a pure function of its key."""
+    """A worker's means. Everything cached is a pure function of its key.
+
+    Attributes:
+        definitions: what names stand for in this process, where there are plugins from outside.
+        settings: torch's own, as all stages find them.
+    """
 
     data_root: Path
     store: Store
     registry: Registry
     device: torch.device
     plugin_dirs: Sequence[Path] = ()
+    definitions: Definitions | None = field(init=False)
+    settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
     _cache: dict[str, Any] = field(default_factory=dict)
+    _writes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.definitions = None if self.registry.is_released else Definitions()
 
     @classmethod
     def open(cls, data_root: Path, cache: Path, plugin_dirs: Sequence[Path], device: str) -> Workplace:
@@ -64,8 +78,12 @@ class Workplace:
 
     def data(self, task: Task) -> ImageData:
         """The task's dataset, loaded once."""
-        dataset = cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"]))
-        return cast(ImageData, self._once(("data", task.work["dataset"]), lambda: dataset.load(self.data_root)))
+
+        def load() -> ImageData:
+            with guarded(f"dataset {task.work['dataset']['name']}", random=True):
+                return cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"])).load(self.data_root)
+
+        return cast(ImageData, self._once(("data", task.work["dataset"]), load))
 
     def world(self, task: Task) -> World:
         """The task's sets, drawn once."""
@@ -101,8 +119,14 @@ class Workplace:
         """The models of a stage before that trains, by the name that a task has for it."""
         artifact, context = self.artifact(task.needs[need]), self.context(task, world, [])
         method = self.method(task)
-        model = method.build(context) if method.own_original else context.build(0)
+        with guarded(f"method {method.name}"):
+            model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether images or sets that are kept for other tasks were written into; torch counts it."""
+        return any(_writes(value) != self._writes[key] for key, value in self._cache.items())
 
     def free(self) -> None:
         """Give up what was kept to save time."""
@@ -130,7 +154,18 @@ class Workplace:
             while len(self._cache) >= CACHED:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[text] = make()
+            self._writes[text] = _writes(self._cache[text])
         return self._cache[text]
+
+
+def _writes(value: Any) -> int:
+    """How often all tensors in something were written to."""
+    if isinstance(value, torch.Tensor):
+        return 0 if value.is_inference() else value._version
+    if is_dataclass(value):
+        value = vars(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return sum(map(_writes, parts))
 
 
 def seed_of(task: Task, *names: str | int) -> int:

@@ -123,3 +123,14 @@ def test_an_attack_is_run_where_it_does_not_skip(tmp_path: Path) -> None:
         tmp_path, "attack", source("attack", body.replace("if scenario.erased_count != 1 else None", "")), "runs"
     )
     assert (result.status, result.note[:30]) == ("skipped", "the attack skips every scenari")
+
+
+def test_an_attack_that_leaves_its_process_changed_is_caught(tmp_path: Path) -> None:
+    result = examine(
+        tmp_path,
+        "attack",
+        source("attack", RUN + "    torch.set_grad_enabled(False)\n" + SCORES.format("")),
+        "runs",
+        "process_state",
+    )
+    assert result.line.startswith("changed torch.set_grad_enabled (from True to False); set it inside a with-block")

@@ -121,3 +121,14 @@ def test_a_dataset_is_the_same_in_another_process(tmp_path: Path) -> None:
     assert examine(tmp_path, "dataset", source("dataset"), "worker_process").status == "pass"
     text = source("dataset", LOAD + "return images(torch.full((10, 1, 2, 2), os.getpid() % 251).to(torch.uint8))")
     assert "a worker process loads other images" in examine(tmp_path, "dataset", text, "worker_process").line
+
+
+def test_a_dataset_that_leaves_its_process_changed_is_caught(tmp_path: Path) -> None:
+    result = examine(
+        tmp_path,
+        "dataset",
+        source("dataset", LOAD + "torch.set_grad_enabled(False); return images()"),
+        "runs",
+        "process_state",
+    )
+    assert result.line.startswith("changed torch.set_grad_enabled (from True to False); set it inside a with-block")

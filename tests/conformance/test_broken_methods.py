@@ -174,6 +174,24 @@ def test_what_a_method_does_to_the_world_outside_is_refused_and_named(
     assert (tmp_path / "methods" / "odd.py").read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("deed", "changed"),
+    [
+        ("torch.set_float32_matmul_precision('medium')", "torch.set_float32_matmul_precision (from highest to medium)"),
+        ("torch.set_default_dtype(torch.float64)", "torch.set_default_dtype (from torch.float32 to torch.float64)"),
+        ("os.environ['ODD'] = '1'", "os.environ['ODD'] (from unset to a value)"),
+        ("torch.nn.functional.log_softmax = torch.relu", "torch.nn.functional.log_softmax (from its own to another"),
+    ],
+)
+def test_a_method_that_leaves_its_process_changed_is_caught(deed: str, changed: str, tmp_path: Path) -> None:
+    result = examine(tmp_path, "method", source("method", f"{UNLEARN}    {deed}\n{KEEP}"), "runs", "process_state")
+    assert result.status == "fail"
+    assert result.line.startswith(f"changed {changed}")
+    assert "; set it inside a with-block" in result.line
+    kept = f"{UNLEARN}    with torch.autocast('cpu'), torch.no_grad():\n    {KEEP}"
+    assert examine(tmp_path, "method", source("method", kept), "runs", "process_state").status == "pass"
+
+
 def test_a_method_may_write_to_its_temporary_folder(tmp_path: Path) -> None:
     where = watch()._allowed[0]
     text = source("method", UNLEARN + f"    Path({where!r}, 'draft').write_text('')\n{KEEP}")

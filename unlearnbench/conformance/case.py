@@ -14,6 +14,9 @@ from torch import Tensor
 
 from unlearnbench.conformance.verdict import Verdict
 from unlearnbench.conformance.watch import Watch
+from unlearnbench.process_state.definitions import Definitions
+from unlearnbench.process_state.guard import recorded
+from unlearnbench.process_state.setting import Change
 from unlearnbench.registry import PluginInfo, Registry
 from unlearnbench.settings import PluginParams
 
@@ -38,14 +41,21 @@ class Place:
 
 
 class Case(ABC):
-    """One plugin, with the parameters it is examined with."""
+    """One plugin, with the parameters it is examined with.
+
+    Attributes:
+        changes: what it left changed in this process, of which all was put back.
+    """
 
     def __init__(self, info: PluginInfo, params: PluginParams, place: Place) -> None:
         self.info, self.params, self.place = info, params, place
+        self.changes: list[Change] = []
+        self._definitions = Definitions()
 
     @cached_property
     def plugin(self) -> Any:
-        return self.info.cls(self.params)
+        with recorded(self.changes, self._definitions):
+            return self.info.cls(self.params)
 
     @property
     @abstractmethod
@@ -62,8 +72,8 @@ class Case(ABC):
         return self.run()
 
     def watched(self, function: Callable[..., Any], *args: Any) -> Any:
-        """`function(*args)`, with connections and writes refused."""
-        with self.place.watch.watching():
+        """`function(*args)`, with connections and writes refused, and changes of the process put back."""
+        with self.place.watch.watching(), recorded(self.changes, self._definitions):
             return function(*args)
 
 

@@ -1,4 +1,5 @@
-"""A plugin leaves the world outside alone: no connection, no file but in its temporary folder, no program."""
+"""A plugin leaves the world outside alone: no connection, no file but in its temporary folder, no program; and its own
+process as it was."""
 
 from __future__ import annotations
 
@@ -34,6 +35,14 @@ def no_programs(case: Case) -> Verdict:
     )
 
 
+def process_state(case: Case) -> Verdict:
+    """Nothing that all plugins of a process share was left changed."""
+    if not case.changes:
+        return passed()
+    what = " and ".join(dict.fromkeys(map(str, case.changes[:3])))
+    return failed(f"changed {what}", "set it inside a with-block: other plugins compute in the same process")
+
+
 def _tried(case: Case, what: What) -> str:
     """What was tried, the first three of it."""
     return ", ".join(list(dict.fromkeys(deed.to for deed in case.place.watch.deeds if deed.what == what))[:3])
@@ -44,4 +53,5 @@ CHECKS = [
     Check("no_network", no_network, runs=False),
     Check("no_writes", no_writes, runs=False),
     Check("no_programs", no_programs, runs=False),
+    Check("process_state", process_state, runs=False),
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench.conformance import global_random
 from unlearnbench.conformance.case import Case, Check, Outcome
 from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.process_state import global_random
 
 SOURCES = {
     "method": "`noise`, or unlearnbench.seeding.stream(context.seeds[k], 'purpose')",

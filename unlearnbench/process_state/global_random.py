@@ -15,6 +15,7 @@ class GlobalStreams(NamedTuple):
     torch: bytes
     numpy: tuple[Any, ...]
     python: object
+    cuda: tuple[bytes, ...] = ()  # of each GPU, once one was used
 
 
 def seed(value: int) -> None:
@@ -28,18 +29,30 @@ def state() -> GlobalStreams:
     """Where they stand now."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return GlobalStreams(torch.get_rng_state().numpy().tobytes(), (name, np.asarray(keys).tobytes(), *rest),
-                         random.getstate())  # fmt: skip
+                         random.getstate(), _cuda())  # fmt: skip
+
+
+def _cuda() -> tuple[bytes, ...]:
+    if not torch.cuda.is_initialized():
+        return ()
+    return tuple(value.numpy().tobytes() for value in torch.cuda.get_rng_state_all())
 
 
 def moved(before: GlobalStreams, after: GlobalStreams) -> list[str]:
     """Names of the streams that do not stand where they stood."""
-    names = {"torch": "torch", "numpy": "numpy.random", "python": "random"}
+    names = {"torch": "torch", "numpy": "numpy.random", "python": "random", "cuda": "torch.cuda"}
     return [shown for name, shown in names.items() if getattr(before, name) != getattr(after, name)]
 
 
 def restore(to: GlobalStreams) -> None:
     """Put them back."""
-    torch.set_rng_state(torch.frombuffer(bytearray(to.torch), dtype=torch.uint8))
+    torch.set_rng_state(_tensor(to.torch))
+    if to.cuda:
+        torch.cuda.set_rng_state_all([_tensor(value) for value in to.cuda])
     name, keys, *rest = to.numpy
     np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002
     random.setstate(to.python)  # type: ignore[arg-type]
+
+
+def _tensor(value: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(value), dtype=torch.uint8)

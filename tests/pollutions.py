@@ -1,0 +1,144 @@
+"""Everything that a plugin could leave changed in its process, as code, and the name by which the guard tells of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Pollution(NamedTuple):
+    """Code that runs inside a method's `unlearn_many`, and what the cell's error must say."""
+
+    code: str
+    told: str
+
+
+TORCH = {
+    "matmul precision": Pollution("torch.set_float32_matmul_precision('medium')", "torch.set_float32_matmul_precision"),
+    "tf32": Pollution("torch.backends.cuda.matmul.allow_tf32 = True", "torch.set_float32_matmul_precision"),
+    "fp32 precision": Pollution("torch.backends.mkldnn.matmul.fp32_precision = 'bf16'", "mkldnn matmul"),
+    "cudnn tf32": Pollution("torch.backends.cudnn.allow_tf32 = False", "torch.backends.cudnn.allow_tf32"),
+    "cudnn benchmark": Pollution("torch.backends.cudnn.benchmark = True", "torch.backends.cudnn.benchmark"),
+    "mkldnn": Pollution("torch._C._set_mkldnn_enabled(False)", "torch.backends.mkldnn.enabled"),
+    "deterministic": Pollution("torch.use_deterministic_algorithms(True)", "torch.use_deterministic_algorithms"),
+    "dtype": Pollution("torch.set_default_dtype(torch.float64)", "torch.set_default_dtype"),
+    "device": Pollution("torch.set_default_device('meta')", "torch.set_default_device (from cpu to meta)"),
+    "device entered": Pollution(
+        "torch.device('meta').__enter__()", "torch's function modes (from none to DeviceContext"
+    ),
+    "no grad": Pollution("torch.set_grad_enabled(False)", "torch.set_grad_enabled (from True to False)"),
+    "inference": Pollution(
+        "import colorsys; colorsys.inference = torch.inference_mode(); colorsys.inference.__enter__()",
+        "torch.inference_mode",
+    ),
+    "autocast": Pollution("torch.autocast('cpu', dtype=torch.bfloat16).__enter__()", "torch.autocast"),
+    "autocast dtype": Pollution("torch.set_autocast_dtype('cpu', torch.float16)", "torch.autocast('cpu', dtype)"),
+    "autocast cache": Pollution("torch.set_autocast_cache_enabled(False)", "torch.autocast's cache"),
+    "threads": Pollution("torch.set_num_threads(torch.get_num_threads() + 1)", "torch.set_num_threads"),
+    "anomaly": Pollution("torch.autograd.set_detect_anomaly(True)", "torch.autograd.set_detect_anomaly"),
+    "fast path": Pollution("torch.backends.mha.set_fastpath_enabled(False)", "set_fastpath_enabled"),
+    "function mode": Pollution(
+        "from torch.overrides import TorchFunctionMode\n"
+        "class Same(TorchFunctionMode):\n"
+        "    def __torch_function__(self, func, types, args=(), kwargs=None):\n"
+        "        return func(*args, **(kwargs or {}))\n"
+        "import colorsys; colorsys.mode = Same()\ncolorsys.mode.__enter__()",
+        "torch's function modes",
+    ),
+    "dispatch mode": Pollution(
+        "from torch.utils._python_dispatch import TorchDispatchMode\n"
+        "class Zeros(TorchDispatchMode):\n"
+        "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):\n"
+        "        found = func(*args, **(kwargs or {}))\n"
+        "        return found * 0 if func is torch.ops.aten.mul.Tensor else found\n"
+        "import colorsys; colorsys.zeros = Zeros()\ncolorsys.zeros.__enter__()",
+        "torch's dispatch modes",
+    ),
+    "saved tensors": Pollution(
+        "torch.autograd.graph.saved_tensors_hooks(lambda x: x * 0, lambda x: x).__enter__()", "saved_tensors_hooks"
+    ),
+    "module hook": Pollution(
+        "torch.nn.modules.module.register_module_forward_hook(lambda *given: given[-1] * 0)", "_global_forward_hooks"
+    ),
+    "multithreading": Pollution("torch._C._set_multithreading_enabled(False)", "set_multithreading_enabled"),
+    "sdp": Pollution("torch.backends.cuda.enable_flash_sdp(False)", "enable_flash_sdp"),
+    "warn always": Pollution("torch.set_warn_always(True)", "torch.set_warn_always"),
+}
+PROCESS = {
+    "warnings": Pollution("import warnings; warnings.simplefilter('error')", "warnings.filters"),
+    "no warnings": Pollution("import warnings; warnings.resetwarnings()", "warnings.filters"),
+    "log level": Pollution("import logging; logging.getLogger().setLevel(1)", "logging's root level"),
+    "log handler": Pollution("import logging; logging.getLogger().addHandler(logging.NullHandler())", "root handlers"),
+    "logging": Pollution("import logging; logging.disable(50)", "logging.disable"),
+    "folder": Pollution("os.chdir('/')", "os.chdir"),
+    "variable": Pollution(
+        "os.environ['UNLEARNBENCH_SECRET'] = 'hidden'", "os.environ['UNLEARNBENCH_SECRET'] (from unset"
+    ),
+    "no variable": Pollution("del os.environ['PATH']", "os.environ['PATH']"),
+    "signal": Pollution("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handler of SIGTERM"),
+    "umask": Pollution("os.umask(0o777 - os.umask(0))", "os.umask"),
+    "recursion": Pollution("import sys; sys.setrecursionlimit(4321)", "sys.setrecursionlimit"),
+    "digits": Pollution("import sys; sys.set_int_max_str_digits(700)", "sys.set_int_max_str_digits"),
+    "profile": Pollution("import sys; sys.setprofile(lambda *given: None)", "sys.setprofile"),
+    "numpy errors": Pollution("import numpy; numpy.seterr(all='raise')", "numpy.seterr"),
+    "numpy printing": Pollution("import numpy; numpy.set_printoptions(precision=2)", "numpy.set_printoptions"),
+    "decimal": Pollution("import decimal; decimal.getcontext().prec = 3", "decimal.getcontext().prec"),
+    "path": Pollution("import sys; sys.path.pop()", "sys.path"),
+    "stdout": Pollution("import io, sys; sys.stdout = io.StringIO()", "sys.stdout"),
+    "hook": Pollution("import sys; sys.excepthook = print", "sys.excepthook"),
+    "gc": Pollution("import gc; gc.disable()", "gc.disable"),
+    "gc often": Pollution("import gc; gc.set_threshold(11, 12, 13)", "gc.set_threshold"),
+    "thread": Pollution(
+        "import threading; threading.Thread(target=time.sleep, args=(1.5,), name='later', daemon=True).start()",
+        "'later' that still runs",
+    ),
+}
+NAMES = {
+    "functional": Pollution("torch.nn.functional.log_softmax = lambda x, **how: x", "torch.nn.functional.log_softmax"),
+    "torch": Pollution("torch.sigmoid = torch.tanh", "torch.sigmoid"),
+    "inherited": Pollution("torch.Tensor.add = torch.Tensor.sub", "torch.Tensor.add"),
+    "tensor": Pollution("torch.Tensor.backward = lambda self: None", "torch.Tensor.backward"),
+    "module": Pollution("torch.nn.Linear.forward = lambda self, x: x", "Linear.forward"),
+    "optimiser": Pollution("torch.optim.Adam.step = lambda self: None", "Adam.step"),
+    "kernel": Pollution(
+        "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"
+        "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
+        "torch.library's kernel aten/_log_softmax/CPU",
+    ),
+    "numpy": Pollution("import numpy; numpy.mean = numpy.median", "numpy.mean"),
+    "math": Pollution("import math; math.log = math.sqrt", "math.log"),
+    "builtin": Pollution("import builtins; builtins.sum = max", "builtins.sum"),
+    "clock": Pollution("time.perf_counter = lambda: 0.0", "time.perf_counter"),
+    "harness function": Pollution("import unlearnbench.scoring as s; s.score = dict", "unlearnbench.scoring.score"),
+    "harness constant": Pollution(
+        "import unlearnbench.attacking as a; a.PICTURES = 1", "unlearnbench.attacking.PICTURES"
+    ),
+    "shadowed builtin": Pollution("import unlearnbench.evaluation as e; e.sum = max", "unlearnbench.evaluation.sum"),
+    "harness module": Pollution("import unlearnbench.evaluation as e; e.torch = None", "unlearnbench.evaluation.torch"),
+    "harness class": Pollution("from unlearnbench.stack import Stack; Stack.outputs = None", "Stack.outputs"),
+    "code": Pollution(
+        "import unlearnbench.evaluation as e; e.evaluate.__code__ = (lambda *given: {}).__code__", "evaluate's __code__"
+    ),
+    "another plugin": Pollution("from unlearnbench.methods import vbu; vbu.Vbu.loss = None", "Vbu.loss"),
+    "imported modules": Pollution("import sys; sys.modules['unlearnbench.evaluation'] = time", "sys.modules"),
+}
+EVERY = TORCH | PROCESS | NAMES
+# In proper with-blocks, and what nobody else sees.
+HARMLESS = {
+    "autocast": "with torch.autocast('cpu', dtype=torch.bfloat16): torch.ones(2, 2) @ torch.ones(2, 2)",
+    "no grad": "with torch.no_grad(): torch.ones(2)",
+    "inference": "with torch.inference_mode(): torch.ones(2)",
+    "device": "with torch.device('meta'): torch.ones(2)",
+    "warnings": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('error')",
+    "own warnings": "import warnings; warnings.filterwarnings('ignore', message='mine')",
+    "numpy": "import numpy\nwith numpy.errstate(all='raise'): pass",
+    "decimal": "import decimal\nwith decimal.localcontext() as c: c.prec = 2\ndecimal.Decimal(1) / 3",
+    "random": "import random, numpy; torch.manual_seed(1); torch.rand(3); numpy.random.rand(); random.random()",
+    "lazy import": "import sklearn.svm, sklearn.gaussian_process, scipy.signal, torch.distributions",
+    "optimiser": "torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))]).step()",
+    "hook of a model": "torch.nn.Linear(1, 1).register_forward_hook(lambda *given: None).remove()",
+    "own library": "torch.library.Library('guard_tests', 'FRAGMENT').define('f(Tensor x) -> Tensor')",
+    "thread": "import threading; t = threading.Thread(target=time.sleep, args=(0.01,)); t.start()",
+    "warned": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('ignore'); warnings.warn('x')",
+    "path": "import sys; sys.path.insert(0, '/nowhere')",
+    "pool": "import joblib; joblib.Parallel(2, backend='threading')(joblib.delayed(len)('a') for _ in range(4))",
+}

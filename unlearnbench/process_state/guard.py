@@ -1,0 +1,144 @@
+"""Keeps what a plugin does to its process from every other plugin.
+
+Around each call of plugin code the state that the whole process shares is read, put back afterwards, and what changed
+it fails: a method that sets the precision of matrix products would otherwise change the numbers of all cells that are
+computed after it. What a plugin sets inside a with-block is as it was when the call ends, and passes.
+
+It finds mistakes, and what is tried without knowing of it. Code in the same process can't be kept from undoing it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from unlearnbench.process_state import global_random, python_settings, torch_settings
+from unlearnbench.process_state.definitions import Definitions
+from unlearnbench.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
+
+__all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
+
+# Where the shared random streams stand is put back, and no failure: `check` has rules of its own about it, and what a
+# plugin seeds or draws then reaches nobody.
+RANDOM = Setting("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
+SETTINGS = (*torch_settings.SETTINGS, *python_settings.SETTINGS)  # modes of torch before all that computes with it
+
+GRACE = 1.0  # seconds that threads have to end
+# Pools that libraries keep for their next call.
+POOLS = ("joblib", "loky", "tqdm", "torch", "multiprocessing", "distributed", "tornado", "asyncio", "dask")
+POOL_NAMES = ("asyncio_", "Dask-", "IO loop", "TCP-Executor", "Profile", "AsyncProcess", "ThreadPoolExecutor-",
+              "Dummy-")  # fmt: skip
+
+
+class Snapshot:
+    """What the process shares, as it is now.
+
+    Args:
+        random: whether the shared random streams are among it.
+        settings: what is looked at in place of everything, threads among it.
+    """
+
+    def __init__(self, random: bool = False, settings: Sequence[Setting] | None = None) -> None:
+        self._settings = (*(SETTINGS if settings is None else settings), *((RANDOM,) if random else ()))
+        self._values: list[Any] = [setting.read() for setting in self._settings]
+        self._threads = set(threading.enumerate()) if settings is None else None
+
+    def settle(self) -> list[Change]:
+        """What is other than it was, put back.
+
+        Raises:
+            ProcessStateError: something can't be put back; nothing may be computed in this process any more.
+        """
+        found = self._left_threads()
+        for setting, before in zip(self._settings, self._values, strict=True):
+            after = setting.read()
+            if after == before:
+                continue
+            changes = setting.changes(before, after)
+            _put_back(setting, before, changes)
+            found += changes
+        return found
+
+    def _left_threads(self) -> list[Change]:
+        if self._threads is None:
+            return []
+        started = [thread for thread in threading.enumerate() if thread not in self._threads and not _is_pool(thread)]
+        until = time.monotonic() + GRACE
+        for thread in started:
+            thread.join(max(0.0, until - time.monotonic()))
+        left = [thread for thread in started if thread.is_alive()]
+        return [Change(f"the number of threads, by '{shown(thread.name)}' that still runs", "ended", "running")
+                for thread in left]  # fmt: skip
+
+
+def _put_back(setting: Setting, value: Any, changes: list[Change]) -> None:
+    try:
+        setting.write(value)
+        if setting.read() == value:
+            return
+        why = "it has no effect"
+    except Exception as error:
+        why = shown(error)
+    what = ", ".join(map(str, changes)) or setting.name
+    spoil(f"{what} can't be put back ({why})")
+
+
+def _is_pool(thread: threading.Thread) -> bool:
+    """Whether a thread waits for the next call of a library."""
+    target = getattr(thread, "_target", None)
+    modules = {type(thread).__module__, getattr(target, "__module__", None) or ""}
+    return thread.name.startswith(POOL_NAMES) or any(name.partition(".")[0] in POOLS for name in modules)
+
+
+@contextmanager
+def guarded(
+    who: str, definitions: Definitions | None = None, random: bool = False, before: Snapshot | None = None
+) -> Iterator[None]:
+    """A plugin's code runs inside. What it changes of the process is put back, whether it raises or not.
+
+    Args:
+        who: the plugin, e.g. ``method crfu``.
+        definitions: also looked at; where more than one plugin's code runs, or it is imported.
+        random: whether the shared random streams are put back, too.
+        before: how everything was, if that is known.
+
+    Raises:
+        ProcessStateError: it changed something. What else it raised goes first, but for what may be the consequence.
+    """
+    if SPOILT:
+        raise ProcessStateError(SPOILT[0])
+    before = before or Snapshot(random)
+    try:
+        yield
+    except BaseException as error:
+        if changes := _settle(before, definitions):
+            # Where names are looked at the harness's own code runs, too, and may have met what they stand for now.
+            if definitions is not None and isinstance(error, Exception):
+                raise ProcessStateError(f"{who} {_told(changes)}") from error
+            error.add_note(f"({who} also {_told(changes)})")
+        raise
+    if changes := _settle(before, definitions):
+        raise ProcessStateError(f"{who} {_told(changes)}")
+
+
+@contextmanager
+def recorded(found: list[Change], definitions: Definitions) -> Iterator[None]:
+    """As `guarded`, for `check`: adds to `found` and raises nothing of its own. The random streams stay as they are."""
+    before = Snapshot()
+    try:
+        yield
+    finally:
+        found += _settle(before, definitions)
+
+
+def _settle(before: Snapshot, definitions: Definitions | None) -> list[Change]:
+    # Names first: what settings are read with may be among them.
+    return [*(definitions.settle() if definitions else []), *before.settle()]
+
+
+def _told(changes: list[Change]) -> str:
+    listed = " and ".join(map(str, changes[:2])) + (f" and {len(changes) - 2} more" if len(changes) > 2 else "")
+    return f"changed {listed}; set it inside a with-block"

@@ -1,0 +1,240 @@
+"""What Python and numpy keep for the whole process."""
+
+from __future__ import annotations
+
+import decimal
+import gc
+import importlib
+import locale
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from unlearnbench.process_state.setting import Change, Setting, named
+
+# --- the process and its surroundings --------------------------------------------------------------------------------
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 (text, as os.chdir takes it back)
+    except FileNotFoundError:  # removed under our feet: nothing to go back to
+        return None
+
+
+def _go_to(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
+def _umask() -> int:
+    # It can be read by setting it only. What another thread makes in between is nobody else's to read.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _environment() -> dict[bytes, bytes]:
+    return dict(os.environb)
+
+
+def _set_environment(values: Mapping[bytes, bytes]) -> None:
+    for name in [name for name in os.environb if name not in values]:
+        del os.environb[name]
+    for name, value in values.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+
+
+def _told_environment(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Change]:
+    """By name only: values may be secrets, and what is told here goes into records that are published."""
+    found = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old != new and name not in LIBRARIES_SET:
+            what = "unset" if new is None else "a value" if old is None else "another value"
+            found.append(Change(f"os.environ[{os.fsdecode(name)!r}]", "unset" if old is None else "its value", what))
+    return found
+
+
+# What scikit-learn, matplotlib and torch's profiler and compiler set when they are first used, which may be in any
+# stage. It is put back like everything else, and no failure.
+LIBRARIES_SET = {
+    b"CUBLAS_WORKSPACE_CONFIG", b"DISABLE_CUPTI_LAZY_REINIT", b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK",
+    b"MPLCONFIGDIR", b"TEARDOWN_CUPTI", b"TORCHINDUCTOR_CACHE_DIR", b"TORCH_WARM_POOL", b"TRITON_CACHE_DIR",
+    b"TRITON_LIBDEVICE_PATH", b"TRITON_PTXAS_PATH", b"_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
+}  # fmt: skip
+
+_SIGNALS = sorted(int(number) for number in signal.valid_signals())
+
+
+# As numbers and functions: signal.getsignal takes 20 times as long, for names.
+_handler: Callable[[int], Any] = importlib.import_module("_signal").getsignal
+
+
+def _handlers() -> tuple[Any, ...]:
+    return tuple(map(_handler, _SIGNALS))
+
+
+def _set_handlers(handlers: tuple[Any, ...]) -> None:
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        if handler is not None and _handler(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
+
+
+# --- the interpreter -------------------------------------------------------------------------------------------------
+
+
+def _path() -> list[str]:
+    return list(sys.path)
+
+
+def _set_path(path: list[str]) -> None:
+    sys.path[:] = path
+
+
+def _told_path(before: list[str], after: list[str]) -> list[Change]:
+    """More entries are how plugins find modules beside them: they are taken away again, and no failure."""
+    rest = iter(after)
+    if all(entry in rest for entry in before):  # all of them, in their order
+        return []
+    return [Change("sys.path", f"{len(before)} entries", "less of them, or another order")]
+
+
+_STREAMS = ("stdin", "stdout", "stderr", "excepthook", "displayhook")
+
+
+def _streams() -> tuple[Any, ...]:
+    return tuple(getattr(sys, name) for name in _STREAMS)
+
+
+def _set_streams(values: tuple[Any, ...]) -> None:
+    for name, value in zip(_STREAMS, values, strict=True):
+        setattr(sys, name, value)
+
+
+_INTERPRETER: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "sys.setrecursionlimit": (sys.getrecursionlimit, sys.setrecursionlimit),
+    "sys.setswitchinterval": (sys.getswitchinterval, sys.setswitchinterval),
+    "sys.set_int_max_str_digits": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    "sys.setprofile": (sys.getprofile, sys.setprofile),
+    "gc.enable, gc.disable": (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    "gc.set_threshold": (gc.get_threshold, lambda thresholds: gc.set_threshold(*thresholds)),
+    "gc.set_debug": (gc.get_debug, gc.set_debug),
+    "os.umask": (_umask, os.umask),
+    "the current folder (os.chdir)": (_folder, _go_to),
+    "locale.setlocale": (lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
+}
+
+
+def _context() -> tuple[Any, ...]:
+    """Python's decimal numbers, but for the flags, which every calculation sets."""
+    context = decimal.getcontext()
+    return (
+        context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
+        tuple(context.traps.values()),
+    )  # fmt: skip
+
+
+def _set_context(values: tuple[Any, ...]) -> None:
+    context = decimal.getcontext()
+    context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps = values
+    context.traps = dict(zip(context.traps, traps, strict=True))
+
+
+# --- warnings and logging --------------------------------------------------------------------------------------------
+
+
+def _filters() -> list[Any]:
+    return list(warnings.filters)
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.simplefilter("default")  # tells the module that something changed; it is gone again in the next line
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _told_filters(before: list[Any], after: list[Any]) -> list[Change]:
+    """Filters of everything. Those of one message, one module or a class of a library's own are what libraries add
+    for themselves when they are imported."""
+
+    def general(filters: list[Any]) -> list[Any]:
+        return [
+            (action, category)
+            for action, message, category, module, line in filters
+            if message is None and module is None and not line and category.__module__ == "builtins"
+        ]
+
+    old, new = general(before), general(after)
+    if old == new:
+        return []
+    added = next((entry for entry in new if entry not in old), None)
+    what = "another order, or less" if added is None else f"'{added[0]}' of {added[1].__name__}"
+    return [Change("warnings.filters", f"{len(old)} general ones", what)]
+
+
+def _root() -> tuple[Any, ...]:
+    root = logging.getLogger()
+    return root.level, root.manager.disable, logging.raiseExceptions, tuple(root.handlers), tuple(root.filters)
+
+
+def _set_root(values: tuple[Any, ...]) -> None:
+    root = logging.getLogger()
+    root.setLevel(values[0])
+    root.manager.disable, logging.raiseExceptions = values[1:3]
+    root.handlers[:], root.filters[:] = values[3:]
+
+
+# --- numpy -----------------------------------------------------------------------------------------------------------
+
+
+def _numpy() -> tuple[Any, ...]:
+    return np.geterr(), np.geterrcall(), np.getbufsize(), np.get_printoptions()
+
+
+def _set_numpy(values: tuple[Any, ...]) -> None:
+    errors, call, size, options = values
+    np.seterr(**errors)
+    np.seterrcall(call)
+    np.setbufsize(size)
+    np.set_printoptions(**options)
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def _interpreter() -> tuple[Any, ...]:
+    return tuple([read() for read, _ in _INTERPRETER.values()])
+
+
+def _set_interpreter(values: tuple[Any, ...]) -> None:
+    for (read, write), value in zip(_INTERPRETER.values(), values, strict=True):
+        if read() != value:
+            write(value)
+
+
+_PRECISION = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+SETTINGS = (
+    Setting("sys", _interpreter, _set_interpreter, named(list(_INTERPRETER))),
+    Setting("sys.stdout", _streams, _set_streams, named([f"sys.{name}" for name in _STREAMS])),
+    Setting("os.environ", _environment, _set_environment, _told_environment),
+    Setting("signal.signal", _handlers, _set_handlers,
+            named([f"the handler of {_signal_name(number)}" for number in _SIGNALS])),
+    Setting("sys.path", _path, _set_path, _told_path),
+    Setting("decimal", _context, _set_context, named([f"decimal.getcontext().{name}" for name in _PRECISION])),
+    Setting("warnings.filters", _filters, _set_filters, _told_filters),
+    Setting("logging", _root, _set_root, named(["logging's root level", "logging.disable", "logging.raiseExceptions",
+                                                "logging's root handlers", "logging's root filters"])),
+    Setting("numpy", _numpy, _set_numpy,
+            named(["numpy.seterr", "numpy.seterrcall", "numpy.setbufsize", "numpy.set_printoptions"])),
+)  # fmt: skip

@@ -1,0 +1,82 @@
+"""One thing that a whole process shares and that plugin code could leave changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+from unlearnbench.printing import error_line, one_line
+
+SPOILT: list[str] = []  # why nothing may be computed in this process any more
+LONGEST = 60  # characters of a value worth showing
+
+
+class ProcessStateError(Exception):
+    """A plugin left the process other than it found it; the cell fails with this text."""
+
+
+def spoil(what: str) -> NoReturn:
+    """Something can't be put back: this cell fails, and so does whatever else would be computed in this process."""
+    SPOILT.append(f"{what} in this process; start the run again without the plugin that changed it")
+    raise ProcessStateError(SPOILT[-1])
+
+
+class Change(NamedTuple):
+    """What was found changed, and put back.
+
+    Attributes:
+        name: what a reader would search for, e.g. ``torch.set_default_dtype``.
+        before, after: its values, as text.
+    """
+
+    name: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (from {self.before} to {self.after})"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a shared thing is read, put back, and told of.
+
+    Attributes:
+        read: its value; equal values are the same state.
+        write: makes the value what it was, whatever it is now.
+        told: the changes between two values that differ; what is no plugin's fault is left out, and put back all the
+            same.
+    """
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    told: Callable[[Any, Any], list[Change]] | None = None
+
+    def changes(self, before: Any, after: Any) -> list[Change]:
+        """What to say of two values that differ."""
+        if self.told is not None:
+            return self.told(before, after)
+        return [Change(self.name, shown(before), shown(after))]
+
+
+def shown(value: Any) -> str:
+    """A value in one short line, whatever it is: it comes from plugins."""
+    try:
+        text = value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
+        if " at 0x" in text:  # where it lies in memory, another time somewhere else
+            text = type(value).__qualname__
+        return one_line(str(text) or "''", LONGEST)
+    except Exception as error:
+        return one_line(error_line(error), LONGEST)
+
+
+def named(names: Sequence[str]) -> Callable[[Any, Any], list[Change]]:
+    """Of a tuple of values that have names: those that differ."""
+
+    def told(before: Sequence[Any], after: Sequence[Any]) -> list[Change]:
+        values = zip(names, before, after, strict=True)
+        return [Change(name, shown(old), shown(new)) for name, old, new in values if old != new]
+
+    return told
