@@ -227,9 +227,9 @@ class _Candidate:
         path = list(sys.path)
         try:
             sha256, made_of = self._identity()  # before any of its code has run
+            if made_of is not None:
+                forget_changed(made_of)  # the harness's own doing, and not the plugin's
             with guarded:
-                if made_of is not None:
-                    forget_changed(made_of)
                 cls = self._class()
                 if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
                     raise _NotAPluginError(wrong)
