@@ -9,7 +9,15 @@ from types import ModuleType
 
 from unlearnbench.plugin_identity import Identity
 
-_LOADED: dict[tuple[Path, ...], str] = {}
+
+class _Memory:
+    """What this process has loaded. An object: a module's own dictionaries are what no plugin may change."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[tuple[Path, ...], str] = {}
+
+
+_MEMORY = _Memory()
 
 
 def import_file(file: Path, name: str) -> ModuleType:
@@ -30,13 +38,13 @@ def import_file(file: Path, name: str) -> ModuleType:
 
 def forget_changed(made_of: Identity) -> None:
     """Let modules be imported anew that are not what was loaded before: a worker may live longer than a helper."""
-    before = _LOADED.get(made_of.places)
+    before = _MEMORY.loaded.get(made_of.places)
     if before is not None and before != made_of.sha256:
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] != "unlearnbench" and _lies_in(module, made_of):
                 del sys.modules[name]
         importlib.invalidate_caches()
-    _LOADED[made_of.places] = made_of.sha256
+    _MEMORY.loaded[made_of.places] = made_of.sha256
 
 
 def foreign_helper(made_of: Identity) -> str | None:
