@@ -4,8 +4,8 @@ It is started once, imports what attacks need, and forks for each attack: an att
 nothing behind. What it may see is asked for over a socket (isolation.py is the other end).
 
 What this is worth: nothing of the harness's memory is within reach of Python code that runs here. The processes run
-under one user, so that the machine's files, other processes and the debugger are walls of paper: opening the store or
-the data root is noticed and refused where Python does it, and that is all. docs/reliability.md.
+under one user, so that files and other processes are open to code that wants them: opening the store or the data root
+is refused where Python does it, and that is all. See docs/concepts/threat_model.md.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
         return tensors
 
     attack: Any = info.cls(info.cls.Params.model_validate(request["params"]))
-    shape = (request["shape"][0], request["shape"][1], request["shape"][2])
-    view = AttackView(Access(**request["access"]), shape, request["classes"], request["seed"], ask)
+    channels, height, width = request["shape"]
+    access = Access(**request["access"])
+    view = AttackView(access, (channels, height, width), request["classes"], request["seed"], ask)
     found = evidence.checked(attack.run(view), attack.name)
     if seen:
         raise ForbiddenError(f"attack {attack.name} opened {seen[0]}, which its view does not show")

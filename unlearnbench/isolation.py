@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -56,9 +56,9 @@ def attacked(attack: Attack, oracle: Oracle, plugin_dirs: Sequence[Path], closed
             failure: Exception = PluginError(f"attack {attack.name} ended its process{how()}")
         except wire.WireError as error:
             failure = PluginError(f"attack {attack.name} wrote into the harness's channel: {error}")
-        except (PluginError, RemoteError, evidence.EvidenceError, MemoryError) as error:
+        except Exception as error:  # also of an answer: what was asked may have any shape
             failure = error
-    raise failure
+    raise failure  # only now: what leaves the conversation early costs the process that attacks are forked from
 
 
 def warm_up() -> None:
@@ -71,7 +71,7 @@ def _answered(attack: Attack, oracle: Oracle, stream: socket.socket) -> Evidence
         told, tensors = wire.receive(stream, LARGEST)
         if "ask" in told:
             try:
-                answer: Any = oracle.answer(str(told["ask"]), tensors)
+                answer = oracle.answer(str(told["ask"]), tensors)
             except AccessError as error:
                 wire.send(stream, {"refused": str(error)})
             else:
@@ -89,7 +89,8 @@ def _answered(attack: Attack, oracle: Oracle, stream: socket.socket) -> Evidence
 class _Forge:
     """The process that attacks are forked from. It belongs to the process that started it, and to no fork of that."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: int) -> None:
+        self._owner = owner
         self.control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -102,6 +103,8 @@ class _Forge:
         """Without its socket it ends, and the attack with it."""
         atexit.unregister(self.close)
         self.control.close()
+        if os.getpid() != self._owner:
+            return
         try:
             self._process.wait(timeout=ENDING)
         except subprocess.TimeoutExpired:
@@ -110,8 +113,14 @@ class _Forge:
 
 
 @lru_cache(maxsize=1)
-def _forge(process: int) -> _Forge:  # noqa: ARG001 (whose it is)
-    return _Forge()
+def _forge(owner: int) -> _Forge:
+    return _Forge(owner)
+
+
+def _drop(forge: _Forge) -> None:
+    """End it; who asks next gets another."""
+    forge.close()
+    _forge.cache_clear()
 
 
 @contextmanager
@@ -128,7 +137,8 @@ def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
             try:
                 socket.send_fds(forge.control, [START], [theirs.fileno()])
             except OSError:  # it was killed while there was nothing to do
-                forge = _renewed(forge)
+                _drop(forge)
+                forge = _forge(os.getpid())
                 socket.send_fds(forge.control, [START], [theirs.fileno()])
         ended: list[str] = []
         yield ours, lambda: _end(forge, ended)
@@ -138,21 +148,17 @@ def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
         if ours is not None:
             ours.close()
         if not clean:  # something came in between, and the other side may be anywhere
-            forge.close()
-            _forge.cache_clear()
-
-
-def _renewed(forge: _Forge) -> _Forge:
-    forge.close()
-    _forge.cache_clear()
-    return _forge(os.getpid())
+            _drop(forge)
 
 
 def _end(forge: _Forge, ended: list[str]) -> str:
     """End an attack's process, once."""
     if not ended:
-        forge.control.sendall(END)
-        answer = forge.control.recv(STATUS.size, socket.MSG_WAITALL)
-        (status,) = STATUS.unpack(answer) if len(answer) == STATUS.size else (0,)
-        ended.append(f" (signal {-status})" if status < 0 else f" (exit code {status})")
+        try:
+            forge.control.sendall(END)
+            (status,) = STATUS.unpack(forge.control.recv(STATUS.size, socket.MSG_WAITALL))
+        except (OSError, struct.error):  # the next attack notices, too, and gets another
+            ended.append(", and the one that it was forked from")
+        else:
+            ended.append(f" (signal {-status})" if status < 0 else f" (exit code {status})")
     return ended[0]
