@@ -66,15 +66,15 @@ def main() -> int:
             channel.flush()
 
         examiner = Examiner(request, tell, adopts)
-        examiner.show_output()
-        _end_with(request["parent"])
         try:
+            examiner.start()
+            _end_with(request["parent"])
             examiner.examine()
         except InputError as error:
             tell(bad_input=[error.where, error.what])
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
             examiner.close()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by now
         tell(end=True)
     return 0
 
@@ -102,12 +102,18 @@ class Examiner:
         self._request, self._tell, self._adopts = request, tell, adopts
         self._folder, self._limit = Path(request["folder"]), float(request["time_limit"])
         self._plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
-        # Importing the libraries takes seconds: the other one does it meanwhile, and the first need not.
-        self._hosts = {"other": fresh(self._folder)}
-        self._hosts["subject"] = self._first()
+        self._hosts: dict[str, Host] = {}
         self._ready: set[str] = set()
         self._deeds: list[Deed] = []
         self._left, self._forged = 0, False
+
+    def start(self) -> None:
+        """Start the processes that the plugin will run in. Raises InputError for a missing folder."""
+        # Importing the libraries takes seconds: the other one does it meanwhile, and the first need not.
+        self._hosts["other"] = fresh(self._folder)
+        self._hosts["subject"] = self._first()
+        for host in self._hosts.values():
+            host.show()  # in threads, of which there may be none when a process is forked
 
     def _first(self) -> Host:
         """The subject to begin with: where that is safe, a copy of this process before it knows anything."""
@@ -119,11 +125,6 @@ class Examiner:
         if any(self._name in named(kind, self._plugin_dirs) for kind in ("method", "attack")):
             small_problem.shared_originals(small_problem.LEAK)  # what torch does at first use is done for both
         return forked(self._folder)
-
-    def show_output(self) -> None:
-        """Show what is printed. It takes threads, which there may be none of when a process is forked."""
-        for host in self._hosts.values():
-            host.show()
 
     def examine(self) -> None:
         """All checks. Raises InputError where there is no such plugin."""

@@ -116,7 +116,7 @@ class Subject:
 
 def odd(value: object) -> Told:
     """What stands for a value that should have been another."""
-    return {"odd": [type(value).__name__, f"{value!r:.40}"]}
+    return {"odd": [type(value).__name__, f"{str(value)!r:.40}"]}
 
 
 def plain(stack: Any) -> dict[str, Any]:

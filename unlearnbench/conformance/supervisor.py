@@ -104,7 +104,7 @@ def check(request: Request) -> Report:
             theirs.close()
             try:
                 return _listen(ours, request, Path(folder))
-            except BaseException:
+            except KeyboardInterrupt:
                 process.terminate()
                 raise
             finally:
