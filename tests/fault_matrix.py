@@ -216,6 +216,18 @@ FAULTS = (
         "one line, exit code 2, nothing written",
         ("test_malformed_suites::test_a_malformed_suite_is_one_line",),
     ),
+    Fault(
+        "a plugin that prints, writes, patches or kills to be told that it keeps `check`'s rules",
+        "check",
+        "the rule that it breaks does not pass, and `check` fails",
+        ("conformance/test_hostile_plugins::test_no_attack_on_check_makes_a_broken_plugin_pass",),
+    ),
+    Fault(
+        "a plugin that leaves processes running, detached from its own",
+        "check",
+        "they are counted in `no_processes`, and ended",
+        ("conformance/test_hostile_plugins::test_what_goes_on_running_is_named_and_ended",),
+    ),
 )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import tempfile
 from pathlib import Path
 from textwrap import dedent, indent
 
 from unlearnbench.conformance.case import Place
 from unlearnbench.conformance.channel import Respond, Tensors, Told
+from unlearnbench.conformance.descendants import descendants
 from unlearnbench.conformance.examiner import verdict_of
 from unlearnbench.conformance.subject import Subject
 from unlearnbench.conformance.subject_host import Host, fresh
@@ -89,17 +91,23 @@ class Elsewhere:
     def __init__(self, folder: Path, request: Told) -> None:
         self.folder, self.request = folder, request
         self.host: Host | None = None
+        self.others: list[int] = []
 
     def __call__(
         self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
     ) -> tuple[Told, Tensors]:
         if self.host is None:
+            self.others = descendants(os.getpid())
             self.host = fresh(self.folder)
             self.host.show()
             self.host.channel.restart(120)
             self.host(self.request)
             self.host({"ask": "make"})
         return self.host(question, tensors, respond)
+
+    def end(self) -> None:
+        if self.host is not None:
+            self.host.kill(self.others)
 
 
 def examine(folder: Path, kind: Kind, text: str, *checks: str) -> Result:
@@ -121,8 +129,7 @@ def examine(folder: Path, kind: Kind, text: str, *checks: str) -> Result:
         for name in checks:
             verdict = verdict_of(known[name], case)
     finally:
-        if other.host is not None:
-            other.host.kill([])
+        other.end()
     return Result(checks[-1], *verdict)
 
 

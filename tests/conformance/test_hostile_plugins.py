@@ -6,6 +6,7 @@ it first runs. None may pass that rule, none may pass as a whole, and no process
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import uuid
@@ -16,7 +17,7 @@ from textwrap import dedent, indent
 import pytest
 from examining import source
 
-from unlearnbench.conformance import Report, Request, check
+from unlearnbench.conformance import Report, Request, check, supervisor
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is running")]
 
@@ -53,7 +54,7 @@ DAEMON = """
 """
 
 ATTACKS = {
-    "prints": "def attack():\n    print(lines.decode(), flush=True); print(lines.decode(), file=sys.stderr, flush=True)",
+    "prints": "def attack():\n    print(lines.decode()); print(lines.decode(), file=sys.stderr, flush=True)",
     "writes into every file": """
         def attack():
             for number in range(256):
@@ -94,7 +95,7 @@ ATTACKS = {
             return Verdict("pass")
         def attack():
             for value in gc.get_objects():
-                if isinstance(value, types.FunctionType) and value.__module__.startswith("unlearnbench.conformance"):
+                if isinstance(value, types.FunctionType) and "unlearnbench.conformance" in str(value.__module__):
                     if value.__name__ in ("differing", "deterministic", "failed", "verdict_of", "_result", "_equal"):
                         value.__code__ = passing.__code__
     """,
@@ -111,7 +112,8 @@ ATTACKS = {
         def attack():
             frame, found = sys._getframe(), {}
             while frame is not None:
-                found.update({k: v for k, v in frame.f_locals.items() if k in ("stream", "nonce", "question")})
+                for name in {"stream", "nonce"} & set(frame.f_locals):
+                    found.setdefault(name, frame.f_locals[name])
                 frame = frame.f_back
             message = {"nonce": found["nonce"], "moved": [], "deeds": [], "steps": [3, 3, 3]}
             head = json.dumps(message).encode()
@@ -213,11 +215,16 @@ def checked(folder: Path, attack: str, body: str = NOISY, limit: float = 60) -> 
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_no_attack_on_check_makes_a_broken_plugin_pass(attack: str, tmp_path: Path) -> None:
-    limit = 10 if "SIGSTOP" in attack else 60
-    report = checked(tmp_path, attack, limit=limit)
+def test_no_attack_on_check_makes_a_broken_plugin_pass(
+    attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLACK", 30)  # nobody waits longer for an examiner that was stopped
+    monkeypatch.setattr(supervisor, "ENDING", 5)
+    report = checked(tmp_path, attack, limit=10 if "SIGSTOP" in attack else 60)
     assert not report.passed
     assert [result for result in report.results if result.check == RULE and result.status == "pass"] == []
+    # It failed by what it is to fail by: the attack itself raised nothing.
+    assert [result.line for result in report.results if re.match(r"\w+(Error|Exception)\b", result.line)] == []
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["forks", "forks twice"])

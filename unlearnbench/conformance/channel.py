@@ -1,9 +1,10 @@
 """How the examiner asks the subject: one question, one answer, each answer with the question's own nonce.
 
 Nonces are drawn for each message and asked back once, so that an answer can't be made in advance, sent twice or come
-out of turn; and before a question is asked there must be silence. They are no secret kept from the plugin, which runs
-in the subject's process and can find whatever is there. They don't have to be: an answer is an observation, and no
-message says "pass" (examiner.py).
+out of turn. Before a question is asked there must be silence, and a check ends with one more question: an answer that
+somebody else made is followed by the real one. Nonces are no secret kept from the plugin, which runs in the subject's
+process and can find whatever is there. They don't have to be: an answer is an observation, and no message says "pass"
+(examiner.py).
 """
 
 from __future__ import annotations

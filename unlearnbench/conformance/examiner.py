@@ -183,6 +183,7 @@ class Examiner:
                 host.channel.restart(self._limit)
             try:
                 verdict = skipped(lame) if check.runs and lame else verdict_of(check, case)
+                self._pause()
             except LostError as error:
                 verdict = failed(str(error), _advice(str(error)))
             self._result(check.name, verdict, time.perf_counter() - began)
@@ -193,6 +194,11 @@ class Examiner:
         for which in list(self._hosts):
             self._end(which, Host.end)
         self._result(ENDS, self._outlived(), time.perf_counter() - began)
+
+    def _pause(self) -> None:
+        """What was told was the answer, and there was no other: or else that one comes now. Raises LostError."""
+        for which in list(self._ready):
+            self._asked(which, {"ask": "pause"})
 
     def _outlived(self) -> Verdict:
         """Nothing that the plugin has started goes on, or has written to the examiner."""

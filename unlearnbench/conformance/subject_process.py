@@ -90,9 +90,9 @@ def _answer(subject: Subject, question: Told, tensors: Tensors, stream: socket.s
         nonce = answer.pop("nonce")
         return answer, found
 
-    if question["ask"] == "end":
+    if question["ask"] in ("pause", "end"):
         wire.send(stream, {"nonce": nonce})
-        return False
+        return bool(question["ask"] == "pause")
     told, found = subject.answer(question, tensors, respond)
     try:
         wire.send(stream, {**told, "nonce": nonce}, found)

@@ -1,8 +1,7 @@
 """Sees, and refuses, what a plugin does to the world outside: connections, files, programs.
 
 An audit hook of the interpreter, so it sees what Python does, in whatever library; what C code does by itself it can't.
-Therefore the folder that the plugin works in is looked at, too. It is there to find mistakes and to name them; walls.py
-holds where it was got round.
+Therefore the folder that the plugin works in is looked at, too. It is there to find mistakes, not to jail an enemy.
 """
 
 from __future__ import annotations
