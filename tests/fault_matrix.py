@@ -579,6 +579,16 @@ FAULTS = (
         "-",
         "each plugin has its own",
         ("test_process_state::test_modules_beside_two_plugins_may_have_one_name",),
+        "a plugin that prints, writes, patches or kills to be told that it keeps `check`'s rules",
+        "check",
+        "the rule that it breaks does not pass, and `check` fails",
+        ("conformance/test_hostile_plugins::test_no_attack_on_check_makes_a_broken_plugin_pass",),
+    ),
+    Fault(
+        "a plugin that leaves processes running, detached from its own",
+        "check",
+        "they are counted in `no_processes`, and ended",
+        ("conformance/test_hostile_plugins::test_what_goes_on_running_is_named_and_ended",),
     ),
 )
 

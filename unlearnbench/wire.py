@@ -31,7 +31,8 @@ def send(stream: socket.socket, text: Mapping[str, Any], tensors: Mapping[str, T
     head = json.dumps(text).encode()
     body = save(_separate(tensors)) if tensors else b""
     stream.sendall(_SIZES.pack(len(head), len(body)) + head)
-    stream.sendall(body)
+    if body:  # or else the other side may have answered by now, and gone
+        stream.sendall(body)
 
 
 def receive(stream: socket.socket, longest: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -49,7 +50,8 @@ def receive(stream: socket.socket, longest: int) -> tuple[dict[str, Any], dict[s
         raise WireError(f"a message of {head:,} and {body:,} bytes; at most {LONGEST_TEXT:,} and {longest:,}")
     try:
         text = json.loads(bytes(_exactly(stream, head)))
-        tensors = load(bytes(_exactly(stream, body))) if body else {}
+        # Copies: in the message's own memory a tensor begins at any byte, and kernels round by how it is aligned.
+        tensors = {name: value.clone() for name, value in load(bytes(_exactly(stream, body))).items()} if body else {}
     except (ValueError, RecursionError, SafetensorError) as error:
         raise WireError(f"not a message ({type(error).__name__})") from error
     if not isinstance(text, dict):

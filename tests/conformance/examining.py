@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 import tempfile
 from pathlib import Path
 from textwrap import dedent, indent
 
 from unlearnbench.conformance.case import Place
-from unlearnbench.conformance.child import verdict_of
+from unlearnbench.conformance.channel import Respond, Tensors, Told
+from unlearnbench.conformance.descendants import descendants
+from unlearnbench.conformance.examiner import verdict_of
+from unlearnbench.conformance.subject import Subject
+from unlearnbench.conformance.subject_host import Host, fresh
 from unlearnbench.conformance.suites import CASES, CHECKS
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.conformance.watch import Watch
@@ -58,24 +64,74 @@ def source(kind: Kind, body: str = "", doc: str = '"""Does something."""', base:
 @functools.cache
 def watch() -> Watch:
     """One a process: an audit hook stays."""
-    folder = Path(tempfile.mkdtemp(prefix="watched-"))
-    for name in ("scratch", "empty"):
-        (folder / name).mkdir()
-    return Watch(folder / "scratch", folder / "empty")
+    return Watch(Path(tempfile.mkdtemp(prefix="watched-")))
+
+
+class Local:
+    """A subject in this process: what it is asked and answers are copies, as if they had been sent."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def __call__(
+        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        def responded(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+            assert respond is not None
+            answer, found = respond(told, _copied(given))
+            return answer, _copied(found)
+
+        told, found = self.subject.answer(question, _copied(tensors or {}), responded)
+        return json.loads(json.dumps(told)), _copied(found)
+
+
+class Elsewhere:
+    """One in a process of its own, started when it is asked."""
+
+    def __init__(self, folder: Path, request: Told) -> None:
+        self.folder, self.request = folder, request
+        self.host: Host | None = None
+        self.others: list[int] = []
+
+    def __call__(
+        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        if self.host is None:
+            self.others = descendants(os.getpid())
+            self.host = fresh(self.folder)
+            self.host.show()
+            self.host.channel.restart(120)
+            self.host(self.request)
+            self.host({"ask": "make"})
+        return self.host(question, tensors, respond)
+
+    def end(self) -> None:
+        if self.host is not None:
+            self.host.kill(self.others)
 
 
 def examine(folder: Path, kind: Kind, text: str, *checks: str) -> Result:
     """Make some checks in their order; what the last of them found."""
     (folder / f"{kind}s").mkdir(exist_ok=True)
     (folder / f"{kind}s" / "odd.py").write_text(text)
-    (folder / "scratch").mkdir(exist_ok=True)
+    for name in ("scratch", "empty", "judged"):
+        (folder / name).mkdir(exist_ok=True)
     watch().deeds.clear()
-    registry = discover([folder])
-    info = registry.find(kind, "odd", "here")
-    case = CASES[kind](
-        info, info.cls.Params(), Place(registry, folder / "scratch", folder / "data", (folder,), watch())
-    )
+    request = {"ask": "find", "text": "odd", "kind": kind, "plugin_dirs": [str(folder)],
+               "scratch": str(folder / "scratch"), "data_root": str(folder / "data")}  # fmt: skip
+    subject, other = Local(Subject(watch())), Elsewhere(folder, request)
+    found, _ = subject(request)
+    subject({"ask": "make"})
+    place = Place(discover(), folder / "judged", folder / "data")
+    case = CASES[kind](found["origin"], place, subject, other, folder)
     known = {check.name: check for check in CHECKS[kind]}
-    for name in checks:
-        verdict = verdict_of(known[name], case)
+    try:
+        for name in checks:
+            verdict = verdict_of(known[name], case)
+    finally:
+        other.end()
     return Result(checks[-1], *verdict)
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return {name: value.detach().clone() for name, value in tensors.items()}

@@ -53,7 +53,7 @@ BROKEN = {
     "unknown metric": (
         "evidence",
         source("attack", RUN + "    return Evidence(metrics={'magic': 1.0})"),
-        "'magic' = 1.0 is not a finite value of a metric that an attack measures itself",
+        "is not a finite value of a metric that an attack measures itself",
     ),
     "divides by the change": (
         "nothing_changed",
@@ -101,7 +101,7 @@ def test_a_broken_attack_is_caught_and_told_what_to_change(
 def test_an_attack_that_knows_its_process_is_caught(tmp_path: Path) -> None:
     text = source("attack", RUN + "    return Evidence(metrics={'epsilon_erased': float(os.getpid())})")
     result = examine(tmp_path, "attack", text, "worker_process")
-    assert "scores is different in a worker process; everything that a plugin needs" in result.line
+    assert "metrics.epsilon_erased is different in a worker process; everything that a plugin needs" in result.line
 
 
 def test_an_attack_may_seed_torch_with_what_the_view_gives(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_dataset_without_its_files_is_skipped(tmp_path: Path) -> None:
 def test_a_dataset_is_the_same_in_another_process(tmp_path: Path) -> None:
     assert examine(tmp_path, "dataset", source("dataset"), "worker_process").status == "pass"
     text = source("dataset", LOAD + "return images(torch.full((10, 1, 2, 2), os.getpid() % 251).to(torch.uint8))")
-    assert "a worker process loads other images" in examine(tmp_path, "dataset", text, "worker_process").line
+    assert "train.pixels is different in a worker process" in examine(tmp_path, "dataset", text, "worker_process").line
 
 
 def test_a_dataset_that_leaves_its_process_changed_is_caught(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_broken_method_is_caught_and_told_what_to_change(
 def test_a_method_that_ends_its_worker_is_caught(tmp_path: Path) -> None:
     text = source("method", UNLEARN + f"    if os.getpid() != {os.getpid()}:\n        os._exit(1)\n{KEEP}")
     result = examine(tmp_path, "method", text, "worker_process")
-    assert "in a worker process: the worker process ended" in result.line
+    assert "in a worker process: ended the process" in result.line
     assert result.advice.startswith("everything that a plugin needs")
 
 

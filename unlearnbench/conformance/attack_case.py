@@ -2,84 +2,129 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cached_property
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from unlearnbench import evidence
 from unlearnbench.attacking import Seen, seen_by, truth_for
 from unlearnbench.conformance import pipeline
-from unlearnbench.conformance.case import Case, Outcome
+from unlearnbench.conformance.case import Case, Odd, Outcome
+from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
+from unlearnbench.errors import AccessError
+from unlearnbench.evidence import EvidenceError
 from unlearnbench.plan import Task
-from unlearnbench.plugin import Evidence, Measured
+from unlearnbench.plugin import Access, Attack, Evidence, Measured
+from unlearnbench.registry import PluginInfo
 from unlearnbench.scoring import Truth
 from unlearnbench.settings import Scenario
-from unlearnbench.workplace import Workplace, seed_of
+from unlearnbench.workplace import seed_of
 
-ATTACKED = "vbu"  # the method: it forgets at the price of betraying what
+# What an attack claims, what is wrong with that, or something else altogether.
+Claim = Evidence | EvidenceError | Odd
 
 
 class AttackCase(Case):
     """The attack, against one cell."""
 
+    kind = "attack"
+
     @cached_property
     def scenario(self) -> Scenario | None:
         """The first of the small scenarios that the attack does not skip."""
-        return next((s for s in SCENARIOS if self.watched(self.plugin.skip, s) is None), None)
+        return next((s for s in SCENARIOS if self.skip(s) is None), None)
 
     @property
     def reason(self) -> str | None:
         return "the attack skips every scenario that there is to check it on" if self.scenario is None else None
 
+    def declared(self) -> Access | Odd:
+        """What the attack says that it needs, asked anew."""
+        told, _ = self.ask("access")
+        return Odd.of(told) or TypeAdapter(Access).validate_python(told["access"])
+
     @cached_property
-    def workplace(self) -> Workplace:
-        return pipeline.workplace(self.place)
+    def access(self) -> Access:
+        found = self.declared()
+        if isinstance(found, Odd):
+            raise TypeError(f"access is {found.type}")
+        return found
 
     @cached_property
     def task(self) -> Task:
-        """The task that attacks; what it needs lies in the store."""
+        """The task that attacks, and before it what it needs, in the store."""
         assert self.scenario is not None
-        method = pipeline.choice(self.place.registry.methods[ATTACKED])
-        *before, last = pipeline.tasks(self.place, self.scenario, method, pipeline.choice(self.info, self.params))
-        pipeline.prepare(before, self.workplace)
-        return last
+        declared = self.access
+
+        class Stand(Attack):
+            """Stands for the attack where only what it declares matters."""
+
+            name = "attack_under_examination"
+            access = declared
+
+            def run(self, view: Any) -> Evidence:
+                raise NotImplementedError
+
+        info = PluginInfo(Stand.name, "attack", Stand, "", builtin=False, sha256="", version=1)
+        tasks = pipeline.tasks(self.place, self.scenario, pipeline.attacked(self.place), pipeline.choice(info))
+        pipeline.prepare(tasks[:-1], pipeline.workplace(self.place))
+        return tasks[-1]
 
     @property
     def seed(self) -> int:
         return seed_of(self.task, "attack")
 
+    @cached_property
     def seen(self) -> Seen:
-        """What the attack is shown, read anew."""
-        fresh = pipeline.workplace(self.place)  # images in memory of its own
-        return seen_by(self.plugin.access, self.task, fresh)
+        """All that there is of the cell. It stays on this side."""
+        return seen_by(self.access, self.task, pipeline.workplace(self.place))
 
-    def evidence(self, seen: Seen) -> Any:
-        """What the attack claims; torch's global stream is put back, as the harness does."""
-        with torch.random.fork_rng(devices=[]):
-            return self.watched(self.plugin.run, seen.oracle(self.plugin.access, self.seed).view())
+    def attack(self, seen: Seen, seed: int | None = None, restore: bool = False, asked: Ask | None = None) -> Claim:
+        """Run the attack on what it may see of a cell; `seed` and `restore`: see `run`."""
+        oracle = seen.oracle(self.access, self.seed)
+
+        def respond(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+            try:
+                return {}, oracle.answer(str(told["view"]), given)
+            except AccessError as error:
+                return {"refused": str(error)}, {}
+
+        question = {
+            "ask": "attack", "access": asdict(self.access), "shape": list(oracle.shape), "classes": oracle.classes,
+            "view_seed": oracle.seed, "seed": seed, "restore": restore,
+        }  # fmt: skip
+        told, tensors = self.told(*(asked or self.subject)(question, {}, respond))
+        if (odd := Odd.of(told)) is not None:
+            return odd
+        try:
+            return evidence.unpacked(told["evidence"], tensors)
+        except EvidenceError as error:
+            return error
 
     def truth(self, evidence: Evidence, seen: Seen) -> Truth:
         assert self.scenario is not None
         return truth_for(evidence, seen, self.scenario, self.seed)
 
     @cached_property
-    def first_seen(self) -> Seen:
-        """What the first run was shown, as it left it."""
-        return self.seen()
-
-    @cached_property
-    def first_evidence(self) -> Any:
-        return self.evidence(self.first_seen)
+    def first_claim(self) -> Claim:
+        """What the first run claimed."""
+        return self.attack(self.seen)
 
     @cached_property
     def first(self) -> Outcome:
-        return numbers_of(self.first_evidence)
+        return numbers_of(self.first_claim)
 
-    def run(self) -> Outcome:
-        return numbers_of(self.evidence(self.seen()))
+    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+        return numbers_of(self.attack(self.seen, seed, restore))
+
+    def run_there(self) -> Outcome:
+        """What the attack claims in another process."""
+        return numbers_of(self.attack(self.seen, asked=self.other))
 
 
 def numbers_of(evidence: Any) -> Outcome:

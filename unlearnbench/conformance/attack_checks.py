@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from unlearnbench.conformance.attack_case import AttackCase, nothing_changed
-from unlearnbench.conformance.case import Check
+from unlearnbench.attacking import Seen
+from unlearnbench.conformance.attack_case import AttackCase, Claim, nothing_changed
+from unlearnbench.conformance.case import Check, Odd
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 from unlearnbench.evidence import EvidenceError
-from unlearnbench.plugin import Access, Evidence
 from unlearnbench.plugin_facts import described
 from unlearnbench.scoring import Score, score
 
@@ -22,47 +22,43 @@ SHAPES = (
 
 def declares_access(case: AttackCase) -> Verdict:
     """`access` is an Access, and always the same."""
-    access = case.watched(lambda: case.plugin.access)
-    if not isinstance(access, Access):
-        return failed(
-            f"access is {type(access).__name__}", "return Access(level=..., ...): see unlearnbench/adversary.py"
-        )
-    if access != case.watched(lambda: case.plugin.access):
+    access = case.declared()
+    if isinstance(access, Odd):
+        return failed(f"access is {access.type}", "return Access(level=..., ...): see unlearnbench/adversary.py")
+    if access != case.declared():
         return failed("access is another one when it is asked for again", "let it depend on self.params only")
     return passed(described(access))
 
 
 def runs(case: AttackCase) -> Verdict:
     """One attack on digits ends without an error."""
-    _ = case.first_evidence
+    _ = case.first_claim
     assert case.scenario is not None
     return passed(f"kind {case.scenario.kind}, erased_count {case.scenario.erased_count}")
 
 
 def evidence_fits(case: AttackCase) -> Verdict:
     """Evidence, of the shapes that are scored, finite, with metrics of the catalogue."""
-    evidence = case.first_evidence
-    if not isinstance(evidence, Evidence):
-        return failed(f"run returned {type(evidence).__name__}", "return unlearnbench.plugin.Evidence(...)")
-    try:
-        found = score(evidence, case.truth(evidence, case.first_seen))
-    except EvidenceError as error:
-        return failed(str(error), SHAPES)
-    return passed(_told(found))
+    return _scored(case, case.seen, case.first_claim, "", SHAPES)
 
 
 def survives_nothing(case: AttackCase) -> Verdict:
     """Where unlearning changes nothing (the contender `original` is in every suite) it ends without an error; what it
     finds is for information."""
-    seen = nothing_changed(case.seen())
-    evidence = case.evidence(seen)
-    if not isinstance(evidence, Evidence):
-        return failed(f"run returned {type(evidence).__name__}", "return unlearnbench.plugin.Evidence(...)")
+    seen = nothing_changed(case.seen)
+    advice = "outputs before and after may be equal: mind divisions by a change of 0, and answer something trivial"
+    return _scored(case, seen, case.attack(seen), "where unlearning changed nothing, ", advice)
+
+
+def _scored(case: AttackCase, seen: Seen, evidence: Claim, where: str, advice: str) -> Verdict:
+    if isinstance(evidence, Odd):
+        return failed(f"run returned {evidence.type}", "return unlearnbench.plugin.Evidence(...)")
     try:
+        if isinstance(evidence, EvidenceError):
+            raise evidence
         found = score(evidence, case.truth(evidence, seen))
     except EvidenceError as error:
-        advice = "outputs before and after may be equal: mind divisions by a change of 0, and answer something trivial"
-        return failed(f"where unlearning changed nothing, {error}", advice)
+        return failed(f"{where}{error}", advice)
     return passed(_told(found))
 
 

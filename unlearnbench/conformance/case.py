@@ -1,4 +1,4 @@
-"""A plugin under examination: what checks of all kinds ask of it."""
+"""A plugin under examination: what checks of all kinds ask of it, and are told."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unlearnbench.conformance.channel import Ask, Respond, Tensors, Told
 from unlearnbench.conformance.verdict import Verdict
-from unlearnbench.conformance.watch import Watch
-from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.guard import recorded
-from unlearnbench.process_state.setting import Change
-from unlearnbench.registry import PluginInfo, Registry
-from unlearnbench.settings import PluginParams
+from unlearnbench.conformance.watch import Deed
+from unlearnbench.registry import Kind, Registry
+from unlearnbench.settings import Scenario
 
 Outcome = Mapping[str, Tensor]
 
@@ -36,26 +34,64 @@ class Place:
     registry: Registry
     scratch: Path
     data_root: Path
-    plugin_dirs: tuple[Path, ...]
-    watch: Watch
+    plugin_dirs: tuple[Path, ...] = ()
+
+
+class RaisedError(Exception):
+    """What the plugin raised, as it was told.
+
+    Attributes:
+        types: names of the exception's class and of those that it derives from.
+        at: where in the plugin's own file, as ``, line 12``; empty if nowhere.
+        refused: in words, what it tried that none may do; else None.
+        bad_input: of an InputError, its two parts; else None.
+    """
+
+    def __init__(self, raised: Told) -> None:
+        super().__init__(str(raised["line"]))
+        self.types = [str(name) for name in raised["types"]]
+        self.at = str(raised["at"])
+        self.refused = None if raised["refused"] is None else str(raised["refused"])
+        self.bad_input: tuple[str, str] | None = None
+        if raised["bad_input"] is not None:
+            where, what = raised["bad_input"]
+            self.bad_input = str(where), str(what)
+
+
+class Odd(NamedTuple):
+    """Stands for a value that should have been another, by its type and how it is shown."""
+
+    type: str
+    shown: str
+
+    @classmethod
+    def of(cls, told: Told) -> Odd | None:
+        """What an answer says was odd, if it does."""
+        return cls(*map(str, told["odd"])) if "odd" in told else None
 
 
 class Case(ABC):
-    """One plugin, with the parameters it is examined with.
+    """One plugin, with the parameters it is examined with. It runs elsewhere: see subject.py.
+
+    Args:
+        origin: the plugin's file or entry point.
+        subject: answers.
+        other: answers from another process, which is started when it is first asked.
+        folder: holds `empty`, which the plugin is run in, and `scratch`, in which it may write.
 
     Attributes:
-        changes: what it left changed in this process, of which all was put back.
+        deeds: what the plugin tried to do to the world outside.
+        changes: what the plugin left changed in its process, of which all was put back.
+        moved: which random streams of its process the plugin moved in its last run.
     """
 
-    def __init__(self, info: PluginInfo, params: PluginParams, place: Place) -> None:
-        self.info, self.params, self.place = info, params, place
-        self.changes: list[Change] = []
-        self._definitions = Definitions()
+    kind: Kind
 
-    @cached_property
-    def plugin(self) -> Any:
-        with recorded(self.changes, self._definitions):
-            return self.info.cls(self.params)
+    def __init__(self, origin: str, place: Place, subject: Ask, other: Ask, folder: Path) -> None:
+        self.origin, self.place, self.subject, self.other, self.folder = origin, place, subject, other, folder
+        self.deeds: list[Deed] = []
+        self.changes: list[str] = []
+        self.moved: list[str] = []
 
     @property
     @abstractmethod
@@ -63,18 +99,50 @@ class Case(ABC):
         """Why the plugin can't be run here, or None if it can."""
 
     @abstractmethod
-    def run(self) -> Outcome:
-        """Run the plugin once more, on inputs of its own; all numbers that come out of it."""
+    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+        """Run the plugin once more, on inputs of its own; all numbers that come out of it.
+
+        Args:
+            seed: of all random streams of its process, just before; None: they go on from where they stand.
+            restore: whether they are put back afterwards.
+        """
 
     @cached_property
     def first(self) -> Outcome:
         """What came out of the first run."""
         return self.run()
 
-    def watched(self, function: Callable[..., Any], *args: Any) -> Any:
-        """`function(*args)`, with connections and writes refused, and changes of the process put back."""
-        with self.place.watch.watching(), recorded(self.changes, self._definitions):
-            return function(*args)
+    @property
+    def left(self) -> list[str]:
+        """Files in the folder that the plugin is run in, which lay empty."""
+        return sorted(path.name for path in (self.folder / "empty").iterdir())
+
+    def ask(
+        self, what: str, tensors: Tensors | None = None, respond: Respond | None = None, **told: Any
+    ) -> tuple[Told, Tensors]:
+        """The subject's answer.
+
+        Raises:
+            RaisedError: the plugin raised something.
+            LostError: there is no answer.
+        """
+        return self.told(*self.subject({"ask": what, **told}, tensors, respond))
+
+    def told(self, answer: Told, tensors: Tensors) -> tuple[Told, Tensors]:
+        """An answer, with what is part of all answers taken note of. Raises RaisedError."""
+        self.deeds += deeds_of(answer)
+        self.changes += [str(change) for change in answer["changes"]]
+        self.moved = [str(name) for name in answer["moved"]]
+        if "raised" in answer:
+            raise RaisedError(answer["raised"])
+        return answer, tensors
+
+    def skip(self, scenario: Scenario) -> str | Odd | None:
+        """What the plugin says of a scenario."""
+        told, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
+        if (odd := Odd.of(told)) is not None:
+            return odd
+        return None if told["reason"] is None else str(told["reason"])
 
 
 class Check(NamedTuple):
@@ -91,7 +159,12 @@ class Check(NamedTuple):
     runs: bool = True
 
 
-def line_of(error: BaseException, info: PluginInfo) -> str:
+def deeds_of(answer: Told) -> list[Deed]:
+    """What an answer says that the plugin tried."""
+    return [Deed(what, str(to)) for what, to in answer["deeds"]]
+
+
+def line_of(error: BaseException, origin: str) -> str:
     """Where in the plugin's own file an exception came from, as ``, line 12``; empty if nowhere."""
-    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == info.origin]
+    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == origin]
     return f", line {own[-1]}" if own else ""

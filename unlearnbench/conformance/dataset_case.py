@@ -2,54 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
 
-from unlearnbench.conformance.case import Case, Outcome
-from unlearnbench.errors import InputError
+from unlearnbench.conformance.case import Case, Odd, Outcome, RaisedError
+from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.plugin import ImageData, Images
+
+PARTS = {"train": "training", "test": "test"}
+PIXELS = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64")
+
+
+class Loaded(NamedTuple):
+    """What came of loading.
+
+    Attributes:
+        data: of the pixels type and shape are there, their hash is in `outcome`; or something else altogether.
+        lacks: a part of it that is no images, if there is one; then `data` is odd.
+    """
+
+    data: ImageData | Odd
+    outcome: Outcome
+    lacks: str | None = None
 
 
 class DatasetCase(Case):
     """Loads the images; the network is refused meanwhile."""
 
+    kind = "dataset"
+
     @cached_property
     def reason(self) -> str | None:
         try:
-            self.watched(self.plugin.files, self.place.data_root)
-        except InputError as error:
-            return f"its data is not here: {error}"
+            self.files(self.place.data_root)
+        except RaisedError as error:
+            if error.bad_input is None:
+                raise
+            return f"its data is not here: {': '.join(error.bad_input)}"
         return None
 
-    @cached_property
-    def files(self) -> Any:
-        return self.watched(self.plugin.files, self.place.data_root)
+    def files(self, root: Path) -> list[Path] | Odd:
+        """What the dataset says that it reads."""
+        told, _ = self.ask("files", root=str(root))
+        return Odd.of(told) or [Path(file) for file in told["files"]]
+
+    def load(self, root: Path, seed: int | None = None, restore: bool = False) -> Loaded:
+        """Load the images; `seed` and `restore`: see `run`."""
+        return _loaded(*self.ask("load", root=str(root), seed=seed, restore=restore))
 
     @cached_property
-    def data(self) -> Any:
-        return self.watched(self.plugin.load, self.place.data_root)
+    def loaded(self) -> Loaded:
+        """What came of loading first."""
+        return self.load(self.place.data_root)
 
     @cached_property
-    def class_names(self) -> Any:
-        return self.watched(self.plugin.class_names, self.place.data_root)
+    def class_names(self) -> list[str] | Odd:
+        """What the dataset calls its classes."""
+        told, _ = self.ask("class_names", root=str(self.place.data_root))
+        return Odd.of(told) or [str(name) for name in told["names"]]
 
     @cached_property
     def first(self) -> Outcome:
-        return _numbers(self.data)
+        return self.loaded.outcome
 
-    def run(self) -> Outcome:
-        return _numbers(self.watched(self.plugin.load, self.place.data_root))
+    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+        return self.load(self.place.data_root, seed, restore).outcome
+
+    def run_there(self) -> Outcome:
+        """What another process loads."""
+        question = {"ask": "load", "root": str(self.place.data_root)}
+        return _loaded(*self.told(*self.other(question))).outcome
 
 
-def _numbers(data: Any) -> Outcome:
-    """All tensors by name; those only that are where they should be."""
-    if not isinstance(data, ImageData):
-        return {}
-    found: dict[str, Tensor] = {}
-    for name, part in (("train", data.train), ("test", data.test)):
-        if isinstance(part, Images):
-            parts = {f"{name}.{field}": getattr(part, field) for field in ("pixels", "labels", "ids")}
-            found |= {field: value for field, value in parts.items() if isinstance(value, Tensor)}
-    return found
+def _loaded(told: Told, tensors: Tensors) -> Loaded:
+    if (odd := Odd.of(told)) is not None:
+        return Loaded(odd, {})
+    classes, parts = int(told["classes"]), told["pixels"]
+    outcome = {**tensors, "classes": torch.tensor(classes)}
+    for name, facts in parts.items():
+        outcome[f"{name}.pixels"] = torch.frombuffer(bytearray(str(sorted(facts.items())), "utf-8"), dtype=torch.uint8)
+    lacks = next((shown for name, shown in PARTS.items() if name not in parts), None)
+    if lacks is not None:
+        return Loaded(Odd("ImageData", lacks), outcome, lacks)
+    train, test = (_images(parts[name], tensors, name) for name in PARTS)
+    return Loaded(ImageData(train, test, classes), outcome)
+
+
+def _images(facts: Mapping[str, Any], tensors: Tensors, name: str) -> Images:
+    if facts["dtype"] not in PIXELS:
+        raise ValueError(f"{name} pixels are {facts['dtype']}")
+    pixels = torch.empty(facts["shape"], dtype=getattr(torch, facts["dtype"]), device="meta")
+    return Images(pixels, tensors[f"{name}.labels"], tensors[f"{name}.ids"])

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.conformance.case import Check
+from unlearnbench.conformance.case import Check, Odd, RaisedError
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.verdict import Verdict, failed, passed
-from unlearnbench.errors import InputError
 from unlearnbench.plugin import ImageData, Images
 
 
 def lists_files(case: DatasetCase) -> Verdict:
     """`files` lists existing files: their contents are the data's fingerprint."""
-    files = case.files
+    files = case.files(case.place.data_root)
     advice = "return the paths of all files that load reads, as a list; raise InputError naming one that is missing"
-    if not isinstance(files, list) or not all(isinstance(file, Path) for file in files):
+    if isinstance(files, Odd):
         return failed("files returned no list of paths", advice)
     if not files:
         return failed("files lists nothing, so that changed data could not be told from the old", advice)
@@ -28,12 +27,12 @@ def lists_files(case: DatasetCase) -> Verdict:
 
 def loads(case: DatasetCase) -> Verdict:
     """Training and test images, and the number of classes."""
-    data = case.data
-    if not isinstance(data, ImageData):
-        return failed(f"load returned {type(data).__name__}", "return ImageData(train, test, classes)")
+    data, _, lacks = case.loaded
+    if lacks is not None:
+        return failed(f"{lacks} is no Images of three tensors", "return Images(pixels, labels, ids)")
+    if isinstance(data, Odd):
+        return failed(f"load returned {data.type}", "return ImageData(train, test, classes)")
     for name, part in _parts(data):
-        if not isinstance(part, Images) or len(case.first) < 6:
-            return failed(f"{name} is no Images of three tensors", "return Images(pixels, labels, ids)")
         if len(part) == 0:
             return failed(
                 f"there are no {name} images", "split the images: a fixed random part of them is the test set"
@@ -43,7 +42,7 @@ def loads(case: DatasetCase) -> Verdict:
 
 def pixels_are_bytes(case: DatasetCase) -> Verdict:
     """u8[N, C, H, W], training and test images alike."""
-    data = case.data
+    data = _data(case)
     for name, part in _parts(data):
         if part.pixels.dtype != torch.uint8 or part.pixels.dim() != 4 or len(part.pixels) != len(part.labels):
             what = f"{name} pixels are {str(part.pixels.dtype).removeprefix('torch.')}{list(part.pixels.shape)}"
@@ -55,7 +54,7 @@ def pixels_are_bytes(case: DatasetCase) -> Verdict:
 
 def labels_are_classes(case: DatasetCase) -> Verdict:
     """i64[N], 0 to classes - 1, each class among the training images."""
-    data = case.data
+    data = _data(case)
     for name, part in _parts(data):
         labels = part.labels
         if labels.dtype != torch.int64 or labels.dim() != 1:
@@ -67,7 +66,7 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
     if absent:
         return failed(f"{absent} classes have no training image", "count only classes that there are images of")
     names = case.class_names
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    if isinstance(names, Odd):
         return failed(
             "class_names returned no list of texts", "return the names of classes 0, 1, ..., or an empty list"
         )
@@ -78,7 +77,7 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
 
 def ids_are_in_order(case: DatasetCase) -> Verdict:
     """Training images 0..N-1, test images N..N+M-1."""
-    data = case.data
+    data = _data(case)
     ids = torch.cat([data.train.ids, data.test.ids])
     if ids.dtype == torch.int64 and torch.equal(ids, torch.arange(len(ids))):
         return passed()
@@ -90,13 +89,21 @@ def misses_files_in_words(case: DatasetCase) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("files", "load"):
             try:
-                case.watched(getattr(case.plugin, name), Path(folder))
-            except InputError:
-                continue
-            except Exception as error:
-                what = f"{name} of an empty data folder raised {type(error).__name__}"
-                return failed(what, "raise unlearnbench.errors.InputError naming the file that is missing or damaged")
+                getattr(case, name)(Path(folder))
+            except RaisedError as error:
+                if error.bad_input is None:
+                    what = f"{name} of an empty data folder raised {error.types[0]}"
+                    return failed(
+                        what, "raise unlearnbench.errors.InputError naming the file that is missing or damaged"
+                    )
     return passed()
+
+
+def _data(case: DatasetCase) -> ImageData:
+    data = case.loaded.data
+    if isinstance(data, Odd):
+        raise TypeError(f"load returned {data.type}")
+    return data
 
 
 def _parts(data: ImageData) -> list[tuple[str, Images]]:

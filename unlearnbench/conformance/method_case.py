@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
+from torch import nn
 
 from unlearnbench.conformance import small_problem
-from unlearnbench.conformance.case import Case, Outcome
+from unlearnbench.conformance.case import Case, Odd, Outcome
+from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS, SEEDS, TRAINED_WITH
-from unlearnbench.context import Context
-from unlearnbench.plugin import Images
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
@@ -21,30 +20,61 @@ from unlearnbench.stack import Stack
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What one run of a method is handed; copies, so that writing into them harms no other run."""
+    """What one run of a method is handed."""
 
+    scenario: Scenario
+    seeds: Sequence[int]
+    origin: Sequence[int]
+    dtype: torch.dtype
     before: Stack
     sets: ErasureSets
-    context: Context
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that a method could write into."""
+        found = {f"pool.{name}": getattr(self.sets.pool, name) for name in ("pixels", "labels", "ids")}
+        found |= {f"sets.{name}": getattr(self.sets, name) for name in ("members", "erased", "holdout")}
+        found |= {f"p.{name}": value for name, value in self.before.params.items()}
+        found |= {f"b.{name}": value for name, value in self.before.buffers.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearned:
+    """What came of a run: what the method returned, and what it was given, as it left that."""
+
+    result: Stack | Odd
+    left: Tensors
+    steps: list[int]
 
 
 class MethodCase(Case):
     """Three erasures on digits, forgotten at a time."""
 
+    kind = "method"
+
     @cached_property
     def scenario(self) -> Scenario | None:
         """The first of the small scenarios that the method does not skip."""
-        return next((s for s in SCENARIOS if self.watched(self.plugin.skip, s) is None), None)
+        return next((s for s in SCENARIOS if self.skip(s) is None), None)
 
     @property
     def reason(self) -> str | None:
         return "the method skips every scenario that there is to check it on" if self.scenario is None else None
 
     @cached_property
+    def facts(self) -> Told:
+        """What the method says of itself: own_original and many_at_once."""
+        return self.ask("facts")[0]
+
+    @cached_property
     def before(self) -> Stack:
-        """The originals; never handed out."""
+        """The originals; they are kept here, and what is handed out are copies."""
         assert self.scenario is not None
-        return self.watched(small_problem.originals, self.plugin, self.scenario)  # type: ignore[no-any-return]
+        if not self.facts["own_original"]:
+            return small_problem.shared_originals(self.scenario)
+        _, tensors = self.ask("originals", scenario=self.scenario.model_dump(mode="json"))
+        return _stack(tensors, "")
 
     def given(
         self, seeds: Sequence[int] = SEEDS, replica: int | None = None, dtype: torch.dtype = torch.float32,
@@ -53,43 +83,53 @@ class MethodCase(Case):
         """Inputs for a run: all three erasures, or one of them alone."""
         scenario = scenario or self.scenario
         assert scenario is not None
-        before, sets = self.before.to("cpu", dtype).apply(torch.clone), _copy(small_problem.sets_of(scenario))
+        before, sets = self.before.to("cpu", dtype), small_problem.sets_of(scenario)
         origin = [TRAINED_WITH + number for number in range(before.replicas)]
         if replica is not None:
             origin = origin if before.replicas == 1 else origin[replica : replica + 1]
             before, sets, seeds = before.take(replica, replica + 1), sets.take(replica, replica + 1), [seeds[replica]]
-        origin = [] if self.plugin.own_original else origin
-        return Given(before, sets, small_problem.context(scenario, seeds, origin, dtype))
+        return Given(scenario, seeds, [] if self.facts["own_original"] else origin, dtype, before, sets)
 
-    def unlearn(self, given: Given, method: Any = None) -> Any:
-        """What the method returns, whatever it is."""
-        chosen = method or self.plugin
-        return self.watched(chosen.unlearn_many, given.before, given.sets, given.context)
+    def unlearn(
+        self, given: Given, steps: int | None = None, seed: int | None = None, restore: bool = False
+    ) -> Unlearned:
+        """Run the method; `steps`: shortened to so many. The others: see `run`."""
+        told, tensors = self.ask(
+            "unlearn", given.tensors, scenario=given.scenario.model_dump(mode="json"), seeds=list(given.seeds),
+            origin=list(given.origin), dtype=str(given.dtype).removeprefix("torch."), steps=steps, seed=seed,
+            restore=restore,
+        )  # fmt: skip
+        left = {name.removeprefix("left."): value for name, value in tensors.items() if name.startswith("left.")}
+        return Unlearned(Odd.of(told) or _stack(tensors, "new."), left, [int(count) for count in told["steps"]])
 
     @cached_property
     def first_given(self) -> Given:
-        """The inputs of the first run, as it left them."""
+        """The inputs of the first run."""
         return self.given()
 
     @cached_property
-    def first_result(self) -> Any:
-        """What the first run returned."""
+    def first_unlearned(self) -> Unlearned:
+        """What came of the first run."""
         return self.unlearn(self.first_given)
 
     @cached_property
     def first(self) -> Outcome:
-        return _outcome(self.first_result)
+        return _outcome(self.first_unlearned.result)
 
-    def run(self) -> Outcome:
-        return _outcome(self.unlearn(self.given()))
+    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+        return _outcome(self.unlearn(self.given(), seed=seed, restore=restore).result)
 
 
-def _outcome(result: Any) -> Outcome:
+def _outcome(result: Stack | Odd) -> Outcome:
     """The models' tensors; none if it returned something else, which is another check's concern."""
     return result.tensors if isinstance(result, Stack) else {}
 
 
-def _copy(sets: ErasureSets) -> ErasureSets:
-    pool = Images(*(getattr(sets.pool, name).clone() for name in ("pixels", "labels", "ids")))
-    holdout = None if sets.holdout is None else sets.holdout.clone()
-    return replace(sets, pool=pool, members=sets.members.clone(), erased=sets.erased.clone(), holdout=holdout)
+def _stack(tensors: Tensors, prefix: str) -> Stack:
+    """Models of whatever architecture, which are compared and never asked."""
+    parts: dict[str, dict[str, torch.Tensor]] = {f"{prefix}p.": {}, f"{prefix}b.": {}}
+    for name, value in tensors.items():
+        for start, part in parts.items():
+            if name.startswith(start):
+                part[name.removeprefix(start)] = value
+    return Stack(nn.Identity(), *parts.values())

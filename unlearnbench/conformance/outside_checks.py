@@ -13,7 +13,7 @@ WRITES = "write to tempfile's folder only (tempfile.TemporaryDirectory), and cle
 def no_network(case: Case) -> Verdict:
     """No connection was tried."""
     to = _tried(case, "network")
-    if case.info.kind == "dataset":
+    if case.kind == "dataset":
         return failed(f"load tried to connect to {to}", "download in `prepare`; `load` reads files") if to else passed()
     return failed(f"tried to connect to {to}", "ship what is needed as data of a Dataset") if to else passed()
 
@@ -23,7 +23,7 @@ def no_writes(case: Case) -> Verdict:
     to = _tried(case, "file")
     if to:
         return failed(f"tried to write or change {to}", WRITES)
-    left = case.place.watch.left
+    left = case.left
     return failed(f"left {', '.join(left[:3])} in the current folder", WRITES) if left else passed()
 
 
@@ -45,7 +45,7 @@ def process_state(case: Case) -> Verdict:
 
 def _tried(case: Case, what: What) -> str:
     """What was tried, the first three of it."""
-    return ", ".join(list(dict.fromkeys(deed.to for deed in case.place.watch.deeds if deed.what == what))[:3])
+    return ", ".join(list(dict.fromkeys(deed.to for deed in case.deeds if deed.what == what))[:3])
 
 
 # Not of those that are skipped where the plugin does not run: what was refused is often the reason.

@@ -1,13 +1,13 @@
-"""The small problem as a run computes it: planned tasks, a store, and a worker process that finds plugins by itself."""
+"""The small problem as a run computes it: planned tasks, and a store."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from unlearnbench import engine, plan
+from unlearnbench import plan
 from unlearnbench.conformance.case import Outcome, Place
 from unlearnbench.contract import PluginError
 from unlearnbench.experiments import Choice
@@ -18,11 +18,16 @@ from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stages import run_job
 from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import Setting
-from unlearnbench.worker import Place as WorkerPlace
-from unlearnbench.worker import carry_out
 from unlearnbench.workplace import Workplace
 
 OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs
+
+
+ATTACKED = "vbu"  # the method that attacks are shown: it forgets at the price of betraying what
+
+
+def attacked(place: Place) -> Choice:
+    return choice(place.registry.methods[ATTACKED])
 
 
 def choice(info: PluginInfo, params: PluginParams | None = None) -> Choice:
@@ -50,7 +55,7 @@ def workplace(place: Place) -> Workplace:
     )
 
 
-def carry_out_here(task: Task, at: Workplace) -> Artifact:
+def carry_out(task: Task, at: Workplace) -> Artifact:
     """In this process; raises what the task raised."""
     (result,) = run_job((task,), at)
     if isinstance(result, Exception):
@@ -62,58 +67,9 @@ def prepare(todo: Sequence[Task], at: Workplace) -> None:
     """Compute and store what later tasks need."""
     for task in todo:
         if at.store.get(task.key) is None:
-            at.store.put(task.key, carry_out_here(task, at))
-
-
-def carry_out_in_worker(task: Task, at: Workplace, place: Place) -> Artifact:
-    """In a process of its own, as `run --jobs 2` does it.
-
-    Raises:
-        PluginError: the task failed there, or ended the process.
-    """
-    there = WorkerPlace(place.data_root, at.store.root, place.plugin_dirs, "cpu")
-    executor = engine.start("loky", 1)
-    try:
-        outcome = executor.submit(carry_out, (task,), there).result()
-    except Exception as error:  # joblib's own, for a process that died
-        raise PluginError(f"the worker process ended: {type(error).__name__}") from error
-    finally:
-        engine.stop(executor)
-    for told, _ in outcome.errors.values():
-        raise PluginError(told)
-    artifact = at.store.get(task.key)
-    if artifact is None:
-        raise PluginError(outcome.why or "the worker process stored nothing")
-    return artifact
+            at.store.put(task.key, carry_out(task, at))
 
 
 def numbers(artifact: Artifact) -> tuple[Outcome, Mapping[str, Any]]:
     """What must be the same in every process: tensors and values."""
     return artifact.tensors, {name: value for name, value in artifact.values.items() if name not in OF_ONE_RUN}
-
-
-def load_in_worker(info: PluginInfo, params: PluginParams, place: Place) -> str:
-    """A dataset's digest, as another process computes it."""
-    executor = engine.start("loky", 1)
-    try:
-        arguments = info.name, params.model_dump(mode="json"), str(place.data_root), [str(d) for d in place.plugin_dirs]
-        return executor.submit(digest_of_dataset, *arguments).result()
-    finally:
-        engine.stop(executor)
-
-
-def digest_of_dataset(name: str, params: Mapping[str, Any], data_root: str, plugin_dirs: Sequence[str]) -> str:
-    """What runs in that process."""
-    import hashlib
-    from pathlib import Path
-
-    from unlearnbench.plugin import Dataset
-    from unlearnbench.registry import discover
-
-    info = discover([Path(folder) for folder in plugin_dirs]).datasets[name]
-    data = cast(Dataset, info.cls(info.cls.Params.model_validate(params))).load(Path(data_root))
-    digest = hashlib.sha256(str(data.classes).encode())
-    for part in (data.train, data.test):
-        for value in (part.pixels, part.labels, part.ids):
-            digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -6,7 +6,6 @@ import torch
 
 from unlearnbench.conformance.case import Case, Check, Outcome
 from unlearnbench.conformance.verdict import Verdict, failed, passed
-from unlearnbench.process_state import global_random
 
 SOURCES = {
     "method": "`noise`, or unlearnbench.seeding.stream(context.seeds[k], 'purpose')",
@@ -29,43 +28,32 @@ def deterministic(case: Case) -> Verdict:
         return passed()
     return failed(
         f"two runs with the same seed differ in {name}",
-        f"draw random numbers only from {SOURCES[case.info.kind]}; keep nothing on self or in globals between runs",
+        f"draw random numbers only from {SOURCES[case.kind]}; keep nothing on self or in globals between runs",
     )
 
 
 def ignores_global_streams(case: Case) -> Verdict:
     """Reseeding torch, numpy and random changes nothing."""
-    before = global_random.state()
-    outcomes = []
-    try:
-        for value in (1, 2):
-            global_random.seed(value)
-            outcomes.append(case.run())
-    finally:
-        global_random.restore(before)
+    outcomes = [case.run(seed=value, restore=True) for value in (1, 2)]
     name = differing(*outcomes)
     if name is None:
         return passed()
     what = f"{name} depends on the global random state of torch, numpy or random"
-    return failed(what, f"draw from {SOURCES[case.info.kind]} in its place")
+    return failed(what, f"draw from {SOURCES[case.kind]} in its place")
 
 
 def leaves_global_streams(case: Case) -> Verdict:
     """torch, numpy and random stand where they stood."""
-    before = global_random.state()
-    try:
-        case.run()
-        moved = global_random.moved(before, global_random.state())
-    finally:
-        global_random.restore(before)
+    case.run(restore=True)
+    moved = case.moved
     # The view hands out seeds for torch.manual_seed, and the harness puts torch's stream back after an attack.
-    if case.info.kind == "attack":
+    if case.kind == "attack":
         moved = [name for name in moved if name != "torch"]
     if not moved:
         return passed()
     return failed(
         f"the global random state of {' and '.join(moved)} was moved",
-        f"draw from {SOURCES[case.info.kind]}; where a library needs torch's, use torch.random.fork_rng()",
+        f"draw from {SOURCES[case.kind]}; where a library needs torch's, use torch.random.fork_rng()",
     )
 
 

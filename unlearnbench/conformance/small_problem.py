@@ -10,8 +10,8 @@ import torch
 
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError
+from unlearnbench.datasets.digits import Digits
 from unlearnbench.plugin import ImageData, Method
-from unlearnbench.registry import discover
 from unlearnbench.scenario import World, build_world, join
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Backdoor, LeakSizes, Network, Scenario, StopRule, Training
@@ -46,8 +46,7 @@ SCENARIOS = (LEAK, SINGLE, UTILITY, CONVEX)
 @cache
 def digits() -> ImageData:
     """The embedded digits."""
-    data: ImageData = discover().datasets["digits"].cls().load(Path())  # type: ignore[attr-defined]
-    return data
+    return Digits().load(Path())
 
 
 @cache
@@ -77,16 +76,27 @@ def originals(method: Method, scenario: Scenario) -> Stack:
     Raises:
         PluginError: a method that trains an original of its own returned none.
     """
-    sets, seeds = sets_of(scenario), [TRAINED_WITH + number for number in range(len(worlds(scenario)))]
-    used = context(scenario, seeds)
-    nothing = ErasureSets(sets.pool, sets.members, torch.empty(len(seeds), 0, dtype=torch.int64))
     if not method.own_original:
-        return used.train(nothing)
-    models = [method.train(sets.pool.take(nothing.remaining(k)), used.single(k)) for k in range(len(seeds))]
+        return shared_originals(scenario)
+    sets, used, nothing = _training(scenario)
+    models = [method.train(sets.pool.take(nothing.remaining(k)), used.single(k)) for k in range(nothing.replicas)]
     own = [model for model in models if model is not None]
     if len(own) < len(models):
         raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
     return Stack.of(own)
+
+
+def shared_originals(scenario: Scenario) -> Stack:
+    """The model before unlearning, or three of them, by the shared trainer."""
+    _, used, nothing = _training(scenario)
+    return used.train(nothing)
+
+
+def _training(scenario: Scenario) -> tuple[ErasureSets, Context, ErasureSets]:
+    """The erasures, and what originals are trained with: as many models as worlds, of which nothing is erased."""
+    sets, seeds = sets_of(scenario), [TRAINED_WITH + number for number in range(len(worlds(scenario)))]
+    nothing = ErasureSets(sets.pool, sets.members, torch.empty(len(seeds), 0, dtype=torch.int64))
+    return sets, context(scenario, seeds), nothing
 
 
 def forget(method: Method, scenario: Scenario = LEAK) -> tuple[Stack, Stack, ErasureSets]:

@@ -1,31 +1,29 @@
-"""Starts the process that examines a plugin, and outlives it: one that hangs or dies costs a check, not the program."""
+"""`check` as it is called: starts the examiner, and outlives whatever a plugin does to it."""
 
 from __future__ import annotations
 
 import json
 import os
-import queue
-import signal
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from unlearnbench.conformance import descendants
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.engine import THREADS
 from unlearnbench.errors import InputError
 from unlearnbench.registry import Kind
 
 TIME_LIMIT = 120.0  # seconds for a check: those of the slowest plugins take a few on an idle machine
-STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
-LOADS = "loads"
-# Where libraries write. torch tells its own place to the processes that its process starts.
-FOLDERS = ("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "TORCHINDUCTOR_CACHE_DIR")
+SLACK = 120.0  # seconds more, for starting processes and importing libraries on a busy machine, and for ending them
+ENDING = 30.0  # seconds for the examiner to end what it has started
+MARK = "UNLEARNBENCH_CHECK"  # in the environment of all processes of an examination
 
 
 @dataclass(frozen=True)
@@ -90,102 +88,70 @@ def check(request: Request) -> Report:
     Raises:
         InputError: there is no such plugin, or a folder is missing.
     """
-    report = Report(request.name)
-    lame: str | None = None
-    with tempfile.TemporaryDirectory(prefix="unlearnbench-check-") as folder:
-        while True:
-            lost = _examine(request, report, lame, Path(folder))
-            if lost is None:
-                return report
-            name, what = lost
-            # It may have been lost after the check, by what the plugin had left running.
-            report.results = [result for result in report.results if result.check != name]
-            report.results.append(Result(name, "fail", what, _advice(name, what)))
-            if name == LOADS:
-                return report
-            if name == "runs":
-                lame = "it does not run"
+    with tempfile.TemporaryDirectory(prefix="unlearnbench-check-", ignore_cleanup_errors=True) as folder:
+        for name in ("scratch", "empty", "judged"):
+            (Path(folder) / name).mkdir()
+        # A socket and no pipe: a process of the same user could open a pipe anew, under /proc.
+        ours, theirs = socket.socketpair()
+        mark = f"{MARK}={secrets.token_hex(16)}"
+        name, _, value = mark.partition("=")
+        with ours, theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "unlearnbench.conformance.examiner", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=2, cwd=folder, start_new_session=True, pass_fds=[theirs.fileno()],
+                # What it computes it computes on the CPU; where torch sees no other device, the process can be forked.
+                env={**os.environ, **THREADS, name: value, "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""},
+            )  # fmt: skip
+            theirs.close()
+            try:
+                return _listen(ours, request, Path(folder))
+            except KeyboardInterrupt:
+                process.terminate()
+                raise
+            finally:
+                _end(process, mark)
 
 
-def _advice(name: str, what: str) -> str:
-    if name == LOADS:
-        return "do nothing when the file is imported but define the class"
-    if "longer" in what:
-        return "look for loops without an end and for work that grows with the harness's settings; or --time-limit"
-    return "return or raise, never end the process"
-
-
-def _examine(request: Request, report: Report, lame: str | None, folder: Path) -> tuple[str, str] | None:
-    """One process. Returns the check in which it was lost, and how; None if it came to its end."""
-    for name in ("scratch", "empty"):
-        (folder / name).mkdir(exist_ok=True)
-    process = _start(folder)
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    """The examiner ends what it has started; if it can't, because the plugin killed it, what it left is found here."""
     try:
-        lines = _Lines(process.stdout)
-        plain: dict[str, Any] = {
-            "name": request.name, "kind": request.kind, "data_root": str(request.data_root.absolute()),
-            "plugin_dirs": [str(path.absolute()) for path in request.plugin_dirs], "scratch": str(folder / "scratch"),
-            "parent": os.getpid(), "made": [result.check for result in report.results], "lame": lame,
-        }  # fmt: skip
-        with suppress(BrokenPipeError):  # it is told below that it ended
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(plain).encode())
-            process.stdin.close()
-        return _listen(lines, request, report)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it and whatever it has started
-        process.wait()
+        code = process.wait(ENDING)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if code < 0:
+        descendants.end_marked(mark)
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    # Plugins may write where tempfile writes; bytecode of what they import is not theirs.
-    scratch = str(folder / "scratch")
-    places = dict.fromkeys(FOLDERS, scratch)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "unlearnbench.conformance.child"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder / "empty", start_new_session=True,
-        env={**os.environ, **THREADS, **places, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-
-
-def _listen(lines: _Lines, request: Request, report: Report) -> tuple[str, str] | None:
-    at, limit = LOADS, request.time_limit + STARTING
-    while True:
+def _listen(stream: socket.socket, request: Request, folder: Path) -> Report:
+    report, at = Report(request.name), "loads"
+    plain: dict[str, Any] = {
+        "text": request.name, "kind": request.kind, "data_root": str(request.data_root.absolute()),
+        "plugin_dirs": [str(path.absolute()) for path in request.plugin_dirs], "folder": str(folder),
+        "parent": os.getpid(), "time_limit": request.time_limit,
+    }  # fmt: skip
+    stream.settimeout(request.time_limit + SLACK)
+    with stream.makefile("rwb") as channel:
         try:
-            line = lines.next(limit)
-        except queue.Empty:
-            return at, f"took longer than {request.time_limit:g} s"
-        if line is None:
-            return at, "ended the process"
-        message = json.loads(line)
-        if "bad_input" in message:
-            raise InputError(*message["bad_input"])
-        if "found" in message:
-            found = message["found"]
-            report.name, report.kind = found["name"], found["kind"]
-            report.origin, report.builtin = found["origin"], found["builtin"]
-            report.identity = found.get("identity", "")
-        elif "begin" in message:
-            at, limit = message["begin"], request.time_limit
-        elif "result" in message:
-            report.results.append(Result(*message["result"]))
-        else:
-            return None
-
-
-class _Lines:
-    """Lines of a pipe, waited for no longer than wanted."""
-
-    def __init__(self, pipe: IO[bytes] | None) -> None:
-        self._queue: queue.Queue[bytes | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
-
-    def _read(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
-            self._queue.put(line)
-        self._queue.put(None)
-
-    def next(self, seconds: float) -> bytes | None:
-        """The next line, None at the end; raises queue.Empty if there is none in time."""
-        return self._queue.get(timeout=seconds)
+            channel.write(json.dumps(plain).encode() + b"\n")
+            channel.flush()
+            while line := channel.readline():
+                message = json.loads(line)
+                if "bad_input" in message:
+                    raise InputError(*message["bad_input"])
+                if "found" in message:
+                    found = message["found"]
+                    report.name, report.kind = found["name"], found["kind"]
+                    report.origin, report.builtin = found["origin"], found["builtin"]
+                    report.identity = found["identity"]
+                elif "begin" in message:
+                    at = message["begin"]
+                elif "result" in message:
+                    report.results.append(Result(*message["result"]))
+                else:
+                    return report
+        except (OSError, ValueError):  # it was stopped, or killed in the middle of a line
+            pass
+    what = "ended or stopped the process that examines it"
+    report.results.append(Result(at, "fail", what, "leave other processes alone"))
+    return report

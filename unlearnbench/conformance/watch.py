@@ -44,13 +44,11 @@ class Watch:
 
     Args:
         scratch: the folder in which plugins may write, tempfile's default.
-        workplace: the current folder; nothing may appear in it.
     """
 
-    def __init__(self, scratch: Path, workplace: Path) -> None:
+    def __init__(self, scratch: Path) -> None:
         self.deeds: list[Deed] = []
         self._allowed = (os.path.realpath(scratch), "/dev", "/proc")
-        self._workplace = workplace
         self._active = False
         sys.addaudithook(self._hook)  # can't be taken away again: one watch a process
 
@@ -62,11 +60,6 @@ class Watch:
             yield
         finally:
             self._active = before
-
-    @property
-    def left(self) -> list[str]:
-        """Files in the current folder, which lay empty."""
-        return sorted(path.name for path in self._workplace.iterdir())
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._active:

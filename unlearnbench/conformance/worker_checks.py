@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from unlearnbench.conformance import pipeline
+import torch
+
 from unlearnbench.conformance.attack_case import AttackCase
-from unlearnbench.conformance.case import Check
+from unlearnbench.conformance.case import Check, Outcome, RaisedError
+from unlearnbench.conformance.channel import LostError
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.repeatability import differing
 from unlearnbench.conformance.verdict import Verdict, failed, passed
-from unlearnbench.contract import PluginError
-from unlearnbench.plan import Task
-from unlearnbench.workplace import Workplace
 
 ADVICE = (
     "everything that a plugin needs must be in its file, its Params and its arguments: no state from other runs, no"
@@ -22,41 +23,40 @@ ADVICE = (
 
 
 def method_in_worker(case: MethodCase) -> Verdict:
-    """As a run's workers would."""
+    """As a run's workers would: the task that unlearns, of a cell on digits."""
     assert case.scenario is not None
-    at = pipeline.workplace(case.place)
-    *before, last = pipeline.tasks(case.place, case.scenario, pipeline.choice(case.info, case.params))
-    pipeline.prepare(before, at)
-    return _compare(last, at, case)
+    question = {"ask": "task", "scenario": case.scenario.model_dump(mode="json")}
+    here, tensors = case.told(*case.subject(question))
+
+    def there() -> Outcome:
+        found, others = case.told(*case.other(question))
+        return {**others, **_told(found["values"])}
+
+    return _compare({**tensors, **_told(here["values"])}, there)
 
 
 def attack_in_worker(case: AttackCase) -> Verdict:
-    """As a run's workers would."""
-    return _compare(case.task, case.workplace, case)
+    """Claims the same there."""
+    return _compare(case.first, case.run_there)
 
 
 def dataset_in_worker(case: DatasetCase) -> Verdict:
     """Loads the same images there."""
-    here = pipeline.digest_of_dataset(
-        case.info.name, case.params.model_dump(mode="json"), str(case.place.data_root),
-        [str(folder) for folder in case.place.plugin_dirs],
-    )  # fmt: skip
-    there = pipeline.load_in_worker(case.info, case.params, case.place)
-    return passed() if here == there else failed("a worker process loads other images", ADVICE)
+    return _compare(case.first, case.run_there)
 
 
-def _compare(task: Task, at: Workplace, case: Any) -> Verdict:
-    # Not watched: the harness asks git for the commit. Other checks have watched the plugin.
-    here = pipeline.carry_out_here(task, at)
+def _compare(here: Outcome, run_there: Callable[[], Outcome]) -> Verdict:
     try:
-        there = pipeline.carry_out_in_worker(task, at, case.place)
-    except PluginError as error:
+        name = differing(here, run_there())
+    except (RaisedError, LostError) as error:
         return failed(f"in a worker process: {error}", ADVICE)
-    (tensors, values), (other_tensors, other_values) = pipeline.numbers(here), pipeline.numbers(there)
-    name = differing(tensors, other_tensors) or next((n for n in values if values[n] != other_values.get(n)), None)
-    if name is None:
-        return passed()
-    return failed(f"{name} is different in a worker process", ADVICE)
+    return passed() if name is None else failed(f"{name} is different in a worker process", ADVICE)
+
+
+def _told(values: Mapping[str, Any]) -> Outcome:
+    """Plain values, to be compared as tensors are."""
+    written = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
+    return {name: torch.tensor(list(text.encode()), dtype=torch.uint8) for name, text in written.items()}
 
 
 METHOD = Check("worker_process", method_in_worker)

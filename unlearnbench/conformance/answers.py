@@ -1,0 +1,113 @@
+"""What the subject answers of a plugin of any kind: which it is, what it declares, and a task of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from unlearnbench.conformance import attack_answers, dataset_answers, method_answers
+from unlearnbench.conformance.channel import Respond, Tensors, Told
+from unlearnbench.conformance.subject import Answer, Subject, odd
+from unlearnbench.errors import InputError, an, suggest
+from unlearnbench.grids import merge
+from unlearnbench.plugin_facts import identity
+from unlearnbench.printing import one_line
+from unlearnbench.registry import KINDS, discover
+from unlearnbench.selection import parse_filter
+from unlearnbench.settings import Scenario, canonical
+from unlearnbench.validation import check, submodel, within
+
+
+def _find(subject: Subject, told: Told, *_: Any) -> Answer:
+    """Look for the plugin of ``name[param=value,...]``, and make one. Raises InputError for what there is none of."""
+    text, kind = told["text"], told["kind"]
+    name = text.partition("[")[0].strip()
+    registry = subject.watched(discover, tuple(Path(folder) for folder in told["plugin_dirs"]))
+    for bad in registry.broken:
+        if bad.name == text and kind in (None, bad.kind or kind):
+            return {"broken": bad.error, "kind": bad.kind or kind, "origin": bad.origin}, {}
+    kinds = [kind] if kind else [each for each in KINDS if name in registry.of(each)]
+    if not kinds:
+        every = [known for each in KINDS for known in registry.of(each)]
+        raise InputError(one_line(name, 60), f"unknown plugin '{one_line(name, 60)}'{suggest(name, every)}")
+    if len(kinds) > 1:
+        raise InputError(name, f"is the name of {' and '.join(an(each) for each in kinds)}; say which by --kind")
+    info = registry.find(kinds[0], name, one_line(text))
+    values: dict[str, Any] = {}
+    for key, value in parse_filter(info.kind, text, registry).params:
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = merge(values, value)
+    required = [field for field, how in info.cls.Params.model_fields.items() if how.is_required()]
+    missing = next((field for field in required if field not in values), None)
+    params = None if missing else check(info.cls.Params, values, within(info.name))
+    subject.found(registry, info, params, told)
+    return {"kind": info.kind, "name": info.name, "origin": info.origin, "missing": missing,
+            "identity": identity(info)}, {}  # fmt: skip
+
+
+def _make(subject: Subject, *_: Any) -> Answer:
+    subject.make()
+    return {}, {}
+
+
+def _documented(subject: Subject, *_: Any) -> Answer:
+    cls = subject.info.cls
+    return {"class": cls.__name__, "text": cls.__dict__.get("__doc__") or "", "paper": cls.paper}, {}
+
+
+def _parameters(subject: Subject, *_: Any) -> Answer:
+    fields = [[name, field.description or ""] for name, field in _fields(subject.info.cls.Params)]
+    models = [
+        [model.__name__, model.model_config.get("frozen") is True, model.model_config.get("extra") == "forbid"]
+        for model in _models(type(subject.params))
+    ]
+    try:
+        type(subject.params).model_validate({**canonical(subject.params), "no_such_parameter": 1})
+        takes_any = True
+    except ValidationError:
+        takes_any = False
+    return {"fields": fields, "models": models, "takes_any": takes_any}, {}
+
+
+def _round_trip(subject: Subject, *_: Any) -> Answer:
+    """JSON -> Params -> JSON."""
+    params = subject.params
+    text = json.dumps(canonical(params), sort_keys=True, allow_nan=False)
+    again = type(params).model_validate_json(text)
+    names = [name for name in canonical(params) if getattr(again, name, None) != getattr(params, name)]
+    then = json.dumps(canonical(again), sort_keys=True, allow_nan=False)
+    return {"text": text, "again": then, "equal": bool(again == params), "differing": names}, {}
+
+
+def _skip(subject: Subject, told: Told, *_: Any) -> Answer:
+    answer = subject.watched(subject.plugin.skip, Scenario.model_validate(told["scenario"]))
+    return ({"reason": answer} if answer is None or isinstance(answer, str) else odd(answer)), {}
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        inner = submodel(field.annotation)
+        if inner is not None and inner is not model:
+            yield from _models(inner)
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}", field
+        inner = submodel(field.annotation)
+        if inner is not None and inner is not model:
+            yield from _fields(inner, f"{prefix}{name}.")
+
+
+ANSWERS: Mapping[str, Callable[[Subject, Told, Tensors, Respond], Answer]] = {
+    "find": _find, "make": _make, "documented": _documented, "parameters": _parameters,
+    "round_trip": _round_trip, "skip": _skip,
+    **method_answers.ANSWERS, **attack_answers.ANSWERS, **dataset_answers.ANSWERS,
+}  # fmt: skip

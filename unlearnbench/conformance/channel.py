@@ -1,0 +1,104 @@
+"""How the examiner asks the subject: one question, one answer, each answer with the question's own nonce.
+
+Nonces are drawn for each message and asked back once, so that an answer can't be made in advance, sent twice or come
+out of turn. Before a question is asked there must be silence, and a check ends with one more question: an answer that
+somebody else made is followed by the real one. Nonces are no secret kept from the plugin, which runs in the subject's
+process and can find whatever is there. They don't have to be: an answer is an observation, and no message says "pass"
+(examiner.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from unlearnbench import wire
+
+LARGEST = 1 << 31  # bytes of tensors in an answer
+ENDED = "ended the process"
+FORGED = "wrote into check's own channel"
+
+Tensors = Mapping[str, Tensor]
+Told = dict[str, Any]
+# What the subject asks in between: an attack asks its view.
+Respond = Callable[[Told, Tensors], tuple[Told, Tensors]]
+
+
+class LostError(Exception):
+    """The subject answers no more, or what comes from it is no answer; its process is of no further use."""
+
+
+class Ask(Protocol):
+    """Whoever answers: a process, or in tests an object in this one."""
+
+    def __call__(
+        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        """The answer to a question. Raises LostError."""
+
+
+class Channel:
+    """The examiner's end of the socket that the subject answers on."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self.restart(0.0)
+
+    def restart(self, limit: float, more: float = 0.0) -> None:
+        """A check begins: from now on all answers may take so many seconds.
+
+        Args:
+            more: further seconds, which are not spoken of.
+        """
+        self._limit, self._until = limit, time.monotonic() + limit + more
+
+    def ask(
+        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        """The answer to a question.
+
+        Raises:
+            LostError: there is none in time, or what came is none.
+        """
+        if not self.silent:
+            raise LostError(FORGED)
+        told, found = self._turn(question, tensors)
+        while "view" in told and respond is not None:
+            told, found = self._turn(*respond(told, found))
+        return told, found
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come that was not asked for."""
+        readable, _, _ = select.select([self._stream], [], [], 0)
+        if not readable:
+            return True
+        try:
+            return not self._stream.recv(1, socket.MSG_PEEK)  # nothing: the other end is closed
+        except ConnectionError:
+            return True
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _turn(self, told: Told, tensors: Tensors | None) -> tuple[Told, Tensors]:
+        nonce = secrets.token_hex(16)
+        try:
+            self._stream.settimeout(max(self._until - time.monotonic(), 0.001))
+            wire.send(self._stream, {**told, "nonce": nonce}, tensors)
+            answer, found = wire.receive(self._stream, LARGEST)
+        except TimeoutError:
+            raise LostError(f"took longer than {self._limit:g} s") from None
+        except (EOFError, ConnectionError):
+            raise LostError(ENDED) from None
+        except wire.WireError:
+            raise LostError(FORGED) from None
+        if answer.pop("nonce", None) != nonce:
+            raise LostError(FORGED)
+        return answer, found

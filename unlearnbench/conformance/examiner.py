@@ -1,0 +1,326 @@
+"""The process that judges a plugin, and never imports it: it asks, compares what it is told, and tells each verdict.
+
+Three processes, so that a verdict is never made where the plugin can reach it:
+
+- the program (supervisor.py) starts the examiner, and prints what it tells;
+- the examiner holds the models, the images and the truth, plans what is asked, and decides. Its channel to the program
+  is handed to nobody;
+- the subject (subject.py) imports the plugin and answers. An answer holds tensors and numbers, what was raised and what
+  was tried, and no verdict: whatever a plugin prints, patches or writes into its process's files, nothing there says
+  "pass". What is no answer to the question just asked fails the check (channel.py), and so does what is left running.
+
+What remains: a plugin shares the subject's process, and Python has no walls inside one. By patching what answers there
+it can tell of outputs that are not its own. It gains what it would by behaving while it is examined, which it can
+always do and no examination can tell: check is for finding mistakes, not for trusting a stranger. What a plugin does to
+files and connections is seen inside the subject, too. The superuser's plugins, and others where the system lets one
+process of a user debug another, can reach any process of that user; so can any program that is started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.conformance import descendants
+from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
+from unlearnbench.conformance.subject_host import Host, forked, fresh
+from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
+from unlearnbench.engine import be_quiet, limit_threads
+from unlearnbench.errors import InputError
+from unlearnbench.printing import error_line, one_line
+from unlearnbench.registry import KINDS, named
+
+if TYPE_CHECKING:
+    from unlearnbench.conformance.case import Case, Check
+    from unlearnbench.conformance.watch import Deed
+
+STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
+LONGEST = 2000  # characters of what a plugin is known by
+LOADS, ENDS = "loads", "no_processes"
+ATTACKED = "vbu"  # the method that attacks are shown: it forgets at the price of betraying what
+
+Tell = Callable[..., None]
+
+
+def main() -> int:
+    """Examine what the request on the socket names."""
+    stream = socket.socket(fileno=int(sys.argv[1]))
+    stream.set_inheritable(False)
+    with stream.makefile("rwb") as channel:
+        request: dict[str, Any] = json.loads(channel.readline())
+        be_quiet()
+        limit_threads()
+        adopts = descendants.can_adopt()
+        descendants.close_to_others()
+
+        def tell(**message: Any) -> None:
+            channel.write(json.dumps(message).encode() + b"\n")
+            channel.flush()
+
+        examiner = Examiner(request, tell, adopts)
+        try:
+            examiner.start()
+            _end_with(request["parent"])
+            examiner.examine()
+        except InputError as error:
+            tell(bad_input=[error.where, error.what])
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
+            examiner.close()
+        tell(end=True)
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """End in good order, with all that was started, when told to, and when the parent is gone."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class UnloadableError(Exception):
+    """What examined the plugin before examines it no more: it can't be loaded once again."""
+
+
+class Examiner:
+    """Makes the checks one by one; a subject that is lost costs one of them, and another one takes its place."""
+
+    def __init__(self, request: dict[str, Any], tell: Tell, adopts: bool) -> None:
+        self._request, self._tell, self._adopts = request, tell, adopts
+        self._folder, self._limit = Path(request["folder"]), float(request["time_limit"])
+        self._plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
+        self._hosts: dict[str, Host] = {}
+        self._ready: set[str] = set()
+        self._deeds: list[Deed] = []
+        self._left, self._forged = 0, False
+
+    def start(self) -> None:
+        """Start the processes that the plugin will run in. Raises InputError for a missing folder."""
+        # Importing the libraries takes seconds: the other one does it meanwhile, and the first need not.
+        self._hosts["other"] = fresh(self._folder)
+        self._hosts["subject"] = self._first()
+        for host in self._hosts.values():
+            host.show()  # in threads, of which there may be none when a process is forked
+
+    def _first(self) -> Host:
+        """The subject to begin with: where that is safe, a copy of this process before it knows anything."""
+        if not sys.platform.startswith("linux"):
+            return fresh(self._folder)
+        import unlearnbench.stages  # noqa: F401
+        from unlearnbench.conformance import answers, small_problem, suites  # noqa: F401
+
+        if any(self._name in named(kind, self._plugin_dirs) for kind in ("method", "attack")):
+            small_problem.shared_originals(small_problem.LEAK)  # what torch does at first use is done for both
+        return forked(self._folder)
+
+    def examine(self) -> None:
+        """All checks. Raises InputError where there is no such plugin."""
+        try:
+            case = self._case()
+            if case is not None:
+                self._make_checks(case)
+        except (LostError, UnloadableError) as error:
+            self._result(LOADS, failed(str(error), "do nothing when the file is imported but define the class"))
+
+    def close(self) -> None:
+        """End all processes."""
+        for which in list(self._hosts):
+            self._end(which, Host.kill)
+
+    # --- checks -----------------------------------------------------------------------------------------------------
+
+    def _case(self) -> Case | None:
+        """The plugin with its parameters, or None if it can't be made, which is told."""
+        from unlearnbench.conformance.case import Place, RaisedError
+        from unlearnbench.conformance.suites import CASES
+        from unlearnbench.registry import Registry, load
+
+        try:
+            told = self._find("subject")
+            kind, origin = told["kind"], told["origin"]
+            identity = one_line(str(told.get("identity", "")), LONGEST)
+            self._tell(found={"kind": kind or "plugin", "name": self._name, "origin": origin,
+                              "builtin": _is_builtin(origin), "identity": identity})  # fmt: skip
+            if "broken" in told:
+                self._result(LOADS, failed(told["broken"], f"mend {origin} until `unlearnbench list` shows it"))
+                return None
+            if told["missing"] is not None:
+                why = f"give it what has no default: unlearnbench check '{self._name}[{told['missing']}=...]'"
+                self._result(LOADS, skipped(why))
+                return None
+            self._make("subject")
+        except RaisedError as error:
+            if error.bad_input is not None:
+                raise InputError(*error.bad_input) from None
+            self._result(LOADS, failed(str(error), "let it be made from its Params alone"))
+            return None
+        registry = Registry({ATTACKED: load("method", ATTACKED)}, {}, {"digits": load("dataset", "digits")}, [])
+        place = Place(registry, self._folder / "judged", Path(self._request["data_root"]))
+        case = CASES[kind](origin, place, self._ask("subject"), self._ask("other"), self._folder)
+        case.deeds = self._deeds
+        return case
+
+    def _make_checks(self, case: Case) -> None:
+        from unlearnbench.conformance.suites import CHECKS, RUNS
+
+        lame: str | None = None
+        for check in CHECKS[case.kind]:
+            self._tell(begin=check.name)
+            began = time.perf_counter()
+            for host in self._hosts.values():
+                host.channel.restart(self._limit)
+            try:
+                verdict = skipped(lame) if check.runs and lame else verdict_of(check, case)
+                self._pause()
+            except LostError as error:
+                verdict = failed(str(error), _advice(str(error)))
+            self._result(check.name, verdict, time.perf_counter() - began)
+            if check.name == RUNS and verdict.status != "pass":
+                lame = "it is not run" if verdict.status == "skipped" else "it does not run"
+        self._tell(begin=ENDS)
+        began = time.perf_counter()
+        for which in list(self._hosts):
+            self._end(which, Host.end)
+        self._result(ENDS, self._outlived(), time.perf_counter() - began)
+
+    def _pause(self) -> None:
+        """What was told was the answer, and there was no other: or else that one comes now. Raises LostError."""
+        for which in list(self._ready):
+            self._asked(which, {"ask": "pause"})
+
+    def _outlived(self) -> Verdict:
+        """Nothing that the plugin has started goes on, or has written to the examiner."""
+        if self._left:
+            processes = "a process" if self._left == 1 else f"{self._left} processes"
+            return failed(f"left {processes} running", "end what is started, and wait for it, before returning")
+        if self._forged:
+            return failed(FORGED, _advice(FORGED))
+        return passed("" if self._adopts else "only its own process group was looked at: this system tells no more")
+
+    def _result(self, check: str, verdict: Verdict, seconds: float = 0.0) -> None:
+        self._tell(result=[check, verdict.status, verdict.note, verdict.advice, round(seconds, 3)])
+
+    # --- subjects ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return one_line(self._request["text"].partition("[")[0].strip(), 60)
+
+    def _ask(self, which: str) -> Ask:
+        """What asks one of the processes, which is started and told of the plugin if need be."""
+
+        def ask(question: Told, tensors: Tensors | None = None, respond: Respond | None = None) -> tuple[Told, Tensors]:
+            from unlearnbench.conformance.case import RaisedError
+
+            if which not in self._ready:
+                try:
+                    self._find(which)
+                    self._make(which)
+                except (LostError, RaisedError) as error:
+                    raise UnloadableError(f"when it was loaded once more: {error}") from None
+            return self._asked(which, question, tensors, respond)
+
+        return ask
+
+    def _find(self, which: str) -> Told:
+        """Have a process look for the plugin. Raises RaisedError and LostError."""
+        if which not in self._hosts:
+            # No fork: the truth, which this process holds by now, would be at hand in it.
+            self._hosts[which] = fresh(self._folder)
+            self._hosts[which].show()
+        self._hosts[which].channel.restart(self._limit, STARTING)
+        request = {name: self._request[name] for name in ("text", "kind", "plugin_dirs", "data_root")}
+        told = self._seen(which, {"ask": "find", **request, "scratch": str(self._folder / "scratch")})
+        # Where it is from can be told without loading it: it can't say that it was another one.
+        places = [named(kind, self._plugin_dirs) for kind in KINDS]
+        if told["kind"] not in (*KINDS, None) or told["origin"] not in [place.get(self._name) for place in places]:
+            raise LostError(FORGED)
+        return told
+
+    def _make(self, which: str) -> None:
+        """Have a process make an instance. Raises RaisedError and LostError."""
+        self._seen(which, {"ask": "make"})
+        self._hosts[which].channel.restart(self._limit)
+        self._ready.add(which)
+
+    def _seen(self, which: str, question: Told) -> Told:
+        from unlearnbench.conformance.case import RaisedError, deeds_of
+
+        told, _ = self._asked(which, question)
+        self._deeds += deeds_of(told)
+        if "raised" in told:
+            raise RaisedError(told["raised"])
+        return told
+
+    def _asked(
+        self, which: str, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        try:
+            return self._hosts[which](question, tensors, respond)
+        except LostError as error:
+            # What a process that ended by itself has left running, it has left on purpose.
+            self._end(which, Host.end if str(error) == ENDED else Host.kill)
+            raise
+
+    def _end(self, which: str, how: Callable[[Host, list[int]], None]) -> None:
+        host = self._hosts.pop(which)
+        self._ready.discard(which)
+        how(host, [other.pid for other in self._hosts.values()])
+        self._left += host.left
+        self._forged |= host.forged
+
+
+def verdict_of(check: Check, case: Case) -> Verdict:
+    """What a check finds; whatever the plugin raises is a finding.
+
+    Raises:
+        LostError, UnloadableError: its process is gone.
+    """
+    from unlearnbench.conformance.case import RaisedError
+
+    mend = f"mend {case.origin}: it has to work on three erasures of digits"
+    try:
+        if check.runs and (reason := case.reason) is not None:
+            return skipped(reason)
+        return check.examine(case)
+    except (LostError, UnloadableError):
+        raise
+    except RaisedError as error:
+        if error.refused is not None:
+            return failed(f"{error.refused}{error.at}", "leave it out; see the checks no_network, no_writes")
+        return failed(f"{error}{error.at}", mend)
+    except Exception as error:  # of what it told nothing could be made
+        return failed(error_line(error), mend)
+
+
+def _is_builtin(origin: str) -> bool:
+    places = [importlib.util.find_spec(f"unlearnbench.{kind}s") for kind in KINDS]
+    return str(Path(origin).parent) in [
+        str(place) for spec in places if spec for place in spec.submodule_search_locations or ()
+    ]
+
+
+def _advice(what: str) -> str:
+    if "longer" in what:
+        return "look for loops without an end and for work that grows with the harness's settings; or --time-limit"
+    if what == FORGED:
+        return "print what there is to say, and leave files alone that it did not open"
+    return "return or raise, never end the process"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

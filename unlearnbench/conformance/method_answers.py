@@ -1,0 +1,83 @@
+"""What the subject answers of a method: it unlearns what it is handed, and tells what came out and what it touched."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.conformance import pipeline, small_problem
+from unlearnbench.conformance.channel import Tensors, Told
+from unlearnbench.conformance.subject import Answer, Subject, odd, plain
+from unlearnbench.plugin import Images, Phase
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings import Scenario
+from unlearnbench.stack import Stack
+
+
+def _facts(subject: Subject, *_: Any) -> Answer:
+    method = subject.plugin
+    return {"own_original": bool(method.own_original), "many_at_once": bool(method.many_at_once)}, {}
+
+
+def _originals(subject: Subject, told: Told, *_: Any) -> Answer:
+    """Of a method that trains them itself."""
+    scenario = Scenario.model_validate(told["scenario"])
+    return {}, plain(subject.watched(small_problem.originals, subject.plugin, scenario))
+
+
+def _unlearn(subject: Subject, told: Told, tensors: Tensors, *_: Any) -> Answer:
+    method = subject.plugin if told["steps"] is None else _shortened(subject.plugin, told["steps"])
+    scenario, dtype = Scenario.model_validate(told["scenario"]), getattr(torch, told["dtype"])
+    context = small_problem.context(scenario, told["seeds"], told["origin"], dtype)
+    before = _stack(method, context, tensors)
+    pool = Images(*(tensors[f"pool.{name}"] for name in ("pixels", "labels", "ids")))
+    sets = ErasureSets(pool, *(tensors.get(f"sets.{name}") for name in ("members", "erased", "holdout")))  # type: ignore[arg-type]
+    given = {name: tensors[name] for name in tensors if name.startswith(("pool.", "sets."))}
+    result = subject.run(told, method.unlearn_many, before, sets, context)
+    left = {f"left.{name}": value for name, value in {**given, **plain(before)}.items()}
+    if not isinstance(result, Stack):
+        return {**odd(result), "steps": []}, left
+    return {"steps": context.steps.tolist()}, {**left, **{f"new.{n}": value for n, value in plain(result).items()}}
+
+
+def _stack(method: Any, context: Any, tensors: Tensors) -> Stack:
+    """The models before, in the method's own architecture."""
+    parts: dict[str, dict[str, Tensor]] = {"p.": {}, "b.": {}}
+    for name, value in tensors.items():
+        if name[:2] in parts:
+            parts[name[:2]][name[2:]] = value
+    return Stack(Stack.of([method.build(context)]).base, parts["p."], parts["b."])
+
+
+def _shortened(method: Any, steps: int) -> Any:
+    """The method with phases of so many steps in all: over hundreds, rounding grows to a difference of its own."""
+    if not hasattr(method, "phases"):
+        return method
+    short = copy.copy(method)
+
+    def phases(context: Any) -> Sequence[Phase]:
+        every = list(method.phases(context))
+        return [replace(phase, steps=max(1, steps // len(every)), epochs=None) for phase in every]
+
+    short.phases = phases
+    return short
+
+
+def _task(subject: Subject, told: Told, *_: Any) -> Answer:
+    """The last task of a cell, as a run's worker would compute it. What it needs is in the store, or comes there.
+
+    Not watched: the harness asks git for the commit. Other questions have watched the plugin.
+    """
+    method, at = pipeline.choice(subject.info, subject.params), pipeline.workplace(subject.place)
+    *before, last = pipeline.tasks(subject.place, Scenario.model_validate(told["scenario"]), method)
+    pipeline.prepare(before, at)
+    tensors, values = pipeline.numbers(pipeline.carry_out(last, at))
+    return {"values": values}, tensors
+
+
+ANSWERS = {"facts": _facts, "originals": _originals, "unlearn": _unlearn, "task": _task}

@@ -1,0 +1,135 @@
+"""The plugin as it is seen where it runs: questions are answered with what was seen, and nothing is judged.
+
+An answer is JSON and tensors: what the plugin declares, what it returned, its inputs as it left them, what it raised or
+tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.conformance.case import Place
+from unlearnbench.conformance.channel import Respond, Tensors, Told
+from unlearnbench.conformance.watch import RefusedError, Watch
+from unlearnbench.errors import InputError
+from unlearnbench.printing import error_line
+from unlearnbench.process_state.definitions import Definitions
+from unlearnbench.process_state.guard import recorded
+from unlearnbench.process_state.setting import Change
+from unlearnbench.registry import PluginInfo, Registry
+from unlearnbench.settings import PluginParams
+
+Answer = tuple[Told, Tensors]
+
+
+@dataclass
+class Subject:
+    """A plugin and what is seen of it.
+
+    Attributes:
+        place: where it is examined, from the first question on.
+        changes: what the plugin has left changed in the process since the last answer, of which all was put back.
+        moved: the random streams of the process that the last call of the plugin has moved.
+    """
+
+    watch: Watch
+    _place: Place | None = None
+    _info: PluginInfo | None = None
+    _params: PluginParams | None = None
+    _plugin: Any = None
+    _definitions: Definitions | None = None
+    changes: list[Change] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place:
+        assert self._place is not None
+        return self._place
+
+    @property
+    def info(self) -> PluginInfo:
+        assert self._info is not None
+        return self._info
+
+    @property
+    def params(self) -> PluginParams:
+        assert self._params is not None
+        return self._params
+
+    @property
+    def plugin(self) -> Any:
+        return self._plugin
+
+    def watched(self, function: Callable[..., Any], *args: Any) -> Any:
+        """`function(*args)`, plugin code, with connections and writes refused, and changes of the process put back."""
+        with self.watch.watching():
+            if self._definitions is None:  # it is being imported, of which the registry sees to it itself
+                return function(*args)
+            with recorded(self.changes, self._definitions):
+                return function(*args)
+
+    def run(self, told: Told, function: Callable[..., Any], *args: Any) -> Any:
+        """A whole run of the plugin, watched.
+
+        Args:
+            told: the question; `seed` for the random streams of the process, and whether to `restore` them.
+        """
+        from unlearnbench.process_state import global_random
+
+        before = global_random.state()
+        if told.get("seed") is not None:
+            global_random.seed(told["seed"])
+        began = global_random.state()
+        try:
+            return self.watched(function, *args)
+        finally:
+            self.moved = global_random.moved(began, global_random.state())
+            if told.get("restore"):
+                global_random.restore(before)
+
+    def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, told: Told) -> None:
+        """The plugin that is asked about; without parameters where some have no default and are not given."""
+        folders = tuple(Path(folder) for folder in told["plugin_dirs"])
+        self._place = Place(registry, Path(told["scratch"]), Path(told["data_root"]), folders)
+        self._info, self._params, self._definitions = info, params, Definitions()
+
+    def make(self) -> None:
+        """An instance of it."""
+        self._plugin = self.watched(self.info.cls, self.params)
+
+    def answer(self, question: Told, tensors: Tensors, respond: Respond) -> Answer:
+        """What was seen; what the plugin raised is something seen."""
+        from unlearnbench.conformance.answers import ANSWERS
+
+        self.moved = []
+        try:
+            told, found = ANSWERS[question["ask"]](self, question, tensors, respond)
+        except BaseException as error:  # also SystemExit: it is the plugin's, and must not end this process
+            told, found = {"raised": self._raised(error)}, {}
+        deeds, self.watch.deeds[:] = [list(deed) for deed in self.watch.deeds], []
+        changes, self.changes = [str(change) for change in self.changes], []
+        return {**told, "moved": self.moved, "deeds": deeds, "changes": changes}, found
+
+    def _raised(self, error: BaseException) -> Told:
+        from unlearnbench.conformance.case import line_of
+
+        return {
+            "types": [cls.__name__ for cls in type(error).__mro__], "line": error_line(error),
+            "at": line_of(error, self._info.origin) if self._info else "",
+            "refused": f"{error}" if isinstance(error, RefusedError) else None,
+            "bad_input": [error.where, error.what] if isinstance(error, InputError) else None,
+        }  # fmt: skip
+
+
+def odd(value: object) -> Told:
+    """What stands for a value that should have been another."""
+    return {"odd": [type(value).__name__, f"{str(value)!r:.40}"]}
+
+
+def plain(stack: Any) -> dict[str, Any]:
+    """A stack's tensors, for a message."""
+    params = {f"p.{name}": value for name, value in stack.params.items()}
+    return params | {f"b.{name}": value for name, value in stack.buffers.items()}

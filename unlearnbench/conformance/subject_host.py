@@ -1,0 +1,128 @@
+"""Starts a process that holds the plugin, asks it, and sees to it that nothing of it outlives the examination."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+
+from unlearnbench.conformance import descendants, subject_process
+from unlearnbench.conformance.channel import Channel, LostError, Respond, Tensors, Told
+from unlearnbench.printing import one_line
+
+ENDING = 5.0  # seconds for an interpreter to end by itself, with all that libraries do then
+LINGERING = 2.0  # seconds more for what libraries start and what ends with its parent (joblib's resource tracker)
+SHOWN = 200  # lines of a plugin's own on stderr
+
+
+class Host:
+    """One such process.
+
+    Args:
+        wait: waits for its end, for no longer than so many seconds.
+        stream: what it answers on.
+        output: what it prints.
+
+    Attributes:
+        left: processes that were still running when it had ended.
+        forged: whether something was written into the channel that was no answer.
+    """
+
+    def __init__(self, pid: int, wait: Callable[[float], object], stream: socket.socket, output: int) -> None:
+        self.pid, self._wait, self._output = pid, wait, output
+        self.channel = Channel(stream)
+        self.left, self.forged = 0, False
+
+    def show(self) -> None:
+        """From now on, show what it prints."""
+        threading.Thread(target=_relay, args=(self._output,), daemon=True).start()
+
+    def __call__(
+        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
+    ) -> tuple[Told, Tensors]:
+        """The answer to a question. Raises LostError."""
+        return self.channel.ask(question, tensors, respond)
+
+    def end(self, others: Collection[int]) -> None:
+        """Let the process end, count what it leaves running, and kill that.
+
+        Args:
+            others: processes of the examiner's that are not this one's.
+        """
+        with suppress(LostError):
+            self.channel.restart(ENDING)
+            self.channel.ask({"ask": "end"})
+        self._wait(ENDING)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._wait(ENDING)
+        self.left = len(descendants.settled(os.getpid(), others, LINGERING))
+        self.kill(others)
+
+    def kill(self, others: Collection[int]) -> None:
+        """End the process and whatever descends from it, at once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        descendants.end(os.getpid(), others)
+        self._wait(ENDING)
+        self.forged = not self.channel.silent
+        self.channel.close()
+
+
+def fresh(folder: Path) -> Host:
+    """A process of a new interpreter: it shares nothing with this one.
+
+    Args:
+        folder: holds `scratch`, in which it may write, and `empty`, which it is started in.
+    """
+    ours, theirs = socket.socketpair()
+    output, write = os.pipe()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "unlearnbench.conformance.subject_process", str(theirs.fileno()),
+             str(folder), str(os.getpid())],
+            stdin=subprocess.DEVNULL, stdout=write, stderr=write, start_new_session=True, pass_fds=[theirs.fileno()],
+        )  # fmt: skip
+    os.close(write)
+
+    def wait(seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+
+    return Host(process.pid, wait, ours, output)
+
+
+def forked(folder: Path) -> Host:
+    """A copy of this process as it is: libraries are imported, and what is computed at their first use is computed.
+
+    For a process without threads, which holds nothing that a plugin must not see. Arguments as `fresh`.
+    """
+    ours, theirs = socket.socketpair()
+    output, write = os.pipe()
+    arguments = (theirs, write, folder, os.getpid())
+    process = multiprocessing.get_context("fork").Process(target=subject_process.forked, args=arguments)
+    process.start()
+    theirs.close()
+    os.close(write)
+    assert process.pid is not None
+    return Host(process.pid, process.join, ours, output)
+
+
+def _relay(output: int) -> None:
+    """Show what a plugin prints as what it is, so that it can't look like a report, and not without end."""
+    lines = 0
+    with open(output, "rb") as stream:
+        while line := stream.readline(1 << 16):
+            lines += 1
+            if lines <= SHOWN:
+                sys.stderr.write(f"plugin: {one_line(line.decode(errors='replace'))}\n")
+            elif lines == SHOWN + 1:
+                sys.stderr.write(f"plugin: (more than {SHOWN} lines; the rest is left out)\n")
+            sys.stderr.flush()

@@ -1,0 +1,110 @@
+"""The process that holds the plugin: it answers the examiner's questions.
+
+It is a new interpreter, which is passed the number of a socket, or a fork of the examiner.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench import engine, wire
+from unlearnbench.conformance import descendants
+from unlearnbench.conformance.channel import Tensors, Told
+from unlearnbench.printing import error_line
+
+if TYPE_CHECKING:
+    from unlearnbench.conformance.subject import Subject
+
+# Where libraries write. torch tells its own place to the processes that its process starts.
+FOLDERS = ("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "TORCHINDUCTOR_CACHE_DIR")
+LONGEST = 1 << 40  # bytes of a question: the examiner is trusted
+
+
+def main() -> int:
+    """Answer until told to end, or until nobody asks any more."""
+    _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]))
+    return 0
+
+
+def forked(stream: socket.socket, output: int, folder: Path, parent: int) -> None:
+    """The same in a fork of the examiner, of whose files none stays open, and whose end is not this one's."""
+    os.setsid()
+    for signalled in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signalled, signal.SIG_DFL)
+    atexit._clear()
+    descendants.open_to_others()
+    for number in (1, 2):
+        os.dup2(output, number)
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if number > 2 and number not in (nothing, stream.fileno()):
+            with suppress(OSError):  # that of the listing itself
+                os.fstat(number)
+                os.dup2(nothing, number, inheritable=False)  # not closed: whose it was may close it once more
+    try:
+        _serve(stream, folder, parent)
+    finally:
+        atexit._run_exitfuncs()
+
+
+def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
+    stream.set_inheritable(False)
+    scratch = folder / "scratch"
+    # Plugins may write where tempfile writes; bytecode of what they import is not theirs.
+    os.environ.update(dict.fromkeys(FOLDERS, str(scratch)), PYTHONDONTWRITEBYTECODE="1")
+    tempfile.tempdir, sys.dont_write_bytecode = None, True
+    os.chdir(folder / "empty")
+    engine.settle(parent)  # quiet, one thread, ends with its parent
+    # All that is imported writes nothing while plugins are watched.
+    import unlearnbench.stages  # noqa: F401
+    from unlearnbench.conformance import answers  # noqa: F401
+    from unlearnbench.conformance.subject import Subject
+    from unlearnbench.conformance.watch import Watch
+
+    subject = Subject(Watch(scratch))
+    going_on = True
+    while going_on:
+        try:
+            question, tensors = wire.receive(stream, LONGEST)
+        except EOFError:
+            return
+        going_on = _answer(subject, question, tensors, stream)
+
+
+def _answer(subject: Subject, question: Told, tensors: Tensors, stream: socket.socket) -> bool:
+    """Answer one question; False if it was the last."""
+    nonce = question.pop("nonce")
+
+    def respond(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+        nonlocal nonce
+        wire.send(stream, {**told, "nonce": nonce}, given)
+        answer, found = wire.receive(stream, LONGEST)
+        nonce = answer.pop("nonce")
+        return answer, found
+
+    if question["ask"] in ("pause", "end"):
+        wire.send(stream, {"nonce": nonce})
+        return bool(question["ask"] == "pause")
+    told, found = subject.answer(question, tensors, respond)
+    try:
+        wire.send(stream, {**told, "nonce": nonce}, found)
+    except OSError:
+        raise
+    except Exception as error:  # a value that neither JSON nor safetensors can hold
+        line = f"what can't be written down: {error_line(error)}"
+        raised = {"types": ["TypeError"], "line": line, "at": "", "refused": None, "bad_input": None}
+        seen = {name: told[name] for name in ("moved", "deeds", "changes")}
+        wire.send(stream, {"raised": raised, **seen, "nonce": nonce})
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
