@@ -111,7 +111,7 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
     torch.set_num_threads(request["threads"])
     plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
     seen = _forbid(request["closed"], [*plugin_dirs, sys.prefix, sys.base_prefix, *filter(None, sys.path)])
-    info = load("attack", request["attack"], plugin_dirs)
+    info = load("attack", request["attack"], plugin_dirs, identified=False)
 
     def ask(question: str, given: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         wire.send(stream, {"ask": question}, given)

@@ -15,10 +15,10 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -192,12 +192,19 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     return registry
 
 
-def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = ()) -> PluginInfo:
-    """One plugin, without importing the others. Raises InputError if there is none, or if it is broken."""
+def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = (), identified: bool = True) -> PluginInfo:
+    """One plugin, without importing the others.
+
+    Args:
+        identified: whether to read all that it is made of; False where the caller's caller has: `sha256` is empty then.
+
+    Raises:
+        InputError: there is none, or it is broken.
+    """
     # Entry points last: to list them, the metadata of every installed package is read.
     for candidate in chain(_builtin(), _outside(plugin_dirs), _entry_points()):
         if candidate.name == name and candidate.kind in (kind, None):
-            loaded = candidate.load(contextlib.nullcontext())
+            loaded = candidate.load(contextlib.nullcontext(), identified)
             if isinstance(loaded, PluginInfo) and loaded.kind == kind:
                 return loaded
             if isinstance(loaded, BrokenPlugin) and loaded.kind == kind:
@@ -221,12 +228,14 @@ class _Candidate:
     source: Path | importlib.metadata.EntryPoint
     module: str = ""
     builtin: bool = False
-    made_of: Identity | None = None  # None: of an entry point, or of a built-in plugin, found when it is loaded
+    made_of: Callable[[], Identity] | None = None  # of a file of a --plugins folder
 
-    def load(self, guarded: AbstractContextManager[None]) -> PluginInfo | BrokenPlugin:
+    def load(self, guarded: AbstractContextManager[None], identified: bool = True) -> PluginInfo | BrokenPlugin:
         path = list(sys.path)
+        if identified and self.made_of is not None:
+            self.made_of()  # what is wrong with the folder is not this file's fault
         try:
-            sha256, made_of = self._identity()  # before any of its code has run
+            sha256, made_of = self._identity() if identified else ("", None)  # before any of its code has run
             if made_of is not None:
                 forget_changed(made_of)  # the harness's own doing, and not the plugin's
             with guarded:
@@ -246,15 +255,15 @@ class _Candidate:
         return info
 
     def _identity(self) -> tuple[str, Identity | None]:
-        made_of = self.made_of
-        if isinstance(self.source, Path) and self.builtin:
+        if self.made_of is not None:
+            made_of = self.made_of()
+        elif isinstance(self.source, Path):
             sha256 = hashlib.sha256(self.source.read_bytes()).hexdigest()
             if sha256 in released_plugins():
                 return sha256, None
             made_of = of_folder(self.source.parent, released_plugins())
-        elif not isinstance(self.source, Path):
+        else:
             made_of = of_entry_point(self.source)
-        assert made_of is not None
         return made_of.sha256, made_of
 
     def _class(self) -> type[Plugin]:
@@ -290,7 +299,7 @@ def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
     for folder in dict.fromkeys(Path(folder).resolve() for folder in plugin_dirs):
         if not folder.is_dir():
             raise InputError(f"--plugins {folder}", "not a folder" if folder.exists() else "no such folder")
-        made_of = of_folder(folder)
+        made_of = cache(partial(of_folder, folder))  # once for all plugins there, and not if none is loaded
         places: list[tuple[Kind | None, Path]] = [(None, folder), *((kind, folder / f"{kind}s") for kind in KINDS)]
         for kind, place in places:
             for file in _files(place):

@@ -65,7 +65,7 @@ def test_a_good_plugin_is_exit_code_0_and_fits_the_terminal(tmp_path: Path) -> N
     said = " ".join(" ".join(lines).split())
     size = (tmp_path / "odd.py").stat().st_size
     assert said.startswith(f"known by: the content of 1 file ({size:,} bytes) in ")
-    assert last.startswith("checks: passed=21 failed=0 skipped=0 in ")
+    assert last.startswith("checks: passed=22 failed=0 skipped=0 in ")
     assert any(line.split()[:2] == ["PASS", "worker_process"] for line in lines)
     assert all(len(line) <= 80 for line in lines)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.py"]
