@@ -24,6 +24,15 @@ def test_received_tensors_are_aligned_as_torch_aligns_its_own(longer: int) -> No
     assert all(torch.equal(received[f"{'y' * longer}{name}"], value) for name, value in sent.items())
 
 
+def test_received_tensors_come_in_the_order_in_which_they_were_sent() -> None:
+    ours, theirs = socket.socketpair()
+    sent = {f"n{number * 7 % 11}": torch.zeros(number) for number in range(11)}
+    with ours, theirs:
+        for _ in range(5):  # safetensors has another order each time
+            wire.send(ours, {}, sent)
+            assert list(wire.receive(theirs, 1 << 20)[1]) == list(sent)
+
+
 def test_a_message_without_tensors_is_sent_at_once_for_its_answer_may_be_the_other_sides_last() -> None:
     class Stream:
         sent = 0

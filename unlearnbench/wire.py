@@ -28,7 +28,7 @@ def send(stream: socket.socket, text: Mapping[str, Any], tensors: Mapping[str, T
         OSError: the other side is gone.
         TypeError, SafetensorError: a value or a tensor's type can't be sent.
     """
-    head = json.dumps(text).encode()
+    head = json.dumps([text, list(tensors or ())]).encode()
     body = save(_separate(tensors)) if tensors else b""
     stream.sendall(_SIZES.pack(len(head), len(body)) + head)
     if body:  # or else the other side may have answered by now, and gone
@@ -49,12 +49,14 @@ def receive(stream: socket.socket, longest: int) -> tuple[dict[str, Any], dict[s
     if head > LONGEST_TEXT or body > longest:
         raise WireError(f"a message of {head:,} and {body:,} bytes; at most {LONGEST_TEXT:,} and {longest:,}")
     try:
-        text = json.loads(bytes(_exactly(stream, head)))
-        # Copies: in the message's own memory a tensor begins at any byte, and kernels round by how it is aligned.
-        tensors = {name: value.clone() for name, value in load(bytes(_exactly(stream, body))).items()} if body else {}
-    except (ValueError, RecursionError, SafetensorError) as error:
+        text, names = json.loads(bytes(_exactly(stream, head)))
+        found = load(bytes(_exactly(stream, body))) if body else {}
+        # In the order in which they were sent: safetensors has another one each time, and sums over parameters round by
+        # it. Copies: in the message's own memory a tensor begins at any byte, and kernels round by how it is aligned.
+        tensors = {name: found[name].clone() for name in names}
+    except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise WireError(f"not a message ({type(error).__name__})") from error
-    if not isinstance(text, dict):
+    if not isinstance(text, dict) or len(tensors) != len(found):
         raise WireError("not a message (no object)")
     return text, tensors
 

@@ -34,7 +34,7 @@ names = ["runs", "shapes", "deterministic", "worker_process", "no_processes"]
 told = [{"result": [name, "pass", "", "", 0.1]} for name in names] + [{"end": True}]
 told += [{"nonce": "0" * 32, "moved": [], "deeds": [], "steps": [3, 3, 3]}]
 lines = "".join(json.dumps(each) + "\\n" for each in told).encode()
-head = json.dumps(told[-1]).encode()
+head = json.dumps([told[-1], []]).encode()
 framed = struct.pack(">QQ", len(head), 0) + head
 """
 DAEMON = """
@@ -116,7 +116,7 @@ ATTACKS = {
                     found.setdefault(name, frame.f_locals[name])
                 frame = frame.f_back
             message = {"nonce": found["nonce"], "moved": [], "deeds": [], "steps": [3, 3, 3]}
-            head = json.dumps(message).encode()
+            head = json.dumps([message, []]).encode()
             found["stream"].sendall(struct.pack(">QQ", len(head), 0) + head)
     """,
     "traces": """
