@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -239,11 +240,18 @@ def test_a_helper_of_the_same_name_in_another_folder_is_never_taken(tmp_path: Pa
     one, two = helped(tmp_path / "one"), helped(tmp_path / "two", weight="7.0")
     (two / "helped.py").rename(two / "second.py")
     registry = discover([one, two])
-    assert list(registry.methods) != []
-    assert "helped" in registry.methods
-    (broken,) = registry.broken
-    expected = f"it imports _helping, which lies beside it, but that is {one / '_helping.py'}; give it another name"
-    assert (broken.name, broken.error) == ("second", expected)
+    assert [weight(registry.methods[name]) for name in ("helped", "second")] == [1.5, 7.5]
+    assert "_helping" not in sys.modules
+
+
+def test_a_module_of_a_helpers_name_that_is_there_already_is_never_taken(tmp_path: Path) -> None:
+    folder, elsewhere = helped(tmp_path / "own"), write(tmp_path / "elsewhere", {"_helping.py": "WEIGHT = 7.0\n"})
+    sys.path.append(str(elsewhere))
+    importlib.import_module("_helping")
+    (broken,) = discover([folder]).broken
+    there = elsewhere / "_helping.py"
+    expected = f"it imports _helping, which lies beside it, but that is {there}; give it another name"
+    assert (broken.name, broken.error) == ("helped", expected)
 
 
 # --- distributions ---------------------------------------------------------------------------------------------------

@@ -173,7 +173,8 @@ def test_a_run_keeps_its_attacks_apart_and_its_store_closed(
 
 
 def test_an_attack_leaves_nothing_for_the_next(tried: Tried) -> None:
-    tried("torch.set_default_dtype(torch.float64); torch.mine = 1; os.environ['MINE'] = '1'\n" + GUESS)
+    with pytest.raises(RemoteError, match=r"changed torch.set_default_dtype \(from torch.float32 to torch.float64\)"):
+        tried("torch.set_default_dtype(torch.float64); torch.mine = 1; os.environ['MINE'] = '1'\n" + GUESS)
     with pytest.raises(RemoteError, match=r"torch.float32 False None"):
         tried('raise RuntimeError(f\'{torch.get_default_dtype()} {hasattr(torch, "mine")} {os.environ.get("MINE")}\')')
 

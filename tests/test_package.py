@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import write_suite
 
-from unlearnbench import provenance
+from unlearnbench import provenance, records
 from unlearnbench.registry import KINDS, discover
 
 ROOT = Path(__file__).parent.parent
@@ -47,11 +47,11 @@ def test_every_plugin_file_is_found() -> None:
 
 def test_modules_that_are_named_in_strings_are_there() -> None:
     """Names for importlib, `python -m`, entry points: no linter reads them."""
-    missing = []
+    missing, other = [], {records.CLASSES}  # a name in the metadata of records
     for path in modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        for name in sorted(text for text in texts if NAMED.fullmatch(text)):
+        for name in sorted(text for text in texts - other if NAMED.fullmatch(text)):
             missing += [f"{path.relative_to(ROOT)}: {name}"] if not is_there(name) else []
     assert not missing
 

@@ -20,6 +20,7 @@ from tiny_runs import Place, rows, status_of, write_method, write_suite
 
 import unlearnbench.stages  # noqa: F401 (all that a job imports)
 from unlearnbench.contract import erase
+from unlearnbench.errors import InputError
 from unlearnbench.process_state import global_random
 from unlearnbench.process_state.definitions import Definitions
 from unlearnbench.process_state.guard import ProcessStateError, Snapshot, guarded
@@ -194,6 +195,17 @@ def test_modules_beside_two_plugins_may_have_one_name(tmp_path: Path) -> None:
         registry = discover(folders)
         assert [registry.methods[f"still_{name}"].cls().params.rate for name in ("one", "two")] == [0.25, 0.75]
     assert sys.path[: len(first)] == first  # what they import hides nothing from others
+
+
+def test_a_module_that_could_be_anothers_when_it_is_imported_late_is_refused(tmp_path: Path) -> None:
+    function = "def rate():\n    import _beside\n    return _beside.RATE\n\n\nclass "
+    late = METHOD.replace("0.5", "rate()").replace("class ", function, 1)
+    one = write(tmp_path / "one", still_one=BESIDE + late, _beside="RATE = 0.25")
+    assert discover([one]).methods["still_one"].cls().params.rate == 0.25
+    two = write(tmp_path / "two", still_two=METHOD, _beside="RATE = 0.75")
+    for folders in ([one, two], [two, one]):
+        with pytest.raises(InputError, match=f"imports _beside in a function, and {two} has a module of that name"):
+            discover(folders)
 
 
 def test_all_built_in_plugins_leave_the_process_alone_when_they_are_imported() -> None:

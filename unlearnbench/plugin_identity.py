@@ -50,21 +50,27 @@ class Identity:
     """What a plugin is made of.
 
     Attributes:
-        sha256: of the names and contents of its files.
+        sha256: of the names and contents of its files, and of an entry point's value.
+        content: of the files alone, which entry points of one distribution have in common.
         files, size: their number, and their bytes.
         packages: the installed packages that they import, but those in every key: their versions count as well.
         unknown: modules that they import and that were not found: changes of these go unnoticed.
         places: the files and folders that they were found in; no part of the hash.
         beside: modules that they import from their own folder.
+        late: those of them that are imported inside functions, when a plugin runs.
+        tops: all modules that the folder itself holds.
     """
 
     sha256: str
+    content: str
     files: int
     size: int
     packages: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     places: tuple[Path, ...] = ()
     beside: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
 
 
 def of_folder(folder: Path, left_out: Collection[str] = ()) -> Identity:
@@ -114,6 +120,7 @@ class _Gathered:
     left_out: Collection[str] = ()
     hashes: dict[str, str] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)  # modules, by the first part of their names
+    late: set[str] = field(default_factory=set)  # those of functions
     said: set[str] = field(default_factory=set)  # every word of an import
     tests: dict[str, Path] = field(default_factory=dict)
     places: set[Path] = field(default_factory=set)
@@ -127,11 +134,12 @@ class _Gathered:
         inside = {part.partition(".")[0] for name in self.hashes for part in name.split("/")}
         beside = (self.imports & inside) - sys.stdlib_module_names - _NO_NUMBERS
         packages, unknown = self._elsewhere(inside)
-        text = json.dumps({"entry": entry, "files": self.hashes}, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        tops = {name.partition("/")[0].removesuffix(".py") for name in self.hashes}
+        content = _digest(self.hashes)
         return Identity(
-            digest, len(self.hashes), self.size, tuple(sorted(packages)), tuple(sorted(unknown)),
-            tuple(sorted(self.places)), tuple(sorted(beside)),
+            _digest({"entry": entry, "files": self.hashes}), content, len(self.hashes), self.size,
+            tuple(sorted(packages)), tuple(sorted(unknown)), tuple(sorted(self.places)), tuple(sorted(beside)),
+            tuple(sorted(beside & self.late)), tuple(sorted(tops)),
         )  # fmt: skip
 
     def add_place(self, place: Path, prefix: str, code_only: bool = False) -> None:
@@ -182,6 +190,12 @@ class _Gathered:
             else:
                 continue
             self.said |= {word for name in names for word in name.split(".")}
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for node in [inner for function in functions for inner in ast.walk(function)]:
+            if isinstance(node, ast.Import):
+                self.late |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                self.late.add((node.module or "").partition(".")[0])
 
     def _elsewhere(self, inside: set[str]) -> tuple[set[str], set[str]]:
         """The packages that are imported, and what is not found; other code is added to the files."""
@@ -198,6 +212,10 @@ class _Gathered:
                 if not (distributions or places):
                     unknown.add(module)
         return packages, unknown
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from types import ModuleType
 
+from unlearnbench.errors import InputError
 from unlearnbench.plugin_identity import Identity
 
 
@@ -20,45 +23,63 @@ class _Memory:
 _MEMORY = _Memory()
 
 
-def import_file(file: Path, name: str) -> ModuleType:
-    """A file as a module of a name."""
+def import_file(file: Path, name: str, folder: Path) -> ModuleType:
+    """A file as a module of a name.
+
+    Args:
+        folder: of the plugins. Other modules there are taken out of `sys.modules` again, where the plugins of another
+            folder may have some of the same names.
+    """
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError("not a Python file")
     module = importlib.util.module_from_spec(spec)
     # pydantic and dataclasses look their module up by name to understand annotations.
     sys.modules[name] = module
+    known = set(sys.modules)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        for other in [other for other in sys.modules if other not in known]:
+            if _is_below(sys.modules[other], (folder,)):
+                del sys.modules[other]
     return module
 
 
 def forget_changed(made_of: Identity) -> None:
     """Let modules be imported anew that are not what was loaded before: a worker may live longer than a helper."""
     before = _MEMORY.loaded.get(made_of.places)
-    if before is not None and before != made_of.sha256:
+    if before is not None and before != made_of.content:
         for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] != "unlearnbench" and _lies_in(module, made_of):
+            if name.partition(".")[0] != "unlearnbench" and _is_below(module, made_of.places):
                 del sys.modules[name]
         importlib.invalidate_caches()
-    _MEMORY.loaded[made_of.places] = made_of.sha256
+    _MEMORY.loaded[made_of.places] = made_of.content
 
 
 def foreign_helper(made_of: Identity) -> str | None:
     """Which module is another's than the one beside the plugin, of the same name; None: all are its own."""
     for name in made_of.beside:
         module = sys.modules.get(name)
-        if module is not None and getattr(module, "__file__", None) and not _lies_in(module, made_of):
+        if module is not None and getattr(module, "__file__", None) and not _is_below(module, made_of.places):
             return f"it imports {name}, which lies beside it, but that is {module.__file__}; give it another name"
     return None
 
 
-def _lies_in(module: ModuleType, made_of: Identity) -> bool:
+def check_distinct(folders: Sequence[tuple[Path, Identity]]) -> None:
+    """Raises InputError if a plugin that runs could import another folder's module in place of its own."""
+    for (folder, one), (other, two) in permutations(folders, 2):
+        if both := set(one.late) & set(two.tops):
+            what = f"imports {min(both)} in a function, and {other} has a module of that name, too"
+            raise InputError(f"--plugins {folder}", f"{what}; import it at the top of the file, or rename it")
+
+
+def _is_below(module: ModuleType, places: Sequence[Path]) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return False
     real = Path(file).resolve()
-    return any(real.is_relative_to(place.resolve()) for place in made_of.places)
+    return any(real.is_relative_to(place.resolve()) for place in places)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from unlearnbench import regular_files
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.plugin_identity import Identity, of_entry_point, of_folder
-from unlearnbench.plugin_import import foreign_helper, forget_changed, import_file
+from unlearnbench.plugin_import import check_distinct, foreign_helper, forget_changed, import_file
 from unlearnbench.printing import error_line
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     from unlearnbench.process_state.guard import guarded
 
     outside = [*_entry_points(), *_outside(plugin_dirs)]
+    folders = {each.folder: each.made_of() for each in outside if each.folder and each.made_of}
+    check_distinct(list(folders.items()))
     for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
         importlib.import_module(f"unlearnbench.{module}")
     registry, definitions = Registry({}, {}, {}, []), None
@@ -228,12 +230,11 @@ class _Candidate:
     source: Path | importlib.metadata.EntryPoint
     module: str = ""
     builtin: bool = False
-    made_of: Callable[[], Identity] | None = None  # of a file of a --plugins folder
+    folder: Path | None = None  # of --plugins, which it lies in
+    made_of: Callable[[], Identity] | None = None  # what that is made of
 
     def load(self, guarded: AbstractContextManager[None], identified: bool = True) -> PluginInfo | BrokenPlugin:
         path = list(sys.path)
-        if identified and self.made_of is not None:
-            self.made_of()  # what is wrong with the folder is not this file's fault
         try:
             sha256, made_of = self._identity() if identified else ("", None)  # before any of its code has run
             if made_of is not None:
@@ -269,8 +270,10 @@ class _Candidate:
     def _class(self) -> type[Plugin]:
         if isinstance(self.source, Path):
             regular_files.check_readable(self.source)  # to import a pipe would be to wait for it
-            module = importlib.import_module(self.module) if self.builtin else import_file(self.source, self.module)
-            return _only_plugin(module)
+            if self.builtin:
+                return _only_plugin(importlib.import_module(self.module))
+            assert self.folder is not None
+            return _only_plugin(import_file(self.source, self.module, self.folder))
         loaded = self.source.load()
         return _only_plugin(loaded) if isinstance(loaded, ModuleType) else loaded
 
@@ -305,7 +308,7 @@ def _outside(plugin_dirs: Sequence[Path]) -> Iterator[_Candidate]:
             for file in _files(place):
                 digest = hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:16]
                 module = f"_unlearnbench_plugin_{digest}_{file.stem}"
-                yield _Candidate(kind, file.stem, str(file), file, module, made_of=made_of)
+                yield _Candidate(kind, file.stem, str(file), file, module, folder=folder, made_of=made_of)
 
 
 def _files(folder: Path) -> list[Path]:
