@@ -193,6 +193,7 @@ FAULTS = (
             "test_isolation::test_an_attack_that_ends_its_process_fails_alone",
             "test_isolation::test_what_is_written_past_the_view_is_no_evidence",
             "test_isolation::test_what_an_attack_has_started_ends_with_it",
+            "test_isolation::test_what_an_attack_has_detached_ends_with_it",
         ),
     ),
     Fault(

@@ -278,6 +278,22 @@ def test_what_an_attack_has_started_ends_with_it(tried: Tried) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
+@pytest.mark.parametrize("then", [GUESS, "os.kill(os.getppid(), 9); os._exit(0)", "raise ValueError('odd')"])
+@pytest.mark.parametrize("forks", [1, 2])
+def test_what_an_attack_has_detached_ends_with_it(tried: Tried, forks: int, then: str) -> None:
+    mark = tried.folder / "alive"
+    loop = f"import pathlib, time\nwhile True:\n    pathlib.Path({str(mark)!r}).touch(); time.sleep(0.01)"
+    body = "if os.fork() == 0:\n    os.setsid()\n" + "    if os.fork(): os._exit(0)\n" * (forks - 1)
+    body += f"    os.execv(sys.executable, [sys.executable, '-c', {loop!r}])\n"
+    body += f"while not Path({str(mark)!r}).exists():\n    time.sleep(0.01)\n{then}"
+    with contextlib.nullcontext() if then == GUESS else pytest.raises((PluginError, RemoteError)):
+        tried(body)
+    mark.unlink()
+    time.sleep(0.3)
+    assert not mark.exists()
+
+
 def test_the_process_that_attacks_are_forked_from_may_be_killed(tried: Tried) -> None:
     tried(GUESS)
     isolation._forge(os.getpid())._process.kill()

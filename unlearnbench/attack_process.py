@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearnbench import descendants
+
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
     "unlearnbench.evidence", "unlearnbench.process_state.guard", "unlearnbench.registry", "unlearnbench.view",
@@ -41,6 +43,7 @@ def main() -> int:
     """Fork for each START that comes over the control socket, one at a time; end with the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends this
+    descendants.can_adopt()
     _import()
     while True:
         told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -77,7 +80,9 @@ def _ended(child: int) -> int:
             kill(child, signal.SIGKILL)
         except ProcessLookupError:  # not yet a group of its own, or all gone
             continue
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    descendants.end_children()  # what has left its group is nobody else's
+    return status
 
 
 # --- in the child ----------------------------------------------------------------------------------------------------

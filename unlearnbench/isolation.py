@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import socket
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench import evidence, wire
+from unlearnbench import descendants, evidence, wire
 from unlearnbench.adversary import Evidence
 from unlearnbench.attack_process import END, START, STATUS
 from unlearnbench.contract import PluginError, RemoteError
@@ -26,6 +27,7 @@ from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
 
 LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
+MARK = "UNLEARNBENCH_ATTACKS"  # in the environment of all processes of attacks
 ENDING = 10.0  # seconds that the process may take to end: it may still be importing
 
 
@@ -90,17 +92,19 @@ class _Forge:
     """The process that attacks are forked from. It belongs to the process that started it, and to no fork of that."""
 
     def __init__(self, owner: int) -> None:
-        self._owner = owner
+        self._owner, self._mark = owner, f"{MARK}={secrets.token_hex(16)}"
+        name, _, value = self._mark.partition("=")
         self.control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "unlearnbench.attack_process", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()], env={**os.environ, **THREADS},
+                stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()],
+                env={**os.environ, **THREADS, name: value},
             )  # fmt: skip
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Without its socket it ends, and the attack with it."""
+        """Without its socket it ends, and the attack with it; if an attack has ended it, what is left is found."""
         atexit.unregister(self.close)
         self.control.close()
         if os.getpid() != self._owner:
@@ -110,6 +114,8 @@ class _Forge:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.returncode:
+            descendants.end_marked(self._mark)
 
 
 @lru_cache(maxsize=1)
@@ -157,7 +163,8 @@ def _end(forge: _Forge, ended: list[str]) -> str:
         try:
             forge.control.sendall(END)
             (status,) = STATUS.unpack(forge.control.recv(STATUS.size, socket.MSG_WAITALL))
-        except (OSError, struct.error):  # the next attack notices, too, and gets another
+        except (OSError, struct.error):
+            _drop(forge)
             ended.append(", and the one that it was forked from")
         else:
             ended.append(f" (signal {-status})" if status < 0 else f" (exit code {status})")

@@ -11,13 +11,13 @@ from textwrap import dedent, indent
 
 from unlearnbench.conformance.case import Place
 from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.descendants import descendants
 from unlearnbench.conformance.examiner import verdict_of
 from unlearnbench.conformance.subject import Subject
 from unlearnbench.conformance.subject_host import Host, fresh
 from unlearnbench.conformance.suites import CASES, CHECKS
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.conformance.watch import Watch
+from unlearnbench.descendants import descendants
 from unlearnbench.registry import Kind, discover
 
 HEADER = '''

@@ -223,7 +223,7 @@ def test_no_attack_on_check_makes_a_broken_plugin_pass(
     report = checked(tmp_path, attack, limit=10 if "SIGSTOP" in attack else 60)
     assert not report.passed
     assert [result for result in report.results if result.check == RULE and result.status == "pass"] == []
-    # It failed by what it is to fail by: the attack itself raised nothing, whatever the guard of the process said of it.
+    # It failed by what it is to fail by: the attack itself raised nothing, whatever the guard of the process says.
     raised = r"(?!ProcessStateError)\w+(Error|Exception)\b"
     assert [result.line for result in report.results if re.match(raised, result.line)] == []
 

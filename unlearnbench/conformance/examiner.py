@@ -30,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.conformance import descendants
+from unlearnbench import descendants
 from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
 from unlearnbench.conformance.subject_host import Host, forked, fresh
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped

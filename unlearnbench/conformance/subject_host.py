@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from unlearnbench.conformance import descendants, subject_process
+from unlearnbench import descendants
+from unlearnbench.conformance import subject_process
 from unlearnbench.conformance.channel import Channel, LostError, Respond, Tensors, Told
 from unlearnbench.printing import one_line
 

@@ -15,8 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench import engine, wire
-from unlearnbench.conformance import descendants
+from unlearnbench import descendants, engine, wire
 from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.printing import error_line
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.conformance import descendants
+from unlearnbench import descendants
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.engine import THREADS
 from unlearnbench.errors import InputError

@@ -1,7 +1,7 @@
 """What a plugin leaves running: found however often it forked, detached itself or lost its parent, and ended.
 
 On Linux an orphan's new parent is the nearest ancestor that asked for it (PR_SET_CHILD_SUBREAPER); so whatever descends
-from the examiner stays below it. Elsewhere only a process's group can be ended, and `can_adopt` says so.
+from such a process stays below it. Elsewhere only a process's group can be ended, and `can_adopt` says so.
 """
 
 from __future__ import annotations
@@ -65,6 +65,16 @@ def settled(of: int, but: Collection[int], seconds: float) -> list[int]:
     """What still runs below a process after so many seconds, or nothing as soon as there is nothing."""
     _until(lambda: not descendants(of, but), seconds)
     return descendants(of, but)
+
+
+def end_children() -> None:
+    """Kill all children of this process, which adopts, with what descends from them, and wait for them."""
+    with suppress(ChildProcessError):  # there are none, as nearly always
+        while True:
+            child, _ = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                end(os.getpid())
+                os.waitpid(-1, 0)
 
 
 def end_marked(mark: str) -> None:
