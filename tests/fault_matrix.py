@@ -578,8 +578,14 @@ FAULTS = (
     Fault(
         "helper modules of one name beside two plugins",
         "-",
-        "each plugin has its own",
-        ("test_process_state::test_modules_beside_two_plugins_may_have_one_name",),
+        "each plugin has its own; what could be the other's when it is imported late is refused",
+        (
+            "test_process_state::test_modules_beside_two_plugins_may_have_one_name",
+            "test_process_state::test_a_module_that_could_be_anothers_when_it_is_imported_late_is_refused",
+            "test_identity::test_a_helper_of_the_same_name_in_another_folder_is_never_taken",
+        ),
+    ),
+    Fault(
         "a plugin that prints, writes, patches or kills to be told that it keeps `check`'s rules",
         "check",
         "the rule that it breaks does not pass, and `check` fails",
