@@ -9,8 +9,9 @@ Of the records of one key
 - others are a conflict. Nobody but the user can say which of them is right.
 
 The same holds of the records of one cell under several keys (computed from other code, data or versions, or from
-another suite's seed): if they agree one counts and the others go to records/stale, where `run` puts such records too;
-if they do not, that is a conflict. No date decides anything: whoever writes a record writes its date.
+another suite's seed): if they agree, one of the newest versions counts and the others go to records/stale, where `run`
+puts such records too; if they do not, that is a conflict. No date decides anything: whoever writes a record writes its
+date.
 
 Records of other protocols must not be averaged with these, and get a folder and a leaderboard of their own.
 """
@@ -18,6 +19,8 @@ Records of other protocols must not be averaged with these, and get a folder and
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import secrets
 import shutil
 from collections import defaultdict
@@ -30,6 +33,7 @@ from typing import Literal
 from unlearnbench import PROTOCOL_VERSION, leaderboard, records
 from unlearnbench.agreement import Difference, differences
 from unlearnbench.errors import InputError
+from unlearnbench.package_versions import COMPUTING
 from unlearnbench.parquet_files import sync_folder
 from unlearnbench.submitted import Submitted
 
@@ -199,6 +203,12 @@ def _order(cell: Submitted) -> tuple[int, bool, str, str]:
     return -int(cell.common["schema_version"]), not cell.about, digest, cell.started_at
 
 
+def _packages(cell: Submitted) -> list[list[int]]:
+    """The versions of what was computed with, as numbers; what isn't said is older than all others."""
+    said = json.loads(cell.common["versions"])
+    return [[int(number) for number in re.findall(r"\d{1,9}", said.get(name, ""))[:3]] for name in COMPUTING]
+
+
 def _same_failure(one: Submitted, other: Submitted) -> bool:
     return (one.status, one.common["error"]) == (other.status, other.common["error"])
 
@@ -217,7 +227,9 @@ def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int]
         results = [cell for cell in same if not cell.is_failure]
         found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
         if all(each.is_small for each in found):
-            best: Submitted | None = _chosen(results or same)
+            # So that a table is of one version, where it can be.
+            newest = max(_packages(cell) for cell in results or same)
+            best: Submitted | None = _chosen([cell for cell in results or same if _packages(cell) == newest])
         else:
             # Of one folder the first by name; there is no better reason for any.
             best = min(results, key=lambda cell: (named[cell.key], cell.key)) if keep == "first" else None

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from hostile_text import EVIL
+from evil_name import EVIL
 from sample_records import judged, row, rows, write_cells
 
 from unlearnbench import leaderboard

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_text import EVIL
+from evil_name import EVIL
 from sample_records import row, write_cells
 
 from unlearnbench.claims import comparison
