@@ -8,9 +8,10 @@ import torch
 from small_worlds import blobs, utility
 from torch import Tensor
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.sets import BatchSource, ErasureSets
+from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from small_worlds import blobs, erasures
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.plugin import Batch
 from unlearnbench.seeding import stream
-from unlearnbench.sets import BatchSource
 
 
 def source(rows, batch, seeds, pool=None, join=False):

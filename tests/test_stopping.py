@@ -8,8 +8,9 @@ from replica_cases import DTYPES, TOLERANCE, Anchored, Ascent, accuracy, alone, 
 from small_worlds import CLASSES, SEEDS, blobs, difference, equal, erasures, leak, replica, unlearn, utility
 from torch.nn import functional as F
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.replicas import READ_EVERY
-from unlearnbench.sets import BatchSource, ErasureSets
+from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import StopRule
 from unlearnbench.stopping import Stopper, mean_loss
 

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from unlearnbench import mlp_descent
+from unlearnbench.images import Splits
 from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.models import information_bottleneck
-from unlearnbench.plugin import LossMethod, Method, Phase, TransformMethod
+from unlearnbench.phases import Objective, Phase, Transformation
 from unlearnbench.replicas import Outcome, ReplicaRun
 from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
@@ -22,6 +23,8 @@ from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
 from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase
 
+# A model after forgetting `Splits.erased`.
+Unlearn = Callable[[nn.Module, Splits, Any], nn.Module]
 # First replica of a chunk, epoch, step, and the chunk's models as they are: called at the end of an epoch.
 Watch = Callable[[int, int, int, Stack], None]
 
@@ -75,7 +78,7 @@ class Context:
         return Stack.of([self.build(derive(seed, "init")) for seed in self.seeds]).to(self.device, self.dtype)
 
     def minimise(
-        self, method: LossMethod, before: Stack, sets: ErasureSets, state: Any = None, training: bool = False
+        self, method: Objective, before: Stack, sets: ErasureSets, state: Any = None, training: bool = False
     ) -> Stack:
         """Run the phases of a loss method on every replica.
 
@@ -90,7 +93,7 @@ class Context:
 
         return self._chunks(before, sets, work, training)
 
-    def transform(self, method: TransformMethod, before: Stack, sets: ErasureSets) -> Stack:
+    def transform(self, method: Transformation, before: Stack, sets: ErasureSets) -> Stack:
         """Run the phases of a transform method on every replica."""
         phases = method.phases(self)
         return self._chunks(before, sets, lambda run, _: run.transform(method, phases))
@@ -101,12 +104,12 @@ class Context:
             raise ValueError(f"{metric}: one value per replica, not {tuple(values.shape)} for {len(self.seeds)}")
         self.recorded[metric] = values.detach().double().cpu()
 
-    def looped(self, method: Method, before: Stack, sets: ErasureSets) -> Stack:
-        """`method.unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
+    def looped(self, unlearn: Unlearn, before: Stack, sets: ErasureSets) -> Stack:
+        """A method's `unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
         after = []
         for k in range(sets.replicas):
             model, single = before.module(0 if before.replicas == 1 else k), self.single(k)
-            after.append(Stack.of([method.unlearn(model, sets.splits(k), single)]))
+            after.append(Stack.of([unlearn(model, sets.splits(k), single)]))
             for metric, value in single.recorded.items():
                 self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
         return concatenate(after)

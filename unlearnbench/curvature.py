@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
-from unlearnbench.plugin import Batch, Noise
+from unlearnbench.batches import Batch
+from unlearnbench.noise import Noise
 
 Vector = dict[str, Tensor]
 Product = Callable[[Vector], Vector]

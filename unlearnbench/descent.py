@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.optimisers import optimiser
-from unlearnbench.plugin import Loss, Phase
+from unlearnbench.phases import Loss, Phase
 from unlearnbench.stack import Tensors
 from unlearnbench.vectorise import Inputs, Vectoriser
 

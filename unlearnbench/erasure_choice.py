@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlearnbench.errors import InputError
-from unlearnbench.plugin import Images
+from unlearnbench.images import Images
 from unlearnbench.seeding import stream
 from unlearnbench.settings import Scenario
 

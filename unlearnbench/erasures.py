@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unlearnbench.adversary import Access, Updates
 from unlearnbench.observation import observe
-from unlearnbench.plugin import Access, Updates
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from unlearnbench.plugin import Batch
+from unlearnbench.batches import Batch
 from unlearnbench.stack import Functional, Router, Stack, Tensors
 
 Encoded = tuple[Tensor, Tensor]  # means and scales of p(Z|X)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import InputError
-from unlearnbench.plugin import ImageData, Images
+from unlearnbench.images import ImageData, Images
 
 HOW = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
 _KEY = 20_250_611  # of the random factors that images are numbered by; any will do

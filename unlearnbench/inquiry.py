@@ -19,7 +19,7 @@ from unlearnbench.regular_files import unreadable
 from unlearnbench.settings import Scenario
 
 if TYPE_CHECKING:
-    from unlearnbench.plugin import Access
+    from unlearnbench.adversary import Access
     from unlearnbench.process_state.definitions import Definitions
     from unlearnbench.process_state.guard import Snapshot
 
@@ -186,7 +186,7 @@ class _Watch:
 
 
 def _access(attack: Any) -> Access:
-    from unlearnbench.plugin import Access
+    from unlearnbench.adversary import Access
 
     access = attack.access
     counts = ("shadows", "shadow_models", "in_and_out", "retrained")

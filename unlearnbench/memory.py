@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.contract import PluginError
-from unlearnbench.plugin import Images
+from unlearnbench.images import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.stack import Stack

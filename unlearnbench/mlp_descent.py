@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlearnbench.batches import Batch
 from unlearnbench.descent import clip
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
 from unlearnbench.optimisers import Adam
-from unlearnbench.plugin import Batch, Phase
+from unlearnbench.phases import Phase
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Tensors
 from unlearnbench.vectorise import Inputs, Vectoriser

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unlearnbench.seeding import stream
+
+
+class Noise(Protocol):
+    """The only source of random numbers inside a loss: each replica has its own stream."""
+
+    def normal(self, *shape: int) -> Tensor: ...
+
+    def uniform(self, *shape: int) -> Tensor: ...
 
 
 class StreamNoise:

@@ -21,7 +21,7 @@ from unlearnbench.stack import Stack
 from unlearnbench.view import AttackView, update_tensors
 
 if TYPE_CHECKING:
-    from unlearnbench.plugin import Images
+    from unlearnbench.images import Images
     from unlearnbench.scenario import Challenge, World
 
 T = TypeVar("T")

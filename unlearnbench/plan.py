@@ -25,7 +25,7 @@ from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting
 
 if TYPE_CHECKING:
-    from unlearnbench.plugin import Access
+    from unlearnbench.adversary import Access
 
 
 @dataclass(frozen=True)

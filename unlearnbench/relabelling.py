@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unlearnbench.plugin import Batch, Models, Noise
+from unlearnbench.batches import Batch
+from unlearnbench.noise import Noise
+from unlearnbench.phases import Models
 
 
 def wrong_labels(models: Models, erased: Batch, noise: Noise) -> Tensor:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from unlearnbench.batches import Batch, BatchSource
 from unlearnbench.descent import Descent, LossDescent, MakeDescent
 from unlearnbench.frozen import Encoded, encode, recall
 from unlearnbench.graphs import RECORDERS, SMALL, Graphed
-from unlearnbench.noise import NoiseStreams
-from unlearnbench.plugin import Batch, Loss, LossMethod, Models, Noise, Phase, TransformMethod
+from unlearnbench.noise import Noise, NoiseStreams
+from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
 from unlearnbench.seeding import derive, stream
-from unlearnbench.sets import BatchSource, ErasureSets
+from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 from unlearnbench.stopping import Stopper
@@ -78,7 +79,7 @@ class ReplicaRun:
     # --- the two kinds of method ------------------------------------------------------------------------------------
 
     def minimise(
-        self, method: LossMethod, phases: Sequence[Phase], given: Any = None, descent: MakeDescent | None = None
+        self, method: Objective, phases: Sequence[Phase], given: Any = None, descent: MakeDescent | None = None
     ) -> Outcome:
         """Minimise the method's loss, phase after phase.
 
@@ -99,7 +100,7 @@ class ReplicaRun:
             self._end()
         return Outcome(self.result, self.steps, self.samples)
 
-    def transform(self, method: TransformMethod, phases: Sequence[Phase]) -> Outcome:
+    def transform(self, method: Transformation, phases: Sequence[Phase]) -> Outcome:
         """Replace the parameters by the method's transformation, step after step."""
         self._state = None
 
@@ -207,8 +208,8 @@ class ReplicaRun:
         if self._length(phase) >= 2 * source.steps_per_epoch:
             self._encoded = encode(self.router, self.frozen, self._whole(self.sets.erased).images)
 
-    def _prepare(self, method: LossMethod) -> Any:
-        if type(method).prepare is LossMethod.prepare:
+    def _prepare(self, method: Objective) -> Any:
+        if type(method).prepare is Objective.prepare:
             return None
 
         def prepared(models: Models, erased: Batch, _r: None, _s: None, noise: Noise) -> Any:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.adversary import PARTS
-from unlearnbench.plugin import Images
+from unlearnbench.images import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets

@@ -15,7 +15,7 @@ from torch import Tensor
 from unlearnbench.erasure_choice import choose
 from unlearnbench.errors import InputError
 from unlearnbench.identical import refuse_shared, refuse_shared_challenge, without_copies
-from unlearnbench.plugin import ImageData, Images
+from unlearnbench.images import ImageData, Images
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Backdoor, Scenario

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch
+from unlearnbench.batches import Batch
 from unlearnbench.settings import StopRule
 
 # Logits f32[K, n, Y] of the models as they are now, for images f32[K, n, C, H, W].

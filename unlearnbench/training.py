@@ -9,25 +9,27 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
+from unlearnbench.batches import Batch
 from unlearnbench.curvature import Vector, axpy, conjugate_gradients, dot, gauss_newton
 from unlearnbench.divergences import kl_to_prior
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, TransformMethod
+from unlearnbench.noise import Noise
+from unlearnbench.phases import Models, Objective, Phase, Transformation
 from unlearnbench.settings import Training
 
 NEWTON_SOLVER_STEPS = 100  # conjugate gradients of one Newton step
 
 
-class InformationBottleneckLoss(LossMethod):
+class InformationBottleneckLoss(Objective):
     """CE(y | z) + beta * KL[p(Z|x) || N(0, I)] with z drawn from p(Z|x), on the remaining set.
 
     With an L2 weight, half of it times the parameters' squared length is added.
     """
 
-    name = "training"
-
     def __init__(self, beta: float, training: Training) -> None:
-        super().__init__()
         self.beta, self.training = beta, training
+
+    def phases(self, context: Any) -> Sequence[Phase]:
+        return [training_phase(context.scenario.training)]
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None
@@ -44,26 +46,20 @@ class InformationBottleneckLoss(LossMethod):
 class MaskedTrainingLoss(InformationBottleneckLoss):
     """The same with a weight for each member of the training set, which is the method's state, f32[m]."""
 
-    def phases(self, context: Any) -> Sequence[Phase]:
-        return [training_phase(context.scenario.training)]
-
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None
         masked = remaining._replace(weight=remaining.weight * state[remaining.rows])
         return super().loss(models, erased, masked, state, noise)
 
 
-class NewtonTraining(TransformMethod):
+class NewtonTraining(Transformation):
     """One Newton step on the mean cross-entropy of the whole remaining set plus the L2 penalty.
 
     For the linear network the Gauss-Newton matrix is the Hessian and the loss is convex: a few steps reach its optimum
     to rounding, so that models that agree on their data agree in their parameters, and exact answers can be checked.
     """
 
-    name = "training"
-
     def __init__(self, training: Training) -> None:
-        super().__init__()
         self.l2 = training.l2
 
     def phases(self, context: Any) -> Sequence[Phase]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unlearnbench.adversary import ShadowUpdates, Updates
 from unlearnbench.alignment import procrustes
 from unlearnbench.errors import AccessError
-from unlearnbench.plugin import ShadowUpdates, Updates
 from unlearnbench.settings import Level, Tier
 
 # An output's last bits differ between two ways of computing it; a change of a few of them is no trace of anything.

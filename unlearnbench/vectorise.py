@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_map_only
 
+from unlearnbench.batches import Batch
 from unlearnbench.frozen import Encoded, Frozen
 from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
-from unlearnbench.plugin import Batch, Models
+from unlearnbench.phases import Models
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Router, Tensors
 

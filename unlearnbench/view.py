@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.adversary import PARTS, Access, InAndOut, RetrainedModels, ShadowUpdates, Updates
-from unlearnbench.plugin import Images
+from unlearnbench.images import Images
 from unlearnbench.seeding import derive, stream
 
 Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]

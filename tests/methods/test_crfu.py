@@ -9,9 +9,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from unlearnbench.methods.crfu import Crfu
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models
-from unlearnbench.sets import BatchSource
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional
 

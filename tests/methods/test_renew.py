@@ -8,10 +8,10 @@ from small_worlds import CLASSES, SEEDS, blobs, context, difference, equal, eras
 from torch.nn import functional as F
 from unlearnbench.methods.renew import Renew
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.divergences import kl_to_prior
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Images, Models
-from unlearnbench.sets import BatchSource
 from unlearnbench.settings import Training
 from unlearnbench.stack import Functional
 

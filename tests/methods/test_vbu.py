@@ -7,9 +7,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from unlearnbench.methods.vbu import Vbu
 
+from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models, Phase
-from unlearnbench.sets import BatchSource
 from unlearnbench.settings import StopRule
 from unlearnbench.stack import Functional
 

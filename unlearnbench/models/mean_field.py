@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.models.information_bottleneck import InformationBottleneck
-from unlearnbench.plugin import Noise
+from unlearnbench.noise import Noise
 from unlearnbench.stack import Functional
 
 Weights = dict[str, Tensor]  # by the names of the underlying model's parameters
