@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
-from unlearnbench.registry import BrokenPlugin, Kind, PluginInfo, Registry
+from unlearnbench.plugin_base import Kind
+from unlearnbench.registry import BrokenPlugin, PluginInfo, Registry
 from unlearnbench.settings import PluginParams, Strict
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,13 +89,9 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise seen.error
         counts = {"planned": len(plan.cells), "done": 0, "cached": 0, "failed": 0, "skipped": 0, "lost": 0,
                   "interrupted": False}  # fmt: skip
-        return SimpleNamespace(**{"leaderboard": True, **counts, **seen.summary})
+        return SimpleNamespace(**{"plan": plan, "leaderboard": True, **counts, **seen.summary})
 
-    module = ModuleType("unlearnbench.runner")
-    module.run = run  # type: ignore[attr-defined]
-    module.RunOptions = SimpleNamespace  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "unlearnbench.runner", module)
-    monkeypatch.setattr("unlearnbench.runner", module, raising=False)
+    monkeypatch.setattr("unlearnbench.closing.run_to_the_end", run)
     return seen
 
 

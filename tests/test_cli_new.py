@@ -13,7 +13,8 @@ import pytest
 
 import unlearnbench
 from unlearnbench import cli, cli_new
-from unlearnbench.registry import KINDS, discover
+from unlearnbench.plugin_base import KINDS
+from unlearnbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "pandas", "pyarrow", "numpy", "sklearn", "yaml")

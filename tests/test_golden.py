@@ -16,7 +16,8 @@ import torch
 import unlearnbench
 from unlearnbench.keys import STAGE_VERSIONS
 from unlearnbench.plan import build
-from unlearnbench.registry import KINDS, Registry, discover
+from unlearnbench.plugin_base import KINDS
+from unlearnbench.registry import Registry, discover
 from unlearnbench.stages import run_job
 from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite

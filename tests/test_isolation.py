@@ -22,7 +22,8 @@ from tiny_runs import Place, rows, write_suite
 from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench import isolation
-from unlearnbench.adversary import Access, Evidence, Measured
+from unlearnbench.access import Access
+from unlearnbench.adversary import Evidence, Measured
 from unlearnbench.contract import PluginError, RemoteError
 from unlearnbench.evidence import EvidenceError, checked, packed, unpacked
 from unlearnbench.oracle import Oracle

@@ -12,6 +12,7 @@ from unlearnbench.errors import InputError
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.metrics.shares import share_interval
 from unlearnbench.records import RecordError
+from unlearnbench.report.files import write_leaderboard
 
 MSE = [0.030, 0.034, 0.029, 0.033, 0.031]
 RETRAINED = [0.040, 0.043, 0.041, 0.042, 0.039]
@@ -19,7 +20,7 @@ RETRAINED = [0.040, 0.043, 0.041, 0.042, 0.039]
 
 def build(tmp_path, *made):
     folder = write_cells(tmp_path / "records", [each for group in made for each in group])
-    return leaderboard.build(folder, tmp_path)
+    return write_leaderboard(folder, tmp_path)
 
 
 def one(frame, method, **where):
@@ -629,7 +630,7 @@ def test_a_damaged_record_is_an_error_and_no_missing_row(tmp_path):
     for name in ("000001", "000002"):
         (folder / f"{name}.parquet").write_bytes(b"half a file")
     with pytest.raises(RecordError, match=r"000001\.parquet: .*and 1 more such files"):
-        leaderboard.build(folder, tmp_path)
+        write_leaderboard(folder, tmp_path)
 
 
 def test_no_records_make_an_empty_leaderboard(tmp_path):

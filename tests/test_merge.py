@@ -16,6 +16,7 @@ from submissions import Cell, cell, everything, failure, file_of, hand_in, key, 
 
 from unlearnbench import cli, leaderboard, merging, records
 from unlearnbench.record_schema import SCHEMA
+from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submitted import Submitted
 
 OTHER = {"device": "cpu: other"}
@@ -48,7 +49,7 @@ def test_two_halves_make_the_leaderboard_of_the_whole(tmp_path: Path, merge: Any
     cells = [cell(m, s, 0.5 + s / 10, started_at=later(s)) for m in ("original", "retrain", "vbu") for s in range(3)]
     cells += [[row("vbu", s, "mse", 0.03, attack="ridge", cell_key=key(f"mse{s}"))] for s in range(3)]
     whole = hand_in(tmp_path / "whole", cells)
-    leaderboard.build(whole / "records", whole)
+    write_leaderboard(whole / "records", whole)
     hand_in(tmp_path / "a", cells[::2])
     hand_in(tmp_path / "b", cells[1::2])
     ran = merge(tmp_path / "a", tmp_path / "b")
@@ -60,7 +61,7 @@ def test_two_halves_make_the_leaderboard_of_the_whole(tmp_path: Path, merge: Any
 
 def test_a_folder_merged_with_itself_is_itself(tmp_path: Path, merge: Any) -> None:
     folder = hand_in(tmp_path / "a", [cell("vbu", 0), cell("vbu", 1), failure("hbu", 0)])
-    leaderboard.build(folder / "records", folder)
+    write_leaderboard(folder / "records", folder)
     ran = merge(folder, folder)
     assert (ran.code, ran.counts["duplicates"], ran.counts["failed"]) == (0, 3, 1)
     assert everything(tmp_path / "out") == everything(folder)

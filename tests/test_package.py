@@ -18,7 +18,8 @@ import pytest
 from tiny_runs import write_suite
 
 from unlearnbench import provenance, records
-from unlearnbench.registry import KINDS, discover
+from unlearnbench.plugin_base import KINDS
+from unlearnbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
 PLACES = ("unlearnbench", "methods", "attacks")

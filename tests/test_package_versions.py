@@ -118,8 +118,8 @@ def test_a_key_does_not_depend_on_what_runs_the_tests(monkeypatch: pytest.Monkey
 
 def test_pillow_is_in_the_keys_of_pictures_and_of_nothing_else(install: Install) -> None:
     datasets = discover().datasets
-    assert keys.packages_of(datasets["images"]) == ("pillow",)
-    assert keys.packages_of(datasets["digits"]) == ()
+    assert datasets["images"].packages == ("pillow",)
+    assert datasets["digits"].packages == ()
 
 
 def test_a_plugins_own_packages_are_in_its_keys_and_records(place: Place, install: Install) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import receipt
+from unlearnbench import fingerprint, receipt
 from unlearnbench.receipt import Request
 
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings")
@@ -41,7 +41,7 @@ class World:
         self.plan: Any = SimpleNamespace(
             cells=cells,
             data_files=receipt._hashes([self.data]),
-            data_folders=receipt.listings([self.data], root / "data"),
+            data_folders=fingerprint.listings([self.data], root / "data"),
         )
 
     def ask(self, **changes: Any) -> Request:

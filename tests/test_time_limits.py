@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tiny_runs import Place, status_of, write_method, write_suite
 
-from unlearnbench import crew, devices, engine, plan, worker
+from unlearnbench import crew, devices, engine, executors, plan, worker
 from unlearnbench.errors import InputError
-from unlearnbench.schedule import Job
+from unlearnbench.plan import Job
 from unlearnbench.time_limit import OverdueError, limited
 
 HANGS = "if not Path('mended').exists(): time.sleep(1000)\nreturn before.expand(sets.replicas)"
@@ -87,7 +87,7 @@ def job(method: str) -> Job:
     return (plan.Task("unlearn", method, {}, work),)
 
 
-class ByHand(engine.Cluster):
+class ByHand(executors.Cluster):
     """Tasks end when the test says so."""
 
     def __init__(self) -> None:

@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _import() -> None:
-    from unlearnbench.engine import limit_threads
+    from unlearnbench.process import limit_threads
 
     limit_threads()
     for name in PRELOADED:
@@ -109,7 +109,7 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
     import torch
 
     from unlearnbench import evidence, wire
-    from unlearnbench.adversary import Access
+    from unlearnbench.access import Access
     from unlearnbench.errors import AccessError
     from unlearnbench.process_state.guard import guarded
     from unlearnbench.registry import load
@@ -162,7 +162,7 @@ def _forbid(closed: Sequence[str], open_: Sequence[str | Path]) -> list[str]:
 
 def _failure(error: BaseException) -> dict[str, Any]:
     from unlearnbench.printing import error_line
-    from unlearnbench.worker import is_exhaustion
+    from unlearnbench.process import is_exhaustion
 
     trace = "".join(traceback.format_exception(error))
     return {"error": error_line(error), "trace": trace[-100_000:], "exhausted": is_exhaustion(error)}

@@ -14,7 +14,7 @@ from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report
-    from unlearnbench.registry import Kind
+    from unlearnbench.plugin_base import Kind
 
 OK, FAILED = 0, 1
 WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.cli_options import Format
 from unlearnbench.errors import InputError, suggest
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.plugin_facts import Facts, facts
 from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
-from unlearnbench.registry import KINDS, Registry
+from unlearnbench.registry import Registry
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan

@@ -13,7 +13,7 @@ from unlearnbench.errors import InputError, an
 from unlearnbench.printing import emit, one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.registry import Kind
+    from unlearnbench.plugin_base import Kind
 
 OK = 0
 LONGEST = 40  # characters of a name: it stands in tables

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import cli_loading, devices
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, unwritable
 from unlearnbench.printing import complain, emit, emit_table
 from unlearnbench.roots import root
 
@@ -115,7 +115,7 @@ def run(request: Request) -> int:
     code = _code([summary])
     # What is broken is told every time, and what could not be drawn is tried every time.
     if code == OK and before is not None and not suite.registry.broken and summary.pictures:
-        receipt.keep(before, asked(), summary.plan or plan)
+        receipt.keep(before, asked(), summary.plan)
     return code
 
 
@@ -167,11 +167,11 @@ def _ended(summaries: Sequence[Summary], how: How) -> bool:
 
 
 def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
-    from unlearnbench import runner
+    from unlearnbench.closing import run_to_the_end
     from unlearnbench.run_options import RunOptions
 
     engine, jobs = how.workers()
-    return runner.run(
+    return run_to_the_end(
         plan,
         RunOptions(
             data_root=options.data_root(how.data),
@@ -194,7 +194,7 @@ def _compute(plan: Plan, suite: Suite, how: How) -> Summary:
 
 def _cells(summaries: Sequence[Summary]) -> list[Cell]:
     """Every round's cells, as they were run."""
-    return [cell for summary in summaries if summary.plan is not None for cell in summary.plan.cells]
+    return [cell for summary in summaries for cell in summary.plan.cells]
 
 
 def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:
@@ -212,7 +212,7 @@ def _choose(picks: Sequence[Pick], suite: Suite, results: Path) -> None:
     try:
         tuned.write(results, suite, picks)
     except OSError as error:
-        raise InputError(str(error.filename or results), f"can't be written: {error.strerror}") from error
+        raise unwritable(error, results) from error
     methods = [pick for pick in picks if not pick.is_reference]
     emit_table(
         ["experiment", "dataset", "scenario", "method", "chosen", "metric", "value", "tried", "met"],

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, unwritable
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.printing import complain
 from unlearnbench.receipt import leaderboard_is_current
@@ -15,9 +15,30 @@ from unlearnbench.record_reading import counting
 from unlearnbench.record_schema import NewerRecordError, RecordError
 
 if TYPE_CHECKING:
+    from unlearnbench.run_options import RunOptions, Summary
     from unlearnbench.store import Store
 
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
+
+
+def run_to_the_end(plan: Plan, options: RunOptions) -> Summary:
+    """Run a plan; then the leaderboard, then pictures.
+
+    Raises:
+        InputError: as `runner.run`.
+    """
+    from unlearnbench import runner
+    from unlearnbench.store import Store
+
+    summary = runner.run(plan, options)
+    try:
+        summary.leaderboard = close(options.results, summary.plan, summary.computed)
+        summary.pictures = draw(options.results, summary.plan, Store(options.cache))
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    except OSError as error:
+        raise unwritable(error, options.results) from error
+    return summary
 
 
 def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
@@ -56,11 +77,11 @@ def draw(results: Path, plan: Plan, store: Store) -> bool:
 
 
 def _build(results: Path, folder: Path) -> bool:
-    from unlearnbench import leaderboard
+    from unlearnbench.report.files import write_leaderboard
 
     for _ in range(DAMAGED):
         try:
-            leaderboard.build(folder, results)
+            write_leaderboard(folder, results)
             return True
         except RecordError as error:
             damaged = Path(error.where)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench import devices, engine, interruption
+from unlearnbench import devices, engine, executors, interruption
+from unlearnbench.plan import Job
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.printing import error_line
-from unlearnbench.registry import KINDS
-from unlearnbench.schedule import Job
 from unlearnbench.worker import Outcome, Place, carry_out, get_ready
 
 LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers
@@ -106,7 +106,7 @@ class Crew:
         if self._name == "serial":  # it has carried a job out when it returns: its result comes before the next job
             return self.is_idle
         executor = self._hired()
-        if isinstance(executor, engine.Cluster):
+        if isinstance(executor, executors.Cluster):
             return len(self._running) < executor.workers()
         return bool(self._free)
 
@@ -121,7 +121,7 @@ class Crew:
     def wait(self) -> Report:
         """Wait until a job ends, at least, or until there may be more workers."""
         report = Report()
-        patience = LOOK_AGAIN if isinstance(self._executor, engine.Cluster) else None
+        patience = LOOK_AGAIN if isinstance(self._executor, executors.Cluster) else None
         ended = wait(self._running, patience, FIRST_COMPLETED).done
         broken = [future for future in ended if isinstance(future.exception(), BrokenExecutor)]
         for future in ended.difference(broken):
@@ -155,7 +155,7 @@ class Crew:
             self._free.append(running.device)
         try:
             outcome = future.result()
-        except engine.WorkerDiedError as error:
+        except executors.WorkerDiedError as error:
             (report.late if self._is_late(running) else report.lost).append(running.job)
             report.guilty, report.why = True, error_line(error)
         except Exception as error:  # e.g. an outcome that can't be sent
@@ -172,7 +172,7 @@ class Crew:
         others = [running.job for running in self._running.values() if not self._is_late(running)]
         report.late += late
         # Jobs do not end a scheduler.
-        (report.innocent if late or isinstance(self._executor, engine.Cluster) else report.lost).extend(others)
+        (report.innocent if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
         if self._executor is not None:
             with contextlib.suppress(Exception):
                 engine.stop(self._executor)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from unlearnbench import interruption, streams
-from unlearnbench.engine import Cluster, WorkerDiedError, be_quiet, limit_threads
 from unlearnbench.errors import InputError
+from unlearnbench.executors import Cluster, WorkerDiedError
 from unlearnbench.parcels import Answer, Parcel, answer, identity, pack, unpack
+from unlearnbench.plan import Job
 from unlearnbench.printing import complain, error_line
-from unlearnbench.schedule import Job
+from unlearnbench.process import be_quiet, limit_threads
 from unlearnbench.worker import Outcome, Place, carry_out
 
 try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary import Access, Updates
+from unlearnbench.access import Access
+from unlearnbench.adversary import Updates
 from unlearnbench.observation import observe
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream

@@ -31,6 +31,11 @@ class UnreadableError(InputError):
     replaced."""
 
 
+def unwritable(error: OSError, place: Path) -> InputError:
+    """The error about a file or folder that can't be written."""
+    return InputError(str(error.filename or place), f"can't be written: {error.strerror or error}")
+
+
 class AccessError(Exception):
     """An attack asked for something that it did not declare in its ``access``."""
 

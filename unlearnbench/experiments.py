@@ -11,8 +11,9 @@ from pydantic import Field
 from unlearnbench.errors import InputError
 from unlearnbench.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.naming import choice_id, scenario_id
+from unlearnbench.plugin_base import Kind
 from unlearnbench.printing import one_line
-from unlearnbench.registry import Kind, PluginInfo, Registry
+from unlearnbench.registry import PluginInfo, Registry
 from unlearnbench.search import TuneFile, check_rule, order
 from unlearnbench.selection import Filter
 from unlearnbench.settings import PluginParams, Scenario, Strict, Timing

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.errors import InputError
 from unlearnbench.experiments import Choice
+from unlearnbench.fingerprint import listings
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.naming import LARGEST_NAMES
 from unlearnbench.printing import error_line
-from unlearnbench.receipt import listings
 from unlearnbench.regular_files import unreadable
 from unlearnbench.settings import Scenario
 
 if TYPE_CHECKING:
-    from unlearnbench.adversary import Access
+    from unlearnbench.access import Access
     from unlearnbench.process_state.definitions import Definitions
     from unlearnbench.process_state.guard import Snapshot
 
@@ -53,7 +53,7 @@ class Inquiry:
 
     def fingerprint(self, choice: Choice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
-        from unlearnbench.datasets._fingerprint import fingerprint
+        from unlearnbench.fingerprint import fingerprint
 
         def compute() -> str:
             dataset = self._instance(choice)
@@ -186,7 +186,7 @@ class _Watch:
 
 
 def _access(attack: Any) -> Access:
-    from unlearnbench.adversary import Access
+    from unlearnbench.access import Access
 
     access = attack.access
     counts = ("shadows", "shadow_models", "in_and_out", "retrained")

@@ -21,10 +21,10 @@ from unlearnbench import descendants, evidence, wire
 from unlearnbench.adversary import Evidence
 from unlearnbench.attack_process import END, START, STATUS
 from unlearnbench.contract import PluginError, RemoteError
-from unlearnbench.engine import THREADS
 from unlearnbench.errors import AccessError
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
+from unlearnbench.process import THREADS
 
 LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
 MARK = "UNLEARNBENCH_ATTACKS"  # in the environment of all processes of attacks

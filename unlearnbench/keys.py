@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION, package_versions
 from unlearnbench.experiments import Choice
-from unlearnbench.registry import PluginInfo, released_plugins
+from unlearnbench.registry import released_plugins
 from unlearnbench.settings import Scenario, canonical
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
@@ -28,9 +28,6 @@ STAGE_PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     "unlearn": ("scipy",), "shadows": ("scipy",), "timing": ("scipy",), "attack": ("scipy", "scikit-learn"),
 }  # fmt: skip
 
-# JPEG may be other pixels under another Pillow; what other datasets read is exact.
-DATASET_PACKAGES: Mapping[str, tuple[str, ...]] = {"images": ("pillow",)}
-
 
 def describe_plugin(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What of a plugin goes into keys; `recorded`: see `keyed`."""
@@ -43,14 +40,8 @@ def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) ->
     # What was added to the package or changed since its release is known, like a plugin of one's own, by its content.
     released = info.builtin and info.sha256 in released_plugins()
     version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
-    packages = package_versions.keyed(packages_of(info), recorded)
+    packages = package_versions.keyed(info.packages, recorded)
     return {**version, "packages": packages} if packages else version
-
-
-def packages_of(info: PluginInfo) -> tuple[str, ...]:
-    """The installed packages whose versions are in a plugin's keys, beside those of every stage."""
-    declared = DATASET_PACKAGES.get(info.name, ()) if info.builtin and info.kind == "dataset" else ()
-    return (*declared, *info.packages)
 
 
 def dataset_work(choice: Choice) -> dict[str, Any]:

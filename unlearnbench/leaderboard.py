@@ -29,7 +29,7 @@ from unlearnbench.contenders import (
 )
 from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.parquet_files import open_parquet, write_atomically, write_parquet
+from unlearnbench.parquet_files import open_parquet, write_parquet
 
 _STATE = {
     "status": pa.string(),  # ok, partial (some seeds failed), failed, skipped
@@ -48,11 +48,11 @@ _DTYPES = {
 
 
 def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
-    """Write leaderboard.parquet and leaderboard.md from a folder of record files.
+    """Write leaderboard.parquet from a folder of record files.
 
     Args:
         records_folder: holds one Parquet file per cell.
-        out_folder: where the two files are written or replaced; it is made.
+        out_folder: where it is written or replaced; the folder is made.
 
     Returns:
         The leaderboard as `read` gives it.
@@ -60,12 +60,9 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
     Raises:
         InputError: as `of`.
     """
-    from unlearnbench.report.markdown import render
-
     board, about = _made(records_folder)
     frame = _to_pandas(board)
     write_parquet(board, Path(out_folder) / "leaderboard.parquet", {"unlearnbench": json.dumps(about)})
-    write_atomically(Path(out_folder) / "leaderboard.md", render(frame).encode())
     return frame
 
 

@@ -30,11 +30,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench import PROTOCOL_VERSION, leaderboard, records
+from unlearnbench import PROTOCOL_VERSION, records
 from unlearnbench.agreement import Difference, differences
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, unwritable
 from unlearnbench.package_versions import COMPUTING
 from unlearnbench.parquet_files import sync_folder
+from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submitted import Submitted
 
 Keep = Literal["first", "none"]
@@ -145,7 +146,7 @@ def write(merged: Merged, out: Path) -> None:
         temporary.replace(target)  # also in the place of an empty folder
         sync_folder(target.parent)
     except OSError as error:
-        raise InputError(str(error.filename or out), f"can't be written: {error.strerror or error}") from error
+        raise unwritable(error, out) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -256,7 +257,7 @@ def _write_records(merged: Merged, folder: Path) -> None:
         _write_cells(cells, places[number] / "records" / "stale")
     for number, cells in merged.kept.items():
         if cells:
-            leaderboard.build(places[number] / "records", places[number])
+            write_leaderboard(places[number] / "records", places[number])
 
 
 def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
 
-from unlearnbench.adversary import Access, Updates
+from unlearnbench.access import Access
+from unlearnbench.adversary import Updates
 from unlearnbench.erasures import Erasures
 from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe

@@ -20,14 +20,13 @@ from typing import Any, NamedTuple, cast
 
 from unlearnbench import __version__, regular_files
 from unlearnbench.devices import describe, slots
-from unlearnbench.keys import packages_of
 from unlearnbench.package_code import CODE
 from unlearnbench.package_versions import COMPUTING, keyed
 from unlearnbench.parquet_files import write_atomically
-from unlearnbench.plan import Cell
+from unlearnbench.plan import Cell, Job
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.printing import error_line
-from unlearnbench.registry import KINDS, PluginInfo
-from unlearnbench.schedule import Job
+from unlearnbench.registry import PluginInfo
 from unlearnbench.worker import Outcome, Place, carry_out, workplace_of
 
 VERSION = __version__
@@ -196,7 +195,7 @@ def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
 
 def _made_of(info: PluginInfo) -> str:
     """What a plugin's key holds: the hash of its files, and versions of packages."""
-    packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(packages_of(info)).items())
+    packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(info.packages).items())
     return f"{info.sha256} {packages}".rstrip()
 
 
@@ -211,7 +210,7 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=256)
 def _check_data(place: Place, chosen: str) -> None:
-    from unlearnbench.datasets._fingerprint import fingerprint
+    from unlearnbench.fingerprint import fingerprint
     from unlearnbench.process_state.guard import guarded
 
     work = json.loads(chosen)

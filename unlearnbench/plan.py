@@ -25,7 +25,7 @@ from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting
 
 if TYPE_CHECKING:
-    from unlearnbench.adversary import Access
+    from unlearnbench.access import Access
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Task:
     needs: Mapping[str, str]
     work: Mapping[str, Any]
     together: tuple[str, ...] = ()
+
+
+Job = tuple[Task, ...]  # what a worker does at a time: a task, or those of a group that can be done
 
 
 @dataclass(frozen=True)

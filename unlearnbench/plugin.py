@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from unlearnbench.adversary import Access, Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.access import Access
+from unlearnbench.adversary import Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.batches import SMALLEST, Batch
 from unlearnbench.images import ImageData, Images, Splits
 from unlearnbench.noise import Noise
 from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.plugin_base import Plugin
+from unlearnbench.settings import PluginParams
 
 if TYPE_CHECKING:
     from unlearnbench.context import Context
@@ -55,24 +57,6 @@ __all__ = [
 ]
 
 
-class Plugin:
-    """Base of all plugins. `version` is part of every key: raise it whenever results change."""
-
-    name: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-    paper: ClassVar[str] = ""  # the source: authors, venue, year
-    Params: ClassVar[type[PluginParams]] = PluginParams
-    # GiB of its device that a cell takes, if it takes so much that cells beside it might not fit; see docs/cluster.md.
-    memory_gb: ClassVar[float | None] = None
-
-    def __init__(self, params: PluginParams | None = None) -> None:
-        self.params: Any = params if params is not None else self.Params()
-
-    def skip(self, scenario: Scenario) -> str | None:
-        """Why this plugin can't take part in a scenario, or None if it can."""
-        return None
-
-
 # --- methods -------------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +74,7 @@ class Method(Plugin, ABC):
     from a loss or a transformation written for ONE model.
     """
 
+    kind = "method"
     reference: ClassVar[bool] = False  # shown unranked: original, retrain and the other references
 
     @property
@@ -150,6 +135,7 @@ class Attack(Plugin, ABC):
             None: derived from the evidence. Empty: it concerns no erased image, and ranks nobody.
     """
 
+    kind = "attack"
     ranks_by: ClassVar[tuple[str, ...] | None] = None
 
     @property
@@ -168,6 +154,7 @@ class Attack(Plugin, ABC):
 class Dataset(Plugin, ABC):
     """A source of images. `defaults` are the scenario settings that suit it, overridden by a suite's own."""
 
+    kind = "dataset"
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod

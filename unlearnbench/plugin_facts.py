@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from unlearnbench.keys import packages_of
 from unlearnbench.naming import short
 from unlearnbench.package_versions import IN_EVERY_KEY, keyed
 from unlearnbench.printing import error_line, one_line
@@ -18,7 +17,7 @@ from unlearnbench.registry import PluginInfo
 from unlearnbench.validation import members, submodel
 
 if TYPE_CHECKING:
-    from unlearnbench.adversary import Access
+    from unlearnbench.access import Access
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
 COUNTS = {"shadow_models": "shadow models", "in_and_out": "models with and without", "retrained": "retrained models"}
@@ -87,7 +86,7 @@ def identity(info: PluginInfo) -> str:
     else:
         files = "1 file" if made_of.files == 1 else f"{made_of.files} files"
         parts = [f"the content of {files} ({made_of.size:,} bytes) in {_within(made_of.places)}"]
-    parts += [f"{name} {version}" for name, version in keyed((*packages_of(info), *IN_EVERY_KEY)).items()]
+    parts += [f"{name} {version}" for name, version in keyed((*info.packages, *IN_EVERY_KEY)).items()]
     text = ", ".join(parts)
     return f"{text}; not {', '.join(made_of.unknown)}, imported but not found" if made_of and made_of.unknown else text
 

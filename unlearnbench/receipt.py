@@ -98,7 +98,7 @@ def find(wanted: Request) -> tuple[int, int] | None:
         same = (
             receipt["asked"] == json.loads(json.dumps(wanted.asked))
             and receipt["files"] == dict(wanted.files)
-            and all(names(Path(folder)) == listed for folder, listed in receipt["data_folders"].items())
+            and all(regular_files.entries(Path(folder)) == listed for folder, listed in receipt["data_folders"].items())
             and _hashes(receipt["data_files"]) == receipt["data_files"]
             and leaderboard_is_current(wanted.results)
             and _hashes(receipt["records"]) == receipt["records"]
@@ -137,27 +137,6 @@ def leaderboard_is_current(results: Path) -> bool:
         return all((results / f"leaderboard.{end}").stat().st_mtime_ns > newest for end in ("parquet", "md"))
     except OSError:
         return False
-
-
-def listings(files: Iterable[Path], root: Path) -> dict[str, list[str]]:
-    """What lies in the folders where a dataset looked for `files`: those that come later may be part of it.
-
-    These are the data root and each file's folders, up to one above all of them.
-    """
-    parents = {file.absolute().parent for file in files}
-    folders = {root.absolute(), *parents}
-    top = Path(os.path.commonpath(parents)).parent if parents else root.absolute()
-    for folder in parents:
-        folders |= {above for above in folder.parents if above.is_relative_to(top)}
-    return {str(folder): names(folder) for folder in folders}
-
-
-def names(folder: Path) -> list[str]:
-    """The entries of a folder, those of folders ending in a slash; empty if there is none."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(entry.name + "/" * entry.is_dir() for entry in entries)
 
 
 def _hashes(files: Iterable[str | Path]) -> dict[str, str]:

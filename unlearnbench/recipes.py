@@ -20,9 +20,10 @@ from unlearnbench.errors import InputError
 from unlearnbench.experiments import Choice
 from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.plan import Cell
+from unlearnbench.plugin_base import Kind
 from unlearnbench.printing import one_line
 from unlearnbench.provenance import git_state
-from unlearnbench.registry import Kind, Registry
+from unlearnbench.registry import Registry
 from unlearnbench.settings import Scenario
 from unlearnbench.submitted import Submitted
 from unlearnbench.suite import Setting

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from unlearnbench import PROTOCOL_VERSION, records, regular_files
 from unlearnbench.escaping import lines, visible
-from unlearnbench.keys import packages_of
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.plan import Cell
 from unlearnbench.provenance import git_state, versions
@@ -161,7 +160,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "git_dirty": dirty,
         "plugin_sha256": "+".join(plugins),  # method, attack
         "data_sha256": cell.data_sha256,
-        "versions": json.dumps(versions(*(package for each in chosen for package in packages_of(each.info)))),
+        "versions": json.dumps(versions(*(package for each in chosen for package in each.info.packages))),
         "started_at": at,
         "protocol_version": PROTOCOL_VERSION,
         "schema_version": records.SCHEMA_VERSION,

@@ -15,29 +15,29 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, get_args
 
 from unlearnbench import regular_files
 from unlearnbench.errors import InputError, suggest
+from unlearnbench.plugin_base import KINDS, Kind, Plugin
 from unlearnbench.plugin_identity import Identity, of_entry_point, of_folder
 from unlearnbench.plugin_import import check_distinct, foreign_helper, forget_changed, import_file
 from unlearnbench.printing import error_line
+from unlearnbench.settings import PluginParams
 
-if TYPE_CHECKING:
-    from unlearnbench.plugin import Plugin
-
-Kind = Literal["method", "attack", "dataset"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 # All that makes numbers imports or is imported by these.
 NUMBERS = ("stages", "runner", "leaderboard", "recording", "tuning", "merging")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+# JPEG may be other pixels under another Pillow; what other datasets read is exact.
+DATASET_PACKAGES: Mapping[str, tuple[str, ...]] = {"images": ("pillow",)}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class PluginInfo:
     @property
     def packages(self) -> tuple[str, ...]:
         """The installed packages whose versions are part of its keys, beside those in every key."""
-        return self.made_of.packages if self.made_of else ()
+        declared = DATASET_PACKAGES.get(self.name, ()) if self.builtin and self.kind == "dataset" else ()
+        return (*declared, *(self.made_of.packages if self.made_of else ()))
 
     @property
     def is_released(self) -> bool:
@@ -326,8 +327,6 @@ def _is_other(name: str) -> bool:
 
 def _only_plugin(module: ModuleType) -> type[Plugin]:
     """The one concrete plugin class that a module defines (not merely imports)."""
-    from unlearnbench.plugin import Plugin
-
     own = {
         value
         for value in vars(module).values()
@@ -347,14 +346,10 @@ def _only_plugin(module: ModuleType) -> type[Plugin]:
 
 def _check(candidate: _Candidate, cls: type[Plugin], sha256: str, made_of: Identity | None) -> PluginInfo:
     """The plugin's entry in the registry; raises _NotAPluginError where the class breaks a rule."""
-    from unlearnbench.plugin import Attack, Dataset, Method, Plugin
-    from unlearnbench.settings import PluginParams
-
     if not (inspect.isclass(cls) and issubclass(cls, Plugin)) or inspect.isabstract(cls):
         raise _NotAPluginError("not a concrete subclass of Method, Attack or Dataset")
-    bases: dict[Kind, type[Plugin]] = {"method": Method, "attack": Attack, "dataset": Dataset}
-    kind = next((kind for kind, base in bases.items() if issubclass(cls, base)), None)
-    if kind is None or candidate.kind not in (kind, None):
+    kind = getattr(cls, "kind", None)
+    if kind not in KINDS or candidate.kind not in (kind, None):
         raise _NotAPluginError(f"class {cls.__name__} is no {candidate.kind or 'method, attack or dataset'}")
     if not NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")

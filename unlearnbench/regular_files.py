@@ -143,3 +143,11 @@ def _first(file: FileIO, most: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def entries(folder: Path) -> list[str]:
+    """The entries of a folder, those of folders ending in a slash; empty if there is none."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as found:
+        return sorted(entry.name + "/" * entry.is_dir() for entry in found)

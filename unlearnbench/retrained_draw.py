@@ -23,13 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary import PARTS
 from unlearnbench.images import Images
 from unlearnbench.scenario import World
 from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 
 Trained = Literal["originals", "without"]
+
+PARTS = ("erased", "remaining", "unseen")
+"""Of the images that retrained models are compared on."""
 
 SHOWN = 200
 """Remaining and never-seen images each that models are compared on, over all targets, and at least one for each."""

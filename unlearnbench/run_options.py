@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from unlearnbench.engine import EngineName
-    from unlearnbench.plan import Plan
+    from unlearnbench.plan import Cell, Plan
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class RunOptions:
 class Summary:
     """What became of the cells: those whose record is on the disk at the end."""
 
+    plan: Plan  # as it was run: with fewer models at a time where memory was short
+    computed: Sequence[Cell]  # those that this run was to compute
     planned: int = 0
     done: int = 0
     cached: int = 0
@@ -49,4 +53,3 @@ class Summary:
     interrupted: bool = False
     leaderboard: bool = True  # False: none can be built from the records that are there
     pictures: bool = True  # False: some could not be drawn
-    plan: Plan | None = None  # as it was run: with fewer models at a time where memory was short

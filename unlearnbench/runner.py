@@ -7,23 +7,21 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from unlearnbench import recording
-from unlearnbench.closing import close, draw
 from unlearnbench.crew import Crew, Report
 from unlearnbench.devices import describe, slots
-from unlearnbench.errors import InputError
+from unlearnbench.errors import InputError, unwritable
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.parcels import inputs
-from unlearnbench.plan import Cell, Plan, Task, build
+from unlearnbench.plan import Cell, Job, Plan, Task, build
 from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
 from unlearnbench.run_log import begin
 from unlearnbench.run_options import RunOptions, Summary
-from unlearnbench.schedule import Job, Schedule
+from unlearnbench.schedule import Schedule
 from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
 from unlearnbench.tally import tally
@@ -33,7 +31,7 @@ ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
 
 
 def run(plan: Plan, options: RunOptions) -> Summary:
-    """Complete every cell of a plan, write its record, and build the leaderboard; a cell that fails stops no other.
+    """Complete every cell of a plan and write its record; a cell that fails stops no other.
 
     Raises:
         InputError: a device that is not there, or folders that can't be written.
@@ -65,17 +63,8 @@ class _Run:
         except KeyboardInterrupt:
             interrupted = True
         except OSError as error:  # a full disk, a folder without permission
-            raise _unwritable(error, self.folder) from error
-        summary = tally(self.plan, self.folder, self.became, interrupted, self.options.force)
-        try:
-            summary.leaderboard = close(self.options.results, self.plan, found.pending)
-            summary.pictures = draw(self.options.results, self.plan, self.store)
-        except KeyboardInterrupt:
-            summary.interrupted = True
-        except OSError as error:
-            raise _unwritable(error, self.options.results) from error
-        summary.plan = self.plan
-        return summary
+            raise unwritable(error, self.folder) from error
+        return tally(self.plan, self.folder, self.became, found.pending, interrupted, self.options.force)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -299,10 +288,6 @@ def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str],
         if any(mate in keys and not there(mate) for mate in task.together):
             keys |= {task.key, *task.needs.values()}
     return {task.key: task for task in every if task.key in keys}
-
-
-def _unwritable(error: OSError, folder: Path) -> InputError:
-    return InputError(str(error.filename or folder), f"can't be written: {error.strerror or error}")
 
 
 def _name(task: Task, together: int = 1) -> str:

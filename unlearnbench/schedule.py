@@ -6,9 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from unlearnbench.plan import Task
-
-Job = tuple[Task, ...]  # what a worker does at a time: a task, or those of a group that can be done
+from unlearnbench.plan import Job, Task
 
 # Times are measured when all else is done: with nothing beside them, and without keeping anything waiting.
 _LATE = 1 << 40

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from unlearnbench import yaml_reading
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.grids import merge
-from unlearnbench.registry import Kind, Registry
+from unlearnbench.plugin_base import Kind
+from unlearnbench.registry import Registry
 from unlearnbench.settings import Scenario, canonical
 from unlearnbench.validation import check_key
 

@@ -16,12 +16,11 @@ import torch
 from unlearnbench.attacking import attack_targets
 from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
-from unlearnbench.plan import Task
+from unlearnbench.plan import Job, Task
 from unlearnbench.printing import complain
 from unlearnbench.process_state.guard import ProcessStateError, guarded
 from unlearnbench.retraining import retrained, select
 from unlearnbench.scenario import join
-from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
 from unlearnbench.shadowing import shadow_models, shadows
 from unlearnbench.stack import Stack

@@ -29,8 +29,9 @@ from pydantic import AfterValidator, Field
 from unlearnbench import yaml_reading
 from unlearnbench.errors import InputError, suggest
 from unlearnbench.experiments import Choice, Experiment, ExperimentFile, resolve
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.printing import one_line
-from unlearnbench.registry import KINDS, Registry
+from unlearnbench.registry import Registry
 from unlearnbench.selection import Filter, Selection, parse_overrides
 from unlearnbench.settings import Scenario, Strict
 from unlearnbench.validation import check, key_path

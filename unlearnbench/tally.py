@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,15 @@ from unlearnbench.run_options import Summary
 Became = Literal["done", "cached", "failed", "skipped"]
 
 
-def tally(plan: Plan, folder: Path, became: Mapping[str, Became], interrupted: bool, force: bool) -> Summary:
+def tally(
+    plan: Plan, folder: Path, became: Mapping[str, Became], computed: Sequence[Cell], interrupted: bool, force: bool
+) -> Summary:
     """The summary of a run, with a line on stderr if records that it left or found are gone.
 
     Args:
         folder: of the records. Who moves or removes it under a run finds a new one with what came later.
         became: what the run knows, by the cells' keys; those that it did not come to are not there.
+        computed: the cells that this run was to compute.
         force: whether records may be there that are of an earlier run.
     """
     there, counts = names(folder), Counter[str]()
@@ -35,8 +38,9 @@ def tally(plan: Plan, folder: Path, became: Mapping[str, Became], interrupted: b
         gone = f"{lost} of the records that should be here are gone: the folder was moved, removed or emptied meanwhile"
         complain(f"error: {folder}: {gone}; what was computed is in the store: run the same command again")
     return Summary(
-        len(plan.cells), counts["done"], counts["cached"], counts["failed"], counts["skipped"], lost, interrupted
-    )
+        plan, computed, len(plan.cells), counts["done"], counts["cached"], counts["failed"], counts["skipped"], lost,
+        interrupted,
+    )  # fmt: skip
 
 
 def _is_result(cell: Cell, there: set[str]) -> bool:

@@ -13,11 +13,10 @@ from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
 from unlearnbench.memory import Retrained
 from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
-from unlearnbench.plan import Task
+from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Method
 from unlearnbench.retraining import of_artifact
 from unlearnbench.scenario import World, join
-from unlearnbench.schedule import Job
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
 from unlearnbench.stack import concatenate as concatenate_stacks

@@ -134,7 +134,7 @@ def _checked(record: Submitted, cell: Cell, results: Path, summary: Summary) -> 
             failed = read_cell(failure, results)
             verdict: Verdict = "not tried" if failed.status == "timeout" else "failed here"
             return Checked(record, verdict, one_line(failed.common["error"] or failed.status))
-        keys = {each.key for each in summary.plan.cells} if summary.plan is not None else set()
+        keys = {each.key for each in summary.plan.cells}
         reason = "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
         return Checked(record, "can't be verified", reason)
     found = read_cell(again, results)

@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.errors import UnreadableError
-from unlearnbench.plan import Task
+from unlearnbench.errors import UnreadableError, unwritable
+from unlearnbench.plan import Job, Task
 from unlearnbench.printing import error_line, one_line
-from unlearnbench.schedule import Job
+from unlearnbench.process import is_exhaustion
 from unlearnbench.time_limit import OverdueError, limited
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Outcome:
     @classmethod
     def unwritable(cls, error: OSError, cache: Path) -> Outcome:
         """A result could not be stored."""
-        return cls(refused=(str(error.filename or cache), f"can't be written: {error.strerror or error}"))
+        told = unwritable(error, cache)
+        return cls(refused=(told.where, told.what))
 
 
 def get_ready(attacks: bool = False) -> None:
@@ -117,15 +118,6 @@ def carry_out(job: Job, place: Place) -> Outcome:
         if outcome.exhausted:
             workplace_of(place).free()
     return outcome
-
-
-def is_exhaustion(error: BaseException) -> bool:
-    """Whether memory ran out: CUDA's has an exception of its own, torch's CPU allocator says it in words."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
 
 
 def _told(task: Task, error: BaseException) -> tuple[str, str]:

@@ -13,16 +13,15 @@ import torch
 
 from unlearnbench.context import Context
 from unlearnbench.devices import describe
-from unlearnbench.keys import packages_of
-from unlearnbench.plan import Task
+from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.plugin_base import Kind
 from unlearnbench.process_state import torch_settings
 from unlearnbench.process_state.definitions import Definitions
 from unlearnbench.process_state.guard import Snapshot, guarded
 from unlearnbench.provenance import git_state, versions
-from unlearnbench.registry import Kind, PluginInfo, Registry, discover
+from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
-from unlearnbench.schedule import Job
 from unlearnbench.seeding import derive, repetition_seed
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
@@ -140,7 +139,7 @@ class Workplace:
         named = {kind: task.work[kind]["name"] for kind in ("dataset", "method", "attack") if kind in task.work}
         infos = {kind: self.registry.of(cast(Kind, kind))[name] for kind, name in named.items()}
         plugins = {kind: info.sha256 for kind, info in infos.items() if kind != "dataset"}
-        used = versions(*(package for info in infos.values() for package in packages_of(info)))
+        used = versions(*(package for info in infos.values() for package in info.packages))
         return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
                 "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
 

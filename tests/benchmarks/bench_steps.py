@@ -11,7 +11,7 @@ import plain_jobs
 import pytest
 from measuring import Side, Worker, compare, keep, seconds, timed_row
 
-from unlearnbench.engine import limit_threads
+from unlearnbench.process import limit_threads
 from unlearnbench.settings import Scenario
 
 BATCH = 20

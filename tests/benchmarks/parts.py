@@ -19,8 +19,8 @@ from small_worlds import blobs
 
 from unlearnbench.context import Context
 from unlearnbench.descent import clip
-from unlearnbench.engine import limit_threads
 from unlearnbench.mlp_descent import MlpDescent
+from unlearnbench.process import limit_threads
 from unlearnbench.replicas import ReplicaRun
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario

@@ -18,7 +18,8 @@ from unlearnbench.conformance.suites import CASES, CHECKS
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.conformance.watch import Watch
 from unlearnbench.descendants import descendants
-from unlearnbench.registry import Kind, discover
+from unlearnbench.plugin_base import Kind
+from unlearnbench.registry import discover
 
 HEADER = '''
 """A plugin that breaks a rule."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.datasets._fingerprint import fingerprint
 from unlearnbench.datasets.cifar10 import Cifar10
 from unlearnbench.datasets.digits import Digits
 from unlearnbench.datasets.fashion_mnist import FashionMnist
@@ -16,6 +15,7 @@ from unlearnbench.datasets.images import ImagesParams, OwnImages
 from unlearnbench.datasets.mnist import Mnist
 from unlearnbench.datasets.stl10 import Stl10
 from unlearnbench.errors import InputError
+from unlearnbench.fingerprint import fingerprint
 from unlearnbench.plugin import Dataset
 from unlearnbench.settings import LeakSizes, Scenario
 

@@ -15,9 +15,10 @@ from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd
 from unlearnbench.errors import InputError, an, suggest
 from unlearnbench.grids import merge
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.plugin_facts import identity
 from unlearnbench.printing import one_line
-from unlearnbench.registry import KINDS, discover
+from unlearnbench.registry import discover
 from unlearnbench.selection import parse_filter
 from unlearnbench.settings import Scenario, canonical
 from unlearnbench.validation import check, submodel, within

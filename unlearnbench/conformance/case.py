@@ -15,7 +15,8 @@ from torch import Tensor
 from unlearnbench.conformance.channel import Ask, Respond, Tensors, Told
 from unlearnbench.conformance.verdict import Verdict
 from unlearnbench.conformance.watch import Deed
-from unlearnbench.registry import Kind, Registry
+from unlearnbench.plugin_base import Kind
+from unlearnbench.registry import Registry
 from unlearnbench.settings import Scenario
 
 Outcome = Mapping[str, Tensor]

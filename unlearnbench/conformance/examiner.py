@@ -34,10 +34,11 @@ from unlearnbench import descendants
 from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
 from unlearnbench.conformance.subject_host import Host, forked, fresh
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
-from unlearnbench.engine import be_quiet, limit_threads
 from unlearnbench.errors import InputError
+from unlearnbench.plugin_base import KINDS
 from unlearnbench.printing import error_line, one_line
-from unlearnbench.registry import KINDS, named
+from unlearnbench.process import be_quiet, limit_threads
+from unlearnbench.registry import named
 
 if TYPE_CHECKING:
     from unlearnbench.conformance.case import Case, Check

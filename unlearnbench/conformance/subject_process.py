@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench import descendants, engine, wire
+from unlearnbench import descendants, process, wire
 from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.printing import error_line
 
@@ -61,7 +61,7 @@ def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
     os.environ.update(dict.fromkeys(FOLDERS, str(scratch)), PYTHONDONTWRITEBYTECODE="1")
     tempfile.tempdir, sys.dont_write_bytecode = None, True
     os.chdir(folder / "empty")
-    engine.settle(parent)  # quiet, one thread, ends with its parent
+    process.settle(parent)  # quiet, one thread, ends with its parent
     # All that is imported writes nothing while plugins are watched.
     import unlearnbench.stages  # noqa: F401
     from unlearnbench.conformance import answers  # noqa: F401

@@ -16,9 +16,9 @@ from typing import Any
 
 from unlearnbench import descendants
 from unlearnbench.conformance.verdict import Result
-from unlearnbench.engine import THREADS
 from unlearnbench.errors import InputError
-from unlearnbench.registry import Kind
+from unlearnbench.plugin_base import Kind
+from unlearnbench.process import THREADS
 
 TIME_LIMIT = 120.0  # seconds for a check: those of the slowest plugins take a few on an idle machine
 SLACK = 120.0  # seconds more, for starting processes and importing libraries on a busy machine, and for ending them

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.datasets._locate import name_of
 from unlearnbench.errors import InputError, UnreadableError
 from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
+from unlearnbench.plugin_base import name_of
 from unlearnbench.torchvision_import import import_torchvision
 
 

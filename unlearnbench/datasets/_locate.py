@@ -8,11 +8,7 @@ from pathlib import Path
 from unlearnbench.errors import InputError
 from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
-
-
-def name_of(dataset: Dataset) -> str:
-    """The plugin's name, which is its file's name."""
-    return dataset.name or type(dataset).__module__.rpartition(".")[2]
+from unlearnbench.plugin_base import name_of
 
 
 def missing(dataset: Dataset, path: Path, how: str) -> InputError:

@@ -73,12 +73,13 @@ def read(
 
 def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
     records_of(folder)
-    from unlearnbench import leaderboard, records
+    from unlearnbench import records
     from unlearnbench.claims import comparison
     from unlearnbench.contenders import dataset_ids
+    from unlearnbench.report.files import write_leaderboard
 
     part = slug(name)
-    board = leaderboard.build(folder / "records", out / "data" / part)
+    board = write_leaderboard(folder / "records", out / "data" / part)
     if board.empty:
         raise InputError(str(folder), "holds no records; run its suite first")
     table, _ = records.read_folder(folder / "records", _COLUMNS)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
-from unlearnbench.datasets._locate import name_of
-from unlearnbench.plugin import Dataset
-from unlearnbench.regular_files import opened
+from unlearnbench.plugin_base import name_of
+from unlearnbench.regular_files import entries, opened
 
 
-def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
+class Source(Protocol):
+    """What of a dataset is fingerprinted."""
+
+    params: Any
+    version: ClassVar[int]
+
+    def files(self, root: Path) -> list[Path]: ...
+
+
+def fingerprint(dataset: Source, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
     """SHA-256 over the dataset's name, version and parameters and the names and contents of its files.
 
     Names count from the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a
@@ -39,6 +48,19 @@ def fingerprint(dataset: Dataset, root: Path, seen: MutableMapping[str, str] | N
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def listings(files: Iterable[Path], root: Path) -> dict[str, list[str]]:
+    """What lies in the folders where a dataset looked for `files`: those that come later may be part of it.
+
+    These are the data root and each file's folders, up to one above all of them.
+    """
+    parents = {file.absolute().parent for file in files}
+    folders = {root.absolute(), *parents}
+    top = Path(os.path.commonpath(parents)).parent if parents else root.absolute()
+    for folder in parents:
+        folders |= {above for above in folder.parents if above.is_relative_to(top)}
+    return {str(folder): entries(folder) for folder in folders}
 
 
 def _sha256(file: Path) -> str:

@@ -1,0 +1,67 @@
+"""What an attack may see: declared by the attack, enforced by its view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unlearnbench.settings import Draw, Inference, Level, Tier
+
+
+@dataclass(frozen=True)
+class Access:
+    """What an attack needs; the view refuses everything else.
+
+    Attributes:
+        level: the observation level of model outputs. `parameters`: all weights before and after; outputs come as
+            log-probabilities with them.
+        temperature: a defence: probabilities are softmax(logits / temperature), at every level that shows any.
+        shadows: how many erasures of the adversary's own images, computed with the method under attack.
+        tier: `same`: shadows start from the target's original and erase members that the adversary knows; `disjoint`:
+            from originals trained on the adversary's own images, so that nothing of the target's is known.
+        shadow_models: originals of the tier `disjoint`; shadows are spread evenly over them, and whole models (a
+            quarter, at least one) are held out for validation.
+        in_and_out: models trained with and without each candidate and made to forget it (per-example attacks).
+        retrained: originals that forget each target, and twice as many models that never saw it; outputs of all levels
+            but `representation`.
+        members: images whose membership is known to the adversary (the paper's Table 2 attack).
+        inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a draw z ~ p(Z|X), anew for each answer.
+            Only the models before and after can be asked so; updates and shadows are outputs at the mean.
+        queries: `sample`: how often a model answers about one image.
+    """
+
+    level: Level = "log_probabilities"
+    temperature: float = 1.0
+    shadows: int = 0
+    tier: Tier = "same"
+    shadow_models: int = 0
+    in_and_out: int = 0
+    retrained: int = 0
+    members: bool = False
+    inference: Inference = "mean"
+    queries: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what can't be had together."""
+        if sum(count > 0 for count in (self.shadows, self.in_and_out, self.retrained)) > 1:
+            raise ValueError("an attack has one kind of shadows: shadows, in_and_out or retrained")
+        if (self.tier == "disjoint") != (self.shadow_models > 0) or self.shadow_models > self.shadows:
+            raise ValueError(
+                "the tier disjoint needs shadow_models, and at least as many shadows; other tiers have none"
+            )
+
+        if self.retrained and self.level == "representation":
+            raise ValueError("retrained models show what they answer, not its representation: level representation")
+        if self.inference == "sample" and self.draw is not None:
+            raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
+
+    @property
+    def draw(self) -> Draw | None:
+        """Which models and erasures of hers the adversary learns from; None: none."""
+        if self.shadows:
+            return self.tier
+        return "in_and_out" if self.in_and_out else "retrained" if self.retrained else None
+
+    @property
+    def models(self) -> int:
+        """Shadow originals of her own, or retrained models."""
+        return self.shadow_models or self.in_and_out or self.retrained

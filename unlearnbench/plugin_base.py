@@ -1,0 +1,34 @@
+"""What all plugins have in common, whatever their kind."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, get_args
+
+from unlearnbench.settings import PluginParams, Scenario
+
+Kind = Literal["method", "attack", "dataset"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Plugin:
+    """Base of all plugins. `version` is part of every key: raise it whenever results change."""
+
+    kind: ClassVar[Kind]
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = ""  # the source: authors, venue, year
+    Params: ClassVar[type[PluginParams]] = PluginParams
+    # GiB of its device that a cell takes, if it takes so much that cells beside it might not fit; see docs/cluster.md.
+    memory_gb: ClassVar[float | None] = None
+
+    def __init__(self, params: PluginParams | None = None) -> None:
+        self.params: Any = params if params is not None else self.Params()
+
+    def skip(self, scenario: Scenario) -> str | None:
+        """Why this plugin can't take part in a scenario, or None if it can."""
+        return None
+
+
+def name_of(plugin: Any) -> str:
+    """The plugin's name, which is its file's name."""
+    return plugin.name or type(plugin).__module__.rpartition(".")[2]
