@@ -28,10 +28,10 @@ from unlearnbench.curvature import (
     random_signs,
 )
 from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import stream
 from unlearnbench.training import InformationBottleneckLoss, l2_penalty
 
 PAPER_ONLY = {"solver", "curvature", "damping", "step", "radius", "solver_steps", "probes", "curvature_images", "batch"}

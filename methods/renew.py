@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from unlearnbench.context import Context
 from unlearnbench.divergences import kl_categorical, kl_to_prior
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import stream
 
 
 class Renew(LossMethod):

@@ -12,9 +12,9 @@ from unlearnbench.context import Context
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.information_bottleneck import InformationBottleneck
 from unlearnbench.plugin import Images, Method, Splits
-from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams
+from unlearnbench.system.seeding import derive, stream
 
 
 class Sisa(Method):

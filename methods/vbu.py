@@ -12,10 +12,10 @@ from unlearnbench.divergences import kl_gaussians, kl_to_prior
 from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_weights
 from unlearnbench.phases import Objective
 from unlearnbench.plugin import Batch, Images, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import derive
 from unlearnbench.training import training_phase
 
 WEIGHTS_ONLY = {"divergence", "draws", "prior_scale", "initial_scale"}

@@ -23,9 +23,9 @@ import torch
 from sample_records import row
 
 from unlearnbench import records
-from unlearnbench.parquet_files import write_parquet
 from unlearnbench.record_folder import is_intact
-from unlearnbench.store import Artifact, CorruptArtifactError, Store
+from unlearnbench.system.parquet_files import write_parquet
+from unlearnbench.system.store import Artifact, CorruptArtifactError, Store
 
 KEY = "ab" * 32
 TENSORS = {"weights": torch.arange(6.0).reshape(2, 3), "flags": torch.tensor([True, False]), "none": torch.empty(0, 2)}

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from submissions import cell, hand_in, table
 
 from unlearnbench import cli, records, submitted
-from unlearnbench.parquet_files import _BLANK, _last_seal, parse, read_sealed, write_parquet
 from unlearnbench.record_folder import first_rows, is_intact
 from unlearnbench.record_schema import SCHEMA, RecordError
+from unlearnbench.system.parquet_files import _BLANK, _last_seal, parse, read_sealed, write_parquet
 
 GOOD = cell("vbu", 0)
 NAME = f"{GOOD[0]['cell_key']}.parquet"

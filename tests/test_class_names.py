@@ -13,8 +13,8 @@ from PIL import Image
 from submissions import cell, file_of, hand_in
 
 from unlearnbench import cli, records, submitted
-from unlearnbench.parquet_files import open_parquet, write_parquet
 from unlearnbench.record_schema import RecordError
+from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 SUITE = """
 name: names

@@ -15,9 +15,9 @@ import torch
 from fake_plugins import fake_registry
 
 from unlearnbench import cli, plugin_facts, registry
-from unlearnbench.errors import InputError
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry import BrokenPlugin
+from unlearnbench.system.errors import InputError
 
 SUITE = """
 name: tiny

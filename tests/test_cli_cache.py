@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from unlearnbench import cli
-from unlearnbench.store import Artifact, Store
+from unlearnbench.system.store import Artifact, Store
 
 KEYS = ["ab" * 32, "ab" + "cd" * 31, "ef" * 32]
 MADE = [

@@ -21,11 +21,12 @@ from test_engine import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
 import unlearnbench
-from unlearnbench import dask_engine, engine, package_code, parcels, worker
-from unlearnbench.errors import InputError
-from unlearnbench.package_code import CODE
-from unlearnbench.package_versions import keyed, version_of
+from unlearnbench import dask_engine, engine, parcels, worker
 from unlearnbench.parcels import VERSION
+from unlearnbench.system import package_code
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.package_code import CODE
+from unlearnbench.system.package_versions import keyed, version_of
 
 WAITS = """
 Path(f'started-{os.getpid()}').touch()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from unlearnbench import devices
-from unlearnbench.errors import InputError
+from unlearnbench.system import devices
+from unlearnbench.system.errors import InputError
 
 
 @pytest.fixture

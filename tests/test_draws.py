@@ -9,9 +9,9 @@ from small_worlds import image_data, leak
 
 from unlearnbench.attacking import check_held_out
 from unlearnbench.draws import shadow_erasures, training_sets
-from unlearnbench.errors import InputError
 from unlearnbench.scenario import build_world
 from unlearnbench.settings import LeakSizes
+from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")
 SIZES = LeakSizes(target=100, known=60, pool=200, validation=20, probe=10, spare=50)

@@ -13,8 +13,8 @@ from hostile_text import EVERYTHING, PAYLOADS, active, broken_texts, commanding,
 from hypothesis import example, given
 from hypothesis import settings as of_hypothesis
 
-from unlearnbench import escaping
 from unlearnbench.report import drawing
+from unlearnbench.system import escaping
 
 INLINE = {"inline", "text", "text_special", "paragraph_open", "paragraph_close"}
 TABLE = {f"{part}_{end}" for part in ("table", "thead", "tbody", "tr", "th", "td") for end in ("open", "close")}

@@ -14,7 +14,7 @@ import pytest
 from tiny_runs import Place, finish, rows, start, write_method, write_suite
 
 from unlearnbench import cli, leaderboard, records
-from unlearnbench.store import Store
+from unlearnbench.system.store import Store
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from test_regular_files import a_folder, a_link_to_nothing, a_pipe, a_socket
 from tiny_runs import Place, Ran, rows, write_method, write_suite
 
 from unlearnbench import cli, registry
-from unlearnbench.store import Store
+from unlearnbench.system.store import Store
 
 Put = Callable[[Path], None]
 SPECIAL = [a_pipe, a_socket, a_folder, a_link_to_nothing]

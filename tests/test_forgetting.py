@@ -16,11 +16,11 @@ from unlearnbench.plan import build
 from unlearnbench.recording import write_result
 from unlearnbench.registry import discover
 from unlearnbench.retraining import of_artifact
-from unlearnbench.seeding import stream
 from unlearnbench.settings import Judging
 from unlearnbench.stages import run_job
-from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
+from unlearnbench.system.seeding import stream
+from unlearnbench.system.store import Artifact, Store
 from unlearnbench.verdicts import Accuracy, Forgetting, accuracy_kept, forgetting
 from unlearnbench.workplace import Workplace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import fuzz_records
 import pytest
 
-from unlearnbench.parquet_files import write_parquet
+from unlearnbench.system.parquet_files import write_parquet
 
 
 def test_damaged_files_are_what_was_written_or_refused(tmp_path: Path) -> None:

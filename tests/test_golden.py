@@ -19,8 +19,8 @@ from unlearnbench.plan import build
 from unlearnbench.plugin_base import KINDS
 from unlearnbench.registry import Registry, discover
 from unlearnbench.stages import run_job
-from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
+from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -14,13 +14,13 @@ from PIL import Image
 from small_worlds import image_data, leak, utility
 
 from unlearnbench import cli
-from unlearnbench.errors import InputError
 from unlearnbench.identical import Copies, count, first_of_each, without_copies
 from unlearnbench.keys import fields
 from unlearnbench.naming import scenario_id
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.scenario import build_world, challenge, leak_parts
 from unlearnbench.settings import canonical
+from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")
 

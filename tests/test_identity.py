@@ -17,10 +17,10 @@ import pytest
 from tiny_runs import Place, rows, write_suite
 
 from unlearnbench import plugin_identity
-from unlearnbench.errors import InputError
 from unlearnbench.plugin_facts import identity
 from unlearnbench.plugin_identity import Identity, of_folder
 from unlearnbench.registry import PluginInfo, discover
+from unlearnbench.system.errors import InputError
 
 METHOD = """
 import json, sys

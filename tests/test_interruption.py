@@ -13,7 +13,8 @@ import pytest
 from test_engine import WAITS, finished_records, session, wait_for
 from tiny_runs import Ran, finish, start, write_method, write_suite
 
-from unlearnbench import cli, interruption
+from unlearnbench import cli
+from unlearnbench.system import interruption
 
 MESSAGE = "interrupted; run the same command to go on\n"
 HOLDS = """

@@ -29,7 +29,7 @@ from unlearnbench.evidence import EvidenceError, checked, packed, unpacked
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
 from unlearnbench.registry import discover, load
-from unlearnbench.time_limit import OverdueError, limited
+from unlearnbench.system.time_limit import OverdueError, limited
 
 HEADER = '''
 """An attack."""

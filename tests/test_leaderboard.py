@@ -8,11 +8,11 @@ import pytest
 from sample_records import judged, later, row, rows, write_cells
 
 from unlearnbench import leaderboard, records
-from unlearnbench.errors import InputError
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.metrics.shares import share_interval
 from unlearnbench.records import RecordError
 from unlearnbench.report.files import write_leaderboard
+from unlearnbench.system.errors import InputError
 
 MSE = [0.030, 0.034, 0.029, 0.033, 0.031]
 RETRAINED = [0.040, 0.043, 0.041, 0.042, 0.039]

@@ -19,11 +19,11 @@ from sample_records import START, judged, row, rows
 from submissions import Cell, file_of, key, table
 
 from unlearnbench import cli, leaderboard, submitted
-from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.parquet_files import write_parquet
 from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, RecordError
 from unlearnbench.report.export import FORMATS, export
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import write_parquet
 
 SCENARIO = json.dumps(
     {"kind": "utility", "beta": 0.1, "erased_ratio": 0.06, "trajectory": {"every_epochs": 5},

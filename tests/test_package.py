@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from tiny_runs import write_suite
 
-from unlearnbench import provenance, records
+from unlearnbench import records
 from unlearnbench.plugin_base import KINDS
 from unlearnbench.registry import discover
+from unlearnbench.system import provenance
 
 ROOT = Path(__file__).parent.parent
 PLACES = ("unlearnbench", "methods", "attacks")

@@ -13,11 +13,12 @@ from sample_records import row, write_cells
 from submissions import everything
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import cli, keys, leaderboard, package_code, package_versions, plan
+from unlearnbench import cli, keys, leaderboard, plan
 from unlearnbench.mixed_versions import notes
-from unlearnbench.package_versions import shown
 from unlearnbench.registry import discover
 from unlearnbench.suite import load_suite
+from unlearnbench.system import package_code, package_versions
+from unlearnbench.system.package_versions import shown
 
 Install = Callable[..., None]
 

@@ -13,11 +13,11 @@ from tiny_runs import write_method, write_suite
 
 from unlearnbench import keys as keys_of
 from unlearnbench import plan
-from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.plugin import Access
 from unlearnbench.registry import Registry, discover, released_plugins
 from unlearnbench.suite import load_suite
+from unlearnbench.system.errors import InputError
 
 SUITE = """
 name: tiny

@@ -20,12 +20,12 @@ from tiny_runs import Place, rows, status_of, write_method, write_suite
 
 import unlearnbench.stages  # noqa: F401 (all that a job imports)
 from unlearnbench.contract import erase
-from unlearnbench.errors import InputError
-from unlearnbench.process_state import global_random
-from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.guard import ProcessStateError, Snapshot, guarded
 from unlearnbench.registry import discover
-from unlearnbench.store import Store
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.process_state import global_random
+from unlearnbench.system.process_state.definitions import Definitions
+from unlearnbench.system.process_state.guard import ProcessStateError, Snapshot, guarded
+from unlearnbench.system.store import Store
 
 # How plugins find modules beside their file.
 BESIDE = "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__file__).parent))\n"
@@ -140,7 +140,7 @@ def test_values_of_variables_are_not_told(variable: str, monkeypatch: pytest.Mon
 
 
 def test_what_cannot_be_put_back_ends_the_work_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unlearnbench.process_state import guard, setting
+    from unlearnbench.system.process_state import guard, setting
 
     spoilt: list[str] = []
     monkeypatch.setattr(setting, "SPOILT", spoilt)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from small_worlds import SEEDS, context, utility
 
-from unlearnbench.errors import AccessError
 from unlearnbench.queries import BATCH, SampledModel
 from unlearnbench.stack import Stack
+from unlearnbench.system.errors import AccessError
 
 
 @pytest.fixture

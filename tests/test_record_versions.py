@@ -14,7 +14,6 @@ from submissions import cell, everything, file_of, hand_in, key
 
 from unlearnbench import cli, leaderboard, page_sizes, record_bounds, record_reading, records, submitted
 from unlearnbench.agreement import differences
-from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.plan import Plan
 from unlearnbench.record_folder import first_rows, is_intact, set_apart
 from unlearnbench.record_schema import (
@@ -25,6 +24,7 @@ from unlearnbench.record_schema import (
     NewerRecordError,
     RecordError,
 )
+from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ("paper", "zoo", "attacks", "tune_mnist")

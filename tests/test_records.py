@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sample_records import START, row, rows, write_cells
 
 from unlearnbench import record_reading, records
-from unlearnbench.errors import InputError
-from unlearnbench.parquet_files import write_parquet
 from unlearnbench.records import RecordError, canonical, read, read_folder, write
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import write_parquet
 
 CELL = [row("crfu", 0, "mse", 0.03, attack="ridge"), row("crfu", 0, "auc", 0.7, attack="ridge")]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.errors import InputError
 from unlearnbench.registry import Registry, discover
+from unlearnbench.system.errors import InputError
 
 METHOD = '''
 """A method that does nothing."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import regular_files
-from unlearnbench.errors import UnreadableError
-from unlearnbench.parquet_files import sync_folder, write_atomically
+from unlearnbench.system import regular_files
+from unlearnbench.system.errors import UnreadableError
+from unlearnbench.system.parquet_files import sync_folder, write_atomically
 
 
 def a_pipe(path: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_append_does_not_wait_for_the_reader_of_a_pipe(tmp_path: Path) -> Non
 def test_a_folder_that_can_not_be_synced_is_used_and_that_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, where: str
 ) -> None:
-    from unlearnbench import parquet_files
+    from unlearnbench.system import parquet_files
 
     parquet_files._say_unsynced.cache_clear()
     opened, synced = os.open, os.fsync

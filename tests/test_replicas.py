@@ -25,10 +25,10 @@ from unlearnbench.context import Context
 from unlearnbench.descent import clip
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
 from unlearnbench.registry import discover
-from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, StopRule, Training
 from unlearnbench.stack import Stack, concatenate
+from unlearnbench.system.seeding import derive, stream
 
 VARIANTS = {
     "crfu": [

@@ -5,11 +5,11 @@ import torch
 from small_worlds import image_data, leak, utility
 
 from unlearnbench.erasure_choice import matched
-from unlearnbench.errors import InputError
 from unlearnbench.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.scenario import build_world, challenge, check_disjoint
 from unlearnbench.settings import Backdoor, LeakSizes, Training, canonical
+from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")
 

@@ -11,11 +11,11 @@ import pytest
 from fake_plugins import fake_registry, info
 
 from unlearnbench import search
-from unlearnbench.errors import InputError
 from unlearnbench.grids import merge
 from unlearnbench.registry import Registry
 from unlearnbench.selection import Selection
 from unlearnbench.suite import Setting, Suite, load_suite
+from unlearnbench.system.errors import InputError
 
 LARGE = {"rate": [n / 10 for n in range(200)], "lr": [n / 1000 for n in range(1, 101)]}  # 20,000 combinations
 TUNED: dict[str, Any] = {

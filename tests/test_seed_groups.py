@@ -15,8 +15,8 @@ from unlearnbench.registry import discover
 from unlearnbench.scenario import build_world, join
 from unlearnbench.settings import Backdoor, StopRule
 from unlearnbench.stages import run_job
-from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
+from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 
 SUITE = """

@@ -4,7 +4,7 @@ from small_worlds import blobs, erasures
 
 from unlearnbench.batches import BatchSource
 from unlearnbench.plugin import Batch
-from unlearnbench.seeding import stream
+from unlearnbench.system.seeding import stream
 
 
 def source(rows, batch, seeds, pool=None, join=False):

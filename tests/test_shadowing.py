@@ -12,8 +12,8 @@ from unlearnbench.plan import build
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry import discover
 from unlearnbench.stages import run_job
-from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import load_suite
+from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 
 MODELS, TARGETS = 20, 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlearnbench.store import Artifact, CorruptArtifactError, Store
+from unlearnbench.system.store import Artifact, CorruptArtifactError, Store
 
 KEY = "ab" * 32
 TENSORS = {

@@ -88,7 +88,7 @@ def test_a_plugin_that_prints_into_a_stream_that_is_gone_does_not_fail(
 def test_a_stream_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
     """Programs that read in an event loop make their end of a pipe, and with it ours, one that does not wait."""
     program = (
-        "import os, sys\nfrom unlearnbench import streams\nos.set_blocking(1, False)\nstreams.settle()\n"
+        "import os, sys\nfrom unlearnbench.system import streams\nos.set_blocking(1, False)\nstreams.settle()\n"
         "print(chr(120) * 1_000_000)\nsys.exit(streams.outcome(0))"
     )
     code, said = shell(tmp_path, f"{sys.executable} -c '{program}' | {{ sleep 1; wc -c; }}")

@@ -20,9 +20,9 @@ from submissions import Cell, cell, everything, file_of, hand_in, key, table
 from unlearnbench import cli, record_bounds, records, submitted
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.page_sizes import pages
-from unlearnbench.parquet_files import parse, read_sealed, write_parquet
 from unlearnbench.record_schema import RecordError
 from unlearnbench.settings import MOST_POINTS
+from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
 ROOT = Path(__file__).parent.parent
 GOOD = cell("vbu", 0)
@@ -311,7 +311,7 @@ def reseal(content: bytes) -> bytes:
     """The content with a valid seal, if there is still a place for one."""
     import hashlib
 
-    from unlearnbench.parquet_files import _BLANK, _last_seal
+    from unlearnbench.system.parquet_files import _BLANK, _last_seal
 
     seal = _last_seal(content)
     if seal is None:

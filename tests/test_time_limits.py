@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from tiny_runs import Place, status_of, write_method, write_suite
 
-from unlearnbench import crew, devices, engine, executors, plan, worker
-from unlearnbench.errors import InputError
+from unlearnbench import crew, engine, executors, plan, worker
 from unlearnbench.plan import Job
-from unlearnbench.time_limit import OverdueError, limited
+from unlearnbench.system import devices
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.time_limit import OverdueError, limited
 
 HANGS = "if not Path('mended').exists(): time.sleep(1000)\nreturn before.expand(sets.replicas)"
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from unlearnbench.errors import InputError
 from unlearnbench.settings import Backdoor
+from unlearnbench.system.errors import InputError
 from unlearnbench.trigger import LARGEST_MEAN, place, stamp
 
 

@@ -17,7 +17,7 @@ from tiny_runs import write_method, write_suite
 
 from unlearnbench import agreement, cli, recipes, records, sampling, submitted, worker
 from unlearnbench.agreement import differences, tolerance
-from unlearnbench.parquet_files import open_parquet
+from unlearnbench.system.parquet_files import open_parquet
 
 
 @pytest.fixture(scope="module")

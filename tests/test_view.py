@@ -12,13 +12,13 @@ from unlearnbench.methods.original import Original
 
 from unlearnbench.draws import shadow_erasures
 from unlearnbench.erasures import Erasures, concatenate, observe_erasures
-from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access
 from unlearnbench.scenario import build_world, challenge
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import StopRule, Training
+from unlearnbench.system.errors import AccessError
 
 LEVELS = ("representation", "log_probabilities", "probabilities", "top_k", "label")
 SCENARIO = leak(stop=StopRule(steps=5), training=Training(epochs=3, batch=20, lr=5e-3))

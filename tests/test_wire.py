@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 import torch
 
-from unlearnbench import wire
+from unlearnbench.system import wire
 
 ALIGNED = 64  # bytes, of torch's own memory
 

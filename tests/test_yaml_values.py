@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench import yaml_reading, yaml_values
-from unlearnbench.errors import InputError
 from unlearnbench.naming import short
 from unlearnbench.selection import _assignment
+from unlearnbench.system import yaml_reading, yaml_values
+from unlearnbench.system.errors import InputError
 
 ALIKE = {
     "": None, "~": None, "null": None, "true": True, "FALSE": False, "12": 12, "+12": 12, "-0": 0, "0": 0, "007": 7,

@@ -1,6 +1,5 @@
 """unlearnbench: how much private information do machine-unlearning methods leak?"""
 
-__version__ = "0.1.0"
+from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 
-# Part of every key: bump it when a rule of measurement changes, so that old records are kept apart.
-PROTOCOL_VERSION = 2
+__all__ = ["PROTOCOL_VERSION", "__version__"]

@@ -23,12 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import descendants
+from unlearnbench.system import descendants
 
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
-    "unlearnbench.evidence", "unlearnbench.process_state.guard", "unlearnbench.registry", "unlearnbench.view",
-    "unlearnbench.wire",
+    "unlearnbench.evidence", "unlearnbench.system.process_state.guard", "unlearnbench.registry", "unlearnbench.view",
+    "unlearnbench.system.wire",
 )  # fmt: skip
 START, END = b"s", b"e"
 STATUS = struct.Struct(">i")
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _import() -> None:
-    from unlearnbench.process import limit_threads
+    from unlearnbench.system.process import limit_threads
 
     limit_threads()
     for name in PRELOADED:
@@ -92,7 +92,7 @@ def _attack(stream: socket.socket) -> None:
     """One attack; never returns."""
     os.setsid()
     stream.set_inheritable(False)
-    from unlearnbench import wire
+    from unlearnbench.system import wire
 
     try:
         request, _ = wire.receive(stream, LARGEST)
@@ -108,11 +108,12 @@ def _attack(stream: socket.socket) -> None:
 def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
     import torch
 
-    from unlearnbench import evidence, wire
+    from unlearnbench import evidence
     from unlearnbench.access import Access
-    from unlearnbench.errors import AccessError
-    from unlearnbench.process_state.guard import guarded
     from unlearnbench.registry import load
+    from unlearnbench.system import wire
+    from unlearnbench.system.errors import AccessError
+    from unlearnbench.system.process_state.guard import guarded
     from unlearnbench.view import AttackView
 
     torch.set_num_threads(request["threads"])
@@ -161,8 +162,8 @@ def _forbid(closed: Sequence[str], open_: Sequence[str | Path]) -> list[str]:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    from unlearnbench.printing import error_line
-    from unlearnbench.process import is_exhaustion
+    from unlearnbench.system.printing import error_line
+    from unlearnbench.system.process import is_exhaustion
 
     trace = "".join(traceback.format_exception(error))
     return {"error": error_line(error), "trace": trace[-100_000:], "exhausted": is_exhaustion(error)}

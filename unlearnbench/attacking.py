@@ -19,7 +19,7 @@ from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
-from unlearnbench.store import Artifact
+from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 
 PICTURES = 32  # reconstructions kept for galleries

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unlearnbench.errors import InputError
 from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.naming import scenario_id
-from unlearnbench.printing import one_line
 from unlearnbench.settings import Backdoor, Scenario, canonical
 from unlearnbench.suite import Setting
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import one_line
 
 
 def numbered(settings: Sequence[Setting], data_root: Path) -> list[Setting]:

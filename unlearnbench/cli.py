@@ -14,7 +14,6 @@ from typing import Annotated, cast
 import typer
 
 from unlearnbench import (
-    __version__,
     cli_cache,
     cli_check,
     cli_compare,
@@ -25,14 +24,14 @@ from unlearnbench import (
     cli_report,
     cli_running,
     cli_verify,
-    interruption,
-    streams,
 )
 from unlearnbench import cli_options as options
 from unlearnbench.cli_running import INTERRUPTED, OK
-from unlearnbench.errors import InputError
-from unlearnbench.printing import complain, emit, emit_json, one_line
-from unlearnbench.roots import as_named, forget
+from unlearnbench.system import interruption, streams
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, emit, emit_json, one_line
+from unlearnbench.system.roots import as_named, forget
+from unlearnbench.system.version import __version__
 
 BAD_INPUT = 2
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it by name

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError, UnreadableError
-from unlearnbench.printing import emit, emit_json, emit_table, one_line
+from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
 OK, DAMAGED = 0, 1
 LEFT_OVER = 3600  # seconds; a temporary file that is younger may be another run's, at work
@@ -125,7 +125,7 @@ def _store(cache: Path | None) -> Store:
     root = options.cache_root(cache)
     if not root.is_dir():
         raise InputError(str(root), "not a folder" if root.exists() else "no such folder")
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
     return Store(root)
 
@@ -146,7 +146,7 @@ def _artifacts(store: Store) -> Iterator[tuple[str, int, float]]:
 
 def _made(store: Store, key: str) -> tuple[str, ...]:
     """What an artifact is of; those of older versions don't tell."""
-    from unlearnbench.store import CorruptArtifactError
+    from unlearnbench.system.store import CorruptArtifactError
 
     try:
         values: dict[str, Any] = store.values(key)
@@ -160,7 +160,7 @@ def _made(store: Store, key: str) -> tuple[str, ...]:
 
 def _damage(store: Store, key: str) -> str | None:
     """What is wrong with an artifact. Raises UnreadableError where nobody can know."""
-    from unlearnbench.store import CorruptArtifactError
+    from unlearnbench.system.store import CorruptArtifactError
 
     try:
         store.get(key)

@@ -10,7 +10,7 @@ import typer
 
 from unlearnbench import cli_options as options
 from unlearnbench.cli_options import PluginKind
-from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, visible
+from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from unlearnbench.errors import InputError, records_of
-from unlearnbench.printing import complain, emit, emit_json
+from unlearnbench.system.errors import InputError, records_of
+from unlearnbench.system.printing import complain, emit, emit_json
 
 MISSING = 1
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench.cli_options import Format
-from unlearnbench.errors import InputError, suggest
 from unlearnbench.plugin_base import KINDS
 from unlearnbench.plugin_facts import Facts, facts
-from unlearnbench.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
 from unlearnbench.registry import Registry
+from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import cli_options as options
-from unlearnbench.printing import complain
-from unlearnbench.roots import root
+from unlearnbench.system.printing import complain
+from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
@@ -68,7 +68,8 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
 
 def plan(settings: Sequence[Setting], data: Path | None, device: str = "auto") -> Plan:
     """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
-    from unlearnbench import devices, plan
+    from unlearnbench import plan
+    from unlearnbench.system import devices
 
     timed = any(setting.timing is not None for setting in settings)
     # To look for GPUs takes a second, and no other key depends on them.

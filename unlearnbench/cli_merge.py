@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError
-from unlearnbench.printing import complain, emit, emit_json, one_line
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, emit, emit_json, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.merging import Conflict, Merged

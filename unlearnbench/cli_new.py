@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unlearnbench.errors import InputError, an
-from unlearnbench.printing import emit, one_line
+from unlearnbench.system.errors import InputError, an
+from unlearnbench.system.printing import emit, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.plugin_base import Kind

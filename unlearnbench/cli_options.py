@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.errors import InputError
-from unlearnbench.roots import root
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.engine import EngineName as Workers

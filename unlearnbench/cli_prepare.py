@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.errors import InputError
 from unlearnbench.inquiry import Inquiry, PluginFaultError
-from unlearnbench.printing import emit, emit_folded, error_line
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import emit, emit_folded, error_line
 
 if TYPE_CHECKING:
     from unlearnbench.suite import Selection, Suite
@@ -21,8 +21,8 @@ def prepare(suite: Suite, selection: Selection, root: Path) -> int:
     """
     from unlearnbench.class_names import numbered
     from unlearnbench.data_report import describe
-    from unlearnbench.process_state.definitions import Definitions
-    from unlearnbench.process_state.guard import ProcessStateError, guarded
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 
     settings = suite.settings(selection)
     for choice in {setting.dataset.id: setting.dataset for setting in settings}.values():

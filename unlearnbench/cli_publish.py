@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unlearnbench.printing import complain, emit, one_line
+from unlearnbench.system.printing import complain, emit, one_line
 
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from unlearnbench.cli_options import ReportFormat
-from unlearnbench.errors import records_of
-from unlearnbench.printing import emit
+from unlearnbench.system.errors import records_of
+from unlearnbench.system.printing import emit
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")]
 MetricNames = Annotated[

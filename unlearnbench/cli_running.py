@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import cli_loading, devices
+from unlearnbench import cli_loading
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError, unwritable
-from unlearnbench.printing import complain, emit, emit_table
-from unlearnbench.roots import root
+from unlearnbench.system import devices
+from unlearnbench.system.errors import InputError, unwritable
+from unlearnbench.system.printing import complain, emit, emit_table
+from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench import receipt

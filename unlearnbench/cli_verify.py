@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench import cli_options as options
-from unlearnbench.errors import InputError
-from unlearnbench.printing import complain, emit, emit_json, emit_table, one_line
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.verifying import Checked
@@ -54,7 +54,8 @@ def verify(
     recorded kind, values must be equal to the last bit, elsewhere within a tolerance; times are not compared. Exit
     code 0 if all agree, 1 if some differ or can't be verified.
     """
-    from unlearnbench import devices, recipes, registry, sampling, submitted, verifying
+    from unlearnbench import recipes, registry, sampling, submitted, verifying
+    from unlearnbench.system import devices
 
     devices.parse(device)
     engine, workers = options.engine_and_jobs(None, jobs)

@@ -6,17 +6,17 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.errors import InputError, unwritable
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.printing import complain
 from unlearnbench.receipt import leaderboard_is_current
 from unlearnbench.record_folder import move, names, set_apart
 from unlearnbench.record_reading import counting
 from unlearnbench.record_schema import NewerRecordError, RecordError
+from unlearnbench.system.errors import InputError, unwritable
+from unlearnbench.system.printing import complain
 
 if TYPE_CHECKING:
     from unlearnbench.run_options import RunOptions, Summary
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
 DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
 
@@ -28,7 +28,7 @@ def run_to_the_end(plan: Plan, options: RunOptions) -> Summary:
         InputError: as `runner.run`.
     """
     from unlearnbench import runner
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
     summary = runner.run(plan, options)
     try:

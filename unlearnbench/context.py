@@ -17,10 +17,10 @@ from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.models import information_bottleneck
 from unlearnbench.phases import Objective, Phase, Transformation
 from unlearnbench.replicas import Outcome, ReplicaRun
-from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
+from unlearnbench.system.seeding import derive
 from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase
 
 # A model after forgetting `Splits.erased`.

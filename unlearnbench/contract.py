@@ -9,9 +9,9 @@ from torch import Tensor
 
 from unlearnbench.context import Context
 from unlearnbench.plugin import Method
-from unlearnbench.process_state.guard import guarded
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
+from unlearnbench.system.process_state.guard import guarded
 
 
 class PluginError(Exception):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench import devices, engine, executors, interruption
+from unlearnbench import engine, executors
 from unlearnbench.plan import Job
 from unlearnbench.plugin_base import KINDS
-from unlearnbench.printing import error_line
+from unlearnbench.system import devices, interruption
+from unlearnbench.system.printing import error_line
 from unlearnbench.worker import Outcome, Place, carry_out, get_ready
 
 LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers

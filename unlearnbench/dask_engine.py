@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from unlearnbench import interruption, streams
-from unlearnbench.errors import InputError
 from unlearnbench.executors import Cluster, WorkerDiedError
 from unlearnbench.parcels import Answer, Parcel, answer, identity, pack, unpack
 from unlearnbench.plan import Job
-from unlearnbench.printing import complain, error_line
-from unlearnbench.process import be_quiet, limit_threads
+from unlearnbench.system import interruption, streams
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, error_line
+from unlearnbench.system.process import be_quiet, limit_threads
 from unlearnbench.worker import Outcome, Place, carry_out
 
 try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearnbench.identical import HOW, count, without_copies
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.printing import one_line, visible
+from unlearnbench.system.printing import one_line, visible
 
 
 class Report(NamedTuple):

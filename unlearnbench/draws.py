@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from unlearnbench.erasure_choice import matched
-from unlearnbench.errors import InputError
 from unlearnbench.retrained_draw import group
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Draw
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.seeding import stream
 
 HELD_OUT = 5  # a fifth of the adversary's images, and of the shadows of the tier `same`, validate
 

@@ -7,9 +7,9 @@ import warnings
 from concurrent.futures import Executor
 from typing import Literal
 
-from unlearnbench import interruption
 from unlearnbench.executors import Cluster, Inline
-from unlearnbench.process import THREADS, limit_threads, settle
+from unlearnbench.system import interruption
+from unlearnbench.system.process import THREADS, limit_threads, settle
 
 EngineName = Literal["serial", "loky", "dask"]
 

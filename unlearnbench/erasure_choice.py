@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlearnbench.errors import InputError
 from unlearnbench.images import Images
-from unlearnbench.seeding import stream
 from unlearnbench.settings import Scenario
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.seeding import stream
 
 Rows = NDArray[np.int64]
 

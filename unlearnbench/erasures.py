@@ -12,9 +12,9 @@ from unlearnbench.access import Access
 from unlearnbench.adversary import Updates
 from unlearnbench.observation import observe
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import stream
 
 _FIELDS = (
     "probe_before_mean", "probe_before_logits", "probe_after_mean", "probe_after_logits",

@@ -11,9 +11,9 @@ from unlearnbench.divergences import kl_to_prior
 from unlearnbench.memory import Retrained, memory, memory_square, own_standings, standings
 from unlearnbench.plugin import Images
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack
+from unlearnbench.system.seeding import stream
 
 # Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
 LEAK_IMAGES = 2_000

@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import Field
 
-from unlearnbench.errors import InputError
 from unlearnbench.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.plugin_base import Kind
-from unlearnbench.printing import one_line
 from unlearnbench.registry import PluginInfo, Registry
 from unlearnbench.search import TuneFile, check_rule, order
 from unlearnbench.selection import Filter
 from unlearnbench.settings import PluginParams, Scenario, Strict, Timing
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import one_line
 from unlearnbench.validation import Keys, check, key_path, within
 
 REFERENCES = ("original", "retrain")  # leaks are reported relative to them

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from unlearnbench.plugin_base import name_of
-from unlearnbench.regular_files import entries, opened
+from unlearnbench.system.regular_files import entries, opened
 
 
 class Source(Protocol):

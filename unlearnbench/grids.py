@@ -9,7 +9,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 from unlearnbench.validation import key_path, members, submodel
 
 LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unlearnbench.errors import InputError
 from unlearnbench.images import ImageData, Images
+from unlearnbench.system.errors import InputError
 
 HOW = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
 _KEY = 20_250_611  # of the random factors that images are numbered by; any will do

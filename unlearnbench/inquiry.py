@@ -9,19 +9,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.errors import InputError
 from unlearnbench.experiments import Choice
 from unlearnbench.fingerprint import listings
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.naming import LARGEST_NAMES
-from unlearnbench.printing import error_line
-from unlearnbench.regular_files import unreadable
 from unlearnbench.settings import Scenario
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import error_line
+from unlearnbench.system.regular_files import unreadable
 
 if TYPE_CHECKING:
     from unlearnbench.access import Access
-    from unlearnbench.process_state.definitions import Definitions
-    from unlearnbench.process_state.guard import Snapshot
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import Snapshot
 
 
 class PluginFaultError(Exception):
@@ -163,8 +163,8 @@ class _Watch:
 
     def over(self, choice: Choice, what: str) -> AbstractContextManager[None]:
         """A plugin answers inside."""
-        from unlearnbench.process_state.definitions import Definitions
-        from unlearnbench.process_state.guard import Snapshot, guarded
+        from unlearnbench.system.process_state.definitions import Definitions
+        from unlearnbench.system.process_state.guard import Snapshot, guarded
 
         self._before = self._before or Snapshot()
         if not choice.info.is_released:

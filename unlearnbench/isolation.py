@@ -17,14 +17,15 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench import descendants, evidence, wire
+from unlearnbench import evidence
 from unlearnbench.adversary import Evidence
 from unlearnbench.attack_process import END, START, STATUS
 from unlearnbench.contract import PluginError, RemoteError
-from unlearnbench.errors import AccessError
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
-from unlearnbench.process import THREADS
+from unlearnbench.system import descendants, wire
+from unlearnbench.system.errors import AccessError
+from unlearnbench.system.process import THREADS
 
 LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
 MARK = "UNLEARNBENCH_ATTACKS"  # in the environment of all processes of attacks

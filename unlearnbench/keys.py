@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unlearnbench import PROTOCOL_VERSION, package_versions
 from unlearnbench.experiments import Choice
 from unlearnbench.registry import released_plugins
 from unlearnbench.settings import Scenario, canonical
+from unlearnbench.system import package_versions
+from unlearnbench.system.version import PROTOCOL_VERSION
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 

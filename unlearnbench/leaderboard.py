@@ -27,9 +27,9 @@ from unlearnbench.contenders import (
     trivial_gaps,
     with_utility,
 )
-from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.parquet_files import open_parquet, write_parquet
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 _STATE = {
     "status": pa.string(),  # ok, partial (some seeds failed), failed, skipped

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench import recording
-from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.printing import complain, error_line
 from unlearnbench.record_folder import is_intact, names
-from unlearnbench.regular_files import check_readable
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, error_line
+from unlearnbench.system.regular_files import check_readable
 from unlearnbench.tally import Became
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def _check_group(cells: list[Cell], data_root: Path) -> Report:
     import torch
 
     from unlearnbench.data_report import describe, left_out_copies
-    from unlearnbench.process_state.definitions import Definitions
-    from unlearnbench.process_state.guard import guarded
     from unlearnbench.scenario import build_world, challenge
-    from unlearnbench.seeding import repetition_seed
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import guarded
+    from unlearnbench.system.seeding import repetition_seed
 
     choice = cells[0].setting.dataset
     dataset = cast(Any, choice.info.cls(choice.params))

@@ -16,8 +16,8 @@ from torch import Tensor
 from unlearnbench.contract import PluginError
 from unlearnbench.images import Images
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import stream
 
 UNSEEN = 2_000  # never-seen images that standings are among, at most
 MODELS = 32  # evaluated at a time

@@ -30,13 +30,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench import records
 from unlearnbench.agreement import Difference, differences
-from unlearnbench.errors import InputError, unwritable
-from unlearnbench.package_versions import COMPUTING
-from unlearnbench.parquet_files import sync_folder
 from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submitted import Submitted
+from unlearnbench.system.errors import InputError, unwritable
+from unlearnbench.system.package_versions import COMPUTING
+from unlearnbench.system.parquet_files import sync_folder
+from unlearnbench.system.version import PROTOCOL_VERSION
 
 Keep = Literal["first", "none"]
 

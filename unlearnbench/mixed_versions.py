@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from unlearnbench.contenders import TABLE_COLUMNS, group_codes
-from unlearnbench.package_versions import COMPUTING, shown
-from unlearnbench.provenance import PACKAGES
 from unlearnbench.registry import DATASET_PACKAGES
+from unlearnbench.system.package_versions import COMPUTING, shown
+from unlearnbench.system.provenance import PACKAGES
 
 # Versions that records say and that change no number: the harness has versions of its own.
 _NO_NUMBERS = {"unlearnbench", "code", "python", *PACKAGES} - set(COMPUTING)

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from unlearnbench.settings import Scenario
+from unlearnbench.system.yaml_values import is_text
 from unlearnbench.validation import submodel
-from unlearnbench.yaml_values import is_text
 
 HOW = ("replicas", "seeds_together")
 """Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.seeding import stream
+from unlearnbench.system.seeding import stream
 
 
 class Noise(Protocol):

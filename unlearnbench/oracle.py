@@ -15,10 +15,10 @@ from torch import Tensor
 from unlearnbench.access import Access
 from unlearnbench.adversary import Updates
 from unlearnbench.erasures import Erasures
-from unlearnbench.errors import AccessError
 from unlearnbench.observation import observe
 from unlearnbench.queries import SampledModel
 from unlearnbench.stack import Stack
+from unlearnbench.system.errors import AccessError
 from unlearnbench.view import AttackView, update_tensors
 
 if TYPE_CHECKING:

@@ -18,15 +18,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from unlearnbench import __version__, regular_files
-from unlearnbench.devices import describe, slots
-from unlearnbench.package_code import CODE
-from unlearnbench.package_versions import COMPUTING, keyed
-from unlearnbench.parquet_files import write_atomically
 from unlearnbench.plan import Cell, Job
 from unlearnbench.plugin_base import KINDS
-from unlearnbench.printing import error_line
 from unlearnbench.registry import PluginInfo
+from unlearnbench.system import regular_files
+from unlearnbench.system.devices import describe, slots
+from unlearnbench.system.package_code import CODE
+from unlearnbench.system.package_versions import COMPUTING, keyed
+from unlearnbench.system.parquet_files import write_atomically
+from unlearnbench.system.printing import error_line
+from unlearnbench.system.version import __version__
 from unlearnbench.worker import Outcome, Place, carry_out, workplace_of
 
 VERSION = __version__
@@ -102,14 +103,14 @@ def _seen(cache: Path) -> str:
 
 def pack(job: Job, cache: Path) -> dict[str, bytes]:
     """The files that a job needs; those that are not there are left out, and the worker misses them."""
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
     return _files(Store(cache), {key for task in job for key in task.needs.values()})
 
 
 def unpack(answer: Answer, cache: Path) -> Outcome:
     """Put results that came from elsewhere into the store; what was damaged on its way is missing."""
-    from unlearnbench.store import CorruptArtifactError, Store
+    from unlearnbench.system.store import CorruptArtifactError, Store
 
     assert answer.outcome is not None
     store = Store(cache)
@@ -156,7 +157,7 @@ def answer(parcel: Parcel, scratch: Path) -> Answer:
 
 
 def _answer_by_itself(parcel: Parcel, place: Place) -> Answer:
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
     store = Store(place.cache)
     try:
@@ -211,7 +212,7 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
 @lru_cache(maxsize=256)
 def _check_data(place: Place, chosen: str) -> None:
     from unlearnbench.fingerprint import fingerprint
-    from unlearnbench.process_state.guard import guarded
+    from unlearnbench.system.process_state.guard import guarded
 
     work = json.loads(chosen)
     cls = workplace_of(place).registry.datasets[work["name"]].cls

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from unlearnbench import keys, naming
 from unlearnbench.class_names import numbered
-from unlearnbench.devices import describe
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.keys import Stage
 from unlearnbench.settings import canonical
 from unlearnbench.suite import Setting
+from unlearnbench.system.devices import describe
 
 if TYPE_CHECKING:
     from unlearnbench.access import Access

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from unlearnbench.escaping import commands, one_line
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES
 from unlearnbench.registry import NAME
 from unlearnbench.settings import Scenario
 from unlearnbench.suite import NAME_CHARACTERS
+from unlearnbench.system.escaping import commands, one_line
 from unlearnbench.validation import wrong_in_part
 
 MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction", *SCORES)

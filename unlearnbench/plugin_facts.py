@@ -11,9 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from unlearnbench.naming import short
-from unlearnbench.package_versions import IN_EVERY_KEY, keyed
-from unlearnbench.printing import error_line, one_line
 from unlearnbench.registry import PluginInfo
+from unlearnbench.system.package_versions import IN_EVERY_KEY, keyed
+from unlearnbench.system.printing import error_line, one_line
 from unlearnbench.validation import members, submodel
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def described(access: Access) -> str:
 
 
 def _access(info: PluginInfo) -> str:
-    from unlearnbench.process_state.definitions import Definitions
-    from unlearnbench.process_state.guard import guarded
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import guarded
 
     cls: Any = info.cls
     try:

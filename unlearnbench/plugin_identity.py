@@ -27,8 +27,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from unlearnbench.errors import InputError
-from unlearnbench.package_versions import IN_EVERY_KEY, version_of
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.package_versions import IN_EVERY_KEY, version_of
 
 MOST_BYTES, MOST_FILES = 256 * 2**20, 10_000
 

@@ -9,8 +9,8 @@ from itertools import permutations
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.errors import InputError
 from unlearnbench.plugin_identity import Identity
+from unlearnbench.system.errors import InputError
 
 
 class _Memory:

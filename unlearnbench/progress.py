@@ -8,8 +8,8 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from unlearnbench.printing import complain, one_line, visible
 from unlearnbench.run_log import RunLog
+from unlearnbench.system.printing import complain, one_line, visible
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
 

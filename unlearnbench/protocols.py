@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.system.version import PROTOCOL_VERSION
 
 
 def measured_under(version: int) -> str:

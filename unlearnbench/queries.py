@@ -7,9 +7,9 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from unlearnbench.errors import AccessError
-from unlearnbench.seeding import stream
 from unlearnbench.stack import Stack
+from unlearnbench.system.errors import AccessError
+from unlearnbench.system.seeding import stream
 
 BATCH = 1_000  # images per forward pass
 

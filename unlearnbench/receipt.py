@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import PROTOCOL_VERSION, __version__, regular_files, yaml_reading
-from unlearnbench.errors import InputError, UnreadableError
-from unlearnbench.package_code import KINDS, package_files
-from unlearnbench.package_versions import version_of
 from unlearnbench.plugin_identity import of_folder
-from unlearnbench.provenance import PACKAGES
+from unlearnbench.system import regular_files, yaml_reading
+from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.package_code import KINDS, package_files
+from unlearnbench.system.package_versions import version_of
+from unlearnbench.system.provenance import PACKAGES
+from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 
 if TYPE_CHECKING:
     from unlearnbench.plan import Plan
@@ -118,7 +119,7 @@ def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None
     # Where a dataset of one's own looks for files, only its code knows.
     if asked_after != asked_before or not all(cell.setting.dataset.info.builtin for cell in plan.cells):
         return
-    from unlearnbench.parquet_files import write_atomically
+    from unlearnbench.system.parquet_files import write_atomically
 
     folder = asked_before.results / "records"
     records = [f"{folder}{os.sep}{cell.key}.parquet" for cell in plan.cells]

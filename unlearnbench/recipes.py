@@ -15,18 +15,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import PROTOCOL_VERSION, __version__, plan, yaml_reading
-from unlearnbench.errors import InputError
+from unlearnbench import plan
 from unlearnbench.experiments import Choice
 from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.plan import Cell
 from unlearnbench.plugin_base import Kind
-from unlearnbench.printing import one_line
-from unlearnbench.provenance import git_state
 from unlearnbench.registry import Registry
 from unlearnbench.settings import Scenario
 from unlearnbench.submitted import Submitted
 from unlearnbench.suite import Setting
+from unlearnbench.system import yaml_reading
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import one_line
+from unlearnbench.system.provenance import git_state
+from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 from unlearnbench.validation import check, within
 
 

@@ -16,8 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unlearnbench.page_sizes import pages
-from unlearnbench.parquet_files import parse, read_sealed
-from unlearnbench.printing import one_line
 from unlearnbench.record_schema import (
     MOST_ROWS,
     MOST_SCORES,
@@ -30,6 +28,8 @@ from unlearnbench.record_schema import (
     RecordError,
     texts,
 )
+from unlearnbench.system.parquet_files import parse, read_sealed
+from unlearnbench.system.printing import one_line
 
 LARGEST_FILE = 16 * 2**20  # bytes; the largest of the published records has 18,525
 LARGEST_FOOTER = 64 * 2**10  # bytes; the published records have 10,426, and later versions may have more columns

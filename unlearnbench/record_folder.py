@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench import records, regular_files
-from unlearnbench.errors import InputError, UnreadableError
-from unlearnbench.parquet_files import parse, read_sealed
+from unlearnbench import records
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.record_bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
 from unlearnbench.record_reading import version_of
 from unlearnbench.record_schema import NewerRecordError, RecordError
 from unlearnbench.settings import canonical
+from unlearnbench.system import regular_files
+from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.parquet_files import parse, read_sealed
 
 IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
 

@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from unlearnbench import regular_files
-from unlearnbench.errors import InputError
-from unlearnbench.parquet_files import parse
 from unlearnbench.record_bounds import (
     LARGEST_FOOTER,
     open_record,
@@ -27,6 +24,9 @@ from unlearnbench.record_bounds import (
     version_of_schema,
 )
 from unlearnbench.record_schema import FAILED, READABLE, SCHEMA, SCHEMAS, RecordError, texts
+from unlearnbench.system import regular_files
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import parse
 
 _TEXT = tuple(texts(max(SCHEMAS)))
 _ENCODED: pa.Schema = pa.schema(

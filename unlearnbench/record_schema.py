@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 SCHEMA_VERSION = 2
 FAILED = ".failed.parquet"  # after a cell's key: a failure has a file of its own, and a result beside it counts

@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from unlearnbench import PROTOCOL_VERSION, records, regular_files
-from unlearnbench.escaping import lines, visible
+from unlearnbench import records
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.plan import Cell
-from unlearnbench.provenance import git_state, versions
 from unlearnbench.record_folder import is_intact
 from unlearnbench.record_schema import FAILED
 from unlearnbench.settings import canonical
+from unlearnbench.system import regular_files
+from unlearnbench.system.escaping import lines, visible
+from unlearnbench.system.provenance import git_state, versions
+from unlearnbench.system.version import PROTOCOL_VERSION
 
 Failure = Literal["failed", "timeout"]
 WORK = ("gradient_steps", "samples_processed")

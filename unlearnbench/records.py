@@ -18,11 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unlearnbench.errors import suggest
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.naming import LARGEST_NAMES
-from unlearnbench.parquet_files import write_parquet
-from unlearnbench.printing import one_line
 from unlearnbench.record_reading import read, read_folder
 from unlearnbench.record_schema import (
     JSON_COLUMNS,
@@ -35,6 +32,9 @@ from unlearnbench.record_schema import (
     STATUSES,
     RecordError,
 )
+from unlearnbench.system.errors import suggest
+from unlearnbench.system.parquet_files import write_parquet
+from unlearnbench.system.printing import one_line
 
 __all__ = [
     "ABOUT",

@@ -23,13 +23,13 @@ from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench import regular_files
-from unlearnbench.errors import InputError, suggest
 from unlearnbench.plugin_base import KINDS, Kind, Plugin
 from unlearnbench.plugin_identity import Identity, of_entry_point, of_folder
 from unlearnbench.plugin_import import check_distinct, foreign_helper, forget_changed, import_file
-from unlearnbench.printing import error_line
 from unlearnbench.settings import PluginParams
+from unlearnbench.system import regular_files
+from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import error_line
 
 # All that makes numbers imports or is imported by these.
 NUMBERS = ("stages", "runner", "leaderboard", "recording", "tuning", "merging")
@@ -168,8 +168,8 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     Raises:
         InputError: a folder is missing, or two plugins have one kind and name.
     """
-    from unlearnbench.process_state.definitions import Definitions
-    from unlearnbench.process_state.guard import guarded
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import guarded
 
     outside = [*_entry_points(), *_outside(plugin_dirs)]
     folders = {each.folder: each.made_of() for each in outside if each.folder and each.made_of}

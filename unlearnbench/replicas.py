@@ -21,11 +21,11 @@ from unlearnbench.frozen import Encoded, encode, recall
 from unlearnbench.graphs import RECORDERS, SMALL, Graphed
 from unlearnbench.noise import Noise, NoiseStreams
 from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
-from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 from unlearnbench.stopping import Stopper
+from unlearnbench.system.seeding import derive, stream
 from unlearnbench.vectorise import Inputs, Vectoriser, first, select
 
 Watch = Callable[[int, int, Stack], None]  # epoch, step, the models as they are: called at the end of an epoch

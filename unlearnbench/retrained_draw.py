@@ -25,8 +25,8 @@ from torch import Tensor
 
 from unlearnbench.images import Images
 from unlearnbench.scenario import World
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
+from unlearnbench.system.seeding import stream
 
 Trained = Literal["originals", "without"]
 

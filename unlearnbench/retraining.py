@@ -9,12 +9,12 @@ from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.evaluation import accuracies
 from unlearnbench.memory import Retrained, margins, standings
 from unlearnbench.plan import Task
-from unlearnbench.process_state.guard import guarded
 from unlearnbench.scenario import World, leak_parts
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
-from unlearnbench.store import Artifact
+from unlearnbench.system.process_state.guard import guarded
+from unlearnbench.system.seeding import stream
+from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 
 TOO_COSTLY = "too costly"

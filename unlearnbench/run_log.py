@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from unlearnbench.devices import describe
-from unlearnbench.printing import one_line, visible
-from unlearnbench.provenance import git_state, versions
+from unlearnbench.system.devices import describe
+from unlearnbench.system.printing import one_line, visible
+from unlearnbench.system.provenance import git_state, versions
 
 KEPT = 20  # logs of so many runs
 NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z(-\d+)?\.log")

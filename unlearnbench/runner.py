@@ -11,19 +11,19 @@ from typing import Any
 
 from unlearnbench import recording
 from unlearnbench.crew import Crew, Report
-from unlearnbench.devices import describe, slots
-from unlearnbench.errors import InputError, unwritable
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.parcels import inputs
 from unlearnbench.plan import Cell, Job, Plan, Task, build
-from unlearnbench.printing import error_line
 from unlearnbench.progress import Progress
 from unlearnbench.run_log import begin
 from unlearnbench.run_options import RunOptions, Summary
 from unlearnbench.schedule import Schedule
-from unlearnbench.store import CorruptArtifactError, Store
 from unlearnbench.suite import Setting
+from unlearnbench.system.devices import describe, slots
+from unlearnbench.system.errors import InputError, unwritable
+from unlearnbench.system.printing import error_line
+from unlearnbench.system.store import CorruptArtifactError, Store
 from unlearnbench.tally import tally
 from unlearnbench.worker import Outcome, Place
 

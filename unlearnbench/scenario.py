@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from unlearnbench.erasure_choice import choose
-from unlearnbench.errors import InputError
 from unlearnbench.identical import refuse_shared, refuse_shared_challenge, without_copies
 from unlearnbench.images import ImageData, Images
-from unlearnbench.seeding import stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Backdoor, Scenario
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.seeding import stream
 from unlearnbench.trigger import place, stamp
 
 # A scenario that drops nearly all clean images of the base class would measure their absence, not unlearning.

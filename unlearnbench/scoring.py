@@ -19,7 +19,7 @@ from unlearnbench.metrics.catalog import may_be_claimed
 from unlearnbench.metrics.intervals import Statistic, bootstrap
 from unlearnbench.metrics.similarity import structural_similarity
 from unlearnbench.plugin import Evidence, Measured
-from unlearnbench.seeding import derive, stream
+from unlearnbench.system.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.printing import one_line
 from unlearnbench.settings import Scenario, Strict
+from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
     from unlearnbench.suite import Selection, Setting, Suite
@@ -111,7 +111,7 @@ def order(count: int, name: str, seed: int) -> Iterator[int]:
     It depends on the method's name and the suite's seed only, so that a method's settings are the same whatever else
     a suite has; the first numbers stay when more are drawn.
     """
-    from unlearnbench.seeding import stream
+    from unlearnbench.system.seeding import stream
 
     return map(int, stream(seed, "tune", name).permutation(count))
 

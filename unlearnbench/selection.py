@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from unlearnbench import yaml_reading
-from unlearnbench.errors import InputError, suggest
 from unlearnbench.grids import merge
 from unlearnbench.plugin_base import Kind
 from unlearnbench.registry import Registry
 from unlearnbench.settings import Scenario, canonical
+from unlearnbench.system import yaml_reading
+from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.validation import check_key
 
 OPTIONS: dict[Kind, str] = {"method": "-m", "attack": "-a", "dataset": "-d"}

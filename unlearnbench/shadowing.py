@@ -10,11 +10,11 @@ from unlearnbench.contract import PluginError, check_finite, check_outputs, eras
 from unlearnbench.draws import shadow_erasures, training_sets
 from unlearnbench.erasures import concatenate, observe_erasures
 from unlearnbench.plan import Task
-from unlearnbench.process_state.guard import guarded
 from unlearnbench.scenario import World
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
-from unlearnbench.store import Artifact
+from unlearnbench.system.process_state.guard import guarded
+from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 
 # --- models ---------------------------------------------------------------------------------------------------------

@@ -19,13 +19,13 @@ from typing import Any
 import pyarrow as pa
 
 from unlearnbench import records
-from unlearnbench.errors import InputError, records_of
 from unlearnbench.naming import dataset_id
 from unlearnbench.plausible import MEASURED, contradiction
-from unlearnbench.printing import one_line
 from unlearnbench.record_bounds import open_record, refuse_long_texts
 from unlearnbench.record_reading import with_later_columns
 from unlearnbench.record_schema import SCHEMA, RecordError
+from unlearnbench.system.errors import InputError, records_of
+from unlearnbench.system.printing import one_line
 
 MOST_FILES = 1_000_000  # as many as a suite has cells
 BELOW = ("stale", "damaged")  # where a run puts what does not count

@@ -9,9 +9,9 @@ from typing import Literal
 
 from unlearnbench import recording
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.printing import complain
 from unlearnbench.record_folder import names
 from unlearnbench.run_options import Summary
+from unlearnbench.system.printing import complain
 
 Became = Literal["done", "cached", "failed", "skipped"]
 

@@ -13,8 +13,8 @@ import torch
 
 from unlearnbench.contract import check_finite
 from unlearnbench.plan import Task
-from unlearnbench.process_state.guard import guarded
-from unlearnbench.store import Artifact
+from unlearnbench.system.process_state.guard import guarded
+from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unlearnbench.errors import InputError
 from unlearnbench.settings import Backdoor
+from unlearnbench.system.errors import InputError
 
 # On grey images the square must be visible: a stamp on what is white already is no trigger.
 LARGEST_MEAN = 0.2

@@ -20,7 +20,7 @@ from unlearnbench.scenario import World, join
 from unlearnbench.sets import ErasureSets
 from unlearnbench.stack import Stack
 from unlearnbench.stack import concatenate as concatenate_stacks
-from unlearnbench.store import Artifact
+from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, filled, places, seed_of
 
 # --- unlearn ---------------------------------------------------------------------------------------------------------

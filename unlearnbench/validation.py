@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from unlearnbench.errors import InputError, suggest
-from unlearnbench.printing import error_line, one_line
+from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import error_line, one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 Keys = tuple[str | int, ...]

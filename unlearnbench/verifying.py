@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from unlearnbench import agreement, plan, recipes
 from unlearnbench.agreement import Difference
-from unlearnbench.errors import InputError
 from unlearnbench.plan import Cell
-from unlearnbench.printing import one_line
 from unlearnbench.registry import Registry
 from unlearnbench.sampling import estimate
 from unlearnbench.submitted import Submitted, read_cell
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
     from unlearnbench.engine import EngineName

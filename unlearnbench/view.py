@@ -16,7 +16,7 @@ from unlearnbench.access import Access
 from unlearnbench.adversary import InAndOut, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.images import Images
 from unlearnbench.retrained_draw import PARTS
-from unlearnbench.seeding import derive, stream
+from unlearnbench.system.seeding import derive, stream
 
 Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.errors import UnreadableError, unwritable
 from unlearnbench.plan import Job, Task
-from unlearnbench.printing import error_line, one_line
-from unlearnbench.process import is_exhaustion
-from unlearnbench.time_limit import OverdueError, limited
+from unlearnbench.system.errors import UnreadableError, unwritable
+from unlearnbench.system.printing import error_line, one_line
+from unlearnbench.system.process import is_exhaustion
+from unlearnbench.system.time_limit import OverdueError, limited
 
 if TYPE_CHECKING:
     from unlearnbench.workplace import Workplace
@@ -91,7 +91,7 @@ def get_ready(attacks: bool = False) -> None:
 def carry_out(job: Job, place: Place) -> Outcome:
     """Run a job and store its results. A failing plugin is an outcome, not an exception."""
     from unlearnbench.stages import run_job
-    from unlearnbench.store import Artifact, CorruptArtifactError
+    from unlearnbench.system.store import Artifact, CorruptArtifactError
     from unlearnbench.workplace import MissingArtifactError
 
     outcome = Outcome()

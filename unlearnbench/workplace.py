@@ -12,20 +12,20 @@ from typing import Any, TypeVar, cast
 import torch
 
 from unlearnbench.context import Context
-from unlearnbench.devices import describe
 from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.plugin_base import Kind
-from unlearnbench.process_state import torch_settings
-from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.guard import Snapshot, guarded
-from unlearnbench.provenance import git_state, versions
 from unlearnbench.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
-from unlearnbench.seeding import derive, repetition_seed
 from unlearnbench.settings import Scenario
 from unlearnbench.stack import Stack
-from unlearnbench.store import Artifact, Store
+from unlearnbench.system.devices import describe
+from unlearnbench.system.process_state import torch_settings
+from unlearnbench.system.process_state.definitions import Definitions
+from unlearnbench.system.process_state.guard import Snapshot, guarded
+from unlearnbench.system.provenance import git_state, versions
+from unlearnbench.system.seeding import derive, repetition_seed
+from unlearnbench.system.store import Artifact, Store
 
 Part = TypeVar("Part")
 

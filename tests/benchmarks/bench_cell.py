@@ -15,7 +15,7 @@ from measuring import Worker, keep, seconds, single_row
 
 from unlearnbench import cli_options
 from unlearnbench.datasets.mnist import Mnist
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 IMAGES, EPOCHS = 60_000, 20
 ATTACKED, ATTACK_EPOCHS = 10_000, 40

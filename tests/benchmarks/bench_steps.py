@@ -11,8 +11,8 @@ import plain_jobs
 import pytest
 from measuring import Side, Worker, compare, keep, seconds, timed_row
 
-from unlearnbench.process import limit_threads
 from unlearnbench.settings import Scenario
+from unlearnbench.system.process import limit_threads
 
 BATCH = 20
 TRAINING_IMAGES = 2_000  # 100 steps

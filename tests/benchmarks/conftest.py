@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from measuring import Worker
 
-from unlearnbench.process import limit_threads
+from unlearnbench.system.process import limit_threads
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

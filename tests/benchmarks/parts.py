@@ -20,10 +20,10 @@ from small_worlds import blobs
 from unlearnbench.context import Context
 from unlearnbench.descent import clip
 from unlearnbench.mlp_descent import MlpDescent
-from unlearnbench.process import limit_threads
 from unlearnbench.replicas import ReplicaRun
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Scenario
+from unlearnbench.system.process import limit_threads
 from unlearnbench.training import training_phase
 
 IMAGES, SHAPE, CLASSES, BATCH = 2_000, (1, 28, 28), 10, 20

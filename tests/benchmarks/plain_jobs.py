@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.torchvision_import import import_torchvision
 
 torch.set_num_threads(1)  # two are slower, for such small layers
 

@@ -119,7 +119,7 @@ def _watch(pid: int, records: Path, memory: list[tuple[int, float]]) -> None:
 
 def _compute_seconds(cache: Path) -> float:
     """What the stages themselves took."""
-    from unlearnbench.store import Store
+    from unlearnbench.system.store import Store
 
     store = Store(cache)
     return sum(float(store.values(path.stem)["seconds"]) for path in cache.glob("*/*.safetensors"))

@@ -16,8 +16,8 @@ from sample_records import row
 
 from unlearnbench import cli, cli_loading, leaderboard, records
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.parquet_files import write_parquet
 from unlearnbench.plan import Plan
+from unlearnbench.system.parquet_files import write_parquet
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run(suite: Path, folder: Path, data: Path | None = None) -> Ran:
     code = cli.main([*command, "--results", str(folder / "results"), "--cache", str(folder / "cache")])
     taken, peak = time.perf_counter() - started, peak_bytes()
     assert code == 0
-    from unlearnbench.store import Store  # imports torch, which leaderboards do not need
+    from unlearnbench.system.store import Store  # imports torch, which leaderboards do not need
 
     stages: dict[str, float] = defaultdict(float)
     store = Store(folder / "cache")

@@ -13,7 +13,7 @@ from sample_records import write_cells
 
 from unlearnbench import PROTOCOL_VERSION, cli
 from unlearnbench.claims import measured, model
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 UNKNOWN = {"checks": [{"kind": "value", "of": {"method": "vbu"}, "at_least": 0.5}]}
 UNTESTABLE = {"untestable": "no distance is given", "datasets": [], "checks": []}

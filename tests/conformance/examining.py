@@ -17,9 +17,9 @@ from unlearnbench.conformance.subject_host import Host, fresh
 from unlearnbench.conformance.suites import CASES, CHECKS
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.conformance.watch import Watch
-from unlearnbench.descendants import descendants
 from unlearnbench.plugin_base import Kind
 from unlearnbench.registry import discover
+from unlearnbench.system.descendants import descendants
 
 HEADER = '''
 """A plugin that breaks a rule."""

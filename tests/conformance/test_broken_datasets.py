@@ -71,7 +71,7 @@ BROKEN = {
     "another error for missing files": (
         "missing_files",
         source("dataset", FILES + "return [root / n for n in os.listdir(root / 'mine')]"),
-        "files of an empty data folder raised FileNotFoundError; raise unlearnbench.errors.InputError",
+        "files of an empty data folder raised FileNotFoundError; raise unlearnbench.system.errors.InputError",
     ),
     "draws from everywhere": (
         "deterministic",
@@ -111,7 +111,7 @@ def test_a_dataset_that_downloads_while_it_loads_is_refused(tmp_path: Path) -> N
 
 
 def test_a_dataset_without_its_files_is_skipped(tmp_path: Path) -> None:
-    body = FILES + "from unlearnbench.errors import InputError; raise InputError('odd.bin', 'not found')"
+    body = FILES + "from unlearnbench.system.errors import InputError; raise InputError('odd.bin', 'not found')"
     result = examine(tmp_path, "dataset", source("dataset", body), "runs")
     assert (result.status, result.note) == ("skipped", "its data is not here: odd.bin: not found")
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from unlearnbench.datasets.cifar10 import Cifar10, Cifar10Params
-from unlearnbench.errors import InputError
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.torchvision_import import import_torchvision
 
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from unlearnbench.datasets._decode import Picture, decode
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 GREY = np.array([[0, 60, 120], [180, 200, 255]], np.uint8)  # 3 x 2 pixels, unlike itself however it is turned
 

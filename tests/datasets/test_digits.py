@@ -11,7 +11,7 @@ import torch
 
 from unlearnbench.datasets._assemble import fixed_order
 from unlearnbench.datasets.digits import Digits
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 
 def test_digits_have_their_sizes_and_every_id_once(tmp_path: Path) -> None:

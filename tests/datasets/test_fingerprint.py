@@ -14,10 +14,10 @@ from unlearnbench.datasets.fashion_mnist import FashionMnist
 from unlearnbench.datasets.images import ImagesParams, OwnImages
 from unlearnbench.datasets.mnist import Mnist
 from unlearnbench.datasets.stl10 import Stl10
-from unlearnbench.errors import InputError
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.plugin import Dataset
 from unlearnbench.settings import LeakSizes, Scenario
+from unlearnbench.system.errors import InputError
 
 WriteIdx = Callable[..., Path]
 

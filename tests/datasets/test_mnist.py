@@ -13,8 +13,8 @@ from idx_files import idx_bytes
 
 from unlearnbench.datasets.fashion_mnist import FashionMnist
 from unlearnbench.datasets.mnist import Mnist
-from unlearnbench.errors import InputError
 from unlearnbench.plugin import ImageData
+from unlearnbench.system.errors import InputError
 
 WriteIdx = Callable[..., Path]
 
@@ -51,7 +51,7 @@ def test_packed_files_are_preferred_so_that_unpacking_changes_no_fingerprint(wri
 
 
 def test_torchvisions_reader_sees_the_same_images(write_idx: WriteIdx) -> None:
-    from unlearnbench.torchvision_import import import_torchvision
+    from unlearnbench.system.torchvision_import import import_torchvision
 
     root = write_idx(packed=False)
     ours = Mnist().load(root)

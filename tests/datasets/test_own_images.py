@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from unlearnbench.datasets.images import ImagesParams, OwnImages
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 
 def load(root: Path, **params: Any) -> Any:

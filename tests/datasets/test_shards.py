@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.datasets._shards import refuse_same_content, split_files
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unlearnbench.datasets.stl10 import Stl10
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 
 @pytest.fixture

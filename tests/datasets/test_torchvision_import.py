@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unlearnbench import torchvision_import
+from unlearnbench.system import torchvision_import
 
 
 def run(code: str) -> str:
@@ -18,7 +18,7 @@ def run(code: str) -> str:
 
 def test_import_in_a_fresh_process_gives_datasets_and_models() -> None:
     code = """
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.torchvision_import import import_torchvision
 torchvision = import_torchvision()
 assert import_torchvision() is torchvision
 import torchvision as plain
@@ -37,7 +37,7 @@ try:
     import torchvision
 except RuntimeError:
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.torchvision_import import import_torchvision
 print(import_torchvision().datasets.CIFAR10.__name__)
 """
     assert run(code).split() == ["CIFAR10"]

@@ -15,10 +15,10 @@ from unlearnbench.contract import PluginError, erase
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.registry import discover
-from unlearnbench.seeding import derive, stream
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Functional, concatenate
+from unlearnbench.system.seeding import derive, stream
 from unlearnbench.validation import check, within
 
 F64 = torch.float64

@@ -10,10 +10,10 @@ from unlearnbench.methods.sisa import Sisa
 
 from unlearnbench.contract import erase
 from unlearnbench.models.ensemble import Ensemble
-from unlearnbench.seeding import derive
 from unlearnbench.sets import ErasureSets
 from unlearnbench.settings import Training
 from unlearnbench.stack import Stack
+from unlearnbench.system.seeding import derive
 
 SCENARIO = utility(training=Training(epochs=3, batch=8, lr=5e-3))
 SISA = Sisa(Sisa.Params(shards=3))

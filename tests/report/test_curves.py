@@ -12,7 +12,7 @@ from scipy.stats import norm
 from test_pictures import FakeCell
 
 from unlearnbench.report.curves import curve, draw_curves
-from unlearnbench.store import Artifact, Store
+from unlearnbench.system.store import Artifact, Store
 
 
 def answers(scores: Any, member: Any) -> Artifact:

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from unlearnbench import escaping
-from unlearnbench.errors import InputError
 from unlearnbench.report.export import FORMATS, export
+from unlearnbench.system import escaping
+from unlearnbench.system.errors import InputError
 
 
 class Tags(html.parser.HTMLParser):

@@ -10,9 +10,9 @@ import pytest
 from sample_records import judged, rows, write_cells
 
 from unlearnbench import leaderboard
-from unlearnbench.errors import InputError
 from unlearnbench.report.findings import Finding, findings, metrics_of
 from unlearnbench.report.tables import rows_of
+from unlearnbench.system.errors import InputError
 
 RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
 WEAK = [0.54, 0.57, 0.60, 0.50, 0.56]

@@ -15,8 +15,8 @@ from unlearnbench.claims import comparison
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import Column, Entry, Row
-from unlearnbench.errors import InputError
 from unlearnbench.report import paper, paper_figures
+from unlearnbench.system.errors import InputError
 
 LEVELS = {0.0: 0.97, 0.1: 0.95, 1.0: 0.90}
 FILES = ["REPORT.md", "sweep_mnist.png", "sweep_mnist.svg"]

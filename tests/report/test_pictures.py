@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from unlearnbench.report.pictures import draw_galleries
-from unlearnbench.store import Artifact, Store
+from unlearnbench.system.store import Artifact, Store
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from sample_records import rows, write_cells
 
-from unlearnbench import cli, escaping
+from unlearnbench import cli
 from unlearnbench.report.export import export
+from unlearnbench.system import escaping
 
 LEVELS = {"crfu": 0.9, "vbu": 0.8, "hbu": 0.95}
 

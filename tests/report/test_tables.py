@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.errors import InputError
-from unlearnbench.escaping import plain
 from unlearnbench.report.tables import NOTHING, format_interval, format_value, tables
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.escaping import plain
 
 
 def test_one_table_for_each_setting_with_its_contenders(frame):

@@ -14,8 +14,8 @@ from sample_records import rows
 from site_records import results
 
 from unlearnbench import cli
-from unlearnbench.errors import InputError
 from unlearnbench.site import manifest, writing
+from unlearnbench.system.errors import InputError
 
 
 def content(folder: Path) -> dict[str, bytes]:

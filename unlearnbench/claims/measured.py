@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from unlearnbench import records
 from unlearnbench.claims.model import Course, Selection
 from unlearnbench.claims.values import Code, Values, versions
-from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.naming import HOW
+from unlearnbench.system.errors import InputError
 
 _KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")
 _RUN = ("suite", "seed", "metric", "step", "value", "status", "error", "device", "git_sha", "git_dirty", "versions",

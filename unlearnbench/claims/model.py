@@ -12,9 +12,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from unlearnbench import yaml_reading
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.settings import Strict
+from unlearnbench.system import yaml_reading
 from unlearnbench.validation import Keys, check, key_path
 
 Plain = float | int | str | bool | None

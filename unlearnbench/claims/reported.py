@@ -9,12 +9,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from unlearnbench import yaml_reading
 from unlearnbench.claims.intervals import interval
 from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Name, Selection, place_in
 from unlearnbench.claims.values import Code, in_one, versions
 from unlearnbench.settings import Strict
+from unlearnbench.system import yaml_reading
 from unlearnbench.validation import check
 
 

@@ -10,8 +10,8 @@ import torch
 from unlearnbench import evidence
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd
-from unlearnbench.errors import AccessError
 from unlearnbench.plugin import Access, Evidence
+from unlearnbench.system.errors import AccessError
 from unlearnbench.view import AttackView
 
 

@@ -16,13 +16,13 @@ from unlearnbench.conformance import pipeline
 from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
-from unlearnbench.errors import AccessError
 from unlearnbench.evidence import EvidenceError
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.registry import PluginInfo
 from unlearnbench.scoring import Truth
 from unlearnbench.settings import Scenario
+from unlearnbench.system.errors import AccessError
 from unlearnbench.workplace import seed_of
 
 # What an attack claims, what is wrong with that, or something else altogether.

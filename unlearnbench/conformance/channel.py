@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from unlearnbench import wire
+from unlearnbench.system import wire
 
 LARGEST = 1 << 31  # bytes of tensors in an answer
 ENDED = "ended the process"

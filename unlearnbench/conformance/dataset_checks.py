@@ -94,7 +94,7 @@ def misses_files_in_words(case: DatasetCase) -> Verdict:
                 if error.bad_input is None:
                     what = f"{name} of an empty data folder raised {error.types[0]}"
                     return failed(
-                        what, "raise unlearnbench.errors.InputError naming the file that is missing or damaged"
+                        what, "raise unlearnbench.system.errors.InputError naming the file that is missing or damaged"
                     )
     return passed()
 

@@ -30,15 +30,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import descendants
 from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
 from unlearnbench.conformance.subject_host import Host, forked, fresh
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
-from unlearnbench.errors import InputError
 from unlearnbench.plugin_base import KINDS
-from unlearnbench.printing import error_line, one_line
-from unlearnbench.process import be_quiet, limit_threads
 from unlearnbench.registry import named
+from unlearnbench.system import descendants
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import error_line, one_line
+from unlearnbench.system.process import be_quiet, limit_threads
 
 if TYPE_CHECKING:
     from unlearnbench.conformance.case import Case, Check

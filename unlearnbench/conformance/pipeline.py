@@ -16,8 +16,8 @@ from unlearnbench.plan import Task
 from unlearnbench.registry import PluginInfo
 from unlearnbench.settings import PluginParams, Scenario
 from unlearnbench.stages import run_job
-from unlearnbench.store import Artifact, Store
 from unlearnbench.suite import Setting
+from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 
 OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs

@@ -8,9 +8,9 @@ from unlearnbench.conformance.case import Case, Check, Outcome
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 
 SOURCES = {
-    "method": "`noise`, or unlearnbench.seeding.stream(context.seeds[k], 'purpose')",
+    "method": "`noise`, or unlearnbench.system.seeding.stream(context.seeds[k], 'purpose')",
     "attack": "view.generator('purpose'), or view.torch_seed('purpose') for libraries",
-    "dataset": "unlearnbench.seeding.stream(0, 'purpose')",
+    "dataset": "unlearnbench.system.seeding.stream(0, 'purpose')",
 }
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from unlearnbench.conformance.case import Place
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.watch import RefusedError, Watch
-from unlearnbench.errors import InputError
-from unlearnbench.printing import error_line
-from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.guard import recorded
-from unlearnbench.process_state.setting import Change
 from unlearnbench.registry import PluginInfo, Registry
 from unlearnbench.settings import PluginParams
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import error_line
+from unlearnbench.system.process_state.definitions import Definitions
+from unlearnbench.system.process_state.guard import recorded
+from unlearnbench.system.process_state.setting import Change
 
 Answer = tuple[Told, Tensors]
 
@@ -77,7 +77,7 @@ class Subject:
         Args:
             told: the question; `seed` for the random streams of the process, and whether to `restore` them.
         """
-        from unlearnbench.process_state import global_random
+        from unlearnbench.system.process_state import global_random
 
         before = global_random.state()
         if told.get("seed") is not None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from unlearnbench import descendants
 from unlearnbench.conformance import subject_process
 from unlearnbench.conformance.channel import Channel, LostError, Respond, Tensors, Told
-from unlearnbench.printing import one_line
+from unlearnbench.system import descendants
+from unlearnbench.system.printing import one_line
 
 ENDING = 5.0  # seconds for an interpreter to end by itself, with all that libraries do then
 LINGERING = 2.0  # seconds more for what libraries start and what ends with its parent (joblib's resource tracker)

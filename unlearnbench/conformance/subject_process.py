@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench import descendants, process, wire
 from unlearnbench.conformance.channel import Tensors, Told
-from unlearnbench.printing import error_line
+from unlearnbench.system import descendants, process, wire
+from unlearnbench.system.printing import error_line
 
 if TYPE_CHECKING:
     from unlearnbench.conformance.subject import Subject

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import descendants
 from unlearnbench.conformance.verdict import Result
-from unlearnbench.errors import InputError
 from unlearnbench.plugin_base import Kind
-from unlearnbench.process import THREADS
+from unlearnbench.system import descendants
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.process import THREADS
 
 TIME_LIMIT = 120.0  # seconds for a check: those of the slowest plugins take a few on an idle machine
 SLACK = 120.0  # seconds more, for starting processes and importing libraries on a busy machine, and for ending them

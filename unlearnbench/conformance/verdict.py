@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from unlearnbench.printing import one_line
+from unlearnbench.system.printing import one_line
 
 Status = Literal["pass", "fail", "skipped"]
 

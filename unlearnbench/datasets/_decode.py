@@ -16,8 +16,8 @@ from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from unlearnbench.datasets._locate import damaged
-from unlearnbench.errors import InputError
-from unlearnbench.regular_files import read
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.regular_files import read
 
 # Of what Pillow reads, formats that are one image of bytes; EPS and others run programs or hold pages.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")

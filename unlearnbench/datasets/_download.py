@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.errors import InputError, UnreadableError
-from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
 from unlearnbench.plugin_base import name_of
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.escaping import one_line
+from unlearnbench.system.torchvision_import import import_torchvision
 
 
 def prepare(dataset: Dataset, root: Path, fetch: Callable[[ModuleType], object]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 _SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff", ".webp",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from unlearnbench.printing import visible
+from unlearnbench.system.printing import visible
 
 SYSTEM = "hidden, or made by the system"
 _SYSTEM = ("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx")

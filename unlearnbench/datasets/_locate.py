@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from unlearnbench.errors import InputError
-from unlearnbench.escaping import one_line
 from unlearnbench.plugin import Dataset
 from unlearnbench.plugin_base import name_of
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.escaping import one_line
 
 
 def missing(dataset: Dataset, path: Path, how: str) -> InputError:

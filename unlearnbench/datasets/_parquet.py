@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from unlearnbench.datasets._decode import Picture
 from unlearnbench.datasets._locate import damaged
-from unlearnbench.errors import InputError
-from unlearnbench.regular_files import opened
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.regular_files import opened
 
 _IMAGE_COLUMNS = ("image", "img")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 # As `datasets` and the Hub name them: train-00000-of-00003.parquet, also with a hash behind.
 _SHARD = re.compile(r"(?P<stem>.*?)[-_.](?P<number>\d+)-of-(?P<count>\d+)(?P<rest>.*)", re.DOTALL)

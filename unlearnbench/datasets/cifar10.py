@@ -17,11 +17,11 @@ from unlearnbench.datasets._left_out import counted, told
 from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
 from unlearnbench.datasets._parquet import read_rows
 from unlearnbench.datasets._shards import Splits, refuse_same_content, split_files
-from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.regular_files import is_there
 from unlearnbench.settings import PluginParams
-from unlearnbench.torchvision_import import import_torchvision
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.regular_files import is_there
+from unlearnbench.system.torchvision_import import import_torchvision
 
 _FOLDER = "cifar-10-batches-py"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

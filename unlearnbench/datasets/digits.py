@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from unlearnbench.datasets._assemble import Part, as_pixels, fixed_order, image_data
-from unlearnbench.errors import InputError
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.system.errors import InputError
 
 _TRAIN = 1_437
 

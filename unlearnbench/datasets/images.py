@@ -18,11 +18,11 @@ from unlearnbench.datasets._left_out import LeftOut, counted, told
 from unlearnbench.datasets._locate import check_inside, inside, missing
 from unlearnbench.datasets._parquet import Labels, Rows, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
-from unlearnbench.errors import InputError
 from unlearnbench.identical import first_of_each
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.printing import visible
 from unlearnbench.settings import PluginParams
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import visible
 
 
 class ImagesParams(PluginParams):

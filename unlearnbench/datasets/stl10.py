@@ -13,7 +13,7 @@ from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.regular_files import is_there, read
+from unlearnbench.system.regular_files import is_there, read
 
 _FOLDER = "stl10_binary"
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")

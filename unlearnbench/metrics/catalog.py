@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from unlearnbench.errors import suggest
+from unlearnbench.system.errors import suggest
 
 Good = Literal["privacy", "utility", "cost", "info"]
 Better = Literal["higher", "lower", "none"]

@@ -90,7 +90,7 @@ def _mlp(network: Network, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def _resnet18(network: Network, shape: tuple[int, int, int]) -> nn.Module:
-    from unlearnbench.torchvision_import import import_torchvision  # only this representer needs it
+    from unlearnbench.system.torchvision_import import import_torchvision  # only this representer needs it
 
     import_torchvision()
     from torchvision.models import resnet18

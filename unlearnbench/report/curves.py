@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnbench.escaping import figure as figure_text
-from unlearnbench.escaping import label
 from unlearnbench.report import drawing, pictures
 from unlearnbench.report.pictures import answer, draw_owed, together
+from unlearnbench.system.escaping import figure as figure_text
+from unlearnbench.system.escaping import label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unlearnbench.plan import Cell
-    from unlearnbench.store import Artifact, Store
+    from unlearnbench.system.store import Artifact, Store
 
     Rates = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from unlearnbench.printing import complain, error_line
+from unlearnbench.system.printing import complain, error_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from unlearnbench import escaping
-from unlearnbench.errors import InputError, suggest
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import leaks, markdown, terminal
 from unlearnbench.report.tables import Table, check_metrics, sort_order, tables
+from unlearnbench.system import escaping
+from unlearnbench.system.errors import InputError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnbench import leaderboard
-from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report.markdown import render
+from unlearnbench.system.parquet_files import write_atomically
 
 
 def write_leaderboard(records_folder: Path, out_folder: Path) -> pd.DataFrame:

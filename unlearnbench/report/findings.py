@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.contenders import SCENE_COLUMNS
-from unlearnbench.errors import InputError
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import holm
 from unlearnbench.report import wording
 from unlearnbench.report.tables import format_interval, missing
+from unlearnbench.system.errors import InputError
 
 Row = Mapping[str, Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlearnbench.escaping import markdown, markdown_block
 from unlearnbench.report.tables import Table, tables
+from unlearnbench.system.escaping import markdown, markdown_block
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,17 +6,17 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from unlearnbench import escaping
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
-from unlearnbench.errors import InputError
-from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report import drawing
 from unlearnbench.report import paper_tables as tables
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table
+from unlearnbench.system import escaping
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import write_atomically
 
 REPORT = "REPORT.md"
 _WRITTEN = "Written by `unlearnbench compare`"

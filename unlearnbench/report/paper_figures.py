@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.claims.reported import Beside, Entry
-from unlearnbench.escaping import figure as figure_text
-from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import drawing
+from unlearnbench.system.escaping import figure as figure_text
+from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import Beside, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report.tables import NOTHING, Table, format_interval
+from unlearnbench.system.escaping import plain
 
 
 def verdicts(comparison: Comparison) -> Table:

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnbench.errors import UnreadableError
-from unlearnbench.escaping import figure as figure_text
-from unlearnbench.escaping import label, plain
-from unlearnbench.parquet_files import write_atomically
 from unlearnbench.report import drawing
+from unlearnbench.system.errors import UnreadableError
+from unlearnbench.system.escaping import figure as figure_text
+from unlearnbench.system.escaping import label, plain
+from unlearnbench.system.parquet_files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unlearnbench.plan import Cell
-    from unlearnbench.store import Artifact, Store
+    from unlearnbench.system.store import Artifact, Store
 
     Pixels = NDArray[np.float32]  # [n, C, H, W] in [0, 1]
     Answers = Sequence[tuple[Cell, Artifact]]
@@ -130,7 +130,7 @@ def _mark(cell: Cell) -> str:
 
 def answer(store: Store, cell: Cell, tensor: str) -> Artifact | None:
     """What an attack answered, if it is in the store, can be read and has the tensor."""
-    from unlearnbench.store import CorruptArtifactError
+    from unlearnbench.system.store import CorruptArtifactError
 
     try:
         artifact = store.get(cell.stages["attack"])

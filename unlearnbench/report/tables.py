@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.errors import InputError, suggest
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.protocols import measured_under
 from unlearnbench.report import wording
 from unlearnbench.settings import Judging
+from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,15 +13,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from unlearnbench import PROTOCOL_VERSION, __version__, yaml_values
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.parquet_files import write_atomically, write_parquet
 from unlearnbench.recording import path as record_path
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table, format_interval
 from unlearnbench.settings import canonical
 from unlearnbench.suite import Suite
+from unlearnbench.system import yaml_values
+from unlearnbench.system.escaping import plain
+from unlearnbench.system.parquet_files import write_atomically, write_parquet
+from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 from unlearnbench.tuning import Estimate, Pick, Trial
 
 HEADER = """\

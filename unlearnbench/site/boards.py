@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contenders import TABLE_COLUMNS
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.protocols import measured_under, titled
 from unlearnbench.report import tables
@@ -18,6 +17,7 @@ from unlearnbench.site import cells, standing
 from unlearnbench.site.cells import Cell, Row
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.site.settings import setting_of
+from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import Metric
 from unlearnbench.report.tables import NOTHING, format_interval, format_value
+from unlearnbench.system.escaping import plain
 
 MINUS = "\u2212"
 """The sign, which is as wide as a plus and is read as one."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unlearnbench import regular_files
-from unlearnbench.escaping import plain
 from unlearnbench.report import curves as report_curves
 from unlearnbench.report import pictures
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Picture
+from unlearnbench.system import regular_files
+from unlearnbench.system.escaping import plain
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.escaping import plain
 from unlearnbench.protocols import titled
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, scene_of
@@ -15,6 +14,7 @@ from unlearnbench.site import cells, standing
 from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
+from unlearnbench.system.escaping import plain
 from unlearnbench.verdicts import Accuracy
 
 _LEGEND = (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import __version__
+from unlearnbench.system.version import __version__
 
 MARK = "unlearnbench-site.json"
 """The manifest's name."""

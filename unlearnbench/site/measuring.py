@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.escaping import plain
 from unlearnbench.protocols import titled
+from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd

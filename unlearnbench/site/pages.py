@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unlearnbench.claims.comparison import Comparison
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.protocols import titled
 from unlearnbench.report import paper_tables, summary
@@ -19,6 +18,7 @@ from unlearnbench.site.figures import Figure, Picture
 from unlearnbench.site.naming import slug
 from unlearnbench.site.plugins import About
 from unlearnbench.site.sources import Source
+from unlearnbench.system.escaping import plain
 
 _IN_FULL = 6  # settings whose results the overview shows; of the others it has links
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.escaping import plain
 from unlearnbench.protocols import titled
 from unlearnbench.site.cells import Row
+from unlearnbench.system.escaping import plain
 
 PLACE = ("protocol_version", "suite", "dataset_id", "dataset_params")
 """The columns in which they differ."""

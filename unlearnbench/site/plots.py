@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unlearnbench.escaping import plain
 from unlearnbench.report import drawing
 from unlearnbench.site import canvas, rates, sweeps, tradeoffs, trajectories
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug
+from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd

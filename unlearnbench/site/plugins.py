@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnbench.printing import visible
+from unlearnbench.system.printing import visible
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import drawing
 from unlearnbench.report.summary import methods_of
@@ -18,6 +17,7 @@ from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug
 from unlearnbench.site.places import by_place
+from unlearnbench.system.escaping import label, plain
 
 _RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
 _FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.escaping import lines
 from unlearnbench.site.naming import slug, split_id
+from unlearnbench.system.escaping import lines
 
 if TYPE_CHECKING:
     from jinja2 import Environment

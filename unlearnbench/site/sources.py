@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.errors import InputError, records_of
 from unlearnbench.site.naming import slug
+from unlearnbench.system.errors import InputError, records_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import escaping
-from unlearnbench.escaping import plain
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing
 from unlearnbench.report.tables import format_interval
@@ -16,6 +14,8 @@ from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import split_id
 from unlearnbench.site.places import by_place
+from unlearnbench.system import escaping
+from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing, wording
 from unlearnbench.report.tables import format_interval
@@ -15,6 +14,7 @@ from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.places import by_place
+from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

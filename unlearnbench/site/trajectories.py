@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contenders import disputed
-from unlearnbench.escaping import label, plain
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.report import drawing
@@ -15,6 +14,7 @@ from unlearnbench.site.boards import short
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.places import PLACE, by_place
 from unlearnbench.site.settings import setting_of
+from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
     import pandas as pd

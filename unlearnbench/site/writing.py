@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from unlearnbench.errors import InputError
-from unlearnbench.parquet_files import write_atomically
-from unlearnbench.printing import complain
 from unlearnbench.site import manifest
 from unlearnbench.site.manifest import MARK, MISSING, Manifest
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.parquet_files import write_atomically
+from unlearnbench.system.printing import complain
 
 _NAMED = 3  # files in a message
 

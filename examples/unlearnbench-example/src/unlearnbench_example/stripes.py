@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from unlearnbench.plugin import Dataset, ImageData, Images
-from unlearnbench.seeding import stream
+from unlearnbench.system.seeding import stream
 
 TRAIN, TEST, CLASSES = 800, 200, 4
 

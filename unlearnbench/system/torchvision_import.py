@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 # The operators whose absence stops the import (torchvision/_meta_registrations.py), as the compiled part declares them.
 _SCHEMAS = (

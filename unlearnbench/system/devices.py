@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Literal
 
-from unlearnbench.errors import InputError
+from unlearnbench.system.errors import InputError
 
 
 def slots(option: str, workers: int, per_gpu: int = 1) -> list[str]:

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from unlearnbench.escaping import LONGEST, error_line, lines, one_line, visible
-from unlearnbench.roots import as_named
+from unlearnbench.system.escaping import LONGEST, error_line, lines, one_line, visible
+from unlearnbench.system.roots import as_named
 
 __all__ = [
     "LONGEST", "WIDTH", "complain", "emit", "emit_folded", "emit_json", "emit_table", "emit_text", "error_line",

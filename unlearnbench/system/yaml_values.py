@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from unlearnbench.printing import one_line
+from unlearnbench.system.printing import one_line
 
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}

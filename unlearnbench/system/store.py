@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unlearnbench import regular_files
-from unlearnbench.parquet_files import write_atomically
+from unlearnbench.system import regular_files
+from unlearnbench.system.parquet_files import write_atomically
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _ARTIFACT = re.compile(r"([0-9a-f]{64})\.safetensors")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from unlearnbench import interruption, streams
+from unlearnbench.system import interruption, streams
 
 # Small kernels with two threads on a busy two-core machine ran 60 times slower than with one.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

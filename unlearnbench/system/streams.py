@@ -14,7 +14,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from unlearnbench.printing import complain
+from unlearnbench.system.printing import complain
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

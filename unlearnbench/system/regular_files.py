@@ -17,7 +17,7 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from unlearnbench.errors import UnreadableError
+from unlearnbench.system.errors import UnreadableError
 
 Name = str | os.PathLike[str]
 

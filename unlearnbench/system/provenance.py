@@ -7,9 +7,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from unlearnbench import __version__
-from unlearnbench.package_code import CODE
-from unlearnbench.package_versions import version_of
+from unlearnbench.system.package_code import CODE
+from unlearnbench.system.package_versions import version_of
+from unlearnbench.system.version import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "pyarrow")
 
@@ -27,7 +27,7 @@ def versions(*more: str) -> dict[str, str]:
 @cache
 def git_state() -> tuple[str | None, bool | None]:
     """Commit of the checkout that the package runs from, and whether it has changes; None outside a checkout."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None
     commit = _git(folder, "rev-parse", "HEAD")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearnbench.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.setting import Change, Setting, named
 
 # --- the process and its surroundings --------------------------------------------------------------------------------
 

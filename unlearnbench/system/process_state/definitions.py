@@ -19,7 +19,7 @@ from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.process_state.setting import Change, shown, spoil
+from unlearnbench.system.process_state.setting import Change, shown, spoil
 
 FILES = "_unlearnbench_plugin_"  # those of --plugins folders
 HARNESS = ("unlearnbench", FILES)

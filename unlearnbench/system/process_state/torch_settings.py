@@ -16,7 +16,7 @@ import torch
 from torch import _C
 from torch.utils import _device as device_mode
 
-from unlearnbench.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.setting import Change, Setting, named
 
 Read: TypeAlias = Callable[[], Any]
 Write: TypeAlias = Callable[[Any], Any]

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from unlearnbench.process_state import global_random, python_settings, torch_settings
-from unlearnbench.process_state.definitions import Definitions
-from unlearnbench.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
+from unlearnbench.system.process_state import global_random, python_settings, torch_settings
+from unlearnbench.system.process_state.definitions import Definitions
+from unlearnbench.system.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
 
 __all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
 

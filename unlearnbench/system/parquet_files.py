@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unlearnbench import regular_files
-from unlearnbench.errors import UnreadableError
-from unlearnbench.printing import complain
+from unlearnbench.system import regular_files
+from unlearnbench.system.errors import UnreadableError
+from unlearnbench.system.printing import complain
 
 LARGEST = 2**31  # bytes of any file here; a leaderboard of a million rows has a tenth of them
 _KEY = b"unlearnbench.sha256"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from unlearnbench.printing import error_line, one_line
+from unlearnbench.system.printing import error_line, one_line
 
 SPOILT: list[str] = []  # why nothing may be computed in this process any more
 LONGEST = 60  # characters of a value worth showing

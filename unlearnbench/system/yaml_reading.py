@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from unlearnbench import regular_files, yaml_values
-from unlearnbench.errors import InputError
-from unlearnbench.printing import one_line
-from unlearnbench.roots import as_named
+from unlearnbench.system import regular_files, yaml_values
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import one_line
+from unlearnbench.system.roots import as_named
 
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 20

@@ -15,7 +15,7 @@ def package_files() -> dict[str, Path]:
     Raises:
         OSError: a folder can't be read.
     """
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     files = {f"unlearnbench/{file.relative_to(root).as_posix()}": file for file in root.rglob("*.py")}
     files["unlearnbench/released.json"] = root / "released.json"
     for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
