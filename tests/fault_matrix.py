@@ -183,6 +183,7 @@ FAULTS = (
         (
             "test_isolation::test_no_truth_and_no_model_is_within_an_attacks_reach",
             "test_isolation::test_an_attack_that_opens_the_store_fails_also_if_it_hides_that",
+            "test_isolation::test_the_kernel_refuses_the_store_whatever_code_asks",
         ),
     ),
     Fault(
@@ -197,12 +198,14 @@ FAULTS = (
         ),
     ),
     Fault(
-        "kill -9 of the harness in the middle of an attack, or of the process that attacks are forked from",
+        "kill -9 of the harness in the middle of an attack; an attack that kills or stops other processes",
         "all",
         "no process is left; the next attack has a new one",
         (
             "test_isolation::test_no_process_outlives_the_harness",
             "test_isolation::test_the_process_that_attacks_are_forked_from_may_be_killed",
+            "test_isolation::test_whoever_ends_or_stops_what_attacks_are_forked_from_in_the_middle_of_one",
+            "test_isolation::test_an_attack_signals_no_process_but_its_own",
         ),
     ),
     Fault(

@@ -3,9 +3,9 @@
 It is started once, imports what attacks need, and forks for each attack: an attack begins in a clean process and leaves
 nothing behind. What it may see is asked for over a socket (isolation.py is the other end).
 
-What this is worth: nothing of the harness's memory is within reach of Python code that runs here. The processes run
-under one user, so that files and other processes are open to code that wants them: opening the store or the data root
-is refused where Python does it, and that is all. See docs/concepts/threat_model.md.
+What this is worth: nothing of the harness's memory is within reach of Python code that runs here. On Linux the kernel
+refuses to read what lies in the store or the data root, to look into other processes (from 5.13), and to signal them
+(from 6.12); elsewhere the first is refused where Python does it, and that is all. See docs/concepts/threat_model.md.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.system import descendants
+from unlearnbench.system import descendants, landlock
 
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
@@ -118,7 +119,9 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
 
     torch.set_num_threads(request["threads"])
     plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
-    seen = _forbid(request["closed"], [*plugin_dirs, sys.prefix, sys.base_prefix, *filter(None, sys.path)])
+    free = [tempfile.gettempdir(), *map(str, plugin_dirs), sys.prefix, sys.base_prefix, *filter(None, sys.path)]
+    landlock.refuse_to_read(request["closed"], free)
+    seen = _forbid(request["closed"], free)
     info = load("attack", request["attack"], plugin_dirs, identified=False)
 
     def ask(question: str, given: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from unlearnbench.system.process import THREADS
 
 LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
 MARK = "UNLEARNBENCH_ATTACKS"  # in the environment of all processes of attacks
+WHERE = ("UNLEARNBENCH_CACHE", "UNLEARNBENCH_DATA")  # variables that an attack need not know
 ENDING = 10.0  # seconds that the process may take to end: it may still be importing
 
 
@@ -95,12 +97,17 @@ class _Forge:
     def __init__(self, owner: int) -> None:
         self._owner, self._mark = owner, f"{MARK}={secrets.token_hex(16)}"
         name, _, value = self._mark.partition("=")
+        # Of its own: what is written beside the store can't be read there.
+        self._scratch = tempfile.TemporaryDirectory(prefix="unlearnbench-attacks-", ignore_cleanup_errors=True)
+        environment = {**os.environ, **THREADS, name: value, "TMPDIR": self._scratch.name}
+        for told in WHERE:
+            environment.pop(told, None)
         self.control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "unlearnbench.attack_process", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()],
-                env={**os.environ, **THREADS, name: value},
+                env=environment,
             )  # fmt: skip
         atexit.register(self.close)
 
@@ -117,6 +124,7 @@ class _Forge:
             self._process.wait()
         if self._process.returncode:
             descendants.end_marked(self._mark)
+        self._scratch.cleanup()
 
 
 @lru_cache(maxsize=1)
@@ -162,11 +170,13 @@ def _end(forge: _Forge, ended: list[str]) -> str:
     """End an attack's process, once."""
     if not ended:
         try:
+            forge.control.settimeout(ENDING)  # an attack may have stopped it
             forge.control.sendall(END)
             (status,) = STATUS.unpack(forge.control.recv(STATUS.size, socket.MSG_WAITALL))
         except (OSError, struct.error):
             _drop(forge)
             ended.append(", and the one that it was forked from")
         else:
+            forge.control.settimeout(None)
             ended.append(f" (signal {-status})" if status < 0 else f" (exit code {status})")
     return ended[0]

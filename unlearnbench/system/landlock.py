@@ -1,0 +1,90 @@
+"""Has the kernel refuse this process files and signals, where it can (Landlock, Linux 5.13 and later; no root needed).
+
+What is refused once stays refused, to all that the process starts as well, whatever code asks: Python's or C's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+# linux/landlock.h; the numbers of its system calls are those of all architectures.
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION, _PATH_BENEATH, _READ_FILE, _SCOPE_SIGNAL = 1, 1, 1 << 2, 1 << 1
+_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+
+
+def version() -> int:
+    """What this kernel knows of Landlock; 0: nothing. From 6 on signals are refused, too."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    return max(_call(_CREATE_RULESET, None, 0, _VERSION), 0)
+
+
+def refuse_to_read(closed: Sequence[str], open_: Sequence[str]) -> bool:
+    """From now on this process can't read files below closed folders, nor signal processes that it has not started.
+
+    It sees names and sizes there, and can't read what others put beside these folders or above them later.
+
+    Args:
+        closed: folders.
+        open_: folders that may be read, also where they lie in closed ones; of both, the inner one counts.
+
+    Returns:
+        Whether the kernel does that.
+    """
+    known = version()
+    if not known:
+        return False
+    # struct landlock_ruleset_attr: files, network, scopes; older kernels know a shorter one.
+    attributes = struct.pack("QQQ", _READ_FILE, 0, _SCOPE_SIGNAL)[: 24 if known >= 6 else 16 if known >= 4 else 8]
+    ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    if ruleset < 0:
+        return False
+    try:
+        barred = [os.path.realpath(folder) for folder in closed]
+        for folder in (os.sep, *map(os.path.realpath, open_)):
+            for path in _beside(folder, barred) if _is_above(folder, barred) else [folder]:
+                _allow(ruleset, path)
+        libc = ctypes.CDLL(None)
+        return libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _call(_RESTRICT_SELF, ruleset, 0, 0) == 0
+    finally:
+        os.close(ruleset)
+
+
+def _beside(folder: str, barred: Sequence[str]) -> Iterator[str]:
+    """All that lies in a folder, but for what is barred: of the folders that lead there, what lies in them."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() or entry.path in barred:
+                continue  # where a link leads is allowed under its own name, or not at all
+            if _is_above(entry.path, barred):
+                yield from _beside(entry.path, barred)
+            else:
+                yield entry.path
+
+
+def _is_above(folder: str, barred: Sequence[str]) -> bool:
+    return any(path.startswith(folder.rstrip(os.sep) + os.sep) for path in barred)
+
+
+def _allow(ruleset: int, path: str) -> None:
+    with suppress(OSError):  # it is gone, or nobody may look at it
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            # struct landlock_path_beneath_attr, which is packed
+            _call(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", _READ_FILE, place), 0)
+        finally:
+            os.close(place)
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    try:
+        given = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+        return int(ctypes.CDLL(None).syscall(ctypes.c_long(number), *given))
+    except (OSError, AttributeError):
+        return -1
