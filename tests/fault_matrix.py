@@ -600,6 +600,32 @@ FAULTS = (
         "they are counted in `no_processes`, and ended",
         ("conformance/test_hostile_plugins::test_what_goes_on_running_is_named_and_ended",),
     ),
+    Fault(
+        "a record of another contender that is named `retrain`; one record that says otherwise what a method is",
+        "merge, report",
+        "no gap is measured from either, and a note says why; most seeds say what a method is",
+        (
+            "test_leaderboard::test_of_two_that_are_named_retrain_neither_is_the_reference_whichever_comes_last",
+            "test_leaderboard::test_one_seed_that_says_what_a_plugin_is_is_no_majority_of_those_that_do_not",
+        ),
+    ),
+    Fault(
+        "a changed file that a plugin's key would not see: hidden, beside records, data of a module elsewhere, a module"
+        " that is found before the package or the standard library's of its name",
+        "all",
+        "the plugin is another one; computed again",
+        (
+            "test_identity::test_hidden_files_and_those_beside_records_are_known",
+            "test_identity::test_data_that_a_module_from_elsewhere_reads_is_known",
+            "test_identity::test_what_is_on_the_path_before_a_package_or_the_standard_library_is_known_by_its_files",
+        ),
+    ),
+    Fault(
+        "scores of candidates on one side only, or of none",
+        "merge, report, publish",
+        "no record, in one line",
+        ("test_leaderboard::test_scores_of_one_side_only_are_no_record",),
+    ),
 )
 
 

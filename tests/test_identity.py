@@ -93,7 +93,7 @@ def test_every_file_of_the_folder_counts(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["__pycache__/helped.pyc", ".hidden", ".git/HEAD", "more/__pycache__/x.py", "helped.pyc", "helped.py~",
+    ["__pycache__/helped.pyc", ".vscode/x", ".git/HEAD", "more/__pycache__/x.py", "helped.pyc", "helped.py~",
      "test_helped.py", "conftest.py", "tests/test_more.py", "results/tiny/logs/x", "own.egg-info/PKG-INFO"],
 )  # fmt: skip
 def test_what_no_import_reads_and_what_runs_leave_behind_does_not(tmp_path: Path, name: str) -> None:
@@ -192,7 +192,7 @@ def test_code_outside_that_is_of_no_package_counts_with_what_it_imports(
         found.add(known_by(folder))
     assert len(found) == 4
     assert of_folder(folder).unknown == ()
-    write(tmp_path / "lab", {"unrelated.py": "", "labcode/notes.txt": ""})
+    write(tmp_path / "lab", {"unrelated.py": "", "labcode/inner.pyc": ""})
     assert known_by(folder) in found
 
 
@@ -252,6 +252,42 @@ def test_a_module_of_a_helpers_name_that_is_there_already_is_never_taken(tmp_pat
     there = elsewhere / "_helping.py"
     expected = f"it imports _helping, which lies beside it, but that is {there}; give it another name"
     assert (broken.name, broken.error) == ("helped", expected)
+
+
+def test_what_is_on_the_path_before_a_package_or_the_standard_library_is_known_by_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sklearn", "tabnanny"):
+        folder = write(tmp_path / name, {f"{name}.py": "RATE = 0.5\n"})
+        monkeypatch.setattr(plugin_identity, "_SEARCHED", (folder, *plugin_identity._SEARCHED))
+        plugin_identity._is_pythons.cache_clear()
+        own = write(tmp_path / f"own_{name}", {"mine.py": f"from {name} import RATE\n"})
+        before = of_folder(own)
+        assert (before.packages, before.unknown, before.files) == ((), (), 2)
+        write(folder, {f"{name}.py": "RATE = 0.1\n"})
+        assert of_folder(own).sha256 != before.sha256
+    plugin_identity._is_pythons.cache_clear()
+
+
+def test_data_that_a_module_from_elsewhere_reads_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = write(tmp_path / "lib", {"labcode/__init__.py": "", "labcode/rate.txt": "0.5"})
+    monkeypatch.setattr(plugin_identity, "_SEARCHED", (package, *plugin_identity._SEARCHED))
+    own = write(tmp_path / "own", {"mine.py": "import labcode\n"})
+    before = known_by(own)
+    write(package, {"labcode/rate.txt": "0.1"})
+    assert known_by(own) != before
+
+
+@pytest.mark.parametrize("name", [".data/rate.txt", ".rate", "w/rate.txt", "w/records.txt", "records/rate.txt"])
+def test_hidden_files_and_those_beside_records_are_known(tmp_path: Path, name: str) -> None:
+    own = helped(tmp_path / "own")
+    write(own, {"w/records/a.parquet": "", "w/logs/a.log": "", name: "0.5"})
+    before = known_by(own)
+    write(own, {name: "0.1"})
+    assert known_by(own) != before
+    after = known_by(own)
+    write(own, {"w/records/b.parquet": "", "w/logs/b.log": "", "w/leaderboard.md": "", ".git/HEAD": "", "a.swp": ""})
+    assert known_by(own) == after
 
 
 # --- distributions ---------------------------------------------------------------------------------------------------

@@ -684,3 +684,31 @@ def test_a_hundred_thousand_rows_are_built_in_one_go(tmp_path):
     assert len(board) == 20 * 5 * 10
     assert set(board["rank"]) == set(range(1, 21))
     assert set(board["verdict"]) == {"forgotten"}
+
+
+@pytest.mark.parametrize("later", ["0" * 64, "f" * 64])
+def test_of_two_that_are_named_retrain_neither_is_the_reference_whichever_comes_last(tmp_path, later):
+    made = attacked("retrain", RETRAINED) + attacked("crfu", MSE)
+    other = [row("retrain", 7, "mse", 0.9, attack="ridge", method_params='{"x":1}', cell_key=later)]
+    frame = build(tmp_path, made, other)
+    crfu = one(frame, "crfu")
+    assert crfu["mse_gap_retrain"] is pd.NA
+    assert crfu["note"] == "no gap to retraining: 2 contenders are 'retrain'"
+    for _, both in frame[frame["method_id"] == "retrain"].iterrows():
+        assert "another contender of other parameters has the same name" in both["note"]
+    assert one(build(tmp_path / "alone", made), "crfu")["mse_gap_retrain"] == pytest.approx(
+        sum(MSE) / 5 - sum(RETRAINED) / 5
+    )
+
+
+def test_one_seed_that_says_what_a_plugin_is_is_no_majority_of_those_that_do_not(tmp_path):
+    made = attacked("retrain", RETRAINED) + attacked("crfu", MSE[:3])
+    said = [row("crfu", 7, "mse", MSE[3], attack="ridge", own_original=True, reference=True)]
+    assert one(build(tmp_path, made, said), "crfu")["mse_gap_retrain"] is not pd.NA
+
+
+@pytest.mark.parametrize("scores", [([], []), ([1.0], []), ([], [1.0]), ([1.0], None)])
+def test_scores_of_one_side_only_are_no_record(scores):
+    made = row("crfu", 0, "auc", 0.5, attack="ridge", scores_erased=scores[0], scores_unseen=scores[1])
+    with pytest.raises(RecordError, match="scores of one side only"):
+        records.check([made], "here")

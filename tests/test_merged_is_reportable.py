@@ -20,7 +20,7 @@ from submissions import Cell, file_of, key, table
 
 from unlearnbench import cli, leaderboard, submitted
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, RecordError
+from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES, RecordError
 from unlearnbench.report.export import FORMATS, export
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_parquet
@@ -114,6 +114,8 @@ def changed(draw: st.DrawFn, most: int = 4) -> list[Cell]:
             if one is chosen or (alike and one[0]["method"] == chosen[0]["method"]):
                 for each in one[: draw(st.sampled_from([1, len(one)]))]:
                     each[column] = value
+                    if column in SCORES and draw(st.booleans()):
+                        each.update(dict.fromkeys(SCORES, value), n_samples=draw(st.sampled_from([0, 1, 4, None])))
         if column == "metric":
             for each in chosen:
                 each["direction"] = METRICS[value].direction if value in METRICS else ""

@@ -169,7 +169,9 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     bases = dict(zip(method[~attacked], number[~attacked], strict=True))
     frame["table"] = group_codes(frame, TABLE_COLUMNS)
     is_reference = frame["method_id"] == REFERENCE_ID
-    references = dict(zip(frame.loc[is_reference, "table"], number[is_reference], strict=True))
+    # Of several of one name nobody knows which is meant: which of them came last must decide nothing.
+    only = is_reference & ~frame["table"].where(is_reference, -1 - number).duplicated(keep=False)
+    references = dict(zip(frame.loc[only, "table"], number[only], strict=True))
     base = pd.Series(method, index=frame.index).map(bases).fillna(_NO_BASE).astype(np.int64)
     reference = frame["table"].map(references).fillna(_NO_BASE).astype(np.int64)
     frame["base"] = base.where(attacked, _NO_BASE)
@@ -179,10 +181,27 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def namesakes(contenders: pd.DataFrame) -> pd.Series:
+    """A note for each contender of a table in which several have one `method_id`; others are left out.
+
+    Records of one run never say so: a plugin has got parameters since, or somebody has written other ones.
+    """
+    notes = dict[int, list[str]]()
+    for (table, name), same in contenders.groupby(["table", "method_id"], sort=True):
+        if len(same) > 1:
+            if name == REFERENCE_ID:
+                for contender in contenders.index[contenders["table"] == table]:
+                    notes.setdefault(contender, []).append(f"no gap to retraining: {len(same)} contenders are '{name}'")
+            for contender in same.index:
+                notes.setdefault(contender, []).append("another contender of other parameters has the same name")
+    return pd.Series({contender: "; ".join(said) for contender, said in notes.items()}, dtype=object)
+
+
 def _said_most(rows: pd.DataFrame, name: str) -> pd.Series:
-    """What most seeds of each contender say of a fact: a plugin may say it another way than it did."""
-    said = rows.loc[rows[name].notna(), ["contender", "seed", name]].astype({name: object}).drop_duplicates()
-    counts = said.groupby(["contender", name], observed=True, sort=True).size().reset_index(name="seeds")
+    """What most seeds of each contender say of a fact, where most say anything: a plugin may say it another way than it
+    did, and one seed that speaks is no majority of those that don't."""
+    said = rows[["contender", "seed", name]].astype({name: object}).drop_duplicates()
+    counts = said.groupby(["contender", name], observed=True, sort=True, dropna=False).size().reset_index(name="seeds")
     counts = counts.sort_values("seeds", ascending=False, kind="stable")
     return counts.drop_duplicates("contender").set_index("contender")[name]
 

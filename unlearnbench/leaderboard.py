@@ -21,6 +21,7 @@ from unlearnbench.contenders import (
     WHOLE,
     contenders_of,
     final_values,
+    namesakes,
     reference_gaps,
     rows_of,
     summarise,
@@ -132,7 +133,7 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     own = pd.concat([own, judge.advantages(contenders, own)], ignore_index=True)
     values = with_utility(own, contenders)
     seeds = judge.seeds_of(contenders, values)
-    state = _state(rows)
+    state = _state(rows, contenders)
     failed = state["failed_seeds"].where(state["status"] != "skipped", 0)
     verdicts = judge.judged(contenders, seeds, failed)
     verdicts.update(judge.ranked(contenders, verdicts, seeds, failed))
@@ -198,7 +199,7 @@ def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame
     return table.where(table.notna(), None)
 
 
-def _state(rows: pd.DataFrame) -> pd.DataFrame:
+def _state(rows: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
     """Per contender: seeds with results and without, status, note."""
     ok = rows["status"] == "ok"
     seeds = rows.assign(ok=ok, broken=~ok & ~rows["status"].isin(["skipped", "not_run"]))
@@ -213,12 +214,17 @@ def _state(rows: pd.DataFrame) -> pd.DataFrame:
     )
     failed_seeds = counts["other"].where(counts["ok"] > 0, counts["broken"])
     return pd.DataFrame(
-        {"n_seeds": counts["ok"], "failed_seeds": failed_seeds, "status": status, "note": _notes(rows, seeds)},
+        {
+            "n_seeds": counts["ok"],
+            "failed_seeds": failed_seeds,
+            "status": status,
+            "note": _notes(rows, seeds, contenders),
+        },
         index=counts.index,
     )
 
 
-def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
+def _notes(rows: pd.DataFrame, seeds: pd.DataFrame, contenders: pd.DataFrame) -> pd.Series:
     """Text per contender, null where there is nothing to say."""
     without = seeds.loc[seeds["other"], ["contender", "seed"]]
     errors = rows[rows["error"].notna()].merge(without, on=["contender", "seed"])
@@ -230,7 +236,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame) -> pd.Series:
         parts.append(versions.map(f"measured with {{}} versions of {what}".format))
     disputed = rows[rows["disputed"]].groupby("contender")["seed"].nunique()
     parts.append(disputed.map("seeds whose records contradict each other, and do not count: {}".format))
-    parts.append(mixed_versions.notes(ok))
+    parts += [mixed_versions.notes(ok), namesakes(contenders)]
     timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))

@@ -20,7 +20,7 @@ import re
 import stat
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -39,7 +39,12 @@ _KNOWN = {
 }  # fmt: skip
 _NO_NUMBERS = {"unlearnbench", "pydantic", *IN_EVERY_KEY}  # the package's own code has versions in keys
 _CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
-_UNREAD = (".pyc", ".pyo", ".egg-info", ".dist-info", "~")
+_UNREAD = (".pyc", ".pyo", ".egg-info", ".dist-info", "~", ".swp", "_cache")
+# Hidden, and written by tools; other hidden files are a plugin's own, for all that one knows.
+_TOOLS = {".git", ".hg", ".svn", ".DS_Store", ".idea", ".vscode", ".ipynb_checkpoints", ".cache", ".tox", ".nox",
+          ".eggs", ".hypothesis", ".benchmarks", ".coverage", ".directory", ".Trash"}  # fmt: skip
+_RESULTS = {"records", "logs", "receipts", "pictures", "leaderboard.parquet", "leaderboard.md", "errors.log",
+            "tuned.yaml", "tuning.parquet", "tuning.md"}  # fmt: skip
 _ARTIFACT = re.compile(r"[0-9a-f]{64}\.safetensors")  # of a store
 # As it is before any plugin has changed it, so that an answer does not depend on which plugins were loaded before.
 _SEARCHED = tuple(dict.fromkeys(Path(entry).absolute() for entry in sys.path))
@@ -76,8 +81,8 @@ class Identity:
 def of_folder(folder: Path, left_out: Collection[str] = ()) -> Identity:
     """What the plugins of a folder are made of.
 
-    All files count but hidden and compiled ones; tests that no other file imports; and what runs leave behind (result
-    folders and stored artifacts), with environments (a pyvenv.cfg) and other caches (a CACHEDIR.TAG).
+    All files count but what tools write (compiled files, repositories, caches), environments (a pyvenv.cfg), tests that
+    no other file imports, and what runs leave behind (records and what goes with them, stored artifacts).
 
     Args:
         left_out: the SHA-256 of files that do not belong to it.
@@ -142,16 +147,14 @@ class _Gathered:
             tuple(sorted(beside & self.late)), tuple(sorted(tops)),
         )  # fmt: skip
 
-    def add_place(self, place: Path, prefix: str, code_only: bool = False) -> None:
+    def add_place(self, place: Path, prefix: str) -> None:
         """A file, or all files below a folder that count."""
         self.places.add(place)
         if not place.is_dir():
             self.add_file(place, f"{prefix}{place.name}")
             return
         for name, path in _walk(place, prefix, ()):
-            if code_only and not name.endswith(_CODE):
-                continue
-            if not code_only and _is_test(path.name):
+            if _is_test(path.name):
                 self.tests[name] = path
             else:
                 self.add_file(path, name)
@@ -200,15 +203,17 @@ class _Gathered:
     def _elsewhere(self, inside: set[str]) -> tuple[set[str], set[str]]:
         """The packages that are imported, and what is not found; other code is added to the files."""
         packages, unknown = set[str](), set[str]()
-        done = {"", *inside, *sys.stdlib_module_names, *_NO_NUMBERS}
+        done = {"", *inside, *sys.builtin_module_names, *_NO_NUMBERS}
         while waiting := sorted(self.imports - done):
             for module in waiting:
                 done.add(module)
-                distributions = _distributions(module)
+                if module in sys.stdlib_module_names and _is_pythons(module):
+                    continue
+                places = _places(module)
+                distributions = [name for name in _distributions(module) if _is_of(places, name)]
                 packages |= set(distributions)
-                places = [] if distributions else _places(module)
-                for path in places:
-                    self.add_place(path, f"import/{module}/" if path.is_dir() else "import/", code_only=True)
+                for path in [] if distributions else places:
+                    self.add_place(path, f"import/{module}/" if path.is_dir() else "import/")
                 if not (distributions or places):
                     unknown.add(module)
         return packages, unknown
@@ -226,11 +231,13 @@ def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[s
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
-        if above and _is_product({entry.name for entry in listed}):
+        names = {entry.name for entry in listed}
+        if above and names & {"CACHEDIR.TAG", "pyvenv.cfg"}:
             return
+        left_out = _TOOLS | _products(names) if above else _TOOLS
         for entry in listed:
             name = entry.name
-            if name.startswith(".") or name.endswith(_UNREAD) or _ARTIFACT.fullmatch(name):
+            if name in left_out or name.endswith(_UNREAD) or _ARTIFACT.fullmatch(name):
                 continue
             if entry.is_dir():
                 if name != "__pycache__":
@@ -249,10 +256,10 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_product(names: set[str]) -> bool:
-    """Whether a folder is made by runs, or is an environment or a cache; what it holds changes with every run."""
+def _products(names: set[str]) -> set[str]:
+    """What of a folder's entries runs make, where they make any: it changes with every run."""
     is_results = "records" in names and bool(names & {"logs", "leaderboard.parquet", "receipts"})
-    return is_results or bool(names & {"CACHEDIR.TAG", "pyvenv.cfg"})
+    return {name for name in names if name in _RESULTS or name.startswith("protocol_")} if is_results else set()
 
 
 def _is_test(name: str) -> bool:
@@ -274,6 +281,22 @@ def _distributions(module: str) -> list[str]:
     if module in _KNOWN:
         return [_KNOWN[module]] if version_of(_KNOWN[module]) else []
     return sorted({name for name in _by_module().get(module, ()) if name not in _editable()})
+
+
+def _is_of(places: Sequence[Path], distribution: str) -> bool:
+    """Whether what would be imported is a distribution's, and not a module of that name that is found before it."""
+    try:
+        root = Path(str(importlib.metadata.distribution(distribution).locate_file("")))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return not places or any(place.parent.resolve() == root.resolve() for place in places)
+
+
+@cache
+def _is_pythons(module: str) -> bool:
+    """Whether a module of the standard library's name is that: the path may lead to another one first."""
+    places = _places(module)
+    return not places or any(place.is_relative_to(Path(os.__file__).parent) for place in places)
 
 
 @cache

@@ -158,8 +158,11 @@ def _checked(row: Mapping[str, Any], where: str, first: Mapping[str, Any], known
             raise RecordError(where, f"schema_version {version} has no column '{name}'")
     if values["status"] not in STATUSES:
         raise RecordError(where, f"status '{one_line(values['status'], 60)}' is not one of {', '.join(STATUSES)}")
-    if values["metric"] != "auc" and any(values[column] is not None for column in SCORES):
+    scored = [column for column in SCORES if values[column] is not None]
+    if scored and values["metric"] != "auc":
         raise RecordError(where, f"scores beside metric '{one_line(values['metric'], 60)}'; they belong to 'auc'")
+    if scored and not all(values[column] for column in SCORES):
+        raise RecordError(where, f"scores of one side only; {' and '.join(SCORES)} have one each at least")
     if values["status"] == "ok":
         try:
             describe(values["metric"][:_LONGEST_NAME])
