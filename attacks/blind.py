@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from unlearnbench.plugin import Access, Attack, Evidence, Images
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.view import AttackView
 
 

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 from unlearnbench.metrics.distributions import margin
 from unlearnbench.plugin import Access, Attack, Evidence, InAndOut
-from unlearnbench.settings import Level, PluginParams, Scenario
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario
 from unlearnbench.view import AttackView
 
 # Models a side that a variance of a candidate's own needs; with fewer, all candidates share one (Carlini et al., VI.C).

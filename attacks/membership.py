@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from unlearnbench.plugin import Access, Attack, Evidence, ShadowUpdates, Updates
-from unlearnbench.settings import Level, PluginParams, Scenario, Tier
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
 from unlearnbench.view import AttackView
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from unlearnbench.metrics.membership import auc
 from unlearnbench.optimisers import Adam
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.view import AttackView
 
 

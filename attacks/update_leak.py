@@ -13,7 +13,7 @@ from unlearnbench.autoencoder import VaeDecoder
 from unlearnbench.decoders import RidgeDecoder, average, blend, standardise
 from unlearnbench.plugin import Access, Attack, Evidence
 from unlearnbench.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
-from unlearnbench.settings import Level, PluginParams, Scenario, Tier
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
 from unlearnbench.update_features import features, traced
 from unlearnbench.view import AttackView
 

@@ -29,7 +29,7 @@ from unlearnbench.curvature import (
 )
 from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.system.seeding import stream
 from unlearnbench.training import InformationBottleneckLoss, l2_penalty

@@ -11,7 +11,7 @@ from unlearnbench.context import Context
 from unlearnbench.divergences import kl_categorical, kl_to_prior
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.stack import Stack
 from unlearnbench.system.seeding import stream
 

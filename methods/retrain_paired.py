@@ -3,7 +3,7 @@
 from unlearnbench.context import Context
 from unlearnbench.plugin import Method
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.training import MaskedTrainingLoss
 

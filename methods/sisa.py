@@ -13,7 +13,7 @@ from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.information_bottleneck import InformationBottleneck
 from unlearnbench.plugin import Images, Method, Splits
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.seeding import derive, stream
 
 

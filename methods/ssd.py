@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from unlearnbench.context import Context
 from unlearnbench.curvature import TINY, Vector, mean_in_chunks
 from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 
 # Images whose gradients, each as large as the model, lie in memory at a time for each of scenario.replicas.
 CHUNK = {"resnet18": 1}

@@ -13,7 +13,7 @@ from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_w
 from unlearnbench.phases import Objective
 from unlearnbench.plugin import Batch, Images, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.system.seeding import derive
 from unlearnbench.training import training_phase

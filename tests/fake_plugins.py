@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import BrokenPlugin, PluginInfo, Registry
-from unlearnbench.settings import PluginParams, Strict
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import BrokenPlugin, PluginInfo, Registry
+from unlearnbench.settings.scenario import PluginParams, Strict
 
 
 class Inner(Strict):

@@ -12,7 +12,7 @@ from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 
 F64 = torch.float64

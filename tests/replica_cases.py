@@ -8,7 +8,7 @@ from small_worlds import CLASSES, SEEDS, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 
 from unlearnbench.plugin import LossMethod, Phase
-from unlearnbench.settings import Backdoor, StopRule
+from unlearnbench.settings.scenario import Backdoor, StopRule
 from unlearnbench.stack import concatenate
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}

@@ -11,7 +11,7 @@ from torch import Tensor
 from unlearnbench.context import Context
 from unlearnbench.plugin import ImageData, Images, Method
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import LeakSizes, Network, Scenario, Training
+from unlearnbench.settings.scenario import LeakSizes, Network, Scenario, Training
 from unlearnbench.stack import Stack
 
 SHAPE = (1, 6, 6)

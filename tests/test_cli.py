@@ -14,9 +14,11 @@ import pytest
 import torch
 from fake_plugins import fake_registry
 
-from unlearnbench import cli, plugin_facts, registry
+from unlearnbench import cli
 from unlearnbench.plugin import ImageData, Images
-from unlearnbench.registry import BrokenPlugin
+from unlearnbench.registry import facts as plugin_facts
+from unlearnbench.registry import registry
+from unlearnbench.registry.registry import BrokenPlugin
 from unlearnbench.system.errors import InputError
 
 SUITE = """
@@ -43,7 +45,7 @@ class Ran:
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Calls the command line in an empty folder that holds suite.yaml, with fake plugins."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unlearnbench.registry.discover", lambda plugin_dirs=(): fake_registry())
+    monkeypatch.setattr("unlearnbench.registry.registry.discover", lambda plugin_dirs=(): fake_registry())
     monkeypatch.setattr("unlearnbench.plan.build", fake_plan)
     (tmp_path / "suite.yaml").write_text(SUITE)
 
@@ -294,7 +296,7 @@ def test_list_and_info_fit_80_columns(call: Any, monkeypatch: pytest.MonkeyPatch
     known = fake_registry()
     known.methods["far"] = replace(known.methods["fading"], name="far", builtin=False, origin=f"/{'deep/' * 30}far.py")
     known.broken.append(BrokenPlugin("attack", "shattered", f"/{'deep/' * 30}odd.py", "ValueError: " + "no " * 50))
-    monkeypatch.setattr("unlearnbench.registry.discover", lambda plugin_dirs=(): known)
+    monkeypatch.setattr("unlearnbench.registry.registry.discover", lambda plugin_dirs=(): known)
     ran = call(*arguments)
     assert ran.code == 0
     assert max(len(line) for line in ran.out.splitlines()) <= 80

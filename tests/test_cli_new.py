@@ -13,8 +13,8 @@ import pytest
 
 import unlearnbench
 from unlearnbench import cli, cli_new
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import discover
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import discover
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "pandas", "pyarrow", "numpy", "sklearn", "yaml")
@@ -180,7 +180,7 @@ def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_the_templates_are_installed() -> None:
-    names = {path.name for path in (Path(unlearnbench.__file__).parent / "templates").iterdir()}
+    names = {path.name for path in (Path(unlearnbench.__file__).parent / "registry" / "templates").iterdir()}
     assert names == {f"{test}{kind}.py.txt" for kind in KINDS for test in ("", "test_")}
 
 

@@ -11,7 +11,7 @@ import yaml
 from tiny_runs import Place, Ran, rows, write_method
 
 from unlearnbench import cli, leaderboard
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.suite import load_suite
 
 SUITE = """
@@ -40,7 +40,7 @@ experiments:
 # The target class's bias goes down by `shift`: 0 keeps the backdoor, 5 a part of it, 60 neither it nor the class.
 # So many other classes are `lost`, each with its tenth of the accuracy. The optimum is shift=60, lost=0.
 SUPPRESS = """
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 class Params(PluginParams):
     shift: float = 1.0
     lost: int = 0

@@ -17,7 +17,7 @@ from tiny_runs import write_method, write_suite
 from unlearnbench import cli, leaderboard
 from unlearnbench.claims import comparison, model
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.report import paper_tables
 from unlearnbench.suite import load_suite
 

@@ -10,7 +10,7 @@ from small_worlds import image_data, leak
 from unlearnbench.attacking import check_held_out
 from unlearnbench.draws import shadow_erasures, training_sets
 from unlearnbench.scenario import build_world
-from unlearnbench.settings import LeakSizes
+from unlearnbench.settings.scenario import LeakSizes
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

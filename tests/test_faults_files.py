@@ -15,7 +15,8 @@ import pytest
 from test_regular_files import a_folder, a_link_to_nothing, a_pipe, a_socket
 from tiny_runs import Place, Ran, rows, write_method, write_suite
 
-from unlearnbench import cli, registry
+from unlearnbench import cli
+from unlearnbench.registry import registry
 from unlearnbench.system.store import Store
 
 Put = Callable[[Path], None]

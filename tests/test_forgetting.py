@@ -14,9 +14,9 @@ from unlearnbench import leaderboard, records
 from unlearnbench.memory import Retrained, memory
 from unlearnbench.plan import build
 from unlearnbench.recording import write_result
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.retraining import of_artifact
-from unlearnbench.settings import Judging
+from unlearnbench.settings.scenario import Judging
 from unlearnbench.stages import run_job
 from unlearnbench.suite import load_suite
 from unlearnbench.system.seeding import stream

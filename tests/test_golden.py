@@ -16,15 +16,15 @@ import torch
 import unlearnbench
 from unlearnbench.keys import STAGE_VERSIONS
 from unlearnbench.plan import build
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import Registry, discover
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.stages import run_job
 from unlearnbench.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 
 GOLDEN = Path(__file__).with_name("golden.json")
-RELEASED = Path(unlearnbench.__file__).with_name("released.json")
+RELEASED = Path(unlearnbench.__file__).parent / "registry" / "released.json"
 SUITE = """
 name: golden
 seeds: 1

@@ -13,9 +13,9 @@ from small_worlds import CLASSES, SEEDS, blobs, context, difference, equal, eras
 from unlearnbench import graphs, vectorise
 from unlearnbench.context import Context
 from unlearnbench.descent import LossDescent
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, Scenario, Training
+from unlearnbench.settings.scenario import Network, Scenario, Training
 from unlearnbench.stack import Stack
 from unlearnbench.vectorise import Inputs
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from tiny_runs import Place, rows, write_suite
 
-from unlearnbench import plugin_identity
-from unlearnbench.plugin_facts import identity
-from unlearnbench.plugin_identity import Identity, of_folder
-from unlearnbench.registry import PluginInfo, discover
+from unlearnbench.registry import identity as plugin_identity
+from unlearnbench.registry.facts import identity
+from unlearnbench.registry.identity import Identity, of_folder
+from unlearnbench.registry.registry import PluginInfo, discover
 from unlearnbench.system.errors import InputError
 
 METHOD = """
@@ -364,7 +364,7 @@ def test_a_file_that_was_put_into_the_package_is_known_with_those_beside_it(
     """As one that is being written in methods/ of a checkout."""
     released = discover().method("vbu", "")
     assert released.made_of is None
-    monkeypatch.setattr("unlearnbench.registry.released_plugins", frozenset)
+    monkeypatch.setattr("unlearnbench.registry.registry.released_plugins", frozenset)
     edited = discover().method("vbu", "")
     assert edited.made_of is not None
     assert edited.made_of.places == (Path(edited.origin).parent,)

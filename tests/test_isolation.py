@@ -23,13 +23,13 @@ from tiny_runs import Place, rows, write_suite
 from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench import isolation
-from unlearnbench.access import Access
 from unlearnbench.adversary import Evidence, Measured
 from unlearnbench.contract import PluginError, RemoteError
 from unlearnbench.evidence import EvidenceError, checked, packed, unpacked
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
-from unlearnbench.registry import discover, load
+from unlearnbench.registry.registry import discover, load
+from unlearnbench.settings.access import Access
 from unlearnbench.system import landlock
 from unlearnbench.system.time_limit import OverdueError, limited
 

@@ -9,7 +9,7 @@ from unlearnbench import scenario
 from unlearnbench.cli import main
 from unlearnbench.lookup import check_data
 from unlearnbench.plan import build
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.suite import load_suite
 
 SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")

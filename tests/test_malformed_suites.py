@@ -13,7 +13,7 @@ import yaml
 from fake_plugins import fake_registry
 
 from unlearnbench import cli
-from unlearnbench.registry import Registry
+from unlearnbench.registry.registry import Registry
 from unlearnbench.suite import load_suite
 
 Complaint = Callable[[Sequence[str]], str]
@@ -28,7 +28,7 @@ def registry(plugin_dirs: Sequence[Path] = ()) -> Registry:
 def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complaint:
     """What `run SUITE` says against a suite in an empty folder, once it has been found to be as it should."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unlearnbench.registry.discover", registry)
+    monkeypatch.setattr("unlearnbench.registry.registry.discover", registry)
     # What takes long and is the same each time: hashing this package, and making the commands.
     monkeypatch.setattr("unlearnbench.receipt.request", lambda *asked: None)
     command = typer.main.get_command(cli.app)

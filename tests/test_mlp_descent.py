@@ -5,7 +5,7 @@ from replica_cases import DTYPES, TOLERANCE
 from small_worlds import SEEDS, context, difference, erasures, utility
 
 from unlearnbench.descent import LossDescent
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 
 
 @DTYPES

@@ -10,7 +10,7 @@ from sample_records import judged, rows, write_cells
 
 from unlearnbench import leaderboard
 from unlearnbench.plan import build
-from unlearnbench.registry import Registry, discover
+from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.report.summary import results
 from unlearnbench.suite import load_suite
 from unlearnbench.verdicts import Accuracy

@@ -18,8 +18,8 @@ import pytest
 from tiny_runs import write_suite
 
 from unlearnbench import records
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import discover
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import discover
 from unlearnbench.system import provenance
 
 ROOT = Path(__file__).parent.parent

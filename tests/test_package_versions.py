@@ -15,7 +15,7 @@ from tiny_runs import Place, write_method, write_suite
 
 from unlearnbench import cli, keys, leaderboard, plan
 from unlearnbench.mixed_versions import notes
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.suite import load_suite
 from unlearnbench.system import package_code, package_versions
 from unlearnbench.system.package_versions import shown

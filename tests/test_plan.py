@@ -15,7 +15,7 @@ from unlearnbench import keys as keys_of
 from unlearnbench import plan
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.plugin import Access
-from unlearnbench.registry import Registry, discover, released_plugins
+from unlearnbench.registry.registry import Registry, discover, released_plugins
 from unlearnbench.suite import load_suite
 from unlearnbench.system.errors import InputError
 

@@ -20,7 +20,7 @@ from tiny_runs import Place, rows, status_of, write_method, write_suite
 
 import unlearnbench.stages  # noqa: F401 (all that a job imports)
 from unlearnbench.contract import erase
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.process_state import global_random
 from unlearnbench.system.process_state.definitions import Definitions

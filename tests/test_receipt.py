@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import fingerprint, receipt
+from unlearnbench import receipt
 from unlearnbench.receipt import Request
+from unlearnbench.registry import fingerprint
 
-HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings")
+HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings.scenario")
 
 
 class World:

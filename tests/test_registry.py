@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.registry import Registry, discover
+from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.system.errors import InputError
 
 METHOD = '''
@@ -100,7 +100,7 @@ def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
         ("from unlearnbench.plugin import Method", "no plugin class"),
         (METHOD + "\nclass Second(Method):\n    pass\n", "2 plugin classes (Second, Still)"),
         (ATTACK.replace("def run", "def walk"), "does not implement run"),
-        (METHOD.replace("UnlearnParams)", "object)"), "not a subclass of unlearnbench.settings.PluginParams"),
+        (METHOD.replace("UnlearnParams)", "object)"), "not a subclass of unlearnbench.plugin.PluginParams"),
         (METHOD.replace("float", "Missing").replace("import Field", "import Field\nMissing = 'Nowhere'"), "Nowhere"),
         (METHOD + "    version = 'new'\n", "version is not a whole number"),
         ("\0", "SyntaxError"),

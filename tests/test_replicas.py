@@ -24,9 +24,9 @@ from torch import nn
 from unlearnbench.context import Context
 from unlearnbench.descent import clip
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, StopRule, Training
+from unlearnbench.settings.scenario import Network, StopRule, Training
 from unlearnbench.stack import Stack, concatenate
 from unlearnbench.system.seeding import derive, stream
 

@@ -9,7 +9,7 @@ from small_worlds import image_data, leak
 
 from unlearnbench.retrained_draw import PARTS, erasures, group, shown
 from unlearnbench.scenario import build_world
-from unlearnbench.settings import LeakSizes
+from unlearnbench.settings.scenario import LeakSizes
 
 CPU = torch.device("cpu")
 MODELS = 12

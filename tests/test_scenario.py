@@ -8,7 +8,7 @@ from unlearnbench.erasure_choice import matched
 from unlearnbench.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.scenario import build_world, challenge, check_disjoint
-from unlearnbench.settings import Backdoor, LeakSizes, Training, canonical
+from unlearnbench.settings.scenario import Backdoor, LeakSizes, Training, canonical
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ import pytest
 from fake_plugins import fake_registry, info
 
 from unlearnbench import search
-from unlearnbench.grids import merge
-from unlearnbench.registry import Registry
+from unlearnbench.registry.registry import Registry
 from unlearnbench.selection import Selection
+from unlearnbench.settings.grids import merge
 from unlearnbench.suite import Setting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 

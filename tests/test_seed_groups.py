@@ -11,9 +11,9 @@ from small_worlds import image_data, leak, utility
 from tiny_runs import Place, rows, write_method
 
 from unlearnbench.plan import Plan, build
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.scenario import build_world, join
-from unlearnbench.settings import Backdoor, StopRule
+from unlearnbench.settings.scenario import Backdoor, StopRule
 from unlearnbench.stages import run_job
 from unlearnbench.suite import load_suite
 from unlearnbench.system.store import Artifact, Store

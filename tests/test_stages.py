@@ -11,11 +11,11 @@ from unlearnbench.contract import PluginError, erase
 from unlearnbench.evaluation import evaluate
 from unlearnbench.memory import Retrained, standings
 from unlearnbench.plugin import ImageData, LossMethod, Method, Phase
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.retraining import halves
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import LeakSizes, Network, StopRule, Training
+from unlearnbench.settings.scenario import LeakSizes, Network, StopRule, Training
 
 LARGE = LeakSizes(target=160, known=90, pool=100, validation=0, probe=10, spare=130)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from unlearnbench.batches import BatchSource
 from unlearnbench.replicas import READ_EVERY
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stopping import Stopper, mean_loss
 
 

@@ -21,7 +21,7 @@ from unlearnbench import cli, record_bounds, records, submitted
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.page_sizes import pages
 from unlearnbench.record_schema import RecordError
-from unlearnbench.settings import MOST_POINTS
+from unlearnbench.settings.scenario import MOST_POINTS
 from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
 ROOT = Path(__file__).parent.parent

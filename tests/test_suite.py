@@ -12,10 +12,10 @@ from fake_plugins import fake_registry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unlearnbench.grids import merge
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.selection import Selection
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.grids import merge
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.suite import Setting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 

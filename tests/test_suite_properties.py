@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from unlearnbench import plan
-from unlearnbench.naming import short
 from unlearnbench.plan import Plan
 from unlearnbench.selection import parse_filter, parse_overrides
-from unlearnbench.settings import canonical
+from unlearnbench.settings.naming import short
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import Suite, load_suite
 from unlearnbench.system.errors import InputError
 

@@ -11,7 +11,7 @@ from tiny_runs import Place, rows, write_method, write_suite
 
 from unlearnbench import leaderboard, plan
 from unlearnbench.plan import Cell
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.suite import load_suite
 
 CLOCK = """

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from unlearnbench.models.information_bottleneck import build
 from unlearnbench.noise import NoiseStreams, StreamNoise
-from unlearnbench.settings import Network, Training
+from unlearnbench.settings.scenario import Network, Training
 from unlearnbench.training import l2_penalty
 
 F64 = torch.float64

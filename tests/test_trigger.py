@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unlearnbench.settings import Backdoor
+from unlearnbench.settings.scenario import Backdoor
 from unlearnbench.system.errors import InputError
 from unlearnbench.trigger import LARGEST_MEAN, place, stamp
 

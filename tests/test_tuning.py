@@ -14,7 +14,7 @@ from unlearnbench.experiments import Choice
 from unlearnbench.plan import Cell
 from unlearnbench.plugin import Method
 from unlearnbench.search import TuneFile, place_of
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.suite import Setting
 from unlearnbench.tuning import Pick, Trial, finalists, picks, trials
 

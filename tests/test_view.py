@@ -17,7 +17,7 @@ from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access
 from unlearnbench.scenario import build_world, challenge
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import StopRule, Training
+from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.errors import AccessError
 
 LEVELS = ("representation", "log_probabilities", "probabilities", "top_k", "label")

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.naming import short
 from unlearnbench.selection import _assignment
+from unlearnbench.settings.naming import short
 from unlearnbench.system import yaml_reading, yaml_values
 from unlearnbench.system.errors import InputError
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.naming import HOW
 from unlearnbench.record_schema import SCORES
+from unlearnbench.settings.naming import HOW
 from unlearnbench.submitted import Submitted, scenario_name
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute

@@ -28,8 +28,8 @@ from unlearnbench.system import descendants, landlock
 
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
-    "unlearnbench.evidence", "unlearnbench.system.process_state.guard", "unlearnbench.registry", "unlearnbench.view",
-    "unlearnbench.system.wire",
+    "unlearnbench.evidence", "unlearnbench.registry.registry", "unlearnbench.system.process_state.guard",
+    "unlearnbench.system.wire", "unlearnbench.view",
 )  # fmt: skip
 START, END = b"s", b"e"
 STATUS = struct.Struct(">i")
@@ -110,8 +110,8 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
     import torch
 
     from unlearnbench import evidence
-    from unlearnbench.access import Access
-    from unlearnbench.registry import load
+    from unlearnbench.registry.registry import load
+    from unlearnbench.settings.access import Access
     from unlearnbench.system import wire
     from unlearnbench.system.errors import AccessError
     from unlearnbench.system.process_state.guard import guarded

@@ -17,7 +17,7 @@ from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of

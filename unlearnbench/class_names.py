@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from unlearnbench.inquiry import Inquiry, PluginFaultError
-from unlearnbench.naming import scenario_id
-from unlearnbench.settings import Backdoor, Scenario, canonical
+from unlearnbench.settings.naming import scenario_id
+from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
 from unlearnbench.suite import Setting
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line

@@ -280,7 +280,8 @@ def list_plugins(
 
     Methods, attacks and datasets, then the files that are broken, with their errors.
     """
-    from unlearnbench import cli_listing, registry
+    from unlearnbench import cli_listing
+    from unlearnbench.registry import registry
 
     cli_listing.show_list(registry.discover(plugins or ()), output, long)
     return OK
@@ -296,7 +297,8 @@ def info(
 
     Also where it is from, its paper, what it does and, of an attack, what it sees.
     """
-    from unlearnbench import cli_listing, registry
+    from unlearnbench import cli_listing
+    from unlearnbench.registry import registry
 
     cli_listing.show_info(registry.discover(plugins or ()), name, output)
     return OK

@@ -14,7 +14,7 @@ from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, vi
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import Report
-    from unlearnbench.plugin_base import Kind
+    from unlearnbench.registry.base import Kind
 
 OK, FAILED = 0, 1
 WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}

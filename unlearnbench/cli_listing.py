@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench.cli_options import Format
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.plugin_facts import Facts, facts
-from unlearnbench.registry import Registry
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.facts import Facts, facts
+from unlearnbench.registry.registry import Registry
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
 

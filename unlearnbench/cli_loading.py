@@ -56,7 +56,7 @@ class Chosen:
 
 def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     """The suite, checked; broken plugins are told on stderr."""
-    from unlearnbench.registry import discover
+    from unlearnbench.registry.registry import discover
     from unlearnbench.suite import load_suite
 
     suite = root(suite)  # before plugins, which are code, are loaded

@@ -13,7 +13,7 @@ from unlearnbench.system.errors import InputError, an
 from unlearnbench.system.printing import emit, one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.plugin_base import Kind
+    from unlearnbench.registry.base import Kind
 
 OK = 0
 LONGEST = 40  # characters of a name: it stands in tables
@@ -49,7 +49,7 @@ def dataset(name: Name, into: Into = None) -> int:
 
 def start(kind: Kind, name: str, into: Path | None) -> int:
     """Write both files, or neither, and say what to do next."""
-    from unlearnbench.registry import named
+    from unlearnbench.registry.registry import named
 
     _check_name(name)
     inside = into is None and _is_checkout(Path())
@@ -80,7 +80,7 @@ def start(kind: Kind, name: str, into: Path | None) -> int:
 
 
 def _check_name(name: str) -> None:
-    from unlearnbench.registry import NAME
+    from unlearnbench.registry.registry import NAME
 
     shown = one_line(name, 60)
     if not NAME.fullmatch(name) or len(name) > LONGEST:
@@ -106,7 +106,7 @@ def _filled(template: str, values: dict[str, str]) -> str:
     from importlib import resources
     from string import Template
 
-    text = (resources.files("unlearnbench") / "templates" / template).read_text(encoding="utf-8")
+    text = (resources.files("unlearnbench.registry") / "templates" / template).read_text(encoding="utf-8")
     return Template(text).substitute(values)
 
 

@@ -54,7 +54,8 @@ def verify(
     recorded kind, values must be equal to the last bit, elsewhere within a tolerance; times are not compared. Exit
     code 0 if all agree, 1 if some differ or can't be verified.
     """
-    from unlearnbench import recipes, registry, sampling, submitted, verifying
+    from unlearnbench import recipes, sampling, submitted, verifying
+    from unlearnbench.registry import registry
     from unlearnbench.system import devices
 
     devices.parse(device)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
-from unlearnbench.naming import HOW, dataset_id
+from unlearnbench.settings.naming import HOW, dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
 SCENE_COLUMNS = (

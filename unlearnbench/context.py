@@ -18,7 +18,7 @@ from unlearnbench.models import information_bottleneck
 from unlearnbench.phases import Objective, Phase, Transformation
 from unlearnbench.replicas import Outcome, ReplicaRun
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.stack import Stack, concatenate
 from unlearnbench.system.seeding import derive
 from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 from unlearnbench import engine, executors
 from unlearnbench.plan import Job
-from unlearnbench.plugin_base import KINDS
+from unlearnbench.registry.base import KINDS
 from unlearnbench.system import devices, interruption
 from unlearnbench.system.printing import error_line
 from unlearnbench.worker import Outcome, Place, carry_out, get_ready

@@ -22,7 +22,7 @@ from unlearnbench.erasure_choice import matched
 from unlearnbench.retrained_draw import group
 from unlearnbench.scenario import World
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Draw
+from unlearnbench.settings.scenario import Draw
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 

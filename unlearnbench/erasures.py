@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlearnbench.access import Access
 from unlearnbench.adversary import Updates
 from unlearnbench.observation import observe
 from unlearnbench.scenario import World
 from unlearnbench.sets import ErasureSets
+from unlearnbench.settings.access import Access
 from unlearnbench.stack import Stack
 from unlearnbench.system.seeding import stream
 

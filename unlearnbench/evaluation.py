@@ -11,7 +11,7 @@ from unlearnbench.divergences import kl_to_prior
 from unlearnbench.memory import Retrained, memory, memory_square, own_standings, standings
 from unlearnbench.plugin import Images
 from unlearnbench.scenario import World
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Functional, Stack
 from unlearnbench.system.seeding import stream
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import Field
 
-from unlearnbench.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
-from unlearnbench.naming import choice_id, scenario_id
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import PluginInfo, Registry
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import PluginInfo, Registry
 from unlearnbench.search import TuneFile, check_rule, order
 from unlearnbench.selection import Filter
-from unlearnbench.settings import PluginParams, Scenario, Strict, Timing
+from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
+from unlearnbench.settings.naming import choice_id, scenario_id
+from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing
+from unlearnbench.settings.validation import Keys, check, key_path, within
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
-from unlearnbench.validation import Keys, check, key_path, within
 
 REFERENCES = ("original", "retrain")  # leaks are reported relative to them
 Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and the place of a key in them

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.experiments import Choice
-from unlearnbench.fingerprint import listings
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.naming import LARGEST_NAMES
-from unlearnbench.settings import Scenario
+from unlearnbench.registry.fingerprint import listings
+from unlearnbench.settings.naming import LARGEST_NAMES
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.regular_files import unreadable
 
 if TYPE_CHECKING:
-    from unlearnbench.access import Access
+    from unlearnbench.settings.access import Access
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import Snapshot
 
@@ -53,7 +53,7 @@ class Inquiry:
 
     def fingerprint(self, choice: Choice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
-        from unlearnbench.fingerprint import fingerprint
+        from unlearnbench.registry.fingerprint import fingerprint
 
         def compute() -> str:
             dataset = self._instance(choice)
@@ -186,7 +186,7 @@ class _Watch:
 
 
 def _access(attack: Any) -> Access:
-    from unlearnbench.access import Access
+    from unlearnbench.settings.access import Access
 
     access = attack.access
     counts = ("shadows", "shadow_models", "in_and_out", "retrained")

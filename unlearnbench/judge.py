@@ -17,7 +17,7 @@ import pyarrow as pa
 from unlearnbench import ranking, verdicts
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.metrics.intervals import Floats
-from unlearnbench.settings import Judging, StopRule
+from unlearnbench.settings.scenario import Judging, StopRule
 from unlearnbench.verdicts import Accuracy, Beside, Forgetting
 
 COLUMNS: Mapping[str, pa.DataType] = {

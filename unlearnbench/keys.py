@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from unlearnbench.experiments import Choice
-from unlearnbench.registry import released_plugins
-from unlearnbench.settings import Scenario, canonical
+from unlearnbench.registry.registry import released_plugins
+from unlearnbench.settings.scenario import Scenario, canonical
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION
 

@@ -18,7 +18,7 @@ from unlearnbench.descent import clip
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
 from unlearnbench.optimisers import Adam
 from unlearnbench.phases import Phase
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Tensors
 from unlearnbench.vectorise import Inputs, Vectoriser
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.settings import Level
+from unlearnbench.settings.scenario import Level
 
 TOP_K = 3
 

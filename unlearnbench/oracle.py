@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
 
-from unlearnbench.access import Access
 from unlearnbench.adversary import Updates
 from unlearnbench.erasures import Erasures
 from unlearnbench.observation import observe
 from unlearnbench.queries import SampledModel
+from unlearnbench.settings.access import Access
 from unlearnbench.stack import Stack
 from unlearnbench.system.errors import AccessError
 from unlearnbench.view import AttackView, update_tensors

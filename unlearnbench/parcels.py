@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from unlearnbench.plan import Cell, Job
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import PluginInfo
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.system import regular_files
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.package_code import CODE
@@ -211,7 +211,7 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=256)
 def _check_data(place: Place, chosen: str) -> None:
-    from unlearnbench.fingerprint import fingerprint
+    from unlearnbench.registry.fingerprint import fingerprint
     from unlearnbench.system.process_state.guard import guarded
 
     work = json.loads(chosen)

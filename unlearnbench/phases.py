@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearnbench.batches import Batch
 from unlearnbench.noise import Noise
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Functional
 
 

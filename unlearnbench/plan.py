@@ -15,17 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from unlearnbench import keys, naming
+from unlearnbench import keys
 from unlearnbench.class_names import numbered
 from unlearnbench.experiments import Choice
 from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.keys import Stage
-from unlearnbench.settings import canonical
+from unlearnbench.settings import naming
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import Setting
 from unlearnbench.system.devices import describe
 
 if TYPE_CHECKING:
-    from unlearnbench.access import Access
+    from unlearnbench.settings.access import Access
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES
-from unlearnbench.registry import NAME
-from unlearnbench.settings import Scenario
+from unlearnbench.registry.registry import NAME
+from unlearnbench.settings.scenario import Scenario
+from unlearnbench.settings.validation import wrong_in_part
 from unlearnbench.suite import NAME_CHARACTERS
 from unlearnbench.system.escaping import commands, one_line
-from unlearnbench.validation import wrong_in_part
 
 MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction", *SCORES)
 """Columns that differ within a cell."""

@@ -1,7 +1,8 @@
 """What a contributor writes: a Method, an Attack or a Dataset; and the values they are handed.
 
-A plugin is one class in one file. Its name is the file's name. Shapes below: N images, C channels, H x W pixels,
-Y classes, J latent dimensions, K replicas, T targets, P probe images, s erased images per erasure, c candidates.
+A plugin is one class in one file, and imports what it needs from here. Its name is the file's name. Shapes below: N
+images, C channels, H x W pixels, Y classes, J latent dimensions, K replicas, T targets, P probe images, s erased images
+per erasure, c candidates.
 """
 
 from __future__ import annotations
@@ -9,52 +10,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import nn
 
-from unlearnbench.access import Access
 from unlearnbench.adversary import Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.batches import SMALLEST, Batch
+from unlearnbench.context import Context
 from unlearnbench.images import ImageData, Images, Splits
 from unlearnbench.noise import Noise
 from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
-from unlearnbench.plugin_base import Plugin
-from unlearnbench.settings import PluginParams
-
-if TYPE_CHECKING:
-    from unlearnbench.context import Context
-    from unlearnbench.sets import ErasureSets
-    from unlearnbench.stack import Stack
-    from unlearnbench.view import AttackView
-
+from unlearnbench.registry.base import Plugin
+from unlearnbench.sets import ErasureSets
+from unlearnbench.settings.access import Access
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.stack import Stack
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.seeding import stream
+from unlearnbench.view import AttackView
 
 __all__ = [
-    "SMALLEST",
-    "Access",
-    "Attack",
-    "Batch",
-    "Dataset",
-    "Evidence",
-    "ImageData",
-    "Images",
-    "InAndOut",
-    "Loss",
-    "LossMethod",
-    "Measured",
-    "Method",
-    "Models",
-    "Noise",
-    "Phase",
-    "Plugin",
-    "RetrainedModels",
-    "ShadowUpdates",
-    "Splits",
-    "TransformMethod",
-    "UnlearnParams",
-    "Updates",
-]
+    "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Context", "Dataset", "ErasureSets", "Evidence",
+    "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured", "Method", "Models",
+    "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario", "ShadowUpdates", "Splits", "Stack",
+    "TransformMethod", "UnlearnParams", "Updates", "stream",
+]  # fmt: skip
 
 
 # --- methods -------------------------------------------------------------------------------------------------------

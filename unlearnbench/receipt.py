@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.plugin_identity import of_folder
+from unlearnbench.registry.identity import of_folder
 from unlearnbench.system import regular_files, yaml_reading
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.package_code import KINDS, package_files

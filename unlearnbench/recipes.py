@@ -17,11 +17,12 @@ from typing import Any
 
 from unlearnbench import plan
 from unlearnbench.experiments import Choice
-from unlearnbench.naming import choice_id, scenario_id
 from unlearnbench.plan import Cell
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import Registry
-from unlearnbench.settings import Scenario
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import Registry
+from unlearnbench.settings.naming import choice_id, scenario_id
+from unlearnbench.settings.scenario import Scenario
+from unlearnbench.settings.validation import check, within
 from unlearnbench.submitted import Submitted
 from unlearnbench.suite import Setting
 from unlearnbench.system import yaml_reading
@@ -29,7 +30,6 @@ from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 from unlearnbench.system.provenance import git_state
 from unlearnbench.system.version import PROTOCOL_VERSION, __version__
-from unlearnbench.validation import check, within
 
 
 class UnverifiableError(Exception):

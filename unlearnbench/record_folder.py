@@ -17,7 +17,7 @@ from unlearnbench.plan import Cell, Plan
 from unlearnbench.record_bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
 from unlearnbench.record_reading import version_of
 from unlearnbench.record_schema import NewerRecordError, RecordError
-from unlearnbench.settings import canonical
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.parquet_files import parse, read_sealed

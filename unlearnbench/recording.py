@@ -13,7 +13,7 @@ from unlearnbench.metrics.catalog import describe
 from unlearnbench.plan import Cell
 from unlearnbench.record_folder import is_intact
 from unlearnbench.record_schema import FAILED
-from unlearnbench.settings import canonical
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.system import regular_files
 from unlearnbench.system.escaping import lines, visible
 from unlearnbench.system.provenance import git_state, versions

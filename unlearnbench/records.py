@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from unlearnbench.metrics.catalog import describe
-from unlearnbench.naming import LARGEST_NAMES
 from unlearnbench.record_reading import read, read_folder
 from unlearnbench.record_schema import (
     JSON_COLUMNS,
@@ -32,6 +31,7 @@ from unlearnbench.record_schema import (
     STATUSES,
     RecordError,
 )
+from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.system.errors import suggest
 from unlearnbench.system.parquet_files import write_parquet
 from unlearnbench.system.printing import one_line

@@ -22,7 +22,7 @@ from unlearnbench.graphs import RECORDERS, SMALL, Graphed
 from unlearnbench.noise import Noise, NoiseStreams
 from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Functional, Stack, Tensors
 from unlearnbench.stopping import Stopper
 from unlearnbench.system.seeding import derive, stream

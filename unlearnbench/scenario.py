@@ -16,7 +16,7 @@ from unlearnbench.erasure_choice import choose
 from unlearnbench.identical import refuse_shared, refuse_shared_challenge, without_copies
 from unlearnbench.images import ImageData, Images
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, Scenario
+from unlearnbench.settings.scenario import Backdoor, Scenario
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 from unlearnbench.trigger import place, stamp

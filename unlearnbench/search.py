@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.settings import Scenario, Strict
+from unlearnbench.settings.scenario import Scenario, Strict
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
 

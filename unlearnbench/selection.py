@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from unlearnbench.grids import merge
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import Registry
-from unlearnbench.settings import Scenario, canonical
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import Registry
+from unlearnbench.settings.grids import merge
+from unlearnbench.settings.scenario import Scenario, canonical
+from unlearnbench.settings.validation import check_key
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
-from unlearnbench.validation import check_key
 
 OPTIONS: dict[Kind, str] = {"method": "-m", "attack": "-a", "dataset": "-d"}
 FILTER = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<params>.*)\])?", re.DOTALL)

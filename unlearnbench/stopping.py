@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlearnbench.batches import Batch
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 
 # Logits f32[K, n, Y] of the models as they are now, for images f32[K, n, C, H, W].
 Predict = Callable[[Tensor], Tensor]

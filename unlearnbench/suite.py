@@ -27,14 +27,14 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from unlearnbench.experiments import Choice, Experiment, ExperimentFile, resolve
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import Registry
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import Registry
 from unlearnbench.selection import Filter, Selection, parse_overrides
-from unlearnbench.settings import Scenario, Strict
+from unlearnbench.settings.scenario import Scenario, Strict
+from unlearnbench.settings.validation import check, key_path
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
-from unlearnbench.validation import check, key_path
 
 __all__ = ["Choice", "Selection", "Setting", "Suite", "load_suite"]
 

@@ -14,7 +14,7 @@ from unlearnbench.curvature import Vector, axpy, conjugate_gradients, dot, gauss
 from unlearnbench.divergences import kl_to_prior
 from unlearnbench.noise import Noise
 from unlearnbench.phases import Models, Objective, Phase, Transformation
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 
 NEWTON_SOLVER_STEPS = 100  # conjugate gradients of one Newton step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unlearnbench.settings import Backdoor
+from unlearnbench.settings.scenario import Backdoor
 from unlearnbench.system.errors import InputError
 
 # On grey images the square must be visible: a stamp on what is white already is no trigger.

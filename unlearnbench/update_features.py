@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlearnbench.adversary import ShadowUpdates, Updates
 from unlearnbench.alignment import procrustes
-from unlearnbench.settings import Level, Tier
+from unlearnbench.settings.scenario import Level, Tier
 from unlearnbench.system.errors import AccessError
 
 # An output's last bits differ between two ways of computing it; a change of a few of them is no trace of anything.

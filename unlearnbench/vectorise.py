@@ -19,7 +19,7 @@ from unlearnbench.batches import Batch
 from unlearnbench.frozen import Encoded, Frozen
 from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
 from unlearnbench.phases import Models
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Functional, Router, Tensors
 
 Function = Callable[..., Any]  # (models, erased, remaining, state, noise) of one model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from unlearnbench import agreement, plan, recipes
 from unlearnbench.agreement import Difference
 from unlearnbench.plan import Cell
-from unlearnbench.registry import Registry
+from unlearnbench.registry.registry import Registry
 from unlearnbench.sampling import estimate
 from unlearnbench.submitted import Submitted, read_cell
 from unlearnbench.system.errors import InputError

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.access import Access
 from unlearnbench.adversary import InAndOut, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.images import Images
 from unlearnbench.retrained_draw import PARTS
+from unlearnbench.settings.access import Access
 from unlearnbench.system.seeding import derive, stream
 
 Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]

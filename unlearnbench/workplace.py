@@ -14,10 +14,10 @@ import torch
 from unlearnbench.context import Context
 from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import PluginInfo, Registry, discover
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import PluginInfo, Registry, discover
 from unlearnbench.scenario import World, build_world
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 from unlearnbench.system.devices import describe
 from unlearnbench.system.process_state import torch_settings

@@ -10,7 +10,7 @@ from unlearnbench.metrics.membership import auc
 from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access, Images
 from unlearnbench.scenario import build_world, challenge
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 
 COUNT, LATENT, SHAPE = 150, 20, (1, 4, 4)
 

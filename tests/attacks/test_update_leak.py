@@ -11,7 +11,7 @@ from unlearnbench.attacks.update_leak import UpdateLeak
 
 from unlearnbench.metrics.reconstruction import blind_set, match_sets
 from unlearnbench.plugin import ShadowUpdates, Updates
-from unlearnbench.settings import Network
+from unlearnbench.settings.scenario import Network
 
 SHADOWS, TARGETS, PROBES, DEPTH, CLASSES = 400, 60, 10, 8, 10
 FAST = {"epochs": 40, "code": 32, "hidden": 128, "members": 1}

@@ -11,7 +11,7 @@ import plain_jobs
 import pytest
 from measuring import Side, Worker, compare, keep, seconds, timed_row
 
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.system.process import limit_threads
 
 BATCH = 20

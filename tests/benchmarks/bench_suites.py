@@ -15,7 +15,7 @@ import pytest
 import suite_jobs
 from measuring import Side, Worker, compare, keep, peak_bytes, single_row, timed_row
 
-from unlearnbench.settings import LeakSizes, Scenario
+from unlearnbench.settings.scenario import LeakSizes, Scenario
 
 READ = 500  # of the plain script's files; reading them one by one takes time
 SEEDS, BETAS, RATES, ATTACKS = 5, 10, 48, ("update_leak", "membership", "representation")

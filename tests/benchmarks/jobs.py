@@ -11,7 +11,7 @@ from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench.context import Context
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, Scenario, StopRule, Training
+from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Stack
 
 CLASSES = 10

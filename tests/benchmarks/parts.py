@@ -22,7 +22,7 @@ from unlearnbench.descent import clip
 from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.replicas import ReplicaRun
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.system.process import limit_threads
 from unlearnbench.training import training_phase
 

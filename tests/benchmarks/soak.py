@@ -23,7 +23,7 @@ METHOD = '''
 from pydantic import Field
 
 from unlearnbench.plugin import Method
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 
 
 class Idle(Method):

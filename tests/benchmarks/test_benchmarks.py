@@ -18,7 +18,7 @@ from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench.models import information_bottleneck
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.settings import Network, Scenario, Training
+from unlearnbench.settings.scenario import Network, Scenario, Training
 from unlearnbench.stack import Functional, Router
 from unlearnbench.training import InformationBottleneckLoss
 

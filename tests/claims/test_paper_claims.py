@@ -11,8 +11,8 @@ from unlearnbench.claims import model, reported, verdicts
 from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Selection, selections
 from unlearnbench.claims.printed import Printed
-from unlearnbench.registry import discover
-from unlearnbench.settings import canonical
+from unlearnbench.registry.registry import discover
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import Setting, load_suite
 
 PINNED = {

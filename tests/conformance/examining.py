@@ -17,8 +17,8 @@ from unlearnbench.conformance.subject_host import Host, fresh
 from unlearnbench.conformance.suites import CASES, CHECKS
 from unlearnbench.conformance.verdict import Result
 from unlearnbench.conformance.watch import Watch
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import discover
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import discover
 from unlearnbench.system.descendants import descendants
 
 HEADER = '''
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from unlearnbench.plugin import *
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 '''
 BASES = {
     "method": ("Method", "def unlearn_many(self, before, sets, context):\n    return before.expand(sets.replicas)"),

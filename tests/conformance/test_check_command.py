@@ -14,8 +14,8 @@ from examining import source
 
 from unlearnbench.conformance import Request, check
 from unlearnbench.plugin import Method
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import discover
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import discover
 
 UNLEARN = "def unlearn_many(self, before, sets, context):\n"
 # A few seconds on an idle machine, many on a busy one: what hangs hangs for longer.

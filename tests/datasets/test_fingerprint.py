@@ -14,9 +14,9 @@ from unlearnbench.datasets.fashion_mnist import FashionMnist
 from unlearnbench.datasets.images import ImagesParams, OwnImages
 from unlearnbench.datasets.mnist import Mnist
 from unlearnbench.datasets.stl10 import Stl10
-from unlearnbench.fingerprint import fingerprint
 from unlearnbench.plugin import Dataset
-from unlearnbench.settings import LeakSizes, Scenario
+from unlearnbench.registry.fingerprint import fingerprint
+from unlearnbench.settings.scenario import LeakSizes, Scenario
 from unlearnbench.system.errors import InputError
 
 WriteIdx = Callable[..., Path]

@@ -60,7 +60,7 @@ import sys
 import unlearnbench.datasets.cifar10, unlearnbench.datasets.digits, unlearnbench.datasets.images
 import unlearnbench.datasets.mnist, unlearnbench.datasets.stl10
 from pathlib import Path
-from unlearnbench.fingerprint import fingerprint
+from unlearnbench.registry.fingerprint import fingerprint
 fingerprint(unlearnbench.datasets.digits.Digits(), Path("."))
 print([name for name in ("sklearn", "torchvision", "pyarrow") if name in sys.modules])
 """

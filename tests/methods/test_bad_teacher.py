@@ -10,7 +10,7 @@ from small_worlds import SEEDS, context, equal, erasures, trained, unlearn, util
 from unlearnbench.methods import bad_teacher as module
 from unlearnbench.methods.bad_teacher import BadTeacher
 
-from unlearnbench.settings import Backdoor, StopRule, Training
+from unlearnbench.settings.scenario import Backdoor, StopRule, Training
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from small_worlds import CLASSES, SEEDS, blobs, difference, utility
 
 from unlearnbench.context import Context
 from unlearnbench.contract import erase
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, StopRule, Training
+from unlearnbench.settings.scenario import Network, StopRule, Training
 from unlearnbench.stack import Stack, concatenate
 
 SHAPE = (3, 8, 8)

@@ -12,7 +12,7 @@ from unlearnbench.methods.crfu import Crfu
 from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stack import Functional
 
 BETA = 0.01

@@ -6,7 +6,7 @@ from loss_cases import both, gradients, noise, pair, repainted
 from small_worlds import SEEDS, context, difference, equal, erasures, trained, unlearn, utility
 from unlearnbench.methods.fine_tune import FineTune
 
-from unlearnbench.settings import Backdoor, Network, StopRule, Training
+from unlearnbench.settings.scenario import Backdoor, Network, StopRule, Training
 
 SCENARIO = utility(training=Training(epochs=3, batch=8, lr=5e-3))
 

@@ -8,7 +8,7 @@ from small_worlds import SEEDS, equal, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 from unlearnbench.methods.gradient_ascent import GradientAscent
 
-from unlearnbench.settings import StopRule, Training
+from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.seeding import derive
 from unlearnbench.training import training_loss
 

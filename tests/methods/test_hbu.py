@@ -9,7 +9,7 @@ from unlearnbench.methods.hbu import Hbu
 
 from unlearnbench.curvature import conjugate_gradients
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stack import Functional, Router
 
 F64 = torch.float64

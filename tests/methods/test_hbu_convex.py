@@ -12,10 +12,10 @@ from unlearnbench.methods.retrain import Retrain
 
 from unlearnbench.context import Context
 from unlearnbench.contract import erase
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, Scenario, StopRule, Training
+from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
 from unlearnbench.stack import Stack
 from unlearnbench.training import NewtonTraining
 

@@ -14,12 +14,12 @@ from unlearnbench.methods.hbu import Hbu
 from unlearnbench.contract import PluginError, erase
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, Scenario, StopRule, Training
+from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
+from unlearnbench.settings.validation import check, within
 from unlearnbench.stack import Functional, concatenate
 from unlearnbench.system.seeding import derive, stream
-from unlearnbench.validation import check, within
 
 F64 = torch.float64
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}

@@ -9,9 +9,9 @@ from test_baselines_resnet import CASES as BASELINES
 
 from unlearnbench.context import Context
 from unlearnbench.contract import erase
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Network, StopRule, Training
+from unlearnbench.settings.scenario import Network, StopRule, Training
 
 SHAPE = (3, 8, 8)
 CASES = {

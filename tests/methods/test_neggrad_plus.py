@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from unlearnbench.methods.neggrad_plus import NegGradPlus
 
 from unlearnbench.divergences import kl_to_prior
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from unlearnbench.methods.random_label import RandomLabel
 
 from unlearnbench.plugin import Batch
 from unlearnbench.relabelling import wrong_labels
-from unlearnbench.settings import StopRule, Training
+from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.seeding import derive
 from unlearnbench.training import training_loss
 

@@ -12,7 +12,7 @@ from unlearnbench.methods.seed_noise import SeedNoise
 
 from unlearnbench.plugin import Images
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 
 SCENARIO = utility(training=Training(epochs=3, batch=8))
 

@@ -12,7 +12,7 @@ from unlearnbench.batches import BatchSource
 from unlearnbench.divergences import kl_to_prior
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Images, Models
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 from unlearnbench.stack import Functional
 
 F64 = torch.float64

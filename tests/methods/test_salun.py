@@ -12,7 +12,7 @@ from unlearnbench.methods import salun as module
 from unlearnbench.methods.random_label import RandomLabel
 from unlearnbench.methods.salun import Salient, Salun, largest
 
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 
 
 @pytest.fixture(scope="module")

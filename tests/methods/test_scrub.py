@@ -9,7 +9,7 @@ from small_worlds import SEEDS, context, difference, equal, erasures, trained, u
 from torch.nn import functional as F
 from unlearnbench.methods.scrub import Scrub
 
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from unlearnbench.methods.sisa import Sisa
 from unlearnbench.contract import erase
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Training
+from unlearnbench.settings.scenario import Training
 from unlearnbench.stack import Stack
 from unlearnbench.system.seeding import derive
 

@@ -16,7 +16,7 @@ from unlearnbench.context import Context
 from unlearnbench.datasets.digits import Digits
 from unlearnbench.scenario import build_world
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, Network, StopRule, Training
+from unlearnbench.settings.scenario import Backdoor, Network, StopRule, Training
 from unlearnbench.trigger import place
 
 

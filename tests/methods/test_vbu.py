@@ -10,7 +10,7 @@ from unlearnbench.methods.vbu import Vbu
 from unlearnbench.batches import BatchSource
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Models, Phase
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stack import Functional
 
 # The loss's weights of log-likelihood and KL, and the KL's reduction.

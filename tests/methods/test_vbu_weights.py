@@ -14,7 +14,7 @@ from unlearnbench.methods.vbu import Vbu
 from unlearnbench.models.mean_field import MeanField, Posterior
 from unlearnbench.noise import NoiseStreams, StreamNoise
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.settings import StopRule, Training
+from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.stack import Functional, Router, Stack, concatenate
 
 F64 = torch.float64

@@ -4,7 +4,7 @@ from torch import nn
 
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE, InformationBottleneck, build
 from unlearnbench.noise import NoiseStreams, StreamNoise
-from unlearnbench.settings import Network
+from unlearnbench.settings.scenario import Network
 
 MNIST = (1, 28, 28)
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from site_records import Page, leak_rows, pages, results, rows, scene, values
 
-from unlearnbench import PROTOCOL_VERSION, cli, naming
+from unlearnbench import PROTOCOL_VERSION, cli
 from unlearnbench.report import pictures
+from unlearnbench.settings import naming
 from unlearnbench.site import glance
 from unlearnbench.site.boards import rows_of
 from unlearnbench.site.places import by_place
@@ -173,7 +174,7 @@ def test_a_dataset_is_named_by_what_its_record_says(name: str, params: dict[str,
 
 
 def test_the_defaults_of_built_in_datasets_are_known() -> None:
-    from unlearnbench import registry
+    from unlearnbench.registry import registry
 
     found = registry.discover(()).datasets
     with_parameters = {name: info.cls.Params().model_dump(mode="json") for name, info in found.items() if info.builtin}

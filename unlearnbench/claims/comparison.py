@@ -13,7 +13,7 @@ from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.printed import Printed
 from unlearnbench.claims.reported import Beside
 from unlearnbench.claims.verdicts import Judgement
-from unlearnbench.naming import dataset_id
+from unlearnbench.settings.naming import dataset_id
 
 
 @dataclass(frozen=True)

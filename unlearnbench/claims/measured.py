@@ -13,7 +13,7 @@ from unlearnbench import records
 from unlearnbench.claims.model import Course, Selection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.naming import HOW
+from unlearnbench.settings.naming import HOW
 from unlearnbench.system.errors import InputError
 
 _KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from unlearnbench.metrics.catalog import describe
-from unlearnbench.settings import Strict
+from unlearnbench.settings.scenario import Strict
+from unlearnbench.settings.validation import Keys, check, key_path
 from unlearnbench.system import yaml_reading
-from unlearnbench.validation import Keys, check, key_path
 
 Plain = float | int | str | bool | None
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]

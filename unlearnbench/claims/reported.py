@@ -13,9 +13,9 @@ from unlearnbench.claims.intervals import interval
 from unlearnbench.claims.measured import Measured
 from unlearnbench.claims.model import Name, Selection, place_in
 from unlearnbench.claims.values import Code, in_one, versions
-from unlearnbench.settings import Strict
+from unlearnbench.settings.scenario import Strict
+from unlearnbench.settings.validation import check
 from unlearnbench.system import yaml_reading
-from unlearnbench.validation import check
 
 
 class Row(Strict):

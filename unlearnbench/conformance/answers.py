@@ -13,15 +13,15 @@ from pydantic.fields import FieldInfo
 from unlearnbench.conformance import attack_answers, dataset_answers, method_answers
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd
-from unlearnbench.grids import merge
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.plugin_facts import identity
-from unlearnbench.registry import discover
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.facts import identity
+from unlearnbench.registry.registry import discover
 from unlearnbench.selection import parse_filter
-from unlearnbench.settings import Scenario, canonical
+from unlearnbench.settings.grids import merge
+from unlearnbench.settings.scenario import Scenario, canonical
+from unlearnbench.settings.validation import check, submodel, within
 from unlearnbench.system.errors import InputError, an, suggest
 from unlearnbench.system.printing import one_line
-from unlearnbench.validation import check, submodel, within
 
 
 def _find(subject: Subject, told: Told, *_: Any) -> Answer:

@@ -19,9 +19,9 @@ from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.evidence import EvidenceError
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.registry import PluginInfo
+from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.scoring import Truth
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.system.errors import AccessError
 from unlearnbench.workplace import seed_of
 

@@ -9,7 +9,7 @@ from unlearnbench.conformance.attack_case import AttackCase, Claim, nothing_chan
 from unlearnbench.conformance.case import Check, Odd
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 from unlearnbench.evidence import EvidenceError
-from unlearnbench.plugin_facts import described
+from unlearnbench.registry.facts import described
 from unlearnbench.scoring import Score, score
 
 # What tells whether an attack found anything, and what it is where there is nothing to find.

@@ -15,9 +15,9 @@ from torch import Tensor
 from unlearnbench.conformance.channel import Ask, Respond, Tensors, Told
 from unlearnbench.conformance.verdict import Verdict
 from unlearnbench.conformance.watch import Deed
-from unlearnbench.plugin_base import Kind
-from unlearnbench.registry import Registry
-from unlearnbench.settings import Scenario
+from unlearnbench.registry.base import Kind
+from unlearnbench.registry.registry import Registry
+from unlearnbench.settings.scenario import Scenario
 
 Outcome = Mapping[str, Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unlearnbench.conformance.case import Case, Check, Odd
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 
-STRICT = "derive Params, and every model inside it, from unlearnbench.settings (PluginParams, Strict)"
+STRICT = "derive Params, and every model inside it, from unlearnbench.settings.scenario (PluginParams, Strict)"
 
 
 def documented(case: Case) -> Verdict:

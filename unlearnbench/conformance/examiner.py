@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
 from unlearnbench.conformance.subject_host import Host, forked, fresh
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
-from unlearnbench.plugin_base import KINDS
-from unlearnbench.registry import named
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import named
 from unlearnbench.system import descendants
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line, one_line
@@ -148,7 +148,7 @@ class Examiner:
         """The plugin with its parameters, or None if it can't be made, which is told."""
         from unlearnbench.conformance.case import Place, RaisedError
         from unlearnbench.conformance.suites import CASES
-        from unlearnbench.registry import Registry, load
+        from unlearnbench.registry.registry import Registry, load
 
         try:
             told = self._find("subject")

@@ -15,7 +15,7 @@ from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd, plain
 from unlearnbench.plugin import Images, Phase
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 
 

@@ -14,7 +14,7 @@ from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS, SEEDS, TRAINED_WITH
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stack import Stack
 
 

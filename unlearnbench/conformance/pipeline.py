@@ -11,10 +11,10 @@ from unlearnbench import plan
 from unlearnbench.conformance.case import Outcome, Place
 from unlearnbench.contract import PluginError
 from unlearnbench.experiments import Choice
-from unlearnbench.naming import choice_id
 from unlearnbench.plan import Task
-from unlearnbench.registry import PluginInfo
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.settings.naming import choice_id
+from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.stages import run_job
 from unlearnbench.suite import Setting
 from unlearnbench.system.store import Artifact, Store

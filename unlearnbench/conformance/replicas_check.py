@@ -10,7 +10,7 @@ from unlearnbench.conformance.method_checks import FOR_ONE_MODEL
 from unlearnbench.conformance.small_problem import SEEDS
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
 from unlearnbench.contract import PluginError
-from unlearnbench.settings import StopRule
+from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stack import Stack, concatenate
 
 STEPS = 20

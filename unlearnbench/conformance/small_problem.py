@@ -14,7 +14,7 @@ from unlearnbench.datasets.digits import Digits
 from unlearnbench.plugin import ImageData, Method
 from unlearnbench.scenario import World, build_world, join
 from unlearnbench.sets import ErasureSets
-from unlearnbench.settings import Backdoor, LeakSizes, Network, Scenario, StopRule, Training
+from unlearnbench.settings.scenario import Backdoor, LeakSizes, Network, Scenario, StopRule, Training
 from unlearnbench.stack import Stack
 
 SEEDS = (101, 202, 303)  # of three erasures

@@ -18,7 +18,7 @@ from unlearnbench.conformance.case import Case, Check
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.replicas_check import together_is_alone
-from unlearnbench.plugin_base import Kind
+from unlearnbench.registry.base import Kind
 
 FINITE = Check("finite", repeatability.finite)
 RUNS = "runs"  # the check without which there is nothing to look at

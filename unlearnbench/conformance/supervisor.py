@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.conformance.verdict import Result
-from unlearnbench.plugin_base import Kind
+from unlearnbench.registry.base import Kind
 from unlearnbench.system import descendants
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.process import THREADS

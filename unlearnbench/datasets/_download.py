@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from unlearnbench.plugin import Dataset
-from unlearnbench.plugin_base import name_of
+from unlearnbench.registry.base import name_of
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.escaping import one_line
 from unlearnbench.system.torchvision_import import import_torchvision

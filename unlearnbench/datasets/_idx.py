@@ -16,7 +16,7 @@ from unlearnbench.datasets._assemble import as_pixels, checked, image_data
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.settings import LeakSizes
+from unlearnbench.settings.scenario import LeakSizes
 from unlearnbench.system.regular_files import is_there, read
 
 _STEMS = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnbench.plugin import Dataset
-from unlearnbench.plugin_base import name_of
+from unlearnbench.registry.base import name_of
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.escaping import one_line
 

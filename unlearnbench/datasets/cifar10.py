@@ -18,7 +18,7 @@ from unlearnbench.datasets._locate import check_inside, damaged, inside, missing
 from unlearnbench.datasets._parquet import read_rows
 from unlearnbench.datasets._shards import Splits, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.settings import PluginParams
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.regular_files import is_there
 from unlearnbench.system.torchvision_import import import_torchvision

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlearnbench.settings import Level
+from unlearnbench.settings.scenario import Level
 
 Floats = NDArray[np.float64]
 Smoothing = Literal["half", "published"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.noise import Noise
-from unlearnbench.settings import Network
+from unlearnbench.settings.scenario import Network
 
 # softplus underflows for very negative inputs, and the gradient of its logarithm is then -inf or NaN.
 SMALLEST_SCALE = 1e-6

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
-from unlearnbench.protocols import measured_under
 from unlearnbench.report import wording
-from unlearnbench.settings import Judging
+from unlearnbench.settings.protocols import measured_under
+from unlearnbench.settings.scenario import Judging
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.escaping import plain
 

@@ -17,7 +17,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.recording import path as record_path
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table, format_interval
-from unlearnbench.settings import canonical
+from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import Suite
 from unlearnbench.system import yaml_values
 from unlearnbench.system.escaping import plain

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contenders import TABLE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.protocols import measured_under, titled
 from unlearnbench.report import tables
 from unlearnbench.report.findings import findings
 from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES
+from unlearnbench.settings.protocols import measured_under, titled
 from unlearnbench.site import cells, standing
 from unlearnbench.site.cells import Cell, Row
 from unlearnbench.site.naming import slug, split_id

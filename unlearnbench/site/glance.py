@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.protocols import titled
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, scene_of
+from unlearnbench.settings.protocols import titled
 from unlearnbench.site import cells, standing
 from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
 from unlearnbench.site.cells import MINUS, Cell, Row

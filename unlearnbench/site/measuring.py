@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.protocols import titled
+from unlearnbench.settings.protocols import titled
 from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.protocols import titled
 from unlearnbench.report import paper_tables, summary
 from unlearnbench.report.tables import Table
+from unlearnbench.settings.protocols import titled
 from unlearnbench.site import boards, glance, measuring
 from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
 from unlearnbench.site.cells import Row, state_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.protocols import titled
+from unlearnbench.settings.protocols import titled
 from unlearnbench.site.cells import Row
 from unlearnbench.system.escaping import plain
 

@@ -40,7 +40,7 @@ class About:
 
 def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Mapping[tuple[str, str], About]:
     """By kind and name, of those wanted that are installed here or in one of the folders."""
-    from unlearnbench import registry
+    from unlearnbench.registry import registry
 
     found = registry.discover(folders)
     made = {}
@@ -52,8 +52,8 @@ def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Ma
 
 
 def _about(info: object) -> About:
-    from unlearnbench.plugin_facts import facts
-    from unlearnbench.registry import PluginInfo
+    from unlearnbench.registry.facts import facts
+    from unlearnbench.registry.registry import PluginInfo
 
     assert isinstance(info, PluginInfo)
     told = facts(info)

@@ -17,7 +17,7 @@ def package_files() -> dict[str, Path]:
     """
     root = Path(__file__).parents[1]
     files = {f"unlearnbench/{file.relative_to(root).as_posix()}": file for file in root.rglob("*.py")}
-    files["unlearnbench/released.json"] = root / "released.json"
+    files["unlearnbench/registry/released.json"] = root / "registry" / "released.json"
     for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
         spec = importlib.util.find_spec(f"unlearnbench.{kind}")
         for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):

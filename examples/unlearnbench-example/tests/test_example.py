@@ -10,7 +10,7 @@ from unlearnbench_example.threshold import loss
 
 from unlearnbench.conformance import failures
 from unlearnbench.conformance.small_problem import forget
-from unlearnbench.plugin_base import Kind
+from unlearnbench.registry.base import Kind
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.context import Context
-from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings import PluginParams
+from unlearnbench.plugin import Batch, Context, Models, Noise, Phase, PluginParams, TransformMethod
 
 
 class Fade(TransformMethod):

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from unlearnbench.plugin import Dataset, ImageData, Images
-from unlearnbench.system.seeding import stream
+from unlearnbench.plugin import Dataset, ImageData, Images, stream
 
 TRAIN, TEST, CLASSES = 800, 200, 4
 

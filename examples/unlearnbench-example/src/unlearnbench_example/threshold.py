@@ -3,9 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings import PluginParams, Scenario
-from unlearnbench.view import AttackView
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario
 
 
 class Threshold(Attack):

@@ -9,8 +9,8 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
+from unlearnbench.settings.validation import key_path, members, submodel
 from unlearnbench.system.errors import InputError
-from unlearnbench.validation import key_path, members, submodel
 
 LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters
 LARGEST_SEARCH = 100_000  # of a grid of which only some combinations are drawn

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from unlearnbench.settings import Scenario
+from unlearnbench.settings.scenario import Scenario
+from unlearnbench.settings.validation import submodel
 from unlearnbench.system.yaml_values import is_text
-from unlearnbench.validation import submodel
 
 HOW = ("replicas", "seeds_together")
 """Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""

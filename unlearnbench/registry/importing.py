@@ -9,7 +9,7 @@ from itertools import permutations
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.plugin_identity import Identity
+from unlearnbench.registry.identity import Identity
 from unlearnbench.system.errors import InputError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, get_args
 
-from unlearnbench.settings import PluginParams, Scenario
+from unlearnbench.settings.scenario import PluginParams, Scenario
 
 Kind = Literal["method", "attack", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from unlearnbench.plugin_base import name_of
+from unlearnbench.registry.base import name_of
 from unlearnbench.system.regular_files import entries, opened
 
 

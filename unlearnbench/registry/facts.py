@@ -10,14 +10,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from unlearnbench.naming import short
-from unlearnbench.registry import PluginInfo
+from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.settings.naming import short
+from unlearnbench.settings.validation import members, submodel
 from unlearnbench.system.package_versions import IN_EVERY_KEY, keyed
 from unlearnbench.system.printing import error_line, one_line
-from unlearnbench.validation import members, submodel
 
 if TYPE_CHECKING:
-    from unlearnbench.access import Access
+    from unlearnbench.settings.access import Access
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
 COUNTS = {"shadow_models": "shadow models", "in_and_out": "models with and without", "retrained": "retrained models"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearnbench.settings import Draw, Inference, Level, Tier
+from unlearnbench.settings.scenario import Draw, Inference, Level, Tier
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,19 @@ from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.plugin_base import KINDS, Kind, Plugin
-from unlearnbench.plugin_identity import Identity, of_entry_point, of_folder
-from unlearnbench.plugin_import import check_distinct, foreign_helper, forget_changed, import_file
-from unlearnbench.settings import PluginParams
+from unlearnbench.registry.base import KINDS, Kind, Plugin
+from unlearnbench.registry.identity import Identity, of_entry_point, of_folder
+from unlearnbench.registry.importing import check_distinct, foreign_helper, forget_changed, import_file
+from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import error_line
 
 # All that makes numbers imports or is imported by these.
-NUMBERS = ("stages", "runner", "leaderboard", "recording", "tuning", "merging")
+NUMBERS = (
+    "unlearnbench.stages", "unlearnbench.runner", "unlearnbench.leaderboard", "unlearnbench.recording",
+    "unlearnbench.tuning", "unlearnbench.merging",
+)  # fmt: skip
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -175,7 +178,7 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     folders = {each.folder: each.made_of() for each in outside if each.folder and each.made_of}
     check_distinct(list(folders.items()))
     for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
-        importlib.import_module(f"unlearnbench.{module}")
+        importlib.import_module(module)
     registry, definitions = Registry({}, {}, {}, []), None
     for candidate in (*_builtin(), *outside):
         if definitions is None and not candidate.builtin:
@@ -354,7 +357,7 @@ def _check(candidate: _Candidate, cls: type[Plugin], sha256: str, made_of: Ident
     if not NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, PluginParams)):
-        raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.settings.PluginParams")
+        raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.plugin.PluginParams")
     cls.Params.model_rebuild()  # an annotation that can't be resolved shows now, not in the middle of a run
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
