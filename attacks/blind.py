@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from unlearnbench.adversary.view import AttackView
 from unlearnbench.plugin import Access, Attack, Evidence, Images
 from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.view import AttackView
 
 
 class Blind(Attack):

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from unlearnbench.adversary.view import AttackView
 from unlearnbench.plugin import Access, Attack, Evidence, ShadowUpdates, Updates
 from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
-from unlearnbench.view import AttackView
 
 
 class Membership(Attack):

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics.membership import auc
-from unlearnbench.optimisers import Adam
+from unlearnbench.models.optimisers import Adam
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.view import AttackView
 
 
 class Representation(Attack):

@@ -9,13 +9,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.autoencoder import VaeDecoder
-from unlearnbench.decoders import RidgeDecoder, average, blend, standardise
+from unlearnbench.adversary.autoencoder import VaeDecoder
+from unlearnbench.adversary.decoders import RidgeDecoder, average, blend, standardise
+from unlearnbench.adversary.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
+from unlearnbench.adversary.update_features import features, traced
+from unlearnbench.adversary.view import AttackView
 from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
 from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
-from unlearnbench.update_features import features, traced
-from unlearnbench.view import AttackView
 
 FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
 FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four a naive attack made a leak look like a defence

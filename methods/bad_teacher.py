@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.context import Context
-from unlearnbench.divergences import kl_of_logits
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.sets import ErasureSets
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
+from unlearnbench.training.divergences import kl_of_logits
 
 IMAGES = 500  # in one forward pass of the incompetent teacher
 

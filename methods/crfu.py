@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.divergences import kl_categorical, kl_gaussians, kl_to_prior
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, UnlearnParams
+from unlearnbench.training.divergences import kl_categorical, kl_gaussians, kl_to_prior
 
 
 class ReleasedWeights(NamedTuple):

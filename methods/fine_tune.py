@@ -5,9 +5,9 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.context import Context
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training import training_loss
+from unlearnbench.training.context import Context
+from unlearnbench.training.objectives import training_loss
 
 
 class FineTune(LossMethod):

@@ -12,8 +12,13 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
-from unlearnbench.curvature import (
+from unlearnbench.models.stack import Stack
+from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
+from unlearnbench.settings.scenario import PluginParams, Scenario
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.system.seeding import stream
+from unlearnbench.training.context import Context
+from unlearnbench.training.curvature import (
     TINY,
     Product,
     Vector,
@@ -27,12 +32,7 @@ from unlearnbench.curvature import (
     product_in_chunks,
     random_signs,
 )
-from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
-from unlearnbench.sets import ErasureSets
-from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.stack import Stack
-from unlearnbench.system.seeding import stream
-from unlearnbench.training import InformationBottleneckLoss, l2_penalty
+from unlearnbench.training.objectives import InformationBottleneckLoss, l2_penalty
 
 PAPER_ONLY = {"solver", "curvature", "damping", "step", "radius", "solver_steps", "probes", "curvature_images", "batch"}
 # Constants of the authors' scripts: the MLP is MNIST's and Fashion-MNIST's, the ResNet CIFAR-10's and STL-10's.

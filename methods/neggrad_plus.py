@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training import training_loss
+from unlearnbench.training.context import Context
+from unlearnbench.training.objectives import training_loss
 
 
 class NegGradPlus(LossMethod):

@@ -1,9 +1,9 @@
 """The untouched model: what no unlearning at all scores."""
 
-from unlearnbench.context import Context
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Method
-from unlearnbench.sets import ErasureSets
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
 
 
 class Original(Method):

@@ -7,10 +7,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.relabelling import wrong_labels
-from unlearnbench.training import training_loss
+from unlearnbench.training.context import Context
+from unlearnbench.training.objectives import training_loss
+from unlearnbench.training.relabelling import wrong_labels
 
 
 class RandomLabel(LossMethod):

@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
-from unlearnbench.divergences import kl_categorical, kl_to_prior
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import stream
+from unlearnbench.training.context import Context
+from unlearnbench.training.divergences import kl_categorical, kl_to_prior
 
 
 class Renew(LossMethod):

@@ -1,11 +1,11 @@
 """Retraining as it never happens: with the original's own random numbers, so that nothing differs but the erased."""
 
-from unlearnbench.context import Context
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Method
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
-from unlearnbench.training import MaskedTrainingLoss
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
+from unlearnbench.training.objectives import MaskedTrainingLoss
 
 
 class RetrainPaired(Method):

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
-from unlearnbench.curvature import Vector, mean_in_chunks
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.relabelling import wrong_labels
-from unlearnbench.training import training_loss
+from unlearnbench.training.context import Context
+from unlearnbench.training.curvature import Vector, mean_in_chunks
+from unlearnbench.training.objectives import training_loss
+from unlearnbench.training.relabelling import wrong_labels
 
 # Images in one evaluation of the gradient: a ResNet takes about 35 MB an image.
 CHUNK = {"resnet18": 32}

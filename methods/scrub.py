@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
-from unlearnbench.divergences import kl_categorical
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
+from unlearnbench.training.context import Context
+from unlearnbench.training.divergences import kl_categorical
 
 
 class Scrub(LossMethod):

@@ -8,13 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.context import Context
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.information_bottleneck import InformationBottleneck
 from unlearnbench.plugin import Images, Method, Splits
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
+from unlearnbench.training.context import Context
 
 
 class Sisa(Method):

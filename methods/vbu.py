@@ -7,16 +7,16 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnbench.context import Context
-from unlearnbench.divergences import kl_gaussians, kl_to_prior
 from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_weights
-from unlearnbench.phases import Objective
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Batch, Images, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive
-from unlearnbench.training import training_phase
+from unlearnbench.training.context import Context
+from unlearnbench.training.divergences import kl_gaussians, kl_to_prior
+from unlearnbench.training.objectives import training_phase
+from unlearnbench.training.phases import Objective
 
 WEIGHTS_ONLY = {"divergence", "draws", "prior_scale", "initial_scale"}
 PAPER_ONLY = {*WEIGHTS_ONLY, "temperature", "log_threshold"}

@@ -8,12 +8,12 @@ import torch
 from small_worlds import blobs, utility
 from torch import Tensor
 
-from unlearnbench.batches import BatchSource
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional, Stack, Tensors
 from unlearnbench.plugin import Batch, Models
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Functional, Stack, Tensors
+from unlearnbench.splits.batches import BatchSource
+from unlearnbench.splits.erasure_sets import ErasureSets
 
 F64 = torch.float64
 

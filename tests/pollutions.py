@@ -114,7 +114,7 @@ NAMES = {
     ),
     "shadowed builtin": Pollution("import unlearnbench.evaluation as e; e.sum = max", "unlearnbench.evaluation.sum"),
     "harness module": Pollution("import unlearnbench.evaluation as e; e.torch = None", "unlearnbench.evaluation.torch"),
-    "harness class": Pollution("from unlearnbench.stack import Stack; Stack.outputs = None", "Stack.outputs"),
+    "harness class": Pollution("from unlearnbench.models.stack import Stack; Stack.outputs = None", "Stack.outputs"),
     "code": Pollution(
         "import unlearnbench.evaluation as e; e.evaluate.__code__ = (lambda *given: {}).__code__", "evaluate's __code__"
     ),

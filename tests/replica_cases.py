@@ -7,9 +7,9 @@ import torch
 from small_worlds import CLASSES, SEEDS, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 
+from unlearnbench.models.stack import concatenate
 from unlearnbench.plugin import LossMethod, Phase
 from unlearnbench.settings.scenario import Backdoor, StopRule
-from unlearnbench.stack import concatenate
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 DTYPES = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=["float64", "float32"])

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.context import Context
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import ImageData, Images, Method
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import LeakSizes, Network, Scenario, Training
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
 
 SHAPE = (1, 6, 6)
 CLASSES = 4

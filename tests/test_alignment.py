@@ -1,6 +1,6 @@
 import torch
 
-from unlearnbench.alignment import procrustes
+from unlearnbench.adversary.alignment import procrustes
 
 
 def rand(*shape, seed=0):

@@ -8,7 +8,9 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
-from unlearnbench.curvature import (
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.plugin import Batch
+from unlearnbench.training.curvature import (
     conjugate_gradients,
     gauss_newton,
     hessian,
@@ -17,8 +19,6 @@ from unlearnbench.curvature import (
     product_in_chunks,
     random_signs,
 )
-from unlearnbench.noise import NoiseStreams, StreamNoise
-from unlearnbench.plugin import Batch
 
 F64 = torch.float64
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from unlearnbench.autoencoder import Autoencoder, VaeDecoder
-from unlearnbench.decoders import RidgeDecoder, blend, squared_error, standardise
+from unlearnbench.adversary.autoencoder import Autoencoder, VaeDecoder
+from unlearnbench.adversary.decoders import RidgeDecoder, blend, squared_error, standardise
 
 SHAPE = (1, 8, 8)
 SETTINGS = SimpleNamespace(epochs=60, code=32, hidden=128, lr=2e-3, kl_weight=1e-3, network="auto")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from unlearnbench.divergences import kl_categorical, kl_gaussians, kl_of_logits, kl_to_prior
+from unlearnbench.training.divergences import kl_categorical, kl_gaussians, kl_of_logits, kl_to_prior
 
 BATCH, LATENT = 5, 7
 

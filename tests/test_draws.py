@@ -8,9 +8,9 @@ import torch
 from small_worlds import image_data, leak
 
 from unlearnbench.attacking import check_held_out
-from unlearnbench.draws import shadow_erasures, training_sets
-from unlearnbench.scenario import build_world
 from unlearnbench.settings.scenario import LeakSizes
+from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
+from unlearnbench.splits.world import build_world
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

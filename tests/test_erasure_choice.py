@@ -12,8 +12,8 @@ import torch
 from unlearnbench.datasets.digits import Digits
 from unlearnbench.metrics.membership import auc
 from unlearnbench.plugin import ImageData
-from unlearnbench.scenario import World, build_world, check_disjoint, join
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.splits.world import World, build_world, check_disjoint, join
 from unlearnbench.system.errors import InputError
 
 SIZES = {"target": 400, "known": 280, "pool": 380, "validation": 0, "probe": 40, "spare": 600}

@@ -6,9 +6,9 @@ from replica_cases import TWENTY, originals
 from small_worlds import context, difference, erasures, unlearn, utility
 from torch.nn import functional as F
 
-from unlearnbench.frozen import Frozen
+from unlearnbench.models.stack import Functional
 from unlearnbench.plugin import LossMethod, Phase
-from unlearnbench.stack import Functional
+from unlearnbench.training.frozen_model import Frozen
 
 
 class Watched(LossMethod):

@@ -10,14 +10,15 @@ import torch
 from replica_cases import TWENTY, Ascent, backdoored, originals
 from small_worlds import CLASSES, SEEDS, blobs, context, difference, equal, erasures, unlearn, utility
 
-from unlearnbench import graphs, vectorise
-from unlearnbench.context import Context
-from unlearnbench.descent import LossDescent
+from unlearnbench.models.stack import Stack
 from unlearnbench.registry.registry import discover
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, Scenario, Training
-from unlearnbench.stack import Stack
-from unlearnbench.vectorise import Inputs
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training import cuda_graphs as graphs
+from unlearnbench.training import vectorise
+from unlearnbench.training.context import Context
+from unlearnbench.training.descent import LossDescent
+from unlearnbench.training.vectorise import Inputs
 
 Replay = Callable[[], None]
 F32 = torch.float32
@@ -90,7 +91,7 @@ def test_replicas_that_end_are_recorded_anew(monkeypatch: pytest.MonkeyPatch) ->
 def test_large_models_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     monkeypatch.setitem(graphs.RECORDERS, "cpu", recorder)
-    monkeypatch.setattr("unlearnbench.replicas.SMALL", 100)
+    monkeypatch.setattr("unlearnbench.training.replica_run.SMALL", 100)
     train()
     assert recorder.recorded == 0
 

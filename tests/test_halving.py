@@ -10,8 +10,8 @@ import pytest
 import torch
 from tiny_runs import Place, rows, write_suite
 
-from unlearnbench import replicas
-from unlearnbench.replicas import ReplicaRun
+from unlearnbench.training import replica_run as replicas
+from unlearnbench.training.replica_run import ReplicaRun
 
 
 @pytest.fixture

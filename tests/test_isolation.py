@@ -23,10 +23,10 @@ from tiny_runs import Place, rows, write_suite
 from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench import isolation
-from unlearnbench.adversary import Evidence, Measured
+from unlearnbench.adversary.evidence import EvidenceError, checked, packed, unpacked
+from unlearnbench.adversary.oracle import Oracle
+from unlearnbench.adversary.updates import Evidence, Measured
 from unlearnbench.contract import PluginError, RemoteError
-from unlearnbench.evidence import EvidenceError, checked, packed, unpacked
-from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
 from unlearnbench.registry.registry import discover, load
 from unlearnbench.settings.access import Access

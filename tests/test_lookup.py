@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import scenario
 from unlearnbench.cli import main
 from unlearnbench.lookup import check_data
 from unlearnbench.plan import build
 from unlearnbench.registry.registry import discover
+from unlearnbench.splits import world as scenario
 from unlearnbench.suite import load_suite
 
 SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")

@@ -4,8 +4,8 @@ import pytest
 from replica_cases import DTYPES, TOLERANCE
 from small_worlds import SEEDS, context, difference, erasures, utility
 
-from unlearnbench.descent import LossDescent
 from unlearnbench.settings.scenario import Training
+from unlearnbench.training.descent import LossDescent
 
 
 @DTYPES
@@ -19,7 +19,7 @@ def test_the_trainers_written_out_step_is_autograds(changes, replicas, dtype, mo
     scenario = utility(beta=0.3, training=Training(**({"epochs": 3, "batch": 8, "lr": 5e-3} | changes)))
     sets = erasures(replicas, members=60)
     by_hand = context(scenario, SEEDS[:replicas], dtype).train(sets)
-    monkeypatch.setattr("unlearnbench.mlp_descent.applies", lambda *_: False)
+    monkeypatch.setattr("unlearnbench.training.mlp_descent.applies", lambda *_: False)
     steps = []
     step = LossDescent.step
     monkeypatch.setattr(LossDescent, "step", lambda self, inputs: steps.append(1) or step(self, inputs))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from unlearnbench.noise import Ahead, BlockNoise, NoiseStreams, StreamNoise, draw_block
+from unlearnbench.models.noise import Ahead, BlockNoise, NoiseStreams, StreamNoise, draw_block
 
 CPU = torch.device("cpu")
 

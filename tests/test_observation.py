@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unlearnbench.observation import observe
+from unlearnbench.adversary.observation import observe
 
 MEAN = torch.tensor([[0.5, -1.0]])
 LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.05, 0.25, 0.2]])) + 3.0

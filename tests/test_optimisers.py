@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unlearnbench.optimisers import Adam, Sgd, optimiser
+from unlearnbench.models.optimisers import Adam, Sgd, optimiser
 
 SHAPES = {"weight": (3, 4, 5), "bias": (3, 4)}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_worlds import SEEDS, context, utility
 
-from unlearnbench.queries import BATCH, SampledModel
-from unlearnbench.stack import Stack
+from unlearnbench.adversary.sampled_model import BATCH, SampledModel
+from unlearnbench.models.stack import Stack
 from unlearnbench.system.errors import AccessError
 
 

@@ -21,14 +21,14 @@ from small_worlds import (
 )
 from torch import nn
 
-from unlearnbench.context import Context
-from unlearnbench.descent import clip
+from unlearnbench.models.stack import Stack, concatenate
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
 from unlearnbench.registry.registry import discover
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, StopRule, Training
-from unlearnbench.stack import Stack, concatenate
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
+from unlearnbench.training.context import Context
+from unlearnbench.training.descent import clip
 
 VARIANTS = {
     "crfu": [

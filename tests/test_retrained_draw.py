@@ -7,9 +7,9 @@ import pytest
 import torch
 from small_worlds import image_data, leak
 
-from unlearnbench.retrained_draw import PARTS, erasures, group, shown
-from unlearnbench.scenario import build_world
 from unlearnbench.settings.scenario import LeakSizes
+from unlearnbench.splits.retrained_sets import PARTS, erasures, group, shown
+from unlearnbench.splits.world import build_world
 
 CPU = torch.device("cpu")
 MODELS = 12

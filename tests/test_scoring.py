@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unlearnbench.evidence import EvidenceError
+from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plugin import Evidence
 from unlearnbench.scoring import Truth, _measured, as_json, score

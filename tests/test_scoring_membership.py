@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.evidence import EvidenceError
+from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.membership import confidence_gains
 from unlearnbench.plugin import Evidence, Measured

@@ -12,8 +12,8 @@ from tiny_runs import Place, rows, write_method
 
 from unlearnbench.plan import Plan, build
 from unlearnbench.registry.registry import discover
-from unlearnbench.scenario import build_world, join
 from unlearnbench.settings.scenario import Backdoor, StopRule
+from unlearnbench.splits.world import build_world, join
 from unlearnbench.stages import run_job
 from unlearnbench.suite import load_suite
 from unlearnbench.system.store import Artifact, Store

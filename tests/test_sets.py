@@ -2,8 +2,8 @@ import pytest
 import torch
 from small_worlds import blobs, erasures
 
-from unlearnbench.batches import BatchSource
 from unlearnbench.plugin import Batch
+from unlearnbench.splits.batches import BatchSource
 from unlearnbench.system.seeding import stream
 
 

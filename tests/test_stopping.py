@@ -8,11 +8,11 @@ from replica_cases import DTYPES, TOLERANCE, Anchored, Ascent, accuracy, alone, 
 from small_worlds import CLASSES, SEEDS, blobs, difference, equal, erasures, leak, replica, unlearn, utility
 from torch.nn import functional as F
 
-from unlearnbench.batches import BatchSource
-from unlearnbench.replicas import READ_EVERY
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import StopRule
-from unlearnbench.stopping import Stopper, mean_loss
+from unlearnbench.splits.batches import BatchSource
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.replica_run import READ_EVERY
+from unlearnbench.training.stopping import Stopper, mean_loss
 
 
 @DTYPES

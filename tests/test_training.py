@@ -6,9 +6,9 @@ from small_worlds import SEEDS, context, difference, erasures, replica, trained,
 from torch.nn import functional as F
 
 from unlearnbench.models.information_bottleneck import build
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
 from unlearnbench.settings.scenario import Network, Training
-from unlearnbench.training import l2_penalty
+from unlearnbench.training.objectives import l2_penalty
 
 F64 = torch.float64
 LINEAR = Network(name="linear")

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from unlearnbench.settings.scenario import Backdoor
+from unlearnbench.splits.trigger import LARGEST_MEAN, place, stamp
 from unlearnbench.system.errors import InputError
-from unlearnbench.trigger import LARGEST_MEAN, place, stamp
 
 
 def dark(count=5, shape=(1, 28, 28)):

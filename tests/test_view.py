@@ -10,14 +10,14 @@ from small_worlds import SEEDS, context, image_data, leak, utility
 from unlearnbench.methods.crfu import Crfu
 from unlearnbench.methods.original import Original
 
-from unlearnbench.draws import shadow_erasures
-from unlearnbench.erasures import Erasures, concatenate, observe_erasures
-from unlearnbench.observation import observe
-from unlearnbench.oracle import Oracle
+from unlearnbench.adversary.observation import observe
+from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.plugin import Access
-from unlearnbench.scenario import build_world, challenge
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import StopRule, Training
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.shadow_sets import shadow_erasures
+from unlearnbench.splits.world import build_world, challenge
 from unlearnbench.system.errors import AccessError
 
 LEVELS = ("representation", "log_probabilities", "probabilities", "top_k", "label")

@@ -28,8 +28,8 @@ from unlearnbench.system import descendants, landlock
 
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
-    "unlearnbench.evidence", "unlearnbench.registry.registry", "unlearnbench.system.process_state.guard",
-    "unlearnbench.system.wire", "unlearnbench.view",
+    "unlearnbench.adversary.evidence", "unlearnbench.registry.registry", "unlearnbench.system.process_state.guard",
+    "unlearnbench.system.wire", "unlearnbench.adversary.view",
 )  # fmt: skip
 START, END = b"s", b"e"
 STATUS = struct.Struct(">i")
@@ -109,13 +109,13 @@ def _attack(stream: socket.socket) -> None:
 def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
     import torch
 
-    from unlearnbench import evidence
+    from unlearnbench.adversary import evidence
+    from unlearnbench.adversary.view import AttackView
     from unlearnbench.registry.registry import load
     from unlearnbench.settings.access import Access
     from unlearnbench.system import wire
     from unlearnbench.system.errors import AccessError
     from unlearnbench.system.process_state.guard import guarded
-    from unlearnbench.view import AttackView
 
     torch.set_num_threads(request["threads"])
     plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]

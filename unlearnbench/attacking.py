@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlearnbench.adversary.observed_erasures import Erasures
+from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.contract import PluginError
-from unlearnbench.erasures import Erasures
 from unlearnbench.isolation import attacked
-from unlearnbench.oracle import Oracle
+from unlearnbench.models.stack import Stack
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Evidence
-from unlearnbench.scenario import Challenge, World, challenge, check_disjoint
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.world import Challenge, World, challenge, check_disjoint
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 

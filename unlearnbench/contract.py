@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.context import Context
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Method
-from unlearnbench.sets import ErasureSets
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.process_state.guard import guarded
+from unlearnbench.training.context import Context
 
 
 class PluginError(Exception):

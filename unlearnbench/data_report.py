@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from unlearnbench.identical import HOW, count, without_copies
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.splits.identical_images import HOW, count, without_copies
 from unlearnbench.system.printing import one_line, visible
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlearnbench.divergences import kl_to_prior
 from unlearnbench.memory import Retrained, memory, memory_square, own_standings, standings
+from unlearnbench.models.stack import Functional, Stack
 from unlearnbench.plugin import Images
-from unlearnbench.scenario import World
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Functional, Stack
+from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
+from unlearnbench.training.divergences import kl_to_prior
 
 # Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
 LEAK_IMAGES = 2_000

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench import evidence
-from unlearnbench.adversary import Evidence
+from unlearnbench.adversary import evidence
+from unlearnbench.adversary.oracle import Oracle
+from unlearnbench.adversary.updates import Evidence
 from unlearnbench.attack_process import END, START, STATUS
 from unlearnbench.contract import PluginError, RemoteError
-from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Attack
 from unlearnbench.system import descendants, wire
 from unlearnbench.system.errors import AccessError

@@ -97,7 +97,7 @@ def _check_group(cells: list[Cell], data_root: Path) -> Report:
     import torch
 
     from unlearnbench.data_report import describe, left_out_copies
-    from unlearnbench.scenario import build_world, challenge
+    from unlearnbench.splits.world import build_world, challenge
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import guarded
     from unlearnbench.system.seeding import repetition_seed

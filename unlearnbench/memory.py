@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from unlearnbench.contract import PluginError
-from unlearnbench.images import Images
-from unlearnbench.scenario import World
-from unlearnbench.stack import Stack
+from unlearnbench.models.stack import Stack
+from unlearnbench.splits.images import Images
+from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
 
 UNSEEN = 2_000  # never-seen images that standings are among, at most

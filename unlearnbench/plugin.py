@@ -15,20 +15,20 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from unlearnbench.adversary import Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
-from unlearnbench.batches import SMALLEST, Batch
-from unlearnbench.context import Context
-from unlearnbench.images import ImageData, Images, Splits
-from unlearnbench.noise import Noise
-from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
+from unlearnbench.adversary.updates import Evidence, InAndOut, Measured, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.adversary.view import AttackView
+from unlearnbench.models.noise import Noise
+from unlearnbench.models.stack import Stack
 from unlearnbench.registry.base import Plugin
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.access import Access
 from unlearnbench.settings.scenario import Level, PluginParams, Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.batches import SMALLEST, Batch
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.images import ImageData, Images, Splits
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
-from unlearnbench.view import AttackView
+from unlearnbench.training.context import Context
+from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 
 __all__ = [
     "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Context", "Dataset", "ErasureSets", "Evidence",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.evidence import EvidenceError
+from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics import label_sets, membership, reconstruction
 from unlearnbench.metrics.catalog import may_be_claimed
 from unlearnbench.metrics.intervals import Statistic, bootstrap

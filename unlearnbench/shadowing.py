@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unlearnbench import retrained_draw
+from unlearnbench.adversary.observed_erasures import concatenate, observe_erasures
 from unlearnbench.contract import PluginError, check_finite, check_outputs, erase
-from unlearnbench.draws import shadow_erasures, training_sets
-from unlearnbench.erasures import concatenate, observe_erasures
+from unlearnbench.models.stack import Stack
 from unlearnbench.plan import Task
-from unlearnbench.scenario import World
-from unlearnbench.sets import ErasureSets
-from unlearnbench.stack import Stack
+from unlearnbench.splits import retrained_sets as retrained_draw
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
+from unlearnbench.splits.world import World
 from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of

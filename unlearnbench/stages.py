@@ -14,18 +14,18 @@ from datetime import UTC, datetime
 import torch
 
 from unlearnbench.attacking import attack_targets
-from unlearnbench.context import Context
 from unlearnbench.contract import PluginError, check_finite
+from unlearnbench.models.stack import Stack
 from unlearnbench.plan import Job, Task
 from unlearnbench.retraining import retrained, select
-from unlearnbench.scenario import join
-from unlearnbench.sets import ErasureSets
 from unlearnbench.shadowing import shadow_models, shadows
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import join
 from unlearnbench.system.printing import complain
 from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 from unlearnbench.system.store import Artifact
 from unlearnbench.timing import time_unlearning
+from unlearnbench.training.context import Context
 from unlearnbench.unlearning import unlearn
 from unlearnbench.workplace import Workplace, filled, places, seed_of
 

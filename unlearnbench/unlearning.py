@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.context import Context
+from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.contract import PluginError, check_finite, check_outputs, erase_each
-from unlearnbench.erasures import Erasures, concatenate, observe_erasures
 from unlearnbench.evaluation import evaluate, original_accuracy, trajectory_point
 from unlearnbench.memory import Retrained
 from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
+from unlearnbench.models.stack import Stack
+from unlearnbench.models.stack import concatenate as concatenate_stacks
 from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Method
 from unlearnbench.retraining import of_artifact
-from unlearnbench.scenario import World, join
-from unlearnbench.sets import ErasureSets
-from unlearnbench.stack import Stack
-from unlearnbench.stack import concatenate as concatenate_stacks
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import World, join
 from unlearnbench.system.store import Artifact
+from unlearnbench.training.context import Context
 from unlearnbench.workplace import Workplace, filled, places, seed_of
 
 # --- unlearn ---------------------------------------------------------------------------------------------------------

@@ -11,14 +11,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from unlearnbench.context import Context
+from unlearnbench.models.stack import Stack
 from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import PluginInfo, Registry, discover
-from unlearnbench.scenario import World, build_world
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.world import World, build_world
 from unlearnbench.system.devices import describe
 from unlearnbench.system.process_state import torch_settings
 from unlearnbench.system.process_state.definitions import Definitions
@@ -26,6 +25,7 @@ from unlearnbench.system.process_state.guard import Snapshot, guarded
 from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
+from unlearnbench.training.context import Context
 
 Part = TypeVar("Part")
 

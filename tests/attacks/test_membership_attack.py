@@ -9,8 +9,8 @@ import torch
 from small_worlds import leak, utility
 from unlearnbench.attacks.membership import Membership
 
+from unlearnbench.adversary.observation import observe
 from unlearnbench.metrics.membership import auc
-from unlearnbench.observation import observe
 from unlearnbench.plugin import ShadowUpdates, Updates
 
 SHADOWS, TARGETS, CANDIDATES, CLASSES = 200, 200, 4, 5

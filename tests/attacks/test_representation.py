@@ -6,11 +6,11 @@ from small_worlds import SEEDS, context, image_data, utility
 from unlearnbench.attacks.representation import Representation
 from unlearnbench.attacks.representation_sampled import RepresentationSampled
 
+from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.metrics.membership import auc
-from unlearnbench.oracle import Oracle
 from unlearnbench.plugin import Access, Images
-from unlearnbench.scenario import build_world, challenge
 from unlearnbench.settings.scenario import Training
+from unlearnbench.splits.world import build_world, challenge
 
 COUNT, LATENT, SHAPE = 150, 20, (1, 4, 4)
 
@@ -98,7 +98,7 @@ def test_evidence_on_a_small_world_is_finite_and_of_the_right_shapes(count):
     world = build_world(image_data(), scenario, 1, torch.device("cpu"))
     model = context(scenario, SEEDS[:count], torch.float32).train(world.targets.take(0, 1)) if count == 1 else None
     if model is None:
-        from unlearnbench.stack import Stack
+        from unlearnbench.models.stack import Stack
 
         model = Stack.of([context(scenario, SEEDS).build(seed) for seed in range(count)])
     pairs = challenge(world, scenario)

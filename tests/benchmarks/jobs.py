@@ -9,10 +9,10 @@ import torch
 from small_worlds import blobs
 from unlearnbench.methods.crfu import Crfu
 
-from unlearnbench.context import Context
-from unlearnbench.sets import ErasureSets
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
 
 CLASSES = 10
 MNIST, COLOUR = (1, 28, 28), (3, 32, 32)

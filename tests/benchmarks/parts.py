@@ -17,14 +17,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_worlds import blobs
 
-from unlearnbench.context import Context
-from unlearnbench.descent import clip
-from unlearnbench.mlp_descent import MlpDescent
-from unlearnbench.replicas import ReplicaRun
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.process import limit_threads
-from unlearnbench.training import training_phase
+from unlearnbench.training.context import Context
+from unlearnbench.training.descent import clip
+from unlearnbench.training.mlp_descent import MlpDescent
+from unlearnbench.training.objectives import training_phase
+from unlearnbench.training.replica_run import ReplicaRun
 
 IMAGES, SHAPE, CLASSES, BATCH = 2_000, (1, 28, 28), 10, 20
 STEPS = 400

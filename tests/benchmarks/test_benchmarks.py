@@ -17,10 +17,10 @@ from torch import Tensor
 from unlearnbench.methods.crfu import Crfu
 
 from unlearnbench.models import information_bottleneck
+from unlearnbench.models.stack import Functional, Router
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings.scenario import Network, Scenario, Training
-from unlearnbench.stack import Functional, Router
-from unlearnbench.training import InformationBottleneckLoss
+from unlearnbench.training.objectives import InformationBottleneckLoss
 
 PUBLISHED = sorted(table.RESULTS.glob("*.json"))
 

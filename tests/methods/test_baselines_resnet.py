@@ -4,12 +4,12 @@ import pytest
 import torch
 from small_worlds import CLASSES, SEEDS, blobs, difference, utility
 
-from unlearnbench.context import Context
 from unlearnbench.contract import erase
+from unlearnbench.models.stack import Stack, concatenate
 from unlearnbench.registry.registry import discover
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, StopRule, Training
-from unlearnbench.stack import Stack, concatenate
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
 
 SHAPE = (3, 8, 8)
 SCENARIO = utility(

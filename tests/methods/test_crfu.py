@@ -9,11 +9,11 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from unlearnbench.methods.crfu import Crfu
 
-from unlearnbench.batches import BatchSource
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional
 from unlearnbench.plugin import Models
 from unlearnbench.settings.scenario import StopRule
-from unlearnbench.stack import Functional
+from unlearnbench.splits.batches import BatchSource
 
 BETA = 0.01
 FORMS = [

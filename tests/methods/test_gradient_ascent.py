@@ -10,7 +10,7 @@ from unlearnbench.methods.gradient_ascent import GradientAscent
 
 from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.seeding import derive
-from unlearnbench.training import training_loss
+from unlearnbench.training.objectives import training_loss
 
 
 @pytest.fixture(scope="module")

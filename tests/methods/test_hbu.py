@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 from unlearnbench.methods.hbu import Hbu
 
-from unlearnbench.curvature import conjugate_gradients
+from unlearnbench.models.stack import Functional, Router
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings.scenario import StopRule
-from unlearnbench.stack import Functional, Router
+from unlearnbench.training.curvature import conjugate_gradients
 
 F64 = torch.float64
 

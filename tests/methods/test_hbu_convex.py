@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from unlearnbench.methods.hbu import Hbu, gaussian_epsilon, perturbed, remaining_gradient
 from unlearnbench.methods.retrain import Retrain
 
-from unlearnbench.context import Context
 from unlearnbench.contract import erase
+from unlearnbench.models.stack import Stack
 from unlearnbench.registry.registry import discover
-from unlearnbench.scenario import build_world
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
-from unlearnbench.stack import Stack
-from unlearnbench.training import NewtonTraining
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import build_world
+from unlearnbench.training.context import Context
+from unlearnbench.training.objectives import NewtonTraining
 
 L2 = 1e-2
 EXACT = {"curvature_images": None, "batch": None, "damping": 0.0, "radius": None, "solver_steps": 70}

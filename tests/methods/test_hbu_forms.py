@@ -12,13 +12,13 @@ from torch.nn.utils import parameters_to_vector
 from unlearnbench.methods.hbu import Hbu
 
 from unlearnbench.contract import PluginError, erase
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional, concatenate
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.registry.registry import discover
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
 from unlearnbench.settings.validation import check, within
-from unlearnbench.stack import Functional, concatenate
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
 
 F64 = torch.float64

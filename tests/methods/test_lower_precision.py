@@ -7,11 +7,11 @@ import torch
 from small_worlds import CLASSES, SEEDS, blobs, difference, utility
 from test_baselines_resnet import CASES as BASELINES
 
-from unlearnbench.context import Context
 from unlearnbench.contract import erase
 from unlearnbench.registry.registry import discover
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Network, StopRule, Training
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.training.context import Context
 
 SHAPE = (3, 8, 8)
 CASES = {

@@ -9,8 +9,8 @@ from small_worlds import SEEDS, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 from unlearnbench.methods.neggrad_plus import NegGradPlus
 
-from unlearnbench.divergences import kl_to_prior
 from unlearnbench.settings.scenario import StopRule
+from unlearnbench.training.divergences import kl_to_prior
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from unlearnbench.methods.random_label import RandomLabel
 
 from unlearnbench.plugin import Batch
-from unlearnbench.relabelling import wrong_labels
 from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.seeding import derive
-from unlearnbench.training import training_loss
+from unlearnbench.training.objectives import training_loss
+from unlearnbench.training.relabelling import wrong_labels
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from unlearnbench.methods.retrain_paired import RetrainPaired
 from unlearnbench.methods.seed_noise import SeedNoise
 
 from unlearnbench.plugin import Images
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Training
+from unlearnbench.splits.erasure_sets import ErasureSets
 
 SCENARIO = utility(training=Training(epochs=3, batch=8))
 

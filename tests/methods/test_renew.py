@@ -8,12 +8,12 @@ from small_worlds import CLASSES, SEEDS, blobs, context, difference, equal, eras
 from torch.nn import functional as F
 from unlearnbench.methods.renew import Renew
 
-from unlearnbench.batches import BatchSource
-from unlearnbench.divergences import kl_to_prior
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional
 from unlearnbench.plugin import Images, Models
 from unlearnbench.settings.scenario import Training
-from unlearnbench.stack import Functional
+from unlearnbench.splits.batches import BatchSource
+from unlearnbench.training.divergences import kl_to_prior
 
 F64 = torch.float64
 SCENARIO = utility(training=Training(epochs=20, batch=8, lr=5e-3))

@@ -10,9 +10,9 @@ from unlearnbench.methods.sisa import Sisa
 
 from unlearnbench.contract import erase
 from unlearnbench.models.ensemble import Ensemble
-from unlearnbench.sets import ErasureSets
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Training
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive
 
 SCENARIO = utility(training=Training(epochs=3, batch=8, lr=5e-3))

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from unlearnbench.methods import ssd as module
 from unlearnbench.methods.ssd import Ssd, fisher_diagonal
 
-from unlearnbench.context import Context
 from unlearnbench.datasets.digits import Digits
-from unlearnbench.scenario import build_world
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Backdoor, Network, StopRule, Training
-from unlearnbench.trigger import place
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.trigger import place
+from unlearnbench.splits.world import build_world
+from unlearnbench.training.context import Context
 
 
 @pytest.fixture(scope="module")

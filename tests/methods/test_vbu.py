@@ -7,11 +7,11 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from unlearnbench.methods.vbu import Vbu
 
-from unlearnbench.batches import BatchSource
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional
 from unlearnbench.plugin import Models, Phase
 from unlearnbench.settings.scenario import StopRule
-from unlearnbench.stack import Functional
+from unlearnbench.splits.batches import BatchSource
 
 # The loss's weights of log-likelihood and KL, and the KL's reduction.
 FORMS = {"paper": (1.0, 0.2, torch.sum), "released": (0.1, 0.1, torch.mean)}

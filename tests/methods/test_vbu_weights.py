@@ -12,10 +12,10 @@ from unlearnbench.methods import vbu as module
 from unlearnbench.methods.vbu import Vbu
 
 from unlearnbench.models.mean_field import MeanField, Posterior
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.stack import Functional, Router, Stack, concatenate
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings.scenario import StopRule, Training
-from unlearnbench.stack import Functional, Router, Stack, concatenate
 
 F64 = torch.float64
 VARIANCE = 0.3  # of the observations

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE, InformationBottleneck, build
-from unlearnbench.noise import NoiseStreams, StreamNoise
+from unlearnbench.models.noise import NoiseStreams, StreamNoise
 from unlearnbench.settings.scenario import Network
 
 MNIST = (1, 28, 28)

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from unlearnbench import evidence
+from unlearnbench.adversary import evidence
+from unlearnbench.adversary.view import AttackView
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.system.errors import AccessError
-from unlearnbench.view import AttackView
 
 
 def _access(subject: Subject, *_: Any) -> Answer:

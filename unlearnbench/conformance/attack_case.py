@@ -10,13 +10,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from unlearnbench import evidence
+from unlearnbench.adversary import evidence
+from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.attacking import Seen, seen_by, truth_for
 from unlearnbench.conformance import pipeline
 from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
-from unlearnbench.evidence import EvidenceError
 from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.registry.registry import PluginInfo

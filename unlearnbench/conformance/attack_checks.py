@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.attacking import Seen
 from unlearnbench.conformance.attack_case import AttackCase, Claim, nothing_changed
 from unlearnbench.conformance.case import Check, Odd
 from unlearnbench.conformance.verdict import Verdict, failed, passed
-from unlearnbench.evidence import EvidenceError
 from unlearnbench.registry.facts import described
 from unlearnbench.scoring import Score, score
 
@@ -24,7 +24,7 @@ def declares_access(case: AttackCase) -> Verdict:
     """`access` is an Access, and always the same."""
     access = case.declared()
     if isinstance(access, Odd):
-        return failed(f"access is {access.type}", "return Access(level=..., ...): see unlearnbench/adversary.py")
+        return failed(f"access is {access.type}", "return Access(level=..., ...): see unlearnbench/settings/access.py")
     if access != case.declared():
         return failed("access is another one when it is asked for again", "let it depend on self.params only")
     return passed(described(access))

@@ -13,10 +13,10 @@ from torch import Tensor
 from unlearnbench.conformance import pipeline, small_problem
 from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.conformance.subject import Answer, Subject, odd, plain
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Images, Phase
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 
 
 def _facts(subject: Subject, *_: Any) -> Answer:

@@ -13,9 +13,9 @@ from unlearnbench.conformance import small_problem
 from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS, SEEDS, TRAINED_WITH
-from unlearnbench.sets import ErasureSets
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
 
 
 @dataclass(frozen=True, eq=False)

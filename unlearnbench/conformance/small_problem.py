@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.context import Context
 from unlearnbench.contract import PluginError
 from unlearnbench.datasets.digits import Digits
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import ImageData, Method
-from unlearnbench.scenario import World, build_world, join
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Backdoor, LeakSizes, Network, Scenario, StopRule, Training
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import World, build_world, join
+from unlearnbench.training.context import Context
 
 SEEDS = (101, 202, 303)  # of three erasures
 TRAINED_WITH = 7

@@ -18,9 +18,9 @@ from unlearnbench.datasets._left_out import LeftOut, counted, told
 from unlearnbench.datasets._locate import check_inside, inside, missing
 from unlearnbench.datasets._parquet import Labels, Rows, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
-from unlearnbench.identical import first_of_each
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.splits.identical_images import first_of_each
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import visible
 

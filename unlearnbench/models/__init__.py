@@ -1,1 +1,1 @@
-"""Information-bottleneck models."""
+"""Architectures, K copies of them in a stack, their noise and optimisers."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.models.information_bottleneck import InformationBottleneck
-from unlearnbench.noise import Noise
+from unlearnbench.models.noise import Noise
 
 
 class Ensemble(nn.Module):

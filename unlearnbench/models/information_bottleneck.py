@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnbench.noise import Noise
+from unlearnbench.models.noise import Noise
 from unlearnbench.settings.scenario import Network
 
 # softplus underflows for very negative inputs, and the gradient of its logarithm is then -inf or NaN.

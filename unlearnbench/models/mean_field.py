@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.models.information_bottleneck import InformationBottleneck
-from unlearnbench.noise import Noise
-from unlearnbench.stack import Functional
+from unlearnbench.models.noise import Noise
+from unlearnbench.models.stack import Functional
 
 Weights = dict[str, Tensor]  # by the names of the underlying model's parameters
 MEAN, LOG_SCALE = "mean.", "log_scale."

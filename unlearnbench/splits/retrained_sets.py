@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.images import Images
-from unlearnbench.scenario import World
-from unlearnbench.sets import ErasureSets
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.images import Images
+from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
 
 Trained = Literal["originals", "without"]

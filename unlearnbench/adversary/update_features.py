@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary import ShadowUpdates, Updates
-from unlearnbench.alignment import procrustes
+from unlearnbench.adversary.alignment import procrustes
+from unlearnbench.adversary.updates import ShadowUpdates, Updates
 from unlearnbench.settings.scenario import Level, Tier
 from unlearnbench.system.errors import AccessError
 

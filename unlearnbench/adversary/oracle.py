@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
 
-from unlearnbench.adversary import Updates
-from unlearnbench.erasures import Erasures
-from unlearnbench.observation import observe
-from unlearnbench.queries import SampledModel
+from unlearnbench.adversary.observation import observe
+from unlearnbench.adversary.observed_erasures import Erasures
+from unlearnbench.adversary.sampled_model import SampledModel
+from unlearnbench.adversary.updates import Updates
+from unlearnbench.adversary.view import AttackView, update_tensors
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.access import Access
-from unlearnbench.stack import Stack
 from unlearnbench.system.errors import AccessError
-from unlearnbench.view import AttackView, update_tensors
 
 if TYPE_CHECKING:
-    from unlearnbench.images import Images
-    from unlearnbench.scenario import Challenge, World
+    from unlearnbench.splits.images import Images
+    from unlearnbench.splits.world import Challenge, World
 
 T = TypeVar("T")
 Answer = dict[str, Tensor]

@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unlearnbench.optimisers import optimiser
-from unlearnbench.phases import Loss, Phase
-from unlearnbench.stack import Tensors
-from unlearnbench.vectorise import Inputs, Vectoriser
+from unlearnbench.models.optimisers import optimiser
+from unlearnbench.models.stack import Tensors
+from unlearnbench.training.phases import Loss, Phase
+from unlearnbench.training.vectorise import Inputs, Vectoriser
 
 
 class Descent(Protocol):

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from unlearnbench.batches import Batch, BatchSource
-from unlearnbench.descent import Descent, LossDescent, MakeDescent
-from unlearnbench.frozen import Encoded, encode, recall
-from unlearnbench.graphs import RECORDERS, SMALL, Graphed
-from unlearnbench.noise import Noise, NoiseStreams
-from unlearnbench.phases import Loss, Models, Objective, Phase, Transformation
-from unlearnbench.sets import ErasureSets
+from unlearnbench.models.noise import Noise, NoiseStreams
+from unlearnbench.models.stack import Functional, Stack, Tensors
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Functional, Stack, Tensors
-from unlearnbench.stopping import Stopper
+from unlearnbench.splits.batches import Batch, BatchSource
+from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
-from unlearnbench.vectorise import Inputs, Vectoriser, first, select
+from unlearnbench.training.cuda_graphs import RECORDERS, SMALL, Graphed
+from unlearnbench.training.descent import Descent, LossDescent, MakeDescent
+from unlearnbench.training.frozen_model import Encoded, encode, recall
+from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
+from unlearnbench.training.stopping import Stopper
+from unlearnbench.training.vectorise import Inputs, Vectoriser, first, select
 
 Watch = Callable[[int, int, Stack], None]  # epoch, step, the models as they are: called at the end of an epoch
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unlearnbench.adversary import Evidence, Measured
+from unlearnbench.adversary.updates import Evidence, Measured
 
 TENSORS = ("images", "label_scores", "membership", "baseline")
 

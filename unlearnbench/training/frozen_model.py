@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from unlearnbench.batches import Batch
-from unlearnbench.stack import Functional, Router, Stack, Tensors
+from unlearnbench.models.stack import Functional, Router, Stack, Tensors
+from unlearnbench.splits.batches import Batch
 
 Encoded = tuple[Tensor, Tensor]  # means and scales of p(Z|X)
 

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.decoders import squared_error
-from unlearnbench.optimisers import Adam
+from unlearnbench.adversary.decoders import squared_error
+from unlearnbench.models.optimisers import Adam
 
 PATIENCE = 15  # validations without a lower error
 ROUND = 5  # steps between validations, at least: with few shadows an epoch is a single step

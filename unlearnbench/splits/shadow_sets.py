@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.erasure_choice import matched
-from unlearnbench.retrained_draw import group
-from unlearnbench.scenario import World
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Draw
+from unlearnbench.splits.erasure_choice import matched
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.retrained_sets import group
+from unlearnbench.splits.world import World
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary import InAndOut, RetrainedModels, ShadowUpdates, Updates
-from unlearnbench.images import Images
-from unlearnbench.retrained_draw import PARTS
+from unlearnbench.adversary.updates import InAndOut, RetrainedModels, ShadowUpdates, Updates
 from unlearnbench.settings.access import Access
+from unlearnbench.splits.images import Images
+from unlearnbench.splits.retrained_sets import PARTS
 from unlearnbench.system.seeding import derive, stream
 
 Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from unlearnbench.batches import Batch
-from unlearnbench.noise import Noise
+from unlearnbench.models.noise import Noise
+from unlearnbench.models.stack import Functional
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Functional
+from unlearnbench.splits.batches import Batch
 
 
 class Models(NamedTuple):

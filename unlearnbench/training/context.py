@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from unlearnbench import mlp_descent
-from unlearnbench.images import Splits
-from unlearnbench.mlp_descent import MlpDescent
 from unlearnbench.models import information_bottleneck
-from unlearnbench.phases import Objective, Phase, Transformation
-from unlearnbench.replicas import Outcome, ReplicaRun
-from unlearnbench.sets import ErasureSets
+from unlearnbench.models.stack import Stack, concatenate
 from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.stack import Stack, concatenate
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.images import Splits
 from unlearnbench.system.seeding import derive
-from unlearnbench.training import InformationBottleneckLoss, NewtonTraining, training_phase
+from unlearnbench.training import mlp_descent
+from unlearnbench.training.mlp_descent import MlpDescent
+from unlearnbench.training.objectives import InformationBottleneckLoss, NewtonTraining, training_phase
+from unlearnbench.training.phases import Objective, Phase, Transformation
+from unlearnbench.training.replica_run import Outcome, ReplicaRun
 
 # A model after forgetting `Splits.erased`.
 Unlearn = Callable[[nn.Module, Splits, Any], nn.Module]

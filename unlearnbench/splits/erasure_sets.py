@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unlearnbench.images import Images, Splits
+from unlearnbench.splits.images import Images, Splits
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from unlearnbench.stack import Stack
+from unlearnbench.models.stack import Stack
 from unlearnbench.system.errors import AccessError
 from unlearnbench.system.seeding import stream
 

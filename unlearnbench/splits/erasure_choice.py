@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlearnbench.images import Images
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.splits.images import Images
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unlearnbench.images import ImageData, Images
+from unlearnbench.splits.images import ImageData, Images
 from unlearnbench.system.errors import InputError
 
 HOW = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unlearnbench.batches import Batch
-from unlearnbench.noise import Noise
-from unlearnbench.phases import Models
+from unlearnbench.models.noise import Noise
+from unlearnbench.splits.batches import Batch
+from unlearnbench.training.phases import Models
 
 
 def wrong_labels(models: Models, erased: Batch, noise: Noise) -> Tensor:

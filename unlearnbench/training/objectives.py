@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.batches import Batch
-from unlearnbench.curvature import Vector, axpy, conjugate_gradients, dot, gauss_newton
-from unlearnbench.divergences import kl_to_prior
-from unlearnbench.noise import Noise
-from unlearnbench.phases import Models, Objective, Phase, Transformation
+from unlearnbench.models.noise import Noise
 from unlearnbench.settings.scenario import Training
+from unlearnbench.splits.batches import Batch
+from unlearnbench.training.curvature import Vector, axpy, conjugate_gradients, dot, gauss_newton
+from unlearnbench.training.divergences import kl_to_prior
+from unlearnbench.training.phases import Models, Objective, Phase, Transformation
 
 NEWTON_SOLVER_STEPS = 100  # conjugate gradients of one Newton step
 

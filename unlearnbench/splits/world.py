@@ -12,14 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unlearnbench.erasure_choice import choose
-from unlearnbench.identical import refuse_shared, refuse_shared_challenge, without_copies
-from unlearnbench.images import ImageData, Images
-from unlearnbench.sets import ErasureSets
 from unlearnbench.settings.scenario import Backdoor, Scenario
+from unlearnbench.splits.erasure_choice import choose
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.identical_images import refuse_shared, refuse_shared_challenge, without_copies
+from unlearnbench.splits.images import ImageData, Images
+from unlearnbench.splits.trigger import place, stamp
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
-from unlearnbench.trigger import place, stamp
 
 # A scenario that drops nearly all clean images of the base class would measure their absence, not unlearning.
 SMALLEST_BASE_CLASS_SHARE = 0.1

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
-from unlearnbench.batches import Batch
-from unlearnbench.noise import Noise
+from unlearnbench.models.noise import Noise
+from unlearnbench.splits.batches import Batch
 
 Vector = dict[str, Tensor]
 Product = Callable[[Vector], Vector]

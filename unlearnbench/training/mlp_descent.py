@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.batches import Batch
-from unlearnbench.descent import clip
 from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
-from unlearnbench.optimisers import Adam
-from unlearnbench.phases import Phase
+from unlearnbench.models.optimisers import Adam
+from unlearnbench.models.stack import Tensors
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Tensors
-from unlearnbench.vectorise import Inputs, Vectoriser
+from unlearnbench.splits.batches import Batch
+from unlearnbench.training.descent import clip
+from unlearnbench.training.phases import Phase
+from unlearnbench.training.vectorise import Inputs, Vectoriser
 
 _LAYERS = ("representer.1", "representer.3", "approximator.0", "approximator.2")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.batches import Batch
 from unlearnbench.settings.scenario import StopRule
+from unlearnbench.splits.batches import Batch
 
 # Logits f32[K, n, Y] of the models as they are now, for images f32[K, n, C, H, W].
 Predict = Callable[[Tensor], Tensor]

@@ -12,8 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.autoencoder import Autoencoder, Shape, VaeSettings, noisy, train
-from unlearnbench.decoders import RidgeDecoder
+from unlearnbench.adversary.autoencoder import Autoencoder, Shape, VaeSettings, noisy, train
+from unlearnbench.adversary.decoders import RidgeDecoder
 
 BATCH = 32  # sets in a minibatch
 Matching = Literal["hungarian", "best"]

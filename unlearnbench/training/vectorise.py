@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_map_only
 
-from unlearnbench.batches import Batch
-from unlearnbench.frozen import Encoded, Frozen
-from unlearnbench.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
-from unlearnbench.phases import Models
+from unlearnbench.models.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
+from unlearnbench.models.stack import Functional, Router, Tensors
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.stack import Functional, Router, Tensors
+from unlearnbench.splits.batches import Batch
+from unlearnbench.training.frozen_model import Encoded, Frozen
+from unlearnbench.training.phases import Models
 
 Function = Callable[..., Any]  # (models, erased, remaining, state, noise) of one model
 

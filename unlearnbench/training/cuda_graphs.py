@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from unlearnbench.descent import Replayable
-from unlearnbench.stack import Tensors
-from unlearnbench.vectorise import Inputs
+from unlearnbench.models.stack import Tensors
+from unlearnbench.training.descent import Replayable
+from unlearnbench.training.vectorise import Inputs
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]  # a function without arguments -> what replays it
 

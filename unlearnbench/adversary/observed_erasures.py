@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary import Updates
-from unlearnbench.observation import observe
-from unlearnbench.scenario import World
-from unlearnbench.sets import ErasureSets
+from unlearnbench.adversary.observation import observe
+from unlearnbench.adversary.updates import Updates
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.access import Access
-from unlearnbench.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
 
 _FIELDS = (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.images import Images
+from unlearnbench.splits.images import Images
 
 SMALLEST = 1e-30  # of a minibatch's weights: the mean of nothing is 0
 

@@ -1,0 +1,1 @@
+"""Which images are trained on, erased, stamped, held by the adversary, and drawn for shadows."""

@@ -1,0 +1,1 @@
+"""K copies of one model, trained or unlearned by one set of kernels."""
