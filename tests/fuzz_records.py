@@ -22,8 +22,8 @@ import pyarrow as pa
 import torch
 from sample_records import row
 
-from unlearnbench import records
-from unlearnbench.record_folder import is_intact
+from unlearnbench.records import writing as records
+from unlearnbench.records.folder import is_intact
 from unlearnbench.system.parquet_files import write_parquet
 from unlearnbench.system.store import Artifact, CorruptArtifactError, Store
 

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from submissions import cell, hand_in, table
 
-from unlearnbench import cli, records, submitted
-from unlearnbench.record_folder import first_rows, is_intact
-from unlearnbench.record_schema import SCHEMA, RecordError
+from unlearnbench import cli, submitted
+from unlearnbench.records import writing as records
+from unlearnbench.records.folder import first_rows, is_intact
+from unlearnbench.records.schema import SCHEMA, RecordError
 from unlearnbench.system.parquet_files import _BLANK, _last_seal, parse, read_sealed, write_parquet
 
 GOOD = cell("vbu", 0)

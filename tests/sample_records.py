@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import PROTOCOL_VERSION, records
+from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.records import writing as records
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 from sample_records import row
 
-from unlearnbench import records
 from unlearnbench.plausible import MEASURED
-from unlearnbench.record_schema import SCHEMA
+from unlearnbench.records import writing as records
+from unlearnbench.records.schema import SCHEMA
 from unlearnbench.submitted import Submitted
 
 Cell = list[dict[str, Any]]

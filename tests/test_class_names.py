@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from submissions import cell, file_of, hand_in
 
-from unlearnbench import cli, records, submitted
-from unlearnbench.record_schema import RecordError
+from unlearnbench import cli, submitted
+from unlearnbench.records import writing as records
+from unlearnbench.records.schema import RecordError
 from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 SUITE = """

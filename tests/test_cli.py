@@ -46,7 +46,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Calls the command line in an empty folder that holds suite.yaml, with fake plugins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("unlearnbench.registry.registry.discover", lambda plugin_dirs=(): fake_registry())
-    monkeypatch.setattr("unlearnbench.plan.build", fake_plan)
+    monkeypatch.setattr("unlearnbench.suite.plan.build", fake_plan)
     (tmp_path / "suite.yaml").write_text(SUITE)
 
     def run(*arguments: str) -> Ran:

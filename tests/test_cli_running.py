@@ -12,7 +12,7 @@ from tiny_runs import Place, Ran, rows, write_method
 
 from unlearnbench import cli, leaderboard
 from unlearnbench.registry.registry import discover
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.suite import load_suite
 
 SUITE = """
 name: tiny

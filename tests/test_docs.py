@@ -19,7 +19,7 @@ from unlearnbench.claims import comparison, model
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.registry import discover
 from unlearnbench.report import paper_tables
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.suite import load_suite
 
 ROOT = Path(__file__).parent.parent
 SHARES = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "backdoor_accuracy", "backdoor_success")

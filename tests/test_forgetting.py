@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnbench import leaderboard, records
+from unlearnbench import leaderboard
 from unlearnbench.memory import Retrained, memory
-from unlearnbench.plan import build
-from unlearnbench.recording import write_result
+from unlearnbench.records import writing as records
+from unlearnbench.records.cell_rows import write_result
 from unlearnbench.registry.registry import discover
 from unlearnbench.retraining import of_artifact
 from unlearnbench.settings.scenario import Judging
 from unlearnbench.stages import run_job
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.plan import build
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.verdicts import Accuracy, Forgetting, accuracy_kept, forgetting

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import unlearnbench
-from unlearnbench.keys import STAGE_VERSIONS
-from unlearnbench.plan import build
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.stages import run_job
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.keys import STAGE_VERSIONS
+from unlearnbench.suite.plan import build
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 

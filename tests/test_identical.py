@@ -14,12 +14,12 @@ from PIL import Image
 from small_worlds import image_data, leak, utility
 
 from unlearnbench import cli
-from unlearnbench.keys import fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.settings.naming import scenario_id
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.splits.identical_images import Copies, count, first_of_each, without_copies
 from unlearnbench.splits.world import build_world, challenge, leak_parts
+from unlearnbench.suite.keys import fields
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from sample_records import judged, later, row, rows, write_cells
 
-from unlearnbench import leaderboard, records
+from unlearnbench import leaderboard
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.metrics.shares import share_interval
-from unlearnbench.records import RecordError
+from unlearnbench.records import writing as records
+from unlearnbench.records.writing import RecordError
 from unlearnbench.report.files import write_leaderboard
 from unlearnbench.system.errors import InputError
 

@@ -7,10 +7,10 @@ import pytest
 
 from unlearnbench.cli import main
 from unlearnbench.lookup import check_data
-from unlearnbench.plan import build
 from unlearnbench.registry.registry import discover
 from unlearnbench.splits import world as scenario
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.plan import build
+from unlearnbench.suite.suite import load_suite
 
 SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")
 

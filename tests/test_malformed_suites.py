@@ -14,7 +14,7 @@ from fake_plugins import fake_registry
 
 from unlearnbench import cli
 from unlearnbench.registry.registry import Registry
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.suite import load_suite
 
 Complaint = Callable[[Sequence[str]], str]
 SUITES = list(malformed_suites.suites())

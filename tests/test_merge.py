@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sample_records import START, later, row
 from submissions import Cell, cell, everything, failure, file_of, hand_in, key, taken, values
 
-from unlearnbench import cli, leaderboard, merging, records
-from unlearnbench.record_schema import SCHEMA
+from unlearnbench import cli, leaderboard, merging
+from unlearnbench.records import writing as records
+from unlearnbench.records.schema import SCHEMA
 from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submitted import Submitted
 

@@ -20,7 +20,7 @@ from submissions import Cell, file_of, key, table
 
 from unlearnbench import cli, leaderboard, submitted
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES, RecordError
+from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA, SCORES, RecordError
 from unlearnbench.report.export import FORMATS, export
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_parquet

@@ -9,10 +9,10 @@ import pandas as pd
 from sample_records import judged, rows, write_cells
 
 from unlearnbench import leaderboard
-from unlearnbench.plan import build
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.report.summary import results
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.plan import build
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.verdicts import Accuracy
 
 AUC = [0.6, 0.62, 0.58, 0.61, 0.6]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import write_suite
 
-from unlearnbench import records
+from unlearnbench.records import writing as records
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import discover
 from unlearnbench.system import provenance

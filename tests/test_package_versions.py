@@ -13,10 +13,11 @@ from sample_records import row, write_cells
 from submissions import everything
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import cli, keys, leaderboard, plan
+from unlearnbench import cli, leaderboard
 from unlearnbench.mixed_versions import notes
 from unlearnbench.registry.registry import discover
-from unlearnbench.suite import load_suite
+from unlearnbench.suite import keys, plan
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system import package_code, package_versions
 from unlearnbench.system.package_versions import shown
 
@@ -194,7 +195,7 @@ def test_merge_keeps_records_of_two_versions_apart_and_says_which(
 
 
 def read(results: Path) -> list[dict[str, Any]]:
-    from unlearnbench import records
+    from unlearnbench.records import writing as records
 
     rows: list[dict[str, Any]] = records.read_folder(results / "records")[0].to_pylist()
     return rows

@@ -11,12 +11,12 @@ import pytest
 from fake_plugins import Original, Small, fake_registry, info
 from tiny_runs import write_method, write_suite
 
-from unlearnbench import keys as keys_of
-from unlearnbench import plan
-from unlearnbench.plan import Cell, Plan
 from unlearnbench.plugin import Access
 from unlearnbench.registry.registry import Registry, discover, released_plugins
-from unlearnbench.suite import load_suite
+from unlearnbench.suite import keys as keys_of
+from unlearnbench.suite import plan
+from unlearnbench.suite.plan import Cell, Plan
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.errors import InputError
 
 SUITE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlearnbench.record_folder import move
+from unlearnbench.records.folder import move
 
 
 def test_what_is_set_apart_joins_what_was_there(tmp_path: Path) -> None:

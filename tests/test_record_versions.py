@@ -12,11 +12,14 @@ import pytest
 from sample_records import row
 from submissions import cell, everything, file_of, hand_in, key
 
-from unlearnbench import cli, leaderboard, page_sizes, record_bounds, record_reading, records, submitted
+from unlearnbench import cli, leaderboard, submitted
 from unlearnbench.agreement import differences
-from unlearnbench.plan import Plan
-from unlearnbench.record_folder import first_rows, is_intact, set_apart
-from unlearnbench.record_schema import (
+from unlearnbench.records import bounds as record_bounds
+from unlearnbench.records import parquet_pages as page_sizes
+from unlearnbench.records import reading as record_reading
+from unlearnbench.records import writing as records
+from unlearnbench.records.folder import first_rows, is_intact, set_apart
+from unlearnbench.records.schema import (
     MOST_SCORES,
     SCHEMA,
     SCHEMA_VERSION,
@@ -24,6 +27,7 @@ from unlearnbench.record_schema import (
     NewerRecordError,
     RecordError,
 )
+from unlearnbench.suite.plan import Plan
 from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
 ROOT = Path(__file__).parent.parent

@@ -14,11 +14,12 @@ import torch
 from fake_plugins import fake_registry
 from sample_records import row
 
-from unlearnbench import recording, records
 from unlearnbench.attacking import membership_of
-from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_folder import is_intact, set_apart
-from unlearnbench.suite import load_suite
+from unlearnbench.records import cell_rows as recording
+from unlearnbench.records import writing as records
+from unlearnbench.records.folder import is_intact, set_apart
+from unlearnbench.suite.plan import Cell, Plan
+from unlearnbench.suite.suite import load_suite
 
 SUITE = """
 name: tiny

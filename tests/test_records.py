@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_records import START, row, rows, write_cells
 
-from unlearnbench import record_reading, records
-from unlearnbench.records import RecordError, canonical, read, read_folder, write
+from unlearnbench.records import reading as record_reading
+from unlearnbench.records import writing as records
+from unlearnbench.records.writing import RecordError, canonical, read, read_folder, write
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_parquet
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_records import row
 
-from unlearnbench import records
-from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA
+from unlearnbench.records import writing as records
+from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 JSON = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS | st.floats(allow_nan=False,

@@ -4,11 +4,11 @@ import pytest
 import torch
 from small_worlds import image_data, leak, utility
 
-from unlearnbench.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.settings.scenario import Backdoor, LeakSizes, Training, canonical
 from unlearnbench.splits.erasure_choice import matched
 from unlearnbench.splits.world import build_world, challenge, check_disjoint
+from unlearnbench.suite.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unlearnbench.plan import Job, Stage, Task
 from unlearnbench.schedule import Schedule
+from unlearnbench.suite.plan import Job, Stage, Task
 
 
 def task(key: str, *needs: str, stage: Stage = "train", together: str = "") -> Task:

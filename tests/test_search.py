@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from fake_plugins import fake_registry, info
 
-from unlearnbench import search
 from unlearnbench.registry.registry import Registry
-from unlearnbench.selection import Selection
 from unlearnbench.settings.grids import merge
-from unlearnbench.suite import Setting, Suite, load_suite
+from unlearnbench.suite import tune_section as search
+from unlearnbench.suite.selection import Selection
+from unlearnbench.suite.suite import Setting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 
 LARGE = {"rate": [n / 10 for n in range(200)], "lr": [n / 1000 for n in range(1, 101)]}  # 20,000 combinations

@@ -10,12 +10,12 @@ import torch
 from small_worlds import image_data, leak, utility
 from tiny_runs import Place, rows, write_method
 
-from unlearnbench.plan import Plan, build
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Backdoor, StopRule
 from unlearnbench.splits.world import build_world, join
 from unlearnbench.stages import run_job
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.plan import Plan, build
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 

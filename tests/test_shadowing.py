@@ -8,11 +8,11 @@ from small_worlds import image_data
 
 from unlearnbench.metrics.distributions import margin
 from unlearnbench.metrics.epsilon import lower_bound
-from unlearnbench.plan import build
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry.registry import discover
 from unlearnbench.stages import run_job
-from unlearnbench.suite import load_suite
+from unlearnbench.suite.plan import build
+from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 

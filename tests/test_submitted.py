@@ -17,10 +17,12 @@ import pytest
 from sample_records import later, row
 from submissions import Cell, cell, everything, file_of, hand_in, key, table
 
-from unlearnbench import cli, record_bounds, records, submitted
+from unlearnbench import cli, submitted
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.page_sizes import pages
-from unlearnbench.record_schema import RecordError
+from unlearnbench.records import bounds as record_bounds
+from unlearnbench.records import writing as records
+from unlearnbench.records.parquet_pages import pages
+from unlearnbench.records.schema import RecordError
 from unlearnbench.settings.scenario import MOST_POINTS
 from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
@@ -97,8 +99,8 @@ def link(path: Path) -> None:
 
 def pretending(path: Path) -> None:
     """Another schema, and the bytes by which a quick look knows the right one in a text of it."""
-    from unlearnbench.record_reading import _stored_schema
-    from unlearnbench.record_schema import SCHEMA_VERSION
+    from unlearnbench.records.reading import _stored_schema
+    from unlearnbench.records.schema import SCHEMA_VERSION
 
     write_parquet(pa.table({"suite": [_stored_schema(SCHEMA_VERSION).decode()]}), path)
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unlearnbench.registry.registry import discover
-from unlearnbench.selection import Selection
 from unlearnbench.settings.grids import merge
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.suite import Setting, Suite, load_suite
+from unlearnbench.suite.selection import Selection
+from unlearnbench.suite.suite import Setting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 
 REGISTRY = fake_registry()

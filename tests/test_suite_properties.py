@@ -12,12 +12,12 @@ from fake_plugins import fake_registry
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from unlearnbench import plan
-from unlearnbench.plan import Plan
-from unlearnbench.selection import parse_filter, parse_overrides
 from unlearnbench.settings.naming import short
 from unlearnbench.settings.scenario import canonical
-from unlearnbench.suite import Suite, load_suite
+from unlearnbench.suite import plan
+from unlearnbench.suite.plan import Plan
+from unlearnbench.suite.selection import parse_filter, parse_overrides
+from unlearnbench.suite.suite import Suite, load_suite
 from unlearnbench.system.errors import InputError
 
 REGISTRY = fake_registry()

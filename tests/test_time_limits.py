@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tiny_runs import Place, status_of, write_method, write_suite
 
-from unlearnbench import crew, engine, executors, plan, worker
-from unlearnbench.plan import Job
+from unlearnbench import crew, engine, executors, worker
+from unlearnbench.suite import plan
+from unlearnbench.suite.plan import Job
 from unlearnbench.system import devices
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.time_limit import OverdueError, limited

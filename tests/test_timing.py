@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tiny_runs import Place, rows, write_method, write_suite
 
-from unlearnbench import leaderboard, plan
-from unlearnbench.plan import Cell
+from unlearnbench import leaderboard
 from unlearnbench.registry.registry import discover
-from unlearnbench.suite import load_suite
+from unlearnbench.suite import plan
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.suite import load_suite
 
 CLOCK = """
 import json, time

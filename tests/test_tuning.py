@@ -10,12 +10,12 @@ from fake_plugins import Fading, Original, Small, info
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.experiments import Choice
-from unlearnbench.plan import Cell
 from unlearnbench.plugin import Method
-from unlearnbench.search import TuneFile, place_of
 from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.suite import Setting
+from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.tune_section import TuneFile, place_of
 from unlearnbench.tuning import Pick, Trial, finalists, picks, trials
 
 CLEAN = Scenario(kind="utility", erased_count=3, validation=20)

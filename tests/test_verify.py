@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from submissions import cell, everything, failure, file_of, hand_in, taken
 from tiny_runs import write_method, write_suite
 
-from unlearnbench import agreement, cli, recipes, records, sampling, submitted, worker
+from unlearnbench import agreement, cli, recipes, sampling, submitted, worker
 from unlearnbench.agreement import differences, tolerance
+from unlearnbench.records import writing as records
 from unlearnbench.system.parquet_files import open_parquet
 
 
@@ -131,9 +132,9 @@ def test_other_kinds_of_machines_are_allowed_a_tolerance(recorded: Path, tmp_pat
 def test_code_of_another_version_is_named_with_both_versions(
     recorded: Path, tmp_path: Path, verify: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unlearnbench.keys import STAGE_VERSIONS
+    from unlearnbench.suite.keys import STAGE_VERSIONS
 
-    monkeypatch.setattr("unlearnbench.keys.STAGE_VERSIONS", {**STAGE_VERSIONS, "train": 99})
+    monkeypatch.setattr("unlearnbench.suite.keys.STAGE_VERSIONS", {**STAGE_VERSIONS, "train": 99})
     monkeypatch.setattr("unlearnbench.recipes.__version__", "9.9")
     code, found, _ = verify("--sample", "2")
     assert (code, found["can't be verified"]) == (1, 2)

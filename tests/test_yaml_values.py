@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.selection import _assignment
 from unlearnbench.settings.naming import short
+from unlearnbench.suite.selection import _assignment
 from unlearnbench.system import yaml_reading, yaml_values
 from unlearnbench.system.errors import InputError
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.record_schema import SCORES
+from unlearnbench.records.schema import SCORES
 from unlearnbench.settings.naming import HOW
 from unlearnbench.submitted import Submitted, scenario_name
 

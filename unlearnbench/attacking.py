@@ -14,11 +14,11 @@ from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.contract import PluginError
 from unlearnbench.isolation import attacked
 from unlearnbench.models.stack import Stack
-from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.scoring import Truth, as_json, score
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import Challenge, World, challenge, check_disjoint
+from unlearnbench.suite.plan import Task
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of
 

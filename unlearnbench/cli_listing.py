@@ -14,7 +14,7 @@ from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
 
 if TYPE_CHECKING:
-    from unlearnbench.plan import Plan
+    from unlearnbench.suite.plan import Plan
 
 STAGES = ("select", "train", "retrained", "unlearn", "shadow_models", "shadows", "attack", "timing")
 ALWAYS = ("train", "unlearn", "shadows", "attack")  # shown even where there are none

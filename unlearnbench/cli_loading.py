@@ -12,8 +12,8 @@ from unlearnbench.system.printing import complain
 from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
-    from unlearnbench.plan import Plan
-    from unlearnbench.suite import Selection, Setting, Suite
+    from unlearnbench.suite.plan import Plan
+    from unlearnbench.suite.suite import Selection, Setting, Suite
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Chosen:
     @property
     def selection(self) -> Selection:
         """What the suite makes of them."""
-        from unlearnbench.suite import Selection
+        from unlearnbench.suite.suite import Selection
 
         return Selection(
             experiments=tuple(self.experiments or ()),
@@ -57,7 +57,7 @@ class Chosen:
 def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     """The suite, checked; broken plugins are told on stderr."""
     from unlearnbench.registry.registry import discover
-    from unlearnbench.suite import load_suite
+    from unlearnbench.suite.suite import load_suite
 
     suite = root(suite)  # before plugins, which are code, are loaded
     registry = discover(plugins or ())
@@ -68,7 +68,7 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
 
 def plan(settings: Sequence[Setting], data: Path | None, device: str = "auto") -> Plan:
     """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
-    from unlearnbench import plan
+    from unlearnbench.suite import plan
     from unlearnbench.system import devices
 
     timed = any(setting.timing is not None for setting in settings)

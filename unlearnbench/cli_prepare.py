@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.inquiry import Inquiry, PluginFaultError
+from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import emit, emit_folded, error_line
 
 if TYPE_CHECKING:
-    from unlearnbench.suite import Selection, Suite
+    from unlearnbench.suite.suite import Selection, Suite
 
 
 def prepare(suite: Suite, selection: Selection, root: Path) -> int:
@@ -19,8 +19,8 @@ def prepare(suite: Suite, selection: Selection, root: Path) -> int:
     Raises:
         InputError: data that can't be fetched or read, or class names in the suite that a dataset does not have.
     """
-    from unlearnbench.class_names import numbered
     from unlearnbench.data_report import describe
+    from unlearnbench.suite.class_names import numbered
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 

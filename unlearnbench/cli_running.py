@@ -18,9 +18,9 @@ from unlearnbench.system.roots import root
 if TYPE_CHECKING:
     from unlearnbench import receipt
     from unlearnbench.engine import EngineName
-    from unlearnbench.plan import Cell, Plan
     from unlearnbench.run_options import Summary
-    from unlearnbench.suite import Suite
+    from unlearnbench.suite.plan import Cell, Plan
+    from unlearnbench.suite.suite import Suite
     from unlearnbench.tuning import Pick, Trial
 
 OK, FAILED, LOST, INTERRUPTED = 0, 1, 2, 130
@@ -106,7 +106,7 @@ def run(request: Request) -> int:
         return OK
     suite = cli_loading.load(request.suite, how.plugins)
     settings = suite.settings(request.chosen.selection)
-    from unlearnbench import search
+    from unlearnbench.suite import tune_section as search
 
     search.refuse_partial(suite, settings)
     plan = cli_loading.plan(settings, how.data, how.device)
@@ -129,8 +129,9 @@ def tune(request: Request) -> int:
     how = request.how
     how.workers()
     suite = cli_loading.load(request.suite, how.plugins)
-    from unlearnbench import search, tuning
-    from unlearnbench.class_names import numbered
+    from unlearnbench import tuning
+    from unlearnbench.suite import tune_section as search
+    from unlearnbench.suite.class_names import numbered
 
     selection = search.tuned_only(suite, request.chosen.selection)
     first, every = (
@@ -200,7 +201,8 @@ def _cells(summaries: Sequence[Summary]) -> list[Cell]:
 
 def _trials(cells: Sequence[Cell], results: Path) -> list[Trial]:
     """What was measured of the settings, from the cells' record files."""
-    from unlearnbench import records, tuning
+    from unlearnbench import tuning
+    from unlearnbench.records import writing as records
 
     table, _ = records.read_folder(results / "records", ("cell_key", "metric", "step", "value", "status", "error"))
     return tuning.trials(cells, (row for row in table.to_pylist() if row["step"] is None))

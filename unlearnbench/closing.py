@@ -6,11 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.plan import Cell, Plan
 from unlearnbench.receipt import leaderboard_is_current
-from unlearnbench.record_folder import move, names, set_apart
-from unlearnbench.record_reading import counting
-from unlearnbench.record_schema import NewerRecordError, RecordError
+from unlearnbench.records.folder import move, names, set_apart
+from unlearnbench.records.reading import counting
+from unlearnbench.records.schema import NewerRecordError, RecordError
+from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.printing import complain
 

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from unlearnbench import engine, executors
-from unlearnbench.plan import Job
 from unlearnbench.registry.base import KINDS
+from unlearnbench.suite.plan import Job
 from unlearnbench.system import devices, interruption
 from unlearnbench.system.printing import error_line
 from unlearnbench.worker import Outcome, Place, carry_out, get_ready

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 
 from unlearnbench.executors import Cluster, WorkerDiedError
 from unlearnbench.parcels import Answer, Parcel, answer, identity, pack, unpack
-from unlearnbench.plan import Job
+from unlearnbench.suite.plan import Job
 from unlearnbench.system import interruption, streams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.plan import Cell, Plan, Task
-from unlearnbench.record_folder import first_rows, identity, names
-from unlearnbench.record_schema import FAILED
-from unlearnbench.suite import Setting
+from unlearnbench.records.folder import first_rows, identity, names
+from unlearnbench.records.schema import FAILED
+from unlearnbench.suite.plan import Cell, Plan, Task
+from unlearnbench.suite.suite import Setting
 
 Replan = Callable[[Sequence[Setting]], Plan]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench import judge, mixed_versions, pooled_rates, records
+from unlearnbench import judge, mixed_versions, pooled_rates
 from unlearnbench.contenders import (
     COLUMNS,
     KEYS,
@@ -29,6 +29,7 @@ from unlearnbench.contenders import (
     with_utility,
 )
 from unlearnbench.metrics.catalog import METRICS, describe
+from unlearnbench.records import writing as records
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import open_parquet, write_parquet
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench import recording
-from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_folder import is_intact, names
+from unlearnbench.records import cell_rows as recording
+from unlearnbench.records.folder import is_intact, names
+from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line
 from unlearnbench.system.regular_files import check_readable

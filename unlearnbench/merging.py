@@ -30,8 +30,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench import records
 from unlearnbench.agreement import Difference, differences
+from unlearnbench.records import writing as records
 from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submitted import Submitted
 from unlearnbench.system.errors import InputError, unwritable

@@ -18,9 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from unlearnbench.plan import Cell, Job
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.suite.plan import Cell, Job
 from unlearnbench.system import regular_files
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.package_code import CODE

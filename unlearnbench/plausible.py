@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.record_schema import JSON_COLUMNS, SCHEMA, SCORES
+from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA, SCORES
 from unlearnbench.registry.registry import NAME
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import wrong_in_part
-from unlearnbench.suite import NAME_CHARACTERS
+from unlearnbench.suite.suite import NAME_CHARACTERS
 from unlearnbench.system.escaping import commands, one_line
 
 MEASURED = ("metric", "step", "value", "low", "high", "n_samples", "direction", *SCORES)

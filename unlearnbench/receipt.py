@@ -27,7 +27,7 @@ from unlearnbench.system.provenance import PACKAGES
 from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 
 if TYPE_CHECKING:
-    from unlearnbench.plan import Plan
+    from unlearnbench.suite.plan import Plan
 
 
 @dataclass(frozen=True)

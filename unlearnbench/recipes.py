@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import plan
-from unlearnbench.experiments import Choice
-from unlearnbench.plan import Cell
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.naming import choice_id, scenario_id
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import check, within
 from unlearnbench.submitted import Submitted
-from unlearnbench.suite import Setting
+from unlearnbench.suite import plan
+from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.suite import Setting
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line

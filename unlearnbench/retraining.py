@@ -9,9 +9,9 @@ from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.evaluation import accuracies
 from unlearnbench.memory import Retrained, margins, standings
 from unlearnbench.models.stack import Stack
-from unlearnbench.plan import Task
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, leak_parts
+from unlearnbench.suite.plan import Task
 from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unlearnbench.engine import EngineName
-    from unlearnbench.plan import Cell, Plan
+    from unlearnbench.suite.plan import Cell, Plan
 
 
 @dataclass(frozen=True)

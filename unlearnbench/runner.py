@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from unlearnbench import recording
 from unlearnbench.crew import Crew, Report
 from unlearnbench.halving import adopt, exchange, smaller, with_replicas
 from unlearnbench.lookup import check_data, check_writable, look_up, record_decided
 from unlearnbench.parcels import inputs
-from unlearnbench.plan import Cell, Job, Plan, Task, build
 from unlearnbench.progress import Progress
+from unlearnbench.records import cell_rows as recording
 from unlearnbench.run_log import begin
 from unlearnbench.run_options import RunOptions, Summary
 from unlearnbench.schedule import Schedule
-from unlearnbench.suite import Setting
+from unlearnbench.suite.plan import Cell, Job, Plan, Task, build
+from unlearnbench.suite.suite import Setting
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.printing import error_line

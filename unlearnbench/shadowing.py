@@ -8,11 +8,11 @@ from torch import Tensor
 from unlearnbench.adversary.observed_erasures import concatenate, observe_erasures
 from unlearnbench.contract import PluginError, check_finite, check_outputs, erase
 from unlearnbench.models.stack import Stack
-from unlearnbench.plan import Task
 from unlearnbench.splits import retrained_sets as retrained_draw
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import World
+from unlearnbench.suite.plan import Task
 from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of

@@ -16,11 +16,11 @@ import torch
 from unlearnbench.attacking import attack_targets
 from unlearnbench.contract import PluginError, check_finite
 from unlearnbench.models.stack import Stack
-from unlearnbench.plan import Job, Task
 from unlearnbench.retraining import retrained, select
 from unlearnbench.shadowing import shadow_models, shadows
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import join
+from unlearnbench.suite.plan import Job, Task
 from unlearnbench.system.printing import complain
 from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 from unlearnbench.system.store import Artifact

@@ -18,11 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from unlearnbench import records
 from unlearnbench.plausible import MEASURED, contradiction
-from unlearnbench.record_bounds import open_record, refuse_long_texts
-from unlearnbench.record_reading import with_later_columns
-from unlearnbench.record_schema import SCHEMA, RecordError
+from unlearnbench.records import writing as records
+from unlearnbench.records.bounds import open_record, refuse_long_texts
+from unlearnbench.records.reading import with_later_columns
+from unlearnbench.records.schema import SCHEMA, RecordError
 from unlearnbench.settings.naming import dataset_id
 from unlearnbench.system.errors import InputError, records_of
 from unlearnbench.system.printing import one_line

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench import recording
-from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_folder import names
+from unlearnbench.records import cell_rows as recording
+from unlearnbench.records.folder import names
 from unlearnbench.run_options import Summary
+from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.printing import complain
 
 Became = Literal["done", "cached", "failed", "skipped"]

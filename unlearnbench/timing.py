@@ -12,7 +12,7 @@ from statistics import median
 import torch
 
 from unlearnbench.contract import check_finite
-from unlearnbench.plan import Task
+from unlearnbench.suite.plan import Task
 from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 from unlearnbench.workplace import Workplace, seed_of

@@ -14,9 +14,9 @@ from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import student_t
-from unlearnbench.plan import Cell
-from unlearnbench.search import Place, TuneFile, place_of
-from unlearnbench.suite import Setting
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.tune_section import Place, TuneFile, place_of
 
 SHOWN = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "gradient_steps", "forgot")
 """Shown of every setting, behind the metric and the bounded ones."""

@@ -14,11 +14,11 @@ from unlearnbench.memory import Retrained
 from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
 from unlearnbench.models.stack import Stack
 from unlearnbench.models.stack import concatenate as concatenate_stacks
-from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Method
 from unlearnbench.retraining import of_artifact
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, join
+from unlearnbench.suite.plan import Job, Task
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
 from unlearnbench.workplace import Workplace, filled, places, seed_of

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from unlearnbench import agreement, plan, recipes
+from unlearnbench import agreement, recipes
 from unlearnbench.agreement import Difference
-from unlearnbench.plan import Cell
 from unlearnbench.registry.registry import Registry
 from unlearnbench.sampling import estimate
 from unlearnbench.submitted import Submitted, read_cell
+from unlearnbench.suite import plan
+from unlearnbench.suite.plan import Cell
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 

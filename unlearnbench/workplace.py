@@ -12,12 +12,12 @@ from typing import Any, TypeVar, cast
 import torch
 
 from unlearnbench.models.stack import Stack
-from unlearnbench.plan import Job, Task
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import PluginInfo, Registry, discover
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import World, build_world
+from unlearnbench.suite.plan import Job, Task
 from unlearnbench.system.devices import describe
 from unlearnbench.system.process_state import torch_settings
 from unlearnbench.system.process_state.definitions import Definitions

@@ -14,9 +14,10 @@ import pyarrow as pa
 from measuring import peak_bytes
 from sample_records import row
 
-from unlearnbench import cli, cli_loading, leaderboard, records
+from unlearnbench import cli, cli_loading, leaderboard
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.plan import Plan
+from unlearnbench.records import writing as records
+from unlearnbench.suite.plan import Plan
 from unlearnbench.system.parquet_files import write_parquet
 
 

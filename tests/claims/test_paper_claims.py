@@ -13,7 +13,7 @@ from unlearnbench.claims.model import Selection, selections
 from unlearnbench.claims.printed import Printed
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import canonical
-from unlearnbench.suite import Setting, load_suite
+from unlearnbench.suite.suite import Setting, load_suite
 
 PINNED = {
     "mse_rises_with_beta", "auc_falls_with_beta", "kld_falls_with_beta", "accuracy_loses_little",

@@ -20,7 +20,7 @@ from sample_records import judged, row, rows
 from site_records import pages, results
 
 from unlearnbench import cli, leaderboard
-from unlearnbench.record_schema import SCHEMA
+from unlearnbench.records.schema import SCHEMA
 from unlearnbench.report.export import FORMATS, export
 from unlearnbench.site import publishing
 

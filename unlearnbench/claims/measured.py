@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnbench import records
 from unlearnbench.claims.model import Course, Selection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.records import writing as records
 from unlearnbench.settings.naming import HOW
 from unlearnbench.system.errors import InputError
 

@@ -16,10 +16,10 @@ from unlearnbench.conformance.subject import Answer, Subject, odd
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.facts import identity
 from unlearnbench.registry.registry import discover
-from unlearnbench.selection import parse_filter
 from unlearnbench.settings.grids import merge
 from unlearnbench.settings.scenario import Scenario, canonical
 from unlearnbench.settings.validation import check, submodel, within
+from unlearnbench.suite.selection import parse_filter
 from unlearnbench.system.errors import InputError, an, suggest
 from unlearnbench.system.printing import one_line
 

@@ -17,11 +17,11 @@ from unlearnbench.conformance import pipeline
 from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
-from unlearnbench.plan import Task
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.scoring import Truth
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.suite.plan import Task
 from unlearnbench.system.errors import AccessError
 from unlearnbench.workplace import seed_of
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from unlearnbench import plan
 from unlearnbench.conformance.case import Outcome, Place
 from unlearnbench.contract import PluginError
-from unlearnbench.experiments import Choice
-from unlearnbench.plan import Task
 from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.settings.naming import choice_id
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.stages import run_job
-from unlearnbench.suite import Setting
+from unlearnbench.suite import plan
+from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.plan import Task
+from unlearnbench.suite.suite import Setting
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.workplace import Workplace
 

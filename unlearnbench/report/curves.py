@@ -23,7 +23,7 @@ from unlearnbench.system.escaping import label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unlearnbench.plan import Cell
+    from unlearnbench.suite.plan import Cell
     from unlearnbench.system.store import Artifact, Store
 
     Rates = NDArray[np.float64]

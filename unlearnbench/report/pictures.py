@@ -25,7 +25,7 @@ from unlearnbench.system.parquet_files import write_atomically
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unlearnbench.plan import Cell
+    from unlearnbench.suite.plan import Cell
     from unlearnbench.system.store import Artifact, Store
 
     Pixels = NDArray[np.float32]  # [n, C, H, W] in [0, 1]

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.recording import path as record_path
+from unlearnbench.records.cell_rows import path as record_path
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table, format_interval
 from unlearnbench.settings.scenario import canonical
-from unlearnbench.suite import Suite
+from unlearnbench.suite.suite import Suite
 from unlearnbench.system import yaml_values
 from unlearnbench.system.escaping import plain
 from unlearnbench.system.parquet_files import write_atomically, write_parquet

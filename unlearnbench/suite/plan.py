@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from unlearnbench import keys
-from unlearnbench.class_names import numbered
-from unlearnbench.experiments import Choice
-from unlearnbench.inquiry import Inquiry, PluginFaultError
-from unlearnbench.keys import Stage
 from unlearnbench.settings import naming
 from unlearnbench.settings.scenario import canonical
-from unlearnbench.suite import Setting
+from unlearnbench.suite import keys
+from unlearnbench.suite.class_names import numbered
+from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.keys import Stage
+from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
+from unlearnbench.suite.suite import Setting
 from unlearnbench.system.devices import describe
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from unlearnbench import records
 from unlearnbench.metrics.catalog import describe
-from unlearnbench.plan import Cell
-from unlearnbench.record_folder import is_intact
-from unlearnbench.record_schema import FAILED
+from unlearnbench.records import writing as records
+from unlearnbench.records.folder import is_intact
+from unlearnbench.records.schema import FAILED
 from unlearnbench.settings.scenario import canonical
+from unlearnbench.suite.plan import Cell
 from unlearnbench.system import regular_files
 from unlearnbench.system.escaping import lines, visible
 from unlearnbench.system.provenance import git_state, versions

@@ -22,7 +22,7 @@ from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.suite import Selection, Setting, Suite
+    from unlearnbench.suite.suite import Selection, Setting, Suite
 
 BACKDOOR_METRICS = (
     "target_class_accuracy",

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from unlearnbench.metrics.catalog import describe
-from unlearnbench.record_reading import read, read_folder
-from unlearnbench.record_schema import (
+from unlearnbench.records.reading import read, read_folder
+from unlearnbench.records.schema import (
     JSON_COLUMNS,
     MOST_ROWS,
     MOST_SCORES,

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unlearnbench.inquiry import Inquiry, PluginFaultError
 from unlearnbench.settings.naming import scenario_id
 from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
-from unlearnbench.suite import Setting
+from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
+from unlearnbench.suite.suite import Setting
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 

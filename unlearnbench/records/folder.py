@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench import records
-from unlearnbench.plan import Cell, Plan
-from unlearnbench.record_bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
-from unlearnbench.record_reading import version_of
-from unlearnbench.record_schema import NewerRecordError, RecordError
+from unlearnbench.records import writing as records
+from unlearnbench.records.bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
+from unlearnbench.records.reading import version_of
+from unlearnbench.records.schema import NewerRecordError, RecordError
 from unlearnbench.settings.scenario import canonical
+from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.parquet_files import parse, read_sealed

@@ -26,12 +26,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from unlearnbench.experiments import Choice, Experiment, ExperimentFile, resolve
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry
-from unlearnbench.selection import Filter, Selection, parse_overrides
 from unlearnbench.settings.scenario import Scenario, Strict
 from unlearnbench.settings.validation import check, key_path
+from unlearnbench.suite.experiments import Choice, Experiment, ExperimentFile, resolve
+from unlearnbench.suite.selection import Filter, Selection, parse_overrides
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line

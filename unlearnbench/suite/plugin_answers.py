@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.experiments import Choice
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.fingerprint import listings
 from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.suite.experiments import Choice
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.regular_files import unreadable

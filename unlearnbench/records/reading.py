@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from unlearnbench.record_bounds import (
+from unlearnbench.records.bounds import (
     LARGEST_FOOTER,
     open_record,
     refuse_long_texts,
     version_error,
     version_of_schema,
 )
-from unlearnbench.record_schema import FAILED, READABLE, SCHEMA, SCHEMAS, RecordError, texts
+from unlearnbench.records.schema import FAILED, READABLE, SCHEMA, SCHEMAS, RecordError, texts
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import parse

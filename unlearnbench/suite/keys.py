@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unlearnbench.experiments import Choice
 from unlearnbench.registry.registry import released_plugins
 from unlearnbench.settings.scenario import Scenario, canonical
+from unlearnbench.suite.experiments import Choice
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from unlearnbench.page_sizes import pages
-from unlearnbench.record_schema import (
+from unlearnbench.records.parquet_pages import pages
+from unlearnbench.records.schema import (
     MOST_ROWS,
     MOST_SCORES,
     READABLE,

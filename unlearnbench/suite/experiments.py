@@ -10,12 +10,12 @@ from pydantic import Field
 
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import PluginInfo, Registry
-from unlearnbench.search import TuneFile, check_rule, order
-from unlearnbench.selection import Filter
 from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.settings.naming import choice_id, scenario_id
 from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing
 from unlearnbench.settings.validation import Keys, check, key_path, within
+from unlearnbench.suite.selection import Filter
+from unlearnbench.suite.tune_section import TuneFile, check_rule, order
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 

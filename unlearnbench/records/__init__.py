@@ -1,0 +1,1 @@
+"""One row per cell and metric: schema, checked writing, reading, the record folder."""
