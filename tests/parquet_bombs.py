@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from submissions import cell, hand_in, table
 
-from unlearnbench import cli, submitted
+from unlearnbench.cli import main as cli
 from unlearnbench.records import writing as records
 from unlearnbench.records.folder import first_rows, is_intact
 from unlearnbench.records.schema import SCHEMA, RecordError
+from unlearnbench.submissions import reading as submitted
 from unlearnbench.system.parquet_files import _BLANK, _last_seal, parse, read_sealed, write_parquet
 
 GOOD = cell("vbu", 0)

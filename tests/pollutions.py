@@ -108,18 +108,25 @@ NAMES = {
     "math": Pollution("import math; math.log = math.sqrt", "math.log"),
     "builtin": Pollution("import builtins; builtins.sum = max", "builtins.sum"),
     "clock": Pollution("time.perf_counter = lambda: 0.0", "time.perf_counter"),
-    "harness function": Pollution("import unlearnbench.scoring as s; s.score = dict", "unlearnbench.scoring.score"),
-    "harness constant": Pollution(
-        "import unlearnbench.attacking as a; a.PICTURES = 1", "unlearnbench.attacking.PICTURES"
+    "harness function": Pollution(
+        "import unlearnbench.stages.scoring as s; s.score = dict", "unlearnbench.stages.scoring.score"
     ),
-    "shadowed builtin": Pollution("import unlearnbench.evaluation as e; e.sum = max", "unlearnbench.evaluation.sum"),
-    "harness module": Pollution("import unlearnbench.evaluation as e; e.torch = None", "unlearnbench.evaluation.torch"),
+    "harness constant": Pollution(
+        "import unlearnbench.stages.attacking as a; a.PICTURES = 1", "unlearnbench.stages.attacking.PICTURES"
+    ),
+    "shadowed builtin": Pollution(
+        "import unlearnbench.stages.evaluation as e; e.sum = max", "unlearnbench.stages.evaluation.sum"
+    ),
+    "harness module": Pollution(
+        "import unlearnbench.stages.evaluation as e; e.torch = None", "unlearnbench.stages.evaluation.torch"
+    ),
     "harness class": Pollution("from unlearnbench.models.stack import Stack; Stack.outputs = None", "Stack.outputs"),
     "code": Pollution(
-        "import unlearnbench.evaluation as e; e.evaluate.__code__ = (lambda *given: {}).__code__", "evaluate's __code__"
+        "import unlearnbench.stages.evaluation as e; e.evaluate.__code__ = (lambda *given: {}).__code__",
+        "evaluate's __code__",
     ),
     "another plugin": Pollution("from unlearnbench.methods import vbu; vbu.Vbu.loss = None", "Vbu.loss"),
-    "imported modules": Pollution("import sys; sys.modules['unlearnbench.evaluation'] = time", "sys.modules"),
+    "imported modules": Pollution("import sys; sys.modules['unlearnbench.stages.evaluation'] = time", "sys.modules"),
 }
 EVERY = TORCH | PROCESS | NAMES
 # In proper with-blocks, and what nobody else sees.

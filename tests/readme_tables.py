@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.summary import results
 
 README = Path(__file__).parent.parent / "README.md"

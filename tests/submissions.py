@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 from sample_records import row
 
-from unlearnbench.plausible import MEASURED
 from unlearnbench.records import writing as records
 from unlearnbench.records.schema import SCHEMA
-from unlearnbench.submitted import Submitted
+from unlearnbench.submissions.plausibility import MEASURED
+from unlearnbench.submissions.reading import Submitted
 
 Cell = list[dict[str, Any]]
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from submissions import cell, file_of, hand_in
 
-from unlearnbench import cli, submitted
+from unlearnbench.cli import main as cli
 from unlearnbench.records import writing as records
 from unlearnbench.records.schema import RecordError
+from unlearnbench.submissions import reading as submitted
 from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 SUITE = """

@@ -14,7 +14,7 @@ import pytest
 import torch
 from fake_plugins import fake_registry
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry import facts as plugin_facts
 from unlearnbench.registry import registry
@@ -93,7 +93,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                   "interrupted": False}  # fmt: skip
         return SimpleNamespace(**{"plan": plan, "leaderboard": True, **counts, **seen.summary})
 
-    monkeypatch.setattr("unlearnbench.closing.run_to_the_end", run)
+    monkeypatch.setattr("unlearnbench.cli.finish.run_to_the_end", run)
     return seen
 
 
@@ -233,7 +233,7 @@ def test_prepare_fetches_and_loads(call: Any, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_report_makes_the_leaderboard_and_prints_it(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from unlearnbench import leaderboard
+    from unlearnbench.leaderboard import build as leaderboard
     from unlearnbench.report import export, terminal
 
     (tmp_path / "done" / "records").mkdir(parents=True)
@@ -371,7 +371,7 @@ def test_mistakes_are_one_line_with_exit_code_2_and_nothing_written(
 def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit('never\\nmind')")
     (tmp_path / "suite.yaml").write_text(SUITE.replace("small", "digits").replace("fading", "crfuu"))
-    command = [sys.executable, "-c", "import sys; from unlearnbench.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-c", "import sys; from unlearnbench.cli.main import main; sys.exit(main())"]
     ran = subprocess.run(
         [*command, "run", "suite.yaml", "--plugins", "."], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -389,7 +389,7 @@ def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\n"
-        "from unlearnbench.cli import main\n"
+        "from unlearnbench.cli.main import main\n"
         f"code = main({arguments!r})\n"
         f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "sys.exit(f'imported {heavy}' if heavy else code)\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.system.store import Artifact, Store
 
 KEYS = ["ab" * 32, "ab" + "cd" * 31, "ef" * 32]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import unlearnbench
-from unlearnbench import cli, cli_new
+from unlearnbench.cli import main as cli
+from unlearnbench.cli import new as cli_new
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import discover
 
@@ -172,7 +173,7 @@ def test_a_folder_without_permission_is_one_line(call: Call, tmp_path: Path) -> 
 
 def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom unlearnbench.cli import main\ncode = main(['new', 'method', 'mine'])\n"
+        "import sys\nfrom unlearnbench.cli.main import main\ncode = main(['new', 'method', 'mine'])\n"
         f"sys.exit(str([name for name in {HEAVY!r} if name in sys.modules]) if code == 0 else code)"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from tiny_runs import Place, Ran, rows, write_method
 
-from unlearnbench import cli, leaderboard
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.registry.registry import discover
 from unlearnbench.suite.suite import load_suite
 

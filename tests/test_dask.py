@@ -21,8 +21,11 @@ from test_engine import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
 import unlearnbench
-from unlearnbench import dask_engine, engine, parcels, worker
-from unlearnbench.parcels import VERSION
+from unlearnbench.run import dask_executor as dask_engine
+from unlearnbench.run import engines as engine
+from unlearnbench.run import remote_jobs as parcels
+from unlearnbench.run import worker
+from unlearnbench.run.remote_jobs import VERSION
 from unlearnbench.system import package_code
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.package_code import CODE
@@ -162,7 +165,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(place: Place) -> None:
 
 def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.delitem(sys.modules, "unlearnbench.dask_engine")
+    monkeypatch.delitem(sys.modules, "unlearnbench.run.dask_executor")
     monkeypatch.delattr(unlearnbench, "dask_engine")
     with pytest.raises(InputError, match="--engine dask: not installed; pip install"):
         engine.start("dask", 1)
@@ -173,7 +176,7 @@ def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.Monkey
 
 def parcel_of(place: Place, method: str = "original", **changes: Any) -> parcels.Parcel:
     """The first job of a method in the suite, as it is sent."""
-    from unlearnbench import cli_loading
+    from unlearnbench.cli import loading as cli_loading
 
     suite = cli_loading.load(place.folder / "suite.yaml", [place.folder / "own"])
     planned = cli_loading.plan(suite.settings(), place.folder / "data", "cpu")
@@ -258,9 +261,9 @@ def test_the_code_of_two_machines_is_compared_by_names_and_contents(
     assert time.perf_counter() - started < 1
     assert before == CODE
     changed = tmp_path / "stages.py"
-    changed.write_bytes(names["unlearnbench/stages.py"].read_bytes() + b"\n")
+    changed.write_bytes(names["unlearnbench/stages/jobs.py"].read_bytes() + b"\n")
     for other in (
-        {**names, "unlearnbench/stages.py": changed},
+        {**names, "unlearnbench/stages/jobs.py": changed},
         {**names, "unlearnbench/methods/more.py": changed},
         {name: file for name, file in names.items() if not name.endswith("/vbu.py")},
     ):

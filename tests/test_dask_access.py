@@ -18,8 +18,8 @@ from test_dask import ByHand
 from test_engine import wait_for
 from tiny_runs import finish, start, write_method, write_suite
 
-from unlearnbench import engine
-from unlearnbench.dask_engine import DaskExecutor
+from unlearnbench.run import engines as engine
+from unlearnbench.run.dask_executor import DaskExecutor
 
 PAGE = Path(__file__).parent.parent / "docs" / "cluster.md"
 

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 from typer.main import get_group
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,8 +14,9 @@ import pytest
 import typer
 from tiny_runs import write_method, write_suite
 
-from unlearnbench import cli, leaderboard
 from unlearnbench.claims import comparison, model
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.registry import discover
 from unlearnbench.report import paper_tables
@@ -267,8 +268,8 @@ def test_the_commands_of_submitting_run(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_submitting_names_every_verdict_and_tolerance() -> None:
-    from unlearnbench import agreement
-    from unlearnbench.cli_verify import VERDICTS
+    from unlearnbench.cli.verify import VERDICTS
+    from unlearnbench.submissions import agreement
 
     text = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
     assert all(f"| {verdict} |" in text for verdict in VERDICTS)
@@ -311,7 +312,7 @@ def test_the_protocol_lists_what_is_not_judged() -> None:
 
 
 def test_the_protocol_has_every_verdict() -> None:
-    from unlearnbench.verdicts import Accuracy, Beside, Forgetting
+    from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting
 
     page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     assert all(f"| {verdict} |" in page for verdict in Forgetting)

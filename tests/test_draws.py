@@ -7,10 +7,10 @@ import pytest
 import torch
 from small_worlds import image_data, leak
 
-from unlearnbench.attacking import check_held_out
 from unlearnbench.settings.scenario import LeakSizes
 from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import build_world
+from unlearnbench.stages.attacking import check_held_out
 from unlearnbench.system.errors import InputError
 
 CPU = torch.device("cpu")

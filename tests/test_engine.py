@@ -13,7 +13,8 @@ import pytest
 from _pytest.mark import ParameterSet
 from tiny_runs import Ran, finish, rows, start, status_of, write_method, write_suite
 
-from unlearnbench import engine, leaderboard
+from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.run import engines as engine
 
 WAITS = "Path('started').touch()\nwhile not Path('go').exists(): time.sleep(0.05)\nreturn before.expand(sets.replicas)"
 LOUD = "print('loud', end='', flush=True); os.system('echo loud')\n"

@@ -46,7 +46,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def unlearnbench(python: Path, folder: Path, *arguments: str) -> str:
-    program = "import sys; from unlearnbench.cli import main; sys.exit(main())"
+    program = "import sys; from unlearnbench.cli.main import main; sys.exit(main())"
     return run([str(python), "-c", program, *arguments], folder)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tiny_runs import Place, finish, rows, start, write_method, write_suite
 
-from unlearnbench import cli, leaderboard
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records import writing as records
 from unlearnbench.system.store import Store
 

@@ -15,7 +15,7 @@ import pytest
 from test_regular_files import a_folder, a_link_to_nothing, a_pipe, a_socket
 from tiny_runs import Place, Ran, rows, write_method, write_suite
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.registry import registry
 from unlearnbench.system.store import Store
 
@@ -210,7 +210,7 @@ def ordinary(place: Place) -> Callable[..., Ran]:
     """The command line as a user whom permissions bind, in a process of its own."""
 
     def run(*arguments: str) -> Ran:
-        program = "import sys; from unlearnbench.cli import main; sys.exit(main())"
+        program = "import sys; from unlearnbench.cli.main import main; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             cwd=place.folder, capture_output=True, text=True, timeout=SOME_SECONDS, preexec_fn=give_up_privileges,

@@ -8,7 +8,7 @@ import pytest
 from hostile_text import EVERYTHING, commanding
 from tiny_runs import Place, rows, write_method, write_suite
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 
 
 def test_a_plugins_words_command_no_terminal(

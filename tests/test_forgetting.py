@@ -10,20 +10,20 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnbench import leaderboard
-from unlearnbench.memory import Retrained, memory
+from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting, accuracy_kept, forgetting
 from unlearnbench.records import writing as records
 from unlearnbench.records.cell_rows import write_result
 from unlearnbench.registry.registry import discover
-from unlearnbench.retraining import of_artifact
 from unlearnbench.settings.scenario import Judging
-from unlearnbench.stages import run_job
+from unlearnbench.stages.jobs import run_job
+from unlearnbench.stages.memory import Retrained, memory
+from unlearnbench.stages.resources import Workplace
+from unlearnbench.stages.retraining import of_artifact
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.verdicts import Accuracy, Forgetting, accuracy_kept, forgetting
-from unlearnbench.workplace import Workplace
 
 SEEDS, JUDGES = 10, 16
 SUITE = f"""

@@ -16,12 +16,12 @@ import torch
 import unlearnbench
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry, discover
-from unlearnbench.stages import run_job
+from unlearnbench.stages.jobs import run_job
+from unlearnbench.stages.resources import Workplace
 from unlearnbench.suite.keys import STAGE_VERSIONS
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.workplace import Workplace
 
 GOLDEN = Path(__file__).with_name("golden.json")
 RELEASED = Path(unlearnbench.__file__).parent / "registry" / "released.json"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_worlds import image_data, leak, utility
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.settings.naming import scenario_id
 from unlearnbench.settings.scenario import canonical

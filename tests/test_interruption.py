@@ -13,14 +13,14 @@ import pytest
 from test_engine import WAITS, finished_records, session, wait_for
 from tiny_runs import Ran, finish, start, write_method, write_suite
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.system import interruption
 
 MESSAGE = "interrupted; run the same command to go on\n"
 HOLDS = """
 import importlib, os, sys, time
 from pathlib import Path
-from unlearnbench.cli import main
+from unlearnbench.cli.main import main
 def hold(module, name):
     original = getattr(module, name)
     def held(*args, **kwargs):
@@ -63,10 +63,10 @@ def files(folder: Path) -> dict[str, bytes]:
     ("hook", "arguments"),
     [
         ("unlearnbench.report.export.export", ("publish", "results/tiny", "--out", "site")),
-        ("unlearnbench.leaderboard.assemble", ("report", "results/tiny")),
-        ("unlearnbench.agreement.differences", ("verify", "results/tiny", "--sample", "1")),
+        ("unlearnbench.leaderboard.build.assemble", ("report", "results/tiny")),
+        ("unlearnbench.submissions.agreement.differences", ("verify", "results/tiny", "--sample", "1")),
         ("unlearnbench.conformance.supervisor._listen", ("check", "vbu")),
-        ("unlearnbench.leaderboard.assemble", ("merge", "results/tiny", "--out", "merged")),
+        ("unlearnbench.leaderboard.build.assemble", ("merge", "results/tiny", "--out", "merged")),
     ],
     ids=["publish", "report", "verify", "check", "merge"],
 )
@@ -97,7 +97,7 @@ def test_tune_leaves_the_choice_of_before(tmp_path: Path) -> None:
     text += "    tune: {metric: remaining_accuracy}\n"
     (tmp_path / "suite.yaml").write_text(text.replace("kind: utility", "kind: utility\n      validation: 50"))
     tuned = tmp_path / "results" / "tiny"
-    first = program(tmp_path, "unlearnbench.cli_running.emit_table", "tune", "suite.yaml", "--engine", "serial")
+    first = program(tmp_path, "unlearnbench.cli.run.emit_table", "tune", "suite.yaml", "--engine", "serial")
     (tmp_path / "temporary").mkdir()
     wait_for((tmp_path / "held").exists)
     os.killpg(first.pid, signal.SIGTERM)
@@ -120,7 +120,7 @@ def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path) -> None:
     write_method(tmp_path / "own", "waits", unlearn=WAITS)
     write_suite(tmp_path, methods="waits", attacks="")
     ignored = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"  # as nohup does
-    code = f"{ignored}import sys\nfrom unlearnbench.cli import main\nsys.exit(main())"
+    code = f"{ignored}import sys\nfrom unlearnbench.cli.main import main\nsys.exit(main())"
     arguments = ["run", "suite.yaml", "--plugins", "own", "--engine", "loky", "--jobs", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

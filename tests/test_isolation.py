@@ -22,14 +22,14 @@ from test_view import Experiment
 from tiny_runs import Place, rows, write_suite
 from unlearnbench.methods.crfu import Crfu
 
-from unlearnbench import isolation
 from unlearnbench.adversary.evidence import EvidenceError, checked, packed, unpacked
 from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.adversary.updates import Evidence, Measured
-from unlearnbench.contract import PluginError, RemoteError
 from unlearnbench.plugin import Attack
 from unlearnbench.registry.registry import discover, load
 from unlearnbench.settings.access import Access
+from unlearnbench.stages import isolation
+from unlearnbench.stages.result_checks import PluginError, RemoteError
 from unlearnbench.system import landlock
 from unlearnbench.system.time_limit import OverdueError, limited
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unlearnbench.verdicts import (
+from unlearnbench.leaderboard.verdicts import (
     Accuracy,
     Beside,
     Forgetting,

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from sample_records import judged, later, row, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.metrics.shares import share_interval
 from unlearnbench.records import writing as records

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.cli import main
-from unlearnbench.lookup import check_data
+from unlearnbench.cli.main import main
 from unlearnbench.registry.registry import discover
+from unlearnbench.run.find_finished import check_data
 from unlearnbench.splits import world as scenario
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite

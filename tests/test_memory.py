@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unlearnbench.memory import Retrained, _quantiles, margins, memory
-from unlearnbench.retraining import halves
+from unlearnbench.stages.memory import Retrained, _quantiles, margins, memory
+from unlearnbench.stages.retraining import halves
 
 NAN = float("nan")
 

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from sample_records import START, later, row
 from submissions import Cell, cell, everything, failure, file_of, hand_in, key, taken, values
 
-from unlearnbench import cli, leaderboard, merging
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records import writing as records
 from unlearnbench.records.schema import SCHEMA
 from unlearnbench.report.files import write_leaderboard
-from unlearnbench.submitted import Submitted
+from unlearnbench.submissions import merge as merging
+from unlearnbench.submissions.reading import Submitted
 
 OTHER = {"device": "cpu: other"}
 
@@ -336,7 +338,7 @@ def test_what_breaks_while_writing_leaves_nothing(
     def broken(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("unlearnbench.leaderboard.build", broken)
+    monkeypatch.setattr("unlearnbench.leaderboard.build.build", broken)
     ran = merge(tmp_path / "a")
     assert ran.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
     assert everything(tmp_path) == before
@@ -435,8 +437,8 @@ def test_every_file_is_accounted_for(made: list[list[Cell]]) -> None:
 
 
 def test_every_column_is_compared_or_known_to_be_provenance() -> None:
-    from unlearnbench.agreement import NAMES, SAID
-    from unlearnbench.plausible import MEASURED
+    from unlearnbench.submissions.agreement import NAMES, SAID
+    from unlearnbench.submissions.plausibility import MEASURED
 
     provenance = {
         *("status", "error", "train_seconds", "unlearn_seconds", "attack_seconds", "peak_bytes", "device", "git_sha"),

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from sample_records import START, judged, row, rows
 from submissions import Cell, file_of, key, table
 
-from unlearnbench import cli, leaderboard, submitted
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA, SCORES, RecordError
 from unlearnbench.report.export import FORMATS, export
+from unlearnbench.submissions import reading as submitted
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_parquet
 

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 from sample_records import judged, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.leaderboard.verdicts import Accuracy
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.report.summary import results
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite
-from unlearnbench.verdicts import Accuracy
 
 AUC = [0.6, 0.62, 0.58, 0.61, 0.6]
 SUITE = """

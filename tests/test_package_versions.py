@@ -13,8 +13,9 @@ from sample_records import row, write_cells
 from submissions import everything
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import cli, leaderboard
-from unlearnbench.mixed_versions import notes
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.leaderboard.mixed_versions import notes
 from unlearnbench.registry.registry import discover
 from unlearnbench.suite import keys, plan
 from unlearnbench.suite.suite import load_suite

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sample_records import rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.tables import tables
 
 

@@ -18,9 +18,9 @@ from small_worlds import SEEDS, context, erasures, flat, trained, utility
 from test_registry import METHOD, broken, write
 from tiny_runs import Place, rows, status_of, write_method, write_suite
 
-import unlearnbench.stages  # noqa: F401 (all that a job imports)
-from unlearnbench.contract import erase
+import unlearnbench.stages.jobs  # noqa: F401 (all that a job imports)
 from unlearnbench.registry.registry import discover
+from unlearnbench.stages.result_checks import erase
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.process_state import global_random
 from unlearnbench.system.process_state.definitions import Definitions

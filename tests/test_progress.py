@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import progress, run_log
-from unlearnbench.progress import Progress
-from unlearnbench.run_log import KEPT, RunLog, begin
+from unlearnbench.run import log as run_log
+from unlearnbench.run import progress
+from unlearnbench.run.log import KEPT, RunLog, begin
+from unlearnbench.run.progress import Progress
 
 
 @pytest.fixture

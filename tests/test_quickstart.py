@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import finish, rows, start
 
-from unlearnbench import leaderboard
-from unlearnbench.contenders import KEYS
+from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.leaderboard.contenders import KEYS
 
 SUITE = str(Path(__file__).parent.parent / "suites" / "quickstart.yaml")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unlearnbench.leaderboard.ranking import ALPHA, power, standings
 from unlearnbench.metrics.catalog import Better
 from unlearnbench.metrics.intervals import Floats
-from unlearnbench.ranking import ALPHA, power, standings
 
 NAN = math.nan
 SEEDS = np.array([0.0, 0.3, -0.2, 0.1, -0.1])

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tiny_runs import Place, write_method, write_suite
 
-from unlearnbench import receipt
-from unlearnbench.receipt import Request
 from unlearnbench.registry import fingerprint
+from unlearnbench.run import up_to_date as receipt
+from unlearnbench.run.up_to_date import Request
 
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings.scenario")
 
@@ -124,7 +124,9 @@ def test_other_questions_have_no_answer(world: World) -> None:
 
 def test_changed_code_or_python_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     package = {
-        name for name in world.ask().files if Path(name).name in ("receipt.py", "vbu.py", "update_leak.py", "digits.py")
+        name
+        for name in world.ask().files
+        if Path(name).name in ("up_to_date.py", "vbu.py", "update_leak.py", "digits.py")
     }
     assert len(package) == 4
     for module, name, value in [
@@ -195,7 +197,7 @@ def test_a_finished_run_ends_without_importing_anything_heavy(
     assert first.counts == {"planned": 4, "done": 3, "cached": 0, "failed": 0, "skipped": 1}
     script = (
         "import sys\n"
-        "from unlearnbench.cli import main\n"
+        "from unlearnbench.cli.main import main\n"
         "code = main(['run', 'suite.yaml', '--plugins', 'own', '--jobs', '7'])\n"
         f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "sys.exit(f'imported {heavy}' if heavy else code)\n"

@@ -12,8 +12,8 @@ import pytest
 from sample_records import row
 from submissions import cell, everything, file_of, hand_in, key
 
-from unlearnbench import cli, leaderboard, submitted
-from unlearnbench.agreement import differences
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records import bounds as record_bounds
 from unlearnbench.records import parquet_pages as page_sizes
 from unlearnbench.records import reading as record_reading
@@ -27,6 +27,8 @@ from unlearnbench.records.schema import (
     NewerRecordError,
     RecordError,
 )
+from unlearnbench.submissions import reading as submitted
+from unlearnbench.submissions.agreement import differences
 from unlearnbench.suite.plan import Plan
 from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
@@ -169,7 +171,7 @@ def test_a_newer_record_is_refused_in_a_line_and_stays_where_it_is(
 def test_no_leaderboard_is_built_of_a_newer_record_and_none_is_moved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from unlearnbench.closing import close
+    from unlearnbench.cli.finish import close
 
     path = newer(file_of(hand_in(tmp_path, [old("vbu", 0)]), cell("vbu", 1)), cell("vbu", 1))
     assert not close(tmp_path, Plan("other", [], []))

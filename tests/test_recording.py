@@ -14,10 +14,10 @@ import torch
 from fake_plugins import fake_registry
 from sample_records import row
 
-from unlearnbench.attacking import membership_of
 from unlearnbench.records import cell_rows as recording
 from unlearnbench.records import writing as records
 from unlearnbench.records.folder import is_intact, set_apart
+from unlearnbench.stages.attacking import membership_of
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.suite.suite import load_suite
 

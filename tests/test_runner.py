@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Place, rows, status_of, write_method, write_suite
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 
 METHODS = ("original", "retrain", "vbu")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearnbench.schedule import Schedule
+from unlearnbench.run.schedule import Schedule
 from unlearnbench.suite.plan import Job, Stage, Task
 
 

@@ -6,7 +6,7 @@ import torch
 from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.plugin import Evidence
-from unlearnbench.scoring import Truth, _measured, as_json, score
+from unlearnbench.stages.scoring import Truth, _measured, as_json, score
 
 T, S, C, Y = 6, 2, 8, 4
 

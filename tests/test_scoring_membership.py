@@ -8,7 +8,7 @@ from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.membership import confidence_gains
 from unlearnbench.plugin import Evidence, Measured
-from unlearnbench.scoring import Score, Truth, score
+from unlearnbench.stages.scoring import Score, Truth, score
 
 T, C = 6, 4
 MEMBERS = (torch.arange(C) < C // 2).expand(T, -1)

@@ -13,11 +13,11 @@ from tiny_runs import Place, rows, write_method
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Backdoor, StopRule
 from unlearnbench.splits.world import build_world, join
-from unlearnbench.stages import run_job
+from unlearnbench.stages.jobs import run_job
+from unlearnbench.stages.resources import Workplace
 from unlearnbench.suite.plan import Plan, build
 from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.workplace import Workplace
 
 SUITE = """
 name: tiny

@@ -10,11 +10,11 @@ from unlearnbench.metrics.distributions import margin
 from unlearnbench.metrics.epsilon import lower_bound
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry.registry import discover
-from unlearnbench.stages import run_job
+from unlearnbench.stages.jobs import run_job
+from unlearnbench.stages.resources import Workplace
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.workplace import Workplace
 
 MODELS, TARGETS = 20, 3
 SUITE = """

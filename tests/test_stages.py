@@ -6,15 +6,15 @@ import pytest
 import torch
 from small_worlds import SEEDS, blobs, context, difference, erasures, image_data, leak, trained, utility
 
-from unlearnbench.contract import PluginError, erase
-from unlearnbench.evaluation import evaluate
-from unlearnbench.memory import Retrained, standings
 from unlearnbench.plugin import ImageData, LossMethod, Method, Phase
 from unlearnbench.registry.registry import discover
-from unlearnbench.retraining import halves
 from unlearnbench.settings.scenario import LeakSizes, Network, StopRule, Training
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import build_world
+from unlearnbench.stages.evaluation import evaluate
+from unlearnbench.stages.memory import Retrained, standings
+from unlearnbench.stages.result_checks import PluginError, erase
+from unlearnbench.stages.retraining import halves
 from unlearnbench.training.context import Context
 
 LARGE = LeakSizes(target=160, known=90, pool=100, validation=0, probe=10, spare=130)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import finish, start, write_method, write_suite
 
-PROGRAM = f"{sys.executable} -c 'import sys; from unlearnbench.cli import main; sys.exit(main())'"
+PROGRAM = f"{sys.executable} -c 'import sys; from unlearnbench.cli.main import main; sys.exit(main())'"
 LOUD = (
     "for _ in range(3): print('loud' * 4000, flush=True); os.system('echo loud')\nreturn before.expand(sets.replicas)"
 )

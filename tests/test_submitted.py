@@ -17,13 +17,14 @@ import pytest
 from sample_records import later, row
 from submissions import Cell, cell, everything, file_of, hand_in, key, table
 
-from unlearnbench import cli, submitted
+from unlearnbench.cli import main as cli
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records import bounds as record_bounds
 from unlearnbench.records import writing as records
 from unlearnbench.records.parquet_pages import pages
 from unlearnbench.records.schema import RecordError
 from unlearnbench.settings.scenario import MOST_POINTS
+from unlearnbench.submissions import reading as submitted
 from unlearnbench.system.parquet_files import parse, read_sealed, write_parquet
 
 ROOT = Path(__file__).parent.parent

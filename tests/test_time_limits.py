@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from tiny_runs import Place, status_of, write_method, write_suite
 
-from unlearnbench import crew, engine, executors, worker
+from unlearnbench.run import engines as engine
+from unlearnbench.run import executors, worker
+from unlearnbench.run import worker_pool as crew
 from unlearnbench.suite import plan
 from unlearnbench.suite.plan import Job
 from unlearnbench.system import devices

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_runs import Place, rows, write_method, write_suite
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.registry.registry import discover
 from unlearnbench.suite import plan
 from unlearnbench.suite.plan import Cell

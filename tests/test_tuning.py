@@ -10,13 +10,13 @@ from fake_plugins import Fading, Original, Small, info
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unlearnbench.leaderboard.tuning_choice import Pick, Trial, finalists, picks, trials
 from unlearnbench.plugin import Method
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.suite.experiments import Choice
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import Setting
 from unlearnbench.suite.tune_section import TuneFile, place_of
-from unlearnbench.tuning import Pick, Trial, finalists, picks, trials
 
 CLEAN = Scenario(kind="utility", erased_count=3, validation=20)
 STOPS = Scenario.model_validate(

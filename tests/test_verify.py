@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from submissions import cell, everything, failure, file_of, hand_in, taken
 from tiny_runs import write_method, write_suite
 
-from unlearnbench import agreement, cli, recipes, sampling, submitted, worker
-from unlearnbench.agreement import differences, tolerance
+from unlearnbench.cli import main as cli
 from unlearnbench.records import writing as records
+from unlearnbench.run import worker
+from unlearnbench.submissions import agreement, recipes, sampling
+from unlearnbench.submissions import reading as submitted
+from unlearnbench.submissions.agreement import differences, tolerance
 from unlearnbench.system.parquet_files import open_parquet
 
 
@@ -135,7 +138,7 @@ def test_code_of_another_version_is_named_with_both_versions(
     from unlearnbench.suite.keys import STAGE_VERSIONS
 
     monkeypatch.setattr("unlearnbench.suite.keys.STAGE_VERSIONS", {**STAGE_VERSIONS, "train": 99})
-    monkeypatch.setattr("unlearnbench.recipes.__version__", "9.9")
+    monkeypatch.setattr("unlearnbench.submissions.recipes.__version__", "9.9")
     code, found, _ = verify("--sample", "2")
     assert (code, found["can't be verified"]) == (1, 2)
     assert "recorded by unlearnbench 0.1.0" in found["checked"][0]["reason"]
@@ -194,7 +197,9 @@ def test_text_has_a_line_for_each_cell(verify: Any) -> None:
 
 
 def test_what_would_take_too_long_is_not_tried(verify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unlearnbench.verifying.estimate", lambda record: 0.0 if record.common["seed"] else 1e9)
+    monkeypatch.setattr(
+        "unlearnbench.submissions.verify.estimate", lambda record: 0.0 if record.common["seed"] else 1e9
+    )
     code, found, _ = verify("--sample", "12", "--max-seconds", "500")
     seeds = Counter((each["what"][-1], each["verdict"]) for each in found["checked"])
     assert code == 0

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from unlearnbench import cli, worker
+from unlearnbench.cli import main as cli
+from unlearnbench.run import worker
 
 SUITE = """
 name: tiny
@@ -105,7 +106,7 @@ class Place:
 
 def start(folder: Path, *arguments: str, engine: str = "serial", suite: str = "suite.yaml") -> subprocess.Popen[str]:
     """The same as a process of its own, in a process group of its own."""
-    program = "import sys; from unlearnbench.cli import main; sys.exit(main())"
+    program = "import sys; from unlearnbench.cli.main import main; sys.exit(main())"
     options = ["run", suite, "--engine", engine, "--device", "cpu", *arguments]
     return subprocess.Popen(
         [sys.executable, "-c", program, *options],

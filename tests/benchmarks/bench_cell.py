@@ -13,7 +13,7 @@ import pytest
 import suite_jobs
 from measuring import Worker, keep, seconds, single_row
 
-from unlearnbench import cli_options
+from unlearnbench.cli import options as cli_options
 from unlearnbench.datasets.mnist import Mnist
 from unlearnbench.system.errors import InputError
 

@@ -76,7 +76,7 @@ def soak(engine: str, cells: int, jobs: int) -> Soaked:
         (folder / "own" / "methods").mkdir(parents=True)
         (folder / "own" / "methods" / "idle.py").write_text(METHOD)
         (folder / "suite.yaml").write_text(_suite(cells))
-        command = [sys.executable, "-c", "import sys; from unlearnbench.cli import main; sys.exit(main())"]
+        command = [sys.executable, "-c", "import sys; from unlearnbench.cli.main import main; sys.exit(main())"]
         command += ["run", "suite.yaml", "--plugins", "own", "--results", "r", "--cache", "c", "--engine", engine]
         command += ["--device", "cpu", "--jobs", str(1 if engine == "serial" else jobs)]
         started = time.monotonic()

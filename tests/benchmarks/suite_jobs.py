@@ -14,7 +14,9 @@ import pyarrow as pa
 from measuring import peak_bytes
 from sample_records import row
 
-from unlearnbench import cli, cli_loading, leaderboard
+from unlearnbench.cli import loading as cli_loading
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records import writing as records
 from unlearnbench.suite.plan import Plan

@@ -11,8 +11,9 @@ import pytest
 from sample_claims import HOLDS, claims_file, values
 from sample_records import write_cells
 
-from unlearnbench import PROTOCOL_VERSION, cli
+from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.claims import measured, model
+from unlearnbench.cli import main as cli
 from unlearnbench.system.errors import InputError
 
 UNKNOWN = {"checks": [{"kind": "value", "of": {"method": "vbu"}, "at_least": 0.5}]}

@@ -24,7 +24,7 @@ LIMIT = "30"
 
 def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: no test's own plugins, threads or hooks."""
-    program = "import sys; from unlearnbench.cli import main; sys.exit(main())"
+    program = "import sys; from unlearnbench.cli.main import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", program, "check", *arguments],
         cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **environment},

@@ -4,11 +4,11 @@ import pytest
 import torch
 from small_worlds import CLASSES, SEEDS, blobs, difference, utility
 
-from unlearnbench.contract import erase
 from unlearnbench.models.stack import Stack, concatenate
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, StopRule, Training
 from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.stages.result_checks import erase
 from unlearnbench.training.context import Context
 
 SHAPE = (3, 8, 8)

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from unlearnbench.methods.hbu import Hbu, gaussian_epsilon, perturbed, remaining_gradient
 from unlearnbench.methods.retrain import Retrain
 
-from unlearnbench.contract import erase
 from unlearnbench.models.stack import Stack
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import build_world
+from unlearnbench.stages.result_checks import erase
 from unlearnbench.training.context import Context
 from unlearnbench.training.objectives import NewtonTraining
 

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 from unlearnbench.methods.hbu import Hbu
 
-from unlearnbench.contract import PluginError, erase
 from unlearnbench.models.noise import NoiseStreams, StreamNoise
 from unlearnbench.models.stack import Functional, concatenate
 from unlearnbench.plugin import Batch, Models
@@ -19,6 +18,7 @@ from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
 from unlearnbench.settings.validation import check, within
 from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.stages.result_checks import PluginError, erase
 from unlearnbench.system.seeding import derive, stream
 
 F64 = torch.float64

@@ -8,11 +8,11 @@ from loss_cases import noise
 from small_worlds import SEEDS, blobs, context, difference, equal, erasures, utility
 from unlearnbench.methods.sisa import Sisa
 
-from unlearnbench.contract import erase
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Training
 from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.stages.result_checks import erase
 from unlearnbench.system.seeding import derive
 
 SCENARIO = utility(training=Training(epochs=3, batch=8, lr=5e-3))

@@ -3,7 +3,7 @@ import pytest
 from evil_name import EVIL
 from sample_records import judged, row, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 
 ATTACKED = {"attack": "ridge"}
 MSE = [0.030, 0.034, 0.029, 0.033, 0.031]

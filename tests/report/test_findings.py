@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sample_records import judged, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.findings import Finding, findings, metrics_of
 from unlearnbench.report.tables import rows_of
 from unlearnbench.system.errors import InputError

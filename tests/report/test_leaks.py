@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from sample_records import judged, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.leaks import render
 from unlearnbench.report.tables import NOTHING
 

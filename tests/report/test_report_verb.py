@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sample_records import rows, write_cells
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.report.export import export
 from unlearnbench.system import escaping
 

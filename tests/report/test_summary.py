@@ -8,7 +8,7 @@ from typing import Any
 
 from sample_records import judged, row, rows, write_cells
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.summary import HEADERS, results
 from unlearnbench.report.tables import NOTHING, Table
 

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from sample_records import judged, row, rows
 from site_records import pages, results
 
-from unlearnbench import cli, leaderboard
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records.schema import SCHEMA
 from unlearnbench.report.export import FORMATS, export
 from unlearnbench.site import publishing

@@ -12,7 +12,8 @@ import pytest
 from sample_records import judged, rows
 from site_records import Page, forget_rows, leak_rows, pages, results, scene
 
-from unlearnbench import cli, leaderboard
+from unlearnbench.cli import main as cli
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.site import boards, cells, glance, standing, tradeoffs
 from unlearnbench.site.boards import Board, rows_of

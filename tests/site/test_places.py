@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from site_records import Page, leak_rows, pages, results, rows, scene, values
 
-from unlearnbench import PROTOCOL_VERSION, cli
+from unlearnbench import PROTOCOL_VERSION
+from unlearnbench.cli import main as cli
 from unlearnbench.report import pictures
 from unlearnbench.settings import naming
 from unlearnbench.site import glance
@@ -182,7 +183,7 @@ def test_the_defaults_of_built_in_datasets_are_known() -> None:
 
 
 def test_a_leaderboards_row_says_its_dataset(tmp_path: Path) -> None:
-    from unlearnbench import leaderboard
+    from unlearnbench.leaderboard import build as leaderboard
 
     folder = results(tmp_path, two_of(experiment()))
     found = rows_of(leaderboard.build(folder / "records", folder), "two", "two")

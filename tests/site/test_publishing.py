@@ -9,7 +9,7 @@ import pytest
 from sample_records import rows
 from site_records import forget_rows, leak_rows, pages, results
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.site import writing
 
 

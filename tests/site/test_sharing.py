@@ -13,7 +13,7 @@ import pytest
 from sample_records import rows
 from site_records import results
 
-from unlearnbench import cli
+from unlearnbench.cli import main as cli
 from unlearnbench.site import manifest, writing
 from unlearnbench.system.errors import InputError
 

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from unlearnbench.adversary import evidence
 from unlearnbench.adversary.evidence import EvidenceError
-from unlearnbench.attacking import Seen, seen_by, truth_for
 from unlearnbench.conformance import pipeline
 from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.registry.registry import PluginInfo
-from unlearnbench.scoring import Truth
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.stages.attacking import Seen, seen_by, truth_for
+from unlearnbench.stages.resources import seed_of
+from unlearnbench.stages.scoring import Truth
 from unlearnbench.suite.plan import Task
 from unlearnbench.system.errors import AccessError
-from unlearnbench.workplace import seed_of
 
 # What an attack claims, what is wrong with that, or something else altogether.
 Claim = Evidence | EvidenceError | Odd

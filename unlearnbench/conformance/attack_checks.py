@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from unlearnbench.adversary.evidence import EvidenceError
-from unlearnbench.attacking import Seen
 from unlearnbench.conformance.attack_case import AttackCase, Claim, nothing_changed
 from unlearnbench.conformance.case import Check, Odd
 from unlearnbench.conformance.verdict import Verdict, failed, passed
 from unlearnbench.registry.facts import described
-from unlearnbench.scoring import Score, score
+from unlearnbench.stages.attacking import Seen
+from unlearnbench.stages.scoring import Score, score
 
 # What tells whether an attack found anything, and what it is where there is nothing to find.
 SHOWN = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}

@@ -121,7 +121,7 @@ class Examiner:
         """The subject to begin with: where that is safe, a copy of this process before it knows anything."""
         if not sys.platform.startswith("linux"):
             return fresh(self._folder)
-        import unlearnbench.stages  # noqa: F401
+        import unlearnbench.stages.jobs  # noqa: F401
         from unlearnbench.conformance import answers, small_problem, suites  # noqa: F401
 
         if any(self._name in named(kind, self._plugin_dirs) for kind in ("method", "attack")):

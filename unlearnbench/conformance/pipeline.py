@@ -8,17 +8,17 @@ from typing import Any
 import torch
 
 from unlearnbench.conformance.case import Outcome, Place
-from unlearnbench.contract import PluginError
 from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.settings.naming import choice_id
 from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.stages import run_job
+from unlearnbench.stages.jobs import run_job
+from unlearnbench.stages.resources import Workplace
+from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.suite import plan
 from unlearnbench.suite.experiments import Choice
 from unlearnbench.suite.plan import Task
 from unlearnbench.suite.suite import Setting
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.workplace import Workplace
 
 OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs
 

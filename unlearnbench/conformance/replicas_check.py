@@ -9,9 +9,9 @@ from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.method_checks import FOR_ONE_MODEL
 from unlearnbench.conformance.small_problem import SEEDS
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
-from unlearnbench.contract import PluginError
 from unlearnbench.models.stack import Stack, concatenate
 from unlearnbench.settings.scenario import StopRule
+from unlearnbench.stages.result_checks import PluginError
 
 STEPS = 20
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: PROTOCOL section 11, rule 13

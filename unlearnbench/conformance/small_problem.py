@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.contract import PluginError
 from unlearnbench.datasets.digits import Digits
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import ImageData, Method
 from unlearnbench.settings.scenario import Backdoor, LeakSizes, Network, Scenario, StopRule, Training
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, build_world, join
+from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.training.context import Context
 
 SEEDS = (101, 202, 303)  # of three erasures

@@ -63,7 +63,7 @@ def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
     os.chdir(folder / "empty")
     process.settle(parent)  # quiet, one thread, ends with its parent
     # All that is imported writes nothing while plugins are watched.
-    import unlearnbench.stages  # noqa: F401
+    import unlearnbench.stages.jobs  # noqa: F401
     from unlearnbench.conformance import answers  # noqa: F401
     from unlearnbench.conformance.subject import Subject
     from unlearnbench.conformance.watch import Watch

@@ -33,8 +33,8 @@ from unlearnbench.system.printing import error_line
 
 # All that makes numbers imports or is imported by these.
 NUMBERS = (
-    "unlearnbench.stages", "unlearnbench.runner", "unlearnbench.leaderboard", "unlearnbench.records.cell_rows",
-    "unlearnbench.tuning", "unlearnbench.merging",
+    "unlearnbench.stages.jobs", "unlearnbench.run.runner", "unlearnbench.leaderboard.build",
+    "unlearnbench.records.cell_rows", "unlearnbench.leaderboard.tuning_choice", "unlearnbench.submissions.merge",
 )  # fmt: skip
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 

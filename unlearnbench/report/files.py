@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnbench import leaderboard
+from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.markdown import render
 from unlearnbench.system.parquet_files import write_atomically
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.contenders import SCENE_COLUMNS
+from unlearnbench.leaderboard.contenders import SCENE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import holm
 from unlearnbench.report import wording

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.leaderboard.verdicts import Forgetting
 from unlearnbench.report import summary
 from unlearnbench.report.findings import Finding, findings, scene_of
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import NOTHING, rows_of
 from unlearnbench.system.escaping import markdown, markdown_block
 from unlearnbench.system.version import PROTOCOL_VERSION
-from unlearnbench.verdicts import Forgetting
 
 if TYPE_CHECKING:
     import pandas as pd

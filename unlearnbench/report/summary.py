@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, access_of, findings, scene_of
 from unlearnbench.report.tables import NOTHING, Table, format_interval, rows_of
 from unlearnbench.system.escaping import plain
 from unlearnbench.system.version import PROTOCOL_VERSION
-from unlearnbench.verdicts import Accuracy, Forgetting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from unlearnbench.leaderboard.tuning_choice import Estimate, Pick, Trial
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records.cell_rows import path as record_path
 from unlearnbench.report.markdown import draw
@@ -23,7 +24,6 @@ from unlearnbench.system import yaml_values
 from unlearnbench.system.escaping import plain
 from unlearnbench.system.parquet_files import write_atomically, write_parquet
 from unlearnbench.system.version import PROTOCOL_VERSION, __version__
-from unlearnbench.tuning import Estimate, Pick, Trial
 
 HEADER = """\
 # Written by `unlearnbench tune`, replaced by its next call. Measured on validation images, set aside from the training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unlearnbench.verdicts import Accuracy, Forgetting
+from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 
 SHORT = {Forgetting.BEFORE.value: "before protocol 2"}
 

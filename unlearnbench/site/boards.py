@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.contenders import TABLE_COLUMNS
+from unlearnbench.leaderboard.contenders import TABLE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import tables
 from unlearnbench.report.findings import findings

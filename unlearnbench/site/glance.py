@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnbench.leaderboard.verdicts import Accuracy
 from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, scene_of
 from unlearnbench.settings.protocols import titled
@@ -15,7 +16,6 @@ from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protoco
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.system.escaping import plain
-from unlearnbench.verdicts import Accuracy
 
 _LEGEND = (
     "Each cell: the attack's mean score over seeds; in brackets the difference to the same attack on retraining.",

@@ -74,7 +74,7 @@ def read(
 def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
     records_of(folder)
     from unlearnbench.claims import comparison
-    from unlearnbench.contenders import dataset_ids
+    from unlearnbench.leaderboard.contenders import dataset_ids
     from unlearnbench.records import writing as records
     from unlearnbench.report.files import write_leaderboard
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
 from unlearnbench.report.tables import format_interval, format_value
 from unlearnbench.site.cells import Cell, Row, empty, minus, state_of
 from unlearnbench.site.settings import setting_of
-from unlearnbench.verdicts import Accuracy, Beside, Forgetting
 
 ABOUT = {
     "rank": "place by the mean in its setting, of those that forgot and kept accuracy; ≈ can't be told from the best",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.contenders import disputed
+from unlearnbench.leaderboard.contenders import disputed
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.report import drawing

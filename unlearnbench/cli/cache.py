@@ -1,0 +1,205 @@
+"""The verb cache: what the store of trained models and other results holds, whether it is whole, and emptying it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unlearnbench.cli import options
+from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
+
+if TYPE_CHECKING:
+    from unlearnbench.system.store import Store
+
+OK, DAMAGED = 0, 1
+LEFT_OVER = 3600  # seconds; a temporary file that is younger may be another run's, at work
+WHAT = ("stage", "dataset", "method", "attack")
+
+app = typer.Typer(
+    rich_markup_mode=None, help="Look after the store of trained models: list, verify or clear what is in it."
+)
+
+
+@app.command("list")
+def list_artifacts(cache: options.Cache = None, output: options.Output = options.Format.text) -> int:
+    """Show number, size and age of the artifacts, by what they are of."""
+    store = _store(cache)
+    groups: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
+    for key, size, changed in _artifacts(store):
+        groups[_made(store, key)].append((size, changed))
+    rows = [
+        [*made, len(files), sum(size for size, _ in files), *_span([changed for _, changed in files])]
+        for made, files in sorted(groups.items())
+    ]
+    every = [size for files in groups.values() for size, _ in files]
+    number, size, temporary = len(every), sum(every), len(store.leftovers())
+    columns = [*WHAT, "number", "bytes", "oldest", "newest"]
+    if output is options.Format.json:
+        listed = [dict(zip(columns, row, strict=True)) for row in rows]
+        about = {"cache": str(store.root), "number": number, "bytes": size, "temporary": temporary}
+        emit_json({**about, "artifacts": listed})
+        return OK
+    if rows:
+        emit_table(columns, rows)
+    emit(f"artifacts: number={number} bytes={size} temporary={temporary} in {one_line(str(store.root))}")
+    return OK
+
+
+@app.command()
+def verify(
+    cache: options.Cache = None,
+    output: options.Output = options.Format.text,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the damaged ones.")] = False,
+) -> int:
+    """Check every artifact's checksum.
+
+    Damaged ones are named, and the exit code is 1 if there are any. The next run that needs one computes it again. So
+    are those that can't be read, which may be whole: the exit code is 1 too, and they are neither deleted nor replaced.
+    """
+    store = _store(cache)
+    checked, damaged, unreadable = 0, list[dict[str, str]](), list[dict[str, str]]()
+    for key, _, _ in _artifacts(store):
+        path = str(store.path(key))
+        try:
+            what = _damage(store, key)
+        except UnreadableError as error:
+            unreadable.append({"path": path, "what": str(error)})
+            continue
+        checked += 1
+        if what is not None:
+            damaged.append({"path": path, "what": what})
+            if delete:
+                _delete(store.path(key))
+    unreadable += [_special(path) for path in store.special()]
+    if output is options.Format.json:
+        emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unreadable,
+                   "deleted": delete})  # fmt: skip
+    else:
+        for found, each in [("damaged", each) for each in damaged] + [("unreadable", each) for each in unreadable]:
+            emit(one_line(f"{found}: {each['what']}"))
+        counts = f"checked={checked} damaged={len(damaged)} unreadable={len(unreadable)}"
+        deleted = len(damaged) if delete else 0
+        emit(f"artifacts: {counts} deleted={deleted} in {one_line(str(store.root))}")
+    return DAMAGED if damaged or unreadable else OK
+
+
+@app.command()
+def clear(
+    cache: options.Cache = None,
+    older: Annotated[
+        float | None,
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Only those that were written before so many days."),
+    ] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Only damaged ones.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete everything, if nothing else is said.")] = False,
+) -> int:
+    """Delete artifacts, and temporary files that killed runs have left.
+
+    Runs compute again what they need. Nothing is touched that is not an artifact. Best while no run is under way.
+    """
+    store = _store(cache)
+    chosen = [
+        (store.path(key), size)
+        for key, size, changed in _artifacts(store)
+        if (older is None or changed < time.time() - 86_400 * older) and (not damaged or _is_damaged(store, key))
+    ]
+    size = sum(size for _, size in chosen)
+    if older is None and not damaged and not yes:
+        what = f"would delete all {len(chosen)} artifacts ({size} bytes); say --yes, or choose some"
+        raise InputError(str(store.root), f"{what} by --older-than or --damaged")
+    left = [path for path in store.leftovers() if _changed(path) < time.time() - LEFT_OVER]
+    for path in [*(path for path, _ in chosen), *left]:
+        _delete(path)
+    emit(f"artifacts: deleted={len(chosen)} bytes={size} temporary={len(left)} in {one_line(str(store.root))}")
+    return OK
+
+
+def _store(cache: Path | None) -> Store:
+    root = options.cache_root(cache)
+    if not root.is_dir():
+        raise InputError(str(root), "not a folder" if root.exists() else "no such folder")
+    from unlearnbench.system.store import Store
+
+    return Store(root)
+
+
+def _artifacts(store: Store) -> Iterator[tuple[str, int, float]]:
+    """Each artifact's key, its size in bytes and when it was written."""
+    try:
+        keys = store.keys()
+    except OSError as error:
+        raise InputError(str(error.filename or store.root), f"can't be read: {error.strerror}") from error
+    for key in keys:
+        try:
+            found = store.path(key).stat()
+        except FileNotFoundError:  # deleted since
+            continue
+        yield key, found.st_size, found.st_mtime
+
+
+def _made(store: Store, key: str) -> tuple[str, ...]:
+    """What an artifact is of; those of older versions don't tell."""
+    from unlearnbench.system.store import CorruptArtifactError
+
+    try:
+        values: dict[str, Any] = store.values(key)
+    except CorruptArtifactError:
+        return ("damaged", *("-" for _ in WHAT[1:]))
+    except UnreadableError:
+        return ("unreadable", *("-" for _ in WHAT[1:]))
+    made = values.get("provenance")
+    return tuple(str(made.get(name, "-")) if isinstance(made, dict) else "-" for name in WHAT)
+
+
+def _damage(store: Store, key: str) -> str | None:
+    """What is wrong with an artifact. Raises UnreadableError where nobody can know."""
+    from unlearnbench.system.store import CorruptArtifactError
+
+    try:
+        store.get(key)
+    except CorruptArtifactError as error:
+        return str(error)
+    return None
+
+
+def _is_damaged(store: Store, key: str) -> bool:
+    """Whether something is known to be wrong with an artifact, and not only that it can't be read."""
+    try:
+        return _damage(store, key) is not None
+    except UnreadableError:
+        return False
+
+
+def _special(path: Path) -> dict[str, str]:
+    """Something that has an artifact's name and is no ordinary file."""
+    what = "a link" if path.is_symlink() else "no ordinary file"
+    return {"path": str(path), "what": f"{path}: {what}"}
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(str(path), f"can't be deleted: {error.strerror}") from error
+
+
+def _span(changed: Sequence[float]) -> tuple[str, str]:
+    """The first and the last of some times."""
+    first, last = (
+        datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds") for when in (min(changed), max(changed))
+    )
+    return first, last

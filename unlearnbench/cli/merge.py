@@ -1,0 +1,112 @@
+"""The verb `merge`: the records of several people or machines in one results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unlearnbench.cli import options
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, emit, emit_json, one_line
+
+if TYPE_CHECKING:
+    from unlearnbench.submissions.merge import Conflict, Merged
+    from unlearnbench.submissions.reading import Submitted
+
+OK, CONFLICTS = 0, 1
+SHOWN = 20  # lines of one kind; --format json has them all
+
+
+class Keep(StrEnum):
+    """Which record of a conflict is kept."""
+
+    first = "first"
+    none = "none"
+
+
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/quickstart.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The result folder to make: not there yet, or empty.")]
+KeepOption = Annotated[
+    Keep | None,
+    typer.Option("--keep", help="Of records that contradict each other keep that of the DIR named first, or none."),
+]
+
+
+def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.Output = options.Format.text) -> int:
+    """Join the records of several result folders.
+
+    Every file is checked first. Records of a cell that agree are one. Where they contradict each other, also when
+    they were computed from other code or data, nothing is written and the exit code is 1, unless --keep decides.
+    Exit code 2: a file or folder that breaks a rule, and nothing is written.
+    """
+    from unlearnbench.submissions import merge as merging
+    from unlearnbench.submissions.reading import read_folder
+
+    merging.check_target(out, folders)
+    read = [read_folder(folder) for folder in folders]
+    for each in read:
+        if each.left_out:
+            shown = ", ".join(each.left_out[:3]) + (", ..." if len(each.left_out) > 3 else "")
+            complain(f"left out of {each.path / 'records'}, being no records: {shown}")
+    if not any(each.cells for each in read):
+        raise InputError(str(folders[0]), "holds no records, nor does any other folder that was named")
+    merged = merging.merge([each.cells for each in read], keep.value if keep else None)
+    unsettled = keep is None and bool(merged.conflicts)
+    if not unsettled:
+        merging.write(merged, out)
+    if output is options.Format.json:
+        emit_json({**merging.plain(merged), "out": None if unsettled else str(out)})
+    else:
+        _show(merged)
+        emit("merge: " + " ".join(f"{name}={count}" for name, count in merged.counts.items()))
+    if unsettled:
+        complain("nothing is written: records contradict each other; --keep first or --keep none decides")
+    return CONFLICTS if unsettled else OK
+
+
+def _show(merged: Merged) -> None:
+    _list(line for each in merged.conflicts for line in _conflict(each))
+    _list(f"superseded by a result: {each.what}: {each.status} in {each.folder}" for each in merged.superseded)
+    _list(
+        f"kept apart: {each.cell.what}: {_origin(each.cell)};"
+        f" {'a result' if each.cell.is_failure else 'another record'} under another key counts: {_origin(each.counts)}"
+        for each in merged.apart
+    )
+
+
+def _conflict(conflict: Conflict) -> Iterable[str]:
+    from unlearnbench.submissions.agreement import largest
+
+    what = largest(conflict.differences)
+    assert what is not None
+    more = len(conflict.differences) - 1
+    shown = f"{what.what} is {_value(what.left)} or {_value(what.right)}" + (f" and {more} more" if more else "")
+    keys = ", ".join(key[:12] for key in conflict.keys)
+    why = ", computed from other code, data or versions" if len(conflict.keys) > 1 else ""
+    yield f"conflict: {conflict.cells[0].what} ({keys}{why}): {shown}"
+    for cell in conflict.cells:
+        yield f"  {'kept' if cell is conflict.kept else 'one of them'}: {_origin(cell)}"
+
+
+def _origin(cell: Submitted) -> str:
+    origin = cell.origin
+    versions = " ".join(f"{name} {origin['versions'].get(name, '?')}" for name in ("unlearnbench", "torch"))
+    dirty = " with changes" if origin["git_dirty"] else ""
+    commit = f"git {(origin['git_sha'] or 'unknown')[:12]}{dirty}"
+    return f"{origin['folder']} ({commit}, {origin['device']}, {versions}, {origin['started_at']})"
+
+
+def _value(value: object) -> str:
+    return "missing" if value is None else f"{value:.17g}" if isinstance(value, float) else str(value)
+
+
+def _list(lines: Iterable[str]) -> None:
+    every = list(lines)
+    for line in every[:SHOWN]:
+        emit(("  " if line.startswith("  ") else "") + one_line(line))
+    if len(every) > SHOWN:
+        emit(f"... and {len(every) - SHOWN} more lines like these; --format json has them all")

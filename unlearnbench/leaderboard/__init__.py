@@ -1,0 +1,1 @@
+"""Records to one row per contender: values, gaps, intervals, verdicts, ranks; and the choice of `tune`."""

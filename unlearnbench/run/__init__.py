@@ -1,0 +1,1 @@
+"""Walks a plan: schedule, worker pool, engines, progress, and what is finished already."""

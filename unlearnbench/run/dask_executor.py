@@ -1,0 +1,234 @@
+"""The engine for many machines: workers of dask.distributed, on a cluster or, without one, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing.resource_tracker
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from unlearnbench.run.executors import Cluster, WorkerDiedError
+from unlearnbench.run.remote_jobs import Answer, Parcel, answer, identity, pack, unpack
+from unlearnbench.run.worker import Outcome, Place, carry_out
+from unlearnbench.suite.plan import Job
+from unlearnbench.system import interruption, streams
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, error_line
+from unlearnbench.system.process import be_quiet, limit_threads
+
+try:
+    import cryptography  # noqa: F401 (makes the certificate of a cluster on this machine)
+    import dask
+    import distributed
+    from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
+except ImportError as error:
+    raise InputError("--engine dask", "not installed; pip install 'unlearnbench[dask]'") from error
+
+Remote: TypeAlias = "distributed.Future[Any]"
+
+PATIENCE = 10.0  # seconds to reach a scheduler
+ENCRYPTED = ("tls://", "wss://")  # protocols by which Dask's processes ask each other for a certificate
+
+
+class DaskExecutor(Cluster):
+    """Carries jobs out on Dask's workers, one at a time on each.
+
+    A job goes out as a parcel: its artifacts travel with it where workers do not see the runner's store.
+    """
+
+    def __init__(self, client: Client, cluster: LocalCluster | None) -> None:
+        self._client, self._cluster = client, cluster
+        self._known, self._packs = 1, False
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Raises BrokenExecutor where there is no scheduler any more."""
+        assert not kwargs
+        if self._client.status != "running":
+            raise BrokenExecutor("the Dask scheduler is gone")
+        future: Future[Any] = Future()
+        if function is carry_out:
+            self._send(future, *args)
+        else:
+            self._call(function, *args, then=lambda remote: future.set_result(_result(remote)), future=future)
+        return future
+
+    def workers(self) -> int:
+        """How many workers there are now; waits for the first. Raises InputError for one with several threads."""
+        told = False
+        while True:
+            try:
+                threads = self._client.nthreads()
+            except OSError:  # the scheduler is gone, as all that was submitted will say
+                return self._known
+            if threads:
+                break
+            if not told and self._cluster is None:
+                complain("the cluster has no workers; waiting for one")
+                told = True
+            time.sleep(0.1)
+        for address, count in threads.items():
+            if count != 1:
+                raise InputError("--scheduler", f"the worker {address} has {count} threads; start it with --nthreads 1")
+        self._known = len(threads)
+        return self._known
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 (always both)
+        """End the workers of this machine's own cluster; those of another go on with what they do, and no more."""
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=1)
+        if self._cluster is not None:
+            for nanny in self._cluster.workers.values():  # not one by one, and without asking them
+                nanny.auto_restart = False
+                with contextlib.suppress(Exception):
+                    nanny.process.process._process.kill()
+            with contextlib.suppress(Exception):
+                self._cluster.close(timeout=5)
+
+    # --- a job's way there and back ---------------------------------------------------------------------------------
+
+    def _send(self, future: Future[Outcome], job: Job, place: Place) -> None:
+        artifacts = pack(job, place.cache) if self._packs else None
+        parcel = Parcel(job, _anywhere(place), identity(place.cache), artifacts)
+        self._call(
+            _checked_answer, parcel, then=lambda remote: self._receive(future, parcel, place, remote), future=future
+        )
+
+    def _receive(self, future: Future[Outcome], parcel: Parcel, place: Place, remote: Remote) -> None:
+        came: Answer = _result(remote)
+        if came.outcome is None:
+            self._packs = True
+            self._send(future, parcel.job, place)
+            return
+        future.set_result(unpack(came, place.cache))
+
+    def _call(
+        self, function: Callable[..., Any], *args: Any, then: Callable[[Remote], None], future: Future[Any]
+    ) -> None:
+        def ended(remote: Remote) -> None:
+            try:
+                then(remote)
+            except Exception as error:
+                future.set_exception(error)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # artifacts are large, and go to one worker once
+            remote = self._client.submit(function, *args, pure=False, retries=0)
+        remote.add_done_callback(ended)
+
+
+def start(workers: int, scheduler: str | None) -> DaskExecutor:
+    """Workers on this machine, which talk to nobody else, or those of a scheduler.
+
+    Raises:
+        InputError: the scheduler can't be reached.
+    """
+    _silence()
+    if scheduler is not None and scheduler.startswith(ENCRYPTED):
+        _check_certificate(f"--scheduler {scheduler}")
+    # A job that ends its worker would end others' too; the runner decides whether it is tried again.
+    quietly: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with dask.config.set(quietly), interruption.deaf():
+        multiprocessing.resource_tracker.ensure_running()
+        cluster = None
+        if scheduler is None:
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+                silence_logs=logging.CRITICAL, protocol="tls://", security=_certificate(),
+            )  # fmt: skip
+            cast(Any, cluster.scheduler).http_server.stop()  # Dask opens one also where there is no dashboard
+        try:
+            client = Client(cluster or scheduler, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--scheduler {scheduler}", f"can't be reached: {error_line(error)}") from error
+    if cluster is not None:
+        client.register_plugin(_Quiet())
+    else:
+        if scheduler is not None and not scheduler.startswith(ENCRYPTED):
+            complain(
+                f"warning: {scheduler} asks nobody for a certificate: whoever reaches it can run programs as its"
+                " workers' user; for TLS see docs/cluster.md"
+            )
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    return DaskExecutor(client, cluster)
+
+
+def _certificate() -> Security:
+    """A key and a certificate of this run alone, without which nobody can connect; they are handed on in memory.
+
+    OpenSSL reads keys from files only: each process has it on disk for a moment, in a folder that is its user's alone.
+    """
+    return cast(Security, Security.temporary())
+
+
+def _check_certificate(where: str) -> None:
+    """Raises InputError where Dask's settings name no certificate that could be shown to a scheduler."""
+    settings: Any = Security()
+    if settings.tls_ca_file is None or settings.tls_client_cert is None:
+        raise InputError(where, "asks for a certificate, and Dask's settings name none; docs/cluster.md says how")
+    try:
+        settings.get_connection_args("client")
+    except OSError as error:  # a file that is not there, or no certificate; ssl's errors are of this kind
+        raise InputError(where, f"the certificate in Dask's settings can't be used: {error_line(error)}") from error
+
+
+class _Quiet(WorkerPlugin):
+    """Makes a process a worker of this one."""
+
+    name = "unlearnbench"
+
+    def setup(self, worker: Any) -> None:
+        worker.http_server.stop()
+        be_quiet()
+        _silence()
+
+
+def _silence() -> None:
+    """Keep Dask from logging: the runner says what matters."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):  # several have levels of their own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _anywhere(place: Place) -> Place:
+    """The same place for a process that works in another folder."""
+    folders = tuple(folder.resolve() for folder in place.plugin_dirs)
+    return replace(place, data_root=place.data_root.resolve(), cache=place.cache.resolve(), plugin_dirs=folders)
+
+
+def _result(remote: Remote) -> Any:
+    """What a task returned; raises WorkerDiedError, BrokenExecutor, or what the task raised."""
+    if remote.status in ("cancelled", "lost"):
+        raise BrokenExecutor("the Dask scheduler is gone")
+    if remote.status == "error":
+        error = remote.exception()
+        raise WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error
+    try:
+        return remote.result()
+    except KilledWorker as error:  # computed again, for its worker died before the result was fetched
+        raise WorkerDiedError(str(error)) from error
+    except (OSError, CancelledError, asyncio.CancelledError) as error:
+        raise BrokenExecutor(error_line(error)) from error
+
+
+@cache
+def _settle() -> None:
+    streams.settle()
+    limit_threads()
+
+
+def _checked_answer(parcel: Parcel) -> Answer:  # a name that workers of code that did not check have not
+    _settle()
+    return answer(parcel, Path(get_worker().local_directory) / "unlearnbench-artifacts")

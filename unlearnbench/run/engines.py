@@ -1,0 +1,48 @@
+"""Engines: how tasks reach workers. All speak concurrent.futures, so that the runner does not care which it has."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import Executor
+from typing import Literal
+
+from unlearnbench.run.executors import Cluster, Inline
+from unlearnbench.system import interruption
+from unlearnbench.system.process import THREADS, limit_threads, settle
+
+EngineName = Literal["serial", "loky", "dask"]
+
+
+def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Executor:
+    """An executor with `workers` workers of one thread each, or those that a Dask scheduler has.
+
+    loky is joblib's own process pool; a worker that dies does not hang it, it raises.
+
+    Raises:
+        InputError: the scheduler can't be reached, or its workers can't be used.
+    """
+    if engine == "serial":
+        limit_threads()
+        return Inline()
+    if engine == "dask":
+        from unlearnbench.run import dask_executor as dask_engine
+
+        return dask_engine.start(workers, scheduler)
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import resource_tracker
+
+    with interruption.deaf():
+        resource_tracker.ensure_running()
+    # Where psutil is there, loky replaces workers that have grown by 300 MB between two jobs, and calls that a leak.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    executor: Executor = ProcessPoolExecutor(workers, initializer=settle, initargs=(os.getpid(),), env=THREADS)
+    return executor
+
+
+def stop(executor: Executor) -> None:
+    """End the workers at once, whatever they do: results so far are in the store."""
+    if isinstance(executor, Inline | Cluster):
+        executor.shutdown(cancel_futures=True)
+        return
+    executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]

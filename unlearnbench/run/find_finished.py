@@ -1,0 +1,160 @@
+"""What a run finds before it starts: finished cells, failed ones, and those that planning has decided."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unlearnbench.records import cell_rows as recording
+from unlearnbench.records.folder import is_intact, names
+from unlearnbench.run.tally import Became
+from unlearnbench.suite.plan import Cell, Plan
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, error_line
+from unlearnbench.system.regular_files import check_readable
+
+if TYPE_CHECKING:
+    from unlearnbench.run.data_report import Report
+
+# The fields of a scenario that its sets are drawn by.
+DRAWN = {
+    "kind", "erased_ratio", "erased_count", "erased", "negatives", "backdoor", "train_size", "test_size", "validation",
+    "leak", "targets", "duplicates",
+}  # fmt: skip
+
+
+@dataclass
+class Found:
+    """What has become of the cells that need no work, by their keys, and those that do."""
+
+    became: dict[str, Became] = field(default_factory=dict)
+    pending: list[Cell] = field(default_factory=list)
+
+
+def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
+    """Sort a plan's cells by what is in the record folder. Writes nothing.
+
+    Raises:
+        UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
+    """
+    found, not_tried, there = Found(), 0, names(folder)
+    for cell in plan.cells:
+        if cell.skip is not None:
+            found.became[cell.key] = "skipped"
+        elif cell.error is not None:
+            found.became[cell.key] = "failed"
+        elif force:
+            _check_replaceable(there, folder, cell)
+            found.pending.append(cell)
+        elif _is_there(there, folder, cell):
+            found.became[cell.key] = "cached"
+        elif not retry_failed and _is_there(there, folder, cell, failed=True):
+            found.became[cell.key] = "failed"
+            not_tried += 1
+        else:
+            found.pending.append(cell)
+    if not_tried:
+        complain(f"failed in an earlier run and not tried again: {not_tried} cells; --retry-failed tries them again")
+    return found
+
+
+def check_writable(*folders: Path) -> None:
+    """Make the folders of a run, and find out before any work that nothing could be kept in one of them."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InputError(str(folder), f"can't be written: {error.strerror}") from error
+
+
+def check_data(cells: Iterable[Cell], data_root: Path) -> list[Report]:
+    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
+    do not fit the data, are the user's to mend and no cell's failure.
+
+    Returns:
+        What was read, of each dataset.
+
+    Raises:
+        InputError: for the first dataset or scenario that will not do.
+    """
+    worlds: dict[str, dict[tuple[str, int, int | None], Cell]] = {}
+    for cell in cells:
+        scenario = cell.setting.scenario
+        drawn = scenario.model_dump_json(include=DRAWN)
+        # Without a leak experiment's parts an attack's members and never-seen images are drawn for it.
+        attacked = scenario.attack_images if cell.setting.attack and scenario.kind == "utility" else None
+        worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed, attacked), cell)
+    return [_check_group(list(group.values()), data_root) for group in worlds.values()]
+
+
+def _check_group(cells: list[Cell], data_root: Path) -> Report:
+    import torch
+
+    from unlearnbench.run.data_report import describe, left_out_copies
+    from unlearnbench.splits.world import build_world, challenge
+    from unlearnbench.system.process_state.definitions import Definitions
+    from unlearnbench.system.process_state.guard import guarded
+    from unlearnbench.system.seeding import repetition_seed
+
+    choice = cells[0].setting.dataset
+    dataset = cast(Any, choice.info.cls(choice.params))
+    try:
+        with guarded(f"dataset {choice.info.name}", None if choice.info.is_released else Definitions(), random=True):
+            data = dataset.load(data_root)
+            report = describe(choice.id, dataset, data, data_root, cells[0].classes)
+    except InputError:
+        raise
+    except Exception as error:
+        if choice.info.builtin:
+            raise
+        raise InputError(choice.id, f"can't be loaded: {error_line(error)}") from error
+    for cell in cells:
+        setting = cell.setting
+        seed = repetition_seed(setting.suite_seed, choice.id, setting.seed)
+        try:
+            world = build_world(data, setting.scenario, seed, torch.device("cpu"))
+            if setting.attack is not None and setting.scenario.kind == "utility":
+                challenge(world, setting.scenario)
+        except InputError as error:
+            where = f"{setting.suite}:experiments.{setting.experiment}.{error.where} (dataset {choice.id})"
+            raise InputError(where, error.what) from error
+    if any(cell.setting.scenario.duplicates == "drop" for cell in cells):
+        report.more.append(left_out_copies(data))
+    return report
+
+
+def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
+    """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
+    now, told, there = datetime.now(UTC), set(), names(folder)
+    for cell in plan.cells:
+        if cell.skip is not None and not _is_there(there, folder, cell):
+            recording.write_skip(folder, cell, "none", now)
+        if cell.error is not None:
+            if not _is_there(there, folder, cell, failed=True):
+                recording.write_failure(folder, cell, cell.error, "none", now)
+            if cell.error not in told:
+                told.add(cell.error)
+                complain(f"failed: {cell.error}")
+                recording.log(errors, cell.error, cell.trace or "")
+
+
+def _check_replaceable(there: set[str], folder: Path, cell: Cell) -> None:
+    for name in (recording.file_name(cell), recording.file_name(cell, failed=True)):
+        if name in there:
+            check_readable(f"{folder}/{name}")
+
+
+def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -> bool:
+    name = recording.file_name(cell, failed)
+    if name not in there:
+        return False
+    if is_intact(f"{folder}/{name}"):  # to make ten thousand Paths takes as long as to read the files
+        return True
+    complain(f"{folder / name}: a damaged record file; its cell is computed again")
+    return False

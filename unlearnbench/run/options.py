@@ -1,0 +1,55 @@
+"""What a run is told, and what it tells when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unlearnbench.run.engines import EngineName
+    from unlearnbench.suite.plan import Cell, Plan
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan; see the command line. Paths become absolute, for plugins may change the working folder."""
+
+    data_root: Path
+    results: Path
+    cache: Path
+    engine: EngineName = "serial"
+    jobs: int = 1
+    device: str = "auto"
+    plugin_dirs: tuple[Path, ...] = ()
+    force: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    verbose: bool = False
+    scheduler: str | None = None
+    cells_per_device: int = 1
+    time_limit: float | None = None  # seconds for a job
+
+    def __post_init__(self) -> None:
+        for name in ("data_root", "results", "cache"):
+            object.__setattr__(self, name, getattr(self, name).absolute())
+        object.__setattr__(self, "plugin_dirs", tuple(folder.absolute() for folder in self.plugin_dirs))
+
+
+@dataclass
+class Summary:
+    """What became of the cells: those whose record is on the disk at the end."""
+
+    plan: Plan  # as it was run: with fewer models at a time where memory was short
+    computed: Sequence[Cell]  # those that this run was to compute
+    planned: int = 0
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    skipped: int = 0
+    lost: int = 0  # of cells that were recorded, whose records are gone
+    interrupted: bool = False
+    leaderboard: bool = True  # False: none can be built from the records that are there
+    pictures: bool = True  # False: some could not be drawn

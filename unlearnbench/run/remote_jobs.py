@@ -1,0 +1,227 @@
+"""A job on its way to a worker that may be on another machine, and what comes back.
+
+Where the worker sees the runner's store, that is where results go. Where it does not, the job's artifacts come with it,
+as the bytes of their files, and the results go back in the same way. A machine whose code, packages, data or plugins
+are not those that the plan was made from does no work.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.run.worker import Outcome, Place, carry_out, workplace_of
+from unlearnbench.suite.plan import Cell, Job
+from unlearnbench.system import regular_files
+from unlearnbench.system.devices import describe, slots
+from unlearnbench.system.package_code import CODE
+from unlearnbench.system.package_versions import COMPUTING, keyed
+from unlearnbench.system.parquet_files import write_atomically
+from unlearnbench.system.printing import error_line
+from unlearnbench.system.version import __version__
+
+VERSION = __version__
+IDENTITY = ".identity"  # a file in a store
+
+
+def program() -> dict[str, str]:
+    """The program that computes: its version, the hash of its code, and the versions of packages that keys hold."""
+    return {"unlearnbench": VERSION, "code": CODE[:12], **keyed(COMPUTING)}
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A job, where it is to be carried out, and what it needs.
+
+    Attributes:
+        store: identity of the runner's store, by which a worker knows whether it sees the same one.
+        artifacts: the files of the artifacts that the job needs, by key; None: not packed.
+        program: that sent it, as `program` says.
+    """
+
+    job: Job
+    place: Place
+    store: str
+    artifacts: Mapping[str, bytes] | None = None
+    program: Mapping[str, str] = field(default_factory=program)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a job, and its results if they are not in the runner's store; no outcome: the job's artifacts have
+    to be packed."""
+
+    outcome: Outcome | None
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Inputs(NamedTuple):
+    """What cells are made from; see Place. `memory`: the GiB that a plugin says it needs, by kind and name."""
+
+    data: tuple[tuple[str, str], ...]
+    plugins: tuple[tuple[str, str], ...]
+    memory: dict[str, float]
+
+
+def inputs(cells: Iterable[Cell]) -> Inputs:
+    """The data and plugins of cells."""
+    data, infos = dict[str, str](), dict[str, PluginInfo]()
+    for cell in cells:
+        data[cell.dataset_id] = cell.data_sha256
+        for choice in (cell.setting.dataset, cell.setting.method, cell.setting.attack):
+            if choice is not None:
+                infos[f"{choice.info.kind} {choice.info.name}"] = choice.info
+    hashes = {name: _made_of(info) for name, info in infos.items()}
+    memory = {name: info.cls.memory_gb for name, info in infos.items() if info.cls.memory_gb is not None}
+    return Inputs(tuple(sorted(data.items())), tuple(sorted(hashes.items())), memory)
+
+
+def identity(cache: Path) -> str:
+    """What tells a store from all others; given to it when it has none."""
+    if not (known := _seen(cache)):
+        known = secrets.token_hex(16)
+        write_atomically(cache / IDENTITY, known.encode())
+    return known
+
+
+def _seen(cache: Path) -> str:
+    try:
+        return regular_files.read(cache / IDENTITY).decode()
+    except (FileNotFoundError, ValueError):
+        return ""
+
+
+def pack(job: Job, cache: Path) -> dict[str, bytes]:
+    """The files that a job needs; those that are not there are left out, and the worker misses them."""
+    from unlearnbench.system.store import Store
+
+    return _files(Store(cache), {key for task in job for key in task.needs.values()})
+
+
+def unpack(answer: Answer, cache: Path) -> Outcome:
+    """Put results that came from elsewhere into the store; what was damaged on its way is missing."""
+    from unlearnbench.system.store import CorruptArtifactError, Store
+
+    assert answer.outcome is not None
+    store = Store(cache)
+    with tempfile.TemporaryDirectory(prefix="unlearnbench-") as folder:
+        received = Store(Path(folder))
+        try:
+            for key, content in answer.artifacts.items():
+                write_atomically(received.path(key), content)
+                if (artifact := received.get(key)) is not None:
+                    store.put(key, artifact)
+                received.discard(key)
+        except CorruptArtifactError as error:
+            return Outcome(missing=error.key, why=error_line(error))
+        except OSError as error:
+            return Outcome.unwritable(error, cache)
+    return answer.outcome
+
+
+def answer(parcel: Parcel, scratch: Path) -> Answer:
+    """Carry a parcel's job out on this machine.
+
+    Args:
+        scratch: where artifacts lie for as long as the job takes, if the runner's store is not seen here.
+    """
+    job, place = parcel.job, parcel.place
+    ours, theirs = program(), parcel.program
+    if ours != theirs:
+        return Answer(_refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}"))
+    if place.device == "auto":
+        place = replace(place, device=slots("auto", 1)[0])
+    try:
+        for task in job:
+            _check(place, tuple((kind, task.work[kind]["name"]) for kind in KINDS if kind in task.work))
+            _check_data(place, json.dumps(task.work["dataset"], sort_keys=True))
+            if task.work.get("hardware", (here := describe(place.device))) != here:
+                raise _UnfitError(f"times are to be measured on {task.work['hardware']}, and this is {here}")
+    except Exception as error:  # a plugin may raise anything when it is asked for its files
+        return Answer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
+    if _seen(place.cache) == parcel.store:
+        return Answer(carry_out(job, place))
+    if parcel.artifacts is None and any(task.needs for task in job):
+        return Answer(None)
+    return _answer_by_itself(parcel, replace(place, cache=scratch))
+
+
+def _answer_by_itself(parcel: Parcel, place: Place) -> Answer:
+    from unlearnbench.system.store import Store
+
+    store = Store(place.cache)
+    try:
+        for key, content in (parcel.artifacts or {}).items():
+            write_atomically(store.path(key), content)
+        outcome = carry_out(parcel.job, place)
+        return Answer(outcome, _files(store, outcome.values))
+    finally:  # one job's artifacts are all that ever lies here
+        shutil.rmtree(place.cache, ignore_errors=True)
+
+
+def _files(store: Any, keys: Iterable[str]) -> dict[str, bytes]:
+    found = {key: store.content(key) for key in keys}
+    return {key: content for key, content in found.items() if content is not None}
+
+
+class _UnfitError(Exception):
+    """This machine is not what the plan was made for."""
+
+
+@lru_cache(maxsize=256)
+def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
+    registry, expected = workplace_of(place).registry, dict(place.plugins)
+    for kind, name in used:
+        made_of = expected.get(f"{kind} {name}")
+        found = registry.of(kind).get(name)  # type: ignore[arg-type] # one of KINDS
+        if found is None:
+            raise _UnfitError(f"has no {kind} '{name}'")
+        if made_of is None or (here := _made_of(found)) == made_of:
+            continue
+        if here.split()[0] == made_of.split()[0]:
+            what = f"needs {made_of.partition(' ')[2]} in the plan, and this machine has {here.partition(' ')[2]}"
+            raise _UnfitError(f"{kind} '{name}' {what}")
+        raise _UnfitError(f"{found.origin}: {kind} '{name}' or a file beside it differs from that of the plan")
+
+
+def _made_of(info: PluginInfo) -> str:
+    """What a plugin's key holds: the hash of its files, and versions of packages."""
+    packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(info.packages).items())
+    return f"{info.sha256} {packages}".rstrip()
+
+
+def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
+    """What one program has otherwise than another one."""
+    names = [name for name in one if one[name] != than.get(name)]
+    if "unlearnbench" in names:  # of which the code follows
+        names = [name for name in names if name != "code"]
+    words = {"code": f"unlearnbench {VERSION} with code"}
+    return ", ".join(f"{words.get(name, name)} {one[name] or 'missing'}" for name in names)
+
+
+@lru_cache(maxsize=256)
+def _check_data(place: Place, chosen: str) -> None:
+    from unlearnbench.registry.fingerprint import fingerprint
+    from unlearnbench.system.process_state.guard import guarded
+
+    work = json.loads(chosen)
+    cls = workplace_of(place).registry.datasets[work["name"]].cls
+    with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
+        found = fingerprint(cast(Any, cls(cls.Params.model_validate(work["params"]))), place.data_root)
+    if dict(place.data).get(work["id"]) != found:
+        raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
+
+
+def _refused(job: Job, why: str) -> Outcome:
+    text = f"worker on {socket.gethostname()}: {why}"
+    return Outcome(errors={task.key: (f"{task.stage}: {text}", text) for task in job})

@@ -1,0 +1,47 @@
+"""What became of a run's cells, counted on the disk: a record that is not there is no result, whatever was done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from unlearnbench.records import cell_rows as recording
+from unlearnbench.records.folder import names
+from unlearnbench.run.options import Summary
+from unlearnbench.suite.plan import Cell, Plan
+from unlearnbench.system.printing import complain
+
+Became = Literal["done", "cached", "failed", "skipped"]
+
+
+def tally(
+    plan: Plan, folder: Path, became: Mapping[str, Became], computed: Sequence[Cell], interrupted: bool, force: bool
+) -> Summary:
+    """The summary of a run, with a line on stderr if records that it left or found are gone.
+
+    Args:
+        folder: of the records. Who moves or removes it under a run finds a new one with what came later.
+        became: what the run knows, by the cells' keys; those that it did not come to are not there.
+        computed: the cells that this run was to compute.
+        force: whether records may be there that are of an earlier run.
+    """
+    there, counts = names(folder), Counter[str]()
+    for cell in plan.cells:
+        what = became.get(cell.key) or ("done" if interrupted and not force and _is_result(cell, there) else None)
+        if what is not None:  # an interrupt may have come between a record and its count
+            is_there = _is_result(cell, there) or recording.file_name(cell, failed=True) in there
+            counts[what if is_there else "lost"] += 1
+    lost = 0 if interrupted else counts["lost"]  # cells that are skipped may not have been recorded yet
+    if lost:
+        gone = f"{lost} of the records that should be here are gone: the folder was moved, removed or emptied meanwhile"
+        complain(f"error: {folder}: {gone}; what was computed is in the store: run the same command again")
+    return Summary(
+        plan, computed, len(plan.cells), counts["done"], counts["cached"], counts["failed"], counts["skipped"], lost,
+        interrupted,
+    )  # fmt: skip
+
+
+def _is_result(cell: Cell, there: set[str]) -> bool:
+    return recording.file_name(cell) in there

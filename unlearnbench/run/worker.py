@@ -1,0 +1,140 @@
+"""What runs inside a worker: one job from the store to the store."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import traceback
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.suite.plan import Job, Task
+from unlearnbench.system.errors import UnreadableError, unwritable
+from unlearnbench.system.printing import error_line, one_line
+from unlearnbench.system.process import is_exhaustion
+from unlearnbench.system.time_limit import OverdueError, limited
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.resources import Workplace
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a job is carried out; plain values, sent to the worker with the job.
+
+    Attributes:
+        time_limit: seconds that a job may take.
+        expendable: whether the process may be ended with a job that takes longer.
+        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of what
+            each plugin is made of, with its packages' versions, by its kind and name. Only a worker that may be on
+            another machine looks at them.
+    """
+
+    data_root: Path
+    cache: Path
+    plugin_dirs: tuple[Path, ...]
+    device: str
+    time_limit: float | None = None
+    expendable: bool = False
+    data: tuple[tuple[str, str], ...] = ()
+    plugins: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job's tasks, by their keys.
+
+    Attributes:
+        values: what those that are done have measured.
+        errors: why others failed, in one line, and where.
+        exhausted: whether there was too little memory for so many models at a time.
+        late: whether the job took too long and was interrupted; nothing was done.
+        missing: an artifact that the job needs and that is gone or damaged, as `why` says; nothing was done.
+        refused: a file or folder that the user has to see to, and what is wrong: a result can't be stored (a full disk,
+            no permission), or what is there can't be read. Nothing was done.
+    """
+
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    exhausted: bool = False
+    late: bool = False
+    missing: str | None = None
+    why: str = ""
+    refused: tuple[str, str] | None = None
+
+    @classmethod
+    def failure(cls, job: Job, error: BaseException) -> Outcome:
+        """The whole job failed, or met an artifact or an image that can't be read, which is no fault of its cells'."""
+        if isinstance(error, UnreadableError):
+            return cls(refused=(error.where, error.what))
+        return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
+
+    @classmethod
+    def unwritable(cls, error: OSError, cache: Path) -> Outcome:
+        """A result could not be stored."""
+        told = unwritable(error, cache)
+        return cls(refused=(told.where, told.what))
+
+
+def get_ready(attacks: bool = False) -> None:
+    """Import what jobs need; with attacks among them, have the process that these are forked from do so, too."""
+    importlib.import_module("unlearnbench.stages.jobs")
+    if attacks:
+        from unlearnbench.stages.isolation import warm_up
+
+        warm_up()
+
+
+def carry_out(job: Job, place: Place) -> Outcome:
+    """Run a job and store its results. A failing plugin is an outcome, not an exception."""
+    from unlearnbench.stages.jobs import run_job
+    from unlearnbench.stages.resources import MissingArtifactError
+    from unlearnbench.system.store import Artifact, CorruptArtifactError
+
+    outcome = Outcome()
+    try:
+        # Whatever plugins print: stdout is for results.
+        with contextlib.redirect_stdout(sys.stderr), limited(place.time_limit, place.expendable):
+            workplace = workplace_of(place)
+            results = run_job(job, workplace)
+        for task, result in zip(job, results, strict=True):
+            if isinstance(result, Artifact):
+                try:
+                    workplace.store.put(task.key, result)
+                except OSError as error:  # no fault of the cell's, and those after it would meet it too
+                    return Outcome.unwritable(error, place.cache)
+                outcome.values[task.key] = dict(result.values)
+            else:
+                outcome.errors[task.key] = _told(task, result)
+    except OverdueError:
+        return Outcome(late=True)
+    except (MissingArtifactError, CorruptArtifactError) as error:
+        return Outcome(missing=error.key, why=error_line(error))
+    except (Exception, SystemExit) as error:
+        outcome = Outcome.failure(job, error)
+        if outcome.exhausted:
+            workplace_of(place).free()
+    return outcome
+
+
+def _told(task: Task, error: BaseException) -> tuple[str, str]:
+    from unlearnbench.stages.result_checks import RemoteError
+
+    if isinstance(error, RemoteError):
+        return f"{task.stage}: {one_line(error.line)}", error.trace
+    return f"{task.stage}: {error_line(error)}", "".join(traceback.format_exception(error))
+
+
+def workplace_of(place: Place) -> Workplace:
+    """What a worker has at hand; one per process and place, so that plugins are found and images loaded once."""
+    return _workplace(place)
+
+
+@lru_cache(maxsize=4)
+def _workplace(place: Place) -> Workplace:
+    from unlearnbench.stages.resources import Workplace
+
+    return Workplace.open(place.data_root, place.cache, place.plugin_dirs, place.device)

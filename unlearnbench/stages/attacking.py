@@ -1,0 +1,129 @@
+"""The stage that attacks: what an attack is shown, and the truth that its claims are scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.adversary.observed_erasures import Erasures
+from unlearnbench.adversary.oracle import Oracle
+from unlearnbench.models.stack import Stack
+from unlearnbench.plugin import Access, Evidence
+from unlearnbench.settings.scenario import Scenario
+from unlearnbench.splits.world import Challenge, World, challenge, check_disjoint
+from unlearnbench.stages.isolation import attacked
+from unlearnbench.stages.resources import Workplace, seed_of
+from unlearnbench.stages.result_checks import PluginError
+from unlearnbench.stages.scoring import Truth, as_json, score
+from unlearnbench.suite.plan import Task
+from unlearnbench.system.store import Artifact
+
+PICTURES = 32  # reconstructions kept for galleries
+
+
+# --- attack ----------------------------------------------------------------------------------------------------------
+
+
+def attack_targets(task: Task, workplace: Workplace) -> Artifact:
+    """Run an attack on what its access allows, and score what it claims."""
+    scenario, attack = workplace.scenario(task), workplace.attack(task)
+    seed = seed_of(task, "attack")
+    seen = seen_by(attack.access, task, workplace)
+    closed = (workplace.store.root, workplace.data_root)
+    evidence = attacked(attack, seen.oracle(attack.access, seed), workplace.plugin_dirs, closed)
+    truth = truth_for(evidence, seen, scenario, seed)
+    scores = score(evidence, truth)
+    tensors: dict[str, Tensor] = {}
+    if evidence.images is not None:
+        tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()
+        tensors["true"] = truth.images[:PICTURES]
+        tensors["mean"] = truth.auxiliary.mean(0)
+    if evidence.membership is not None:  # for curves
+        tensors["membership"] = evidence.membership.detach().float().cpu().flatten()
+        tensors["member"] = truth.membership.flatten()
+    values: dict[str, Any] = {"scores": as_json(scores)}
+    if evidence.membership is not None and evidence.subject == "erased":
+        values["membership"] = membership_of(tensors["membership"], tensors["member"])
+    return Artifact(tensors, values)
+
+
+def membership_of(scores: Tensor, erased: Tensor) -> dict[str, list[float]]:
+    """The scores f32[n] of the candidates that were erased (bool[n]) and of the others, for pooling over seeds."""
+    largest = torch.finfo(torch.float32).max
+    finite = scores.clamp(-largest, largest)
+    return {"erased": finite[erased].tolist(), "unseen": finite[~erased].tolist()}
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What an oracle is made of; see Oracle."""
+
+    world: World
+    classes: int
+    before: Stack
+    after: Stack
+    targets: Erasures | None
+    shadows: Mapping[str, Tensor] | None
+    pairs: Challenge | None
+
+    def oracle(self, access: Access, seed: int) -> Oracle:
+        """What answers the attack."""
+        return Oracle(
+            access, self.world, self.classes, seed, self.before, self.after, self.targets, self.shadows, self.pairs
+        )
+
+
+def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
+    """What an attack with this access gets to see, from the store."""
+    world, scenario = workplace.world(task), workplace.scenario(task)
+    before = workplace.original(task, world)
+    unlearned = workplace.artifact(task.needs["unlearn"])
+    names = [name for name in unlearned.tensors if name.startswith("model.")]
+    after = before.with_tensors({n.removeprefix("model."): unlearned.tensors[n] for n in names}).to(workplace.device)
+    targets = Erasures.of_tensors(unlearned.tensors) if scenario.kind == "leak" else None
+    shadows = workplace.artifact(task.needs["shadows"]).tensors if "shadows" in task.needs else None
+    if shadows is not None and access.shadows:
+        check_held_out(shadows, world)
+    pairs = challenge(world, scenario) if access.members else None
+    return Seen(world, workplace.data(task).classes, before, after, targets, shadows, pairs)
+
+
+def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
+    """Refuse shadows that share an image (tier `disjoint`: or a model) between training, validation and test: a
+    programming error, never a user's.
+
+    Args:
+        shadows: erasures, with `validation` and `model`.
+    """
+    rows, validation, model = shadows["candidate_rows"], shadows["validation"], shadows["model"]
+    assert world.targets.holdout is not None
+    parts = {
+        "the targets": torch.cat([world.targets.erased, world.targets.holdout], 1),
+        "training shadows": rows[~validation],
+        "validation shadows": rows[validation],
+    }
+    check_disjoint({name: part.cpu().flatten().unique() for name, part in parts.items()})
+    if model.unique().numel() > 1 and bool(torch.isin(model[validation], model[~validation]).any()):
+        raise AssertionError("training and validation shadows share a model")
+
+
+def truth_for(evidence: Evidence, seen: Seen, scenario: Scenario, seed: int) -> Truth:
+    """What evidence is compared with."""
+    world, targets = seen.world, seen.targets
+    if evidence.subject == "challenge":
+        pairs = challenge(world, scenario)
+        own = world.images("pool") if scenario.kind == "leak" else pairs.known
+        images, labels = pairs.hidden.scaled[:, None], pairs.hidden.labels[:, None]
+        membership = pairs.hidden_membership[:, None]
+    else:
+        if targets is None:
+            raise PluginError("an attack on erased images needs a leak experiment")
+        own = world.images("pool")
+        rows = targets.erased_rows.to(world.pool.labels.device)
+        images, labels = world.pool.pixels[rows].float() / 255, world.pool.labels[rows]
+        membership = targets.candidate_erased
+    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), seen.classes, seed)

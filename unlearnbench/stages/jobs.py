@@ -1,0 +1,121 @@
+"""The stages: (select ->) train, retrained -> unlearn -> (shadow models ->) shadows -> attack, and timing.
+
+Each is a function of its job, whose results are stored under the keys of its tasks; nothing else passes from one to the
+next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import torch
+
+from unlearnbench.models.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import join
+from unlearnbench.stages.attacking import attack_targets
+from unlearnbench.stages.resources import Workplace, filled, places, seed_of
+from unlearnbench.stages.result_checks import PluginError, check_finite
+from unlearnbench.stages.retraining import retrained, select
+from unlearnbench.stages.shadowing import shadow_models, shadows
+from unlearnbench.stages.timing import time_unlearning
+from unlearnbench.stages.unlearning import unlearn
+from unlearnbench.suite.plan import Job, Task
+from unlearnbench.system.printing import complain
+from unlearnbench.system.process_state.guard import ProcessStateError, guarded
+from unlearnbench.system.store import Artifact
+from unlearnbench.training.context import Context
+
+
+def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+    """Carry out a job; what it needs is in the workplace's store. One result a task: what broke one of a group's models
+    stands in that one's place; what stops them all is raised."""
+    began, started = datetime.now(UTC), time.perf_counter()
+    if workplace.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(workplace.device)
+    with _guarded(job[0], workplace):
+        results = _STAGES[job[0].stage](job, workplace)
+    spent = {"seconds": (time.perf_counter() - started) / len(job), "peak_bytes": _peak(workplace.device)}
+    return [
+        Artifact(result.tensors, {**result.values, **spent, "provenance": workplace.provenance(task, began)})
+        if isinstance(result, Artifact)
+        else result
+        for task, result in zip(job, results, strict=True)
+    ]
+
+
+@contextmanager
+def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
+    """Whatever the plugins of a task do to the process ends with it."""
+    for change in workplace.settings.settle():  # nobody's code runs between stages but what plugins have left behind
+        complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
+    kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
+    who = f"{kind} {task.work[kind]['name']}"
+    try:
+        with guarded(who, workplace.definitions, random=True):
+            yield
+        if workplace.is_written:
+            raise PluginError(f"{who} wrote into images or sets that other cells use; work on copies")
+    except BaseException as error:
+        # What was kept for other tasks may have been made after a change, or written into.
+        if isinstance(error, ProcessStateError) or workplace.is_written:
+            workplace.free()
+        raise
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+
+
+def _train(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+    """The original models of a group of seeds, or a method's own one."""
+    task, worlds = job[0], [workplace.world(task) for task in job]
+    context = workplace.context(task, worlds[0], filled(job, [seed_of(task, "train") for task in job]))
+    own = None
+    if "method" in task.work:
+        method = workplace.method(task)
+        with guarded(f"method {method.name}"):
+            own = method.train(worlds[0].pool.take(worlds[0].targets.members), context)
+    if own is not None:
+        stack = Stack.of([own])
+    else:
+        sets = join(filled(job, worlds))
+        nothing = torch.empty(len(context.seeds), 0, dtype=torch.int64, device=workplace.device)
+        stack = context.train(ErasureSets(sets.pool, sets.members, nothing))
+    return [_trained(stack.slice(k, k + 1), context, k) for k in places(job)]
+
+
+def _trained(model: Stack, context: Context, replica: int) -> Artifact | Exception:
+    try:
+        check_finite(model, f"training with beta {context.scenario.beta}")
+    except PluginError as error:
+        return error
+    counts = {"steps": int(context.steps[replica]), "samples": int(context.samples[replica])}
+    return Artifact(model.tensors, counts)
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _alone(stage: Callable[[Task, Workplace], Artifact]) -> Callable[[Job, Workplace], list[Artifact | Exception]]:
+    """A stage whose tasks are never grouped."""
+    return lambda job, workplace: [stage(task, workplace) for task in job]
+
+
+def _peak(device: torch.device) -> int | None:
+    """Largest memory of this task; null on the CPU, where only that of the process's whole life is known."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+
+
+_STAGES: Mapping[str, Callable[[Job, Workplace], list[Artifact | Exception]]] = {
+    "select": _alone(select),
+    "train": _train,
+    "retrained": _alone(retrained),
+    "unlearn": unlearn,
+    "shadow_models": _alone(shadow_models),
+    "shadows": _alone(shadows),
+    "attack": _alone(attack_targets),
+    "timing": _alone(time_unlearning),
+}

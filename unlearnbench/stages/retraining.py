@@ -1,0 +1,124 @@
+"""The stages of models that decide what is erased, and whether it was forgotten. No attack sees any of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unlearnbench.models.stack import Stack
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import World, leak_parts
+from unlearnbench.stages.evaluation import accuracies
+from unlearnbench.stages.memory import Retrained, margins, standings
+from unlearnbench.stages.resources import Workplace, seed_of
+from unlearnbench.stages.result_checks import PluginError, check_finite
+from unlearnbench.suite.plan import Task
+from unlearnbench.system.process_state.guard import guarded
+from unlearnbench.system.seeding import stream
+from unlearnbench.system.store import Artifact
+
+TOO_COSTLY = "too costly"
+
+
+# --- selection ------------------------------------------------------------------------------------------------------
+
+
+def select(task: Task, workplace: Workplace) -> Artifact:
+    """How much models owe each image to having learned it (Feldman, 2020, Eq. 1; Feldman and Zhang, 2020, section 3).
+
+    mem(i) = P[right about i | i was learned] - P[right about i | it was not], estimated from models of random images of
+    the target's, the adversary's and the spare ones, as many as the target is trained on. Neither the originals nor the
+    retrained models nor any attack's models are among them: an original that had a part in the choice would look as if
+    it remembered more than it does.
+    """
+    scenario = workplace.scenario(task)
+    assert scenario.leak is not None
+    world = workplace.world(task)
+    parts = leak_parts(scenario, world.shared, world.seed, world.pool.labels.device)
+    rows = torch.cat([parts[name] for name in ("target", "pool", "spare")])
+    count, size = scenario.selection_models, len(parts["target"])
+    orders = [stream(world.seed, "selection", k).permutation(len(rows))[:size] for k in range(count)]
+    members = torch.stack([rows[torch.from_numpy(order).to(rows.device)] for order in orders])
+    context = workplace.context(task, world, [seed_of(task, "selection", k) for k in range(count)])
+    models = context.train(ErasureSets(world.pool, members, members[:, :0]))
+    check_finite(models, f"training the models that select images, with beta {scenario.beta},")
+    right = _right(models, world, rows)
+    learned = torch.zeros(count, len(world.pool), dtype=torch.bool)
+    learned[torch.arange(count)[:, None], members.cpu()] = True
+    learned = learned[:, rows.cpu()]
+    scores = torch.full((world.shared,), torch.nan)
+    inside, outside = ((right * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
+    scores[rows.cpu()] = inside - outside
+    return Artifact({"scores": scores}, {})
+
+
+def _right(models: Stack, world: World, rows: Tensor) -> Tensor:
+    """bool[K, n]: which images each model gets right."""
+    found = []
+    for part in rows.split(5_000):
+        images = world.pool.take(part)
+        _, logits = models.outputs(images.pixels)
+        found.append(margins(logits, images.labels.expand(models.replicas, -1)) > 0)
+    return torch.cat(found, 1)
+
+
+# --- retrained models ---------------------------------------------------------------------------------------------
+
+
+def retrained(task: Task, workplace: Workplace) -> Artifact:
+    """Models trained without a random half of the targets' images, shared by all targets, and what they make of them.
+
+    Two models after each other leave out complementary halves. Where one training passes over more images than the
+    scenario declares (`judging.largest_retraining`) none is trained, and no verdict is given.
+    """
+    world, scenario = workplace.world(task), workplace.scenario(task)
+    if world.targets.members.shape[-1] * scenario.training.epochs > scenario.judging.largest_retraining:
+        return Artifact({}, {TOO_COSTLY: True})
+    left_out = halves(world.targets.replicas, scenario.judging.retrained, world.seed)
+    erased = torch.stack([world.targets.erased[own].flatten() for own in left_out])
+    sets = ErasureSets(world.targets.pool, world.targets.members, erased)
+    context = workplace.context(task, world, [seed_of(task, "retrained", k) for k in range(len(erased))])
+    if "method" in task.work:
+        method, models = workplace.method(task), []
+        for k in range(len(erased)):
+            with guarded(f"method {method.name}"):
+                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
+            if model is None:
+                raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
+            models.append(model)
+        stack = Stack.of(models).to(workplace.device)
+    else:
+        stack = context.train(sets)
+    check_finite(stack, f"retraining with beta {scenario.beta}")
+    tensors = {
+        "standing": standings(stack, world),
+        "left_out": left_out,
+        "accuracy": accuracies(stack, world, scenario),
+    }
+    return Artifact(tensors, {"steps": int(context.steps.sum())})
+
+
+def halves(targets: int, models: int, seed: int) -> Tensor:
+    """bool[R, T]: the targets whose images each model is trained without, as many for each model.
+
+    With one target all are trained without it; of an odd number one is in both models of a pair, another in each pair.
+    """
+    left_out = torch.zeros(models, targets, dtype=torch.bool)
+    if targets == 1:
+        return ~left_out
+    half, shift = targets // 2, int(stream(seed, "in both").integers(targets))
+    for pair in range(models // 2):
+        order = stream(seed, "left out", pair).permutation(targets)
+        if targets % 2:
+            both = (shift + pair) % targets
+            order = order[order != both]
+        left_out[2 * pair, torch.from_numpy(order[:half])] = True
+        left_out[2 * pair + 1, torch.from_numpy(order[half : 2 * half])] = True
+    return left_out
+
+
+def of_artifact(artifact: Artifact) -> Retrained | None:
+    """What the stage stored; None if it was too costly."""
+    if TOO_COSTLY in artifact.values:
+        return None
+    return Retrained(*(artifact.tensors[name] for name in ("standing", "left_out", "accuracy")))

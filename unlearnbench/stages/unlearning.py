@@ -1,0 +1,135 @@
+"""The stage that unlearns: the targets' images, with every method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
+from unlearnbench.models.stack import Stack
+from unlearnbench.models.stack import concatenate as concatenate_stacks
+from unlearnbench.plugin import Method
+from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.world import World, join
+from unlearnbench.stages.evaluation import evaluate, original_accuracy, trajectory_point
+from unlearnbench.stages.memory import Retrained
+from unlearnbench.stages.resources import Workplace, filled, places, seed_of
+from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase_each
+from unlearnbench.stages.retraining import of_artifact
+from unlearnbench.suite.plan import Job, Task
+from unlearnbench.system.store import Artifact
+from unlearnbench.training.context import Context
+
+# --- unlearn ---------------------------------------------------------------------------------------------------------
+
+
+def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and the utility.
+
+    A job is the one target of each seed of a group, or all targets of one seed, which share their original.
+    """
+    task, worlds = job[0], [workplace.world(task) for task in job]
+    scenario, method = workplace.scenario(task), workplace.method(task)
+    originals = [workplace.original(task, world) for task, world in zip(job, worlds, strict=True)]
+    if task.together:
+        before, sets = concatenate_stacks(filled(job, originals)), join(filled(job, worlds))
+        seeds = filled(job, [seed_of(task, "target", 0) for task in job])
+        own = [slice(place, place + 1) for place in places(job)]
+    else:
+        before, sets = originals[0], worlds[0].targets
+        seeds = [seed_of(task, "target", target) for target in range(sets.replicas)]
+        own = [slice(0, sets.replicas)]
+    trained = [seed_of(task, "train") for task in job]
+    origin = filled(job, trained) if task.together else trained
+    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin)
+    trajectories: list[list[list[Any]]] = [[] for _ in job]
+    if scenario.trajectory is not None:
+        _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    after = erase_each(method, before, sets, context)
+    results: list[Artifact | Exception] = []
+    retrained = [_retrained(each, workplace) for each in job]
+    parts = zip(own, worlds, originals, trajectories, retrained, strict=True)
+    for part, world, original, trajectory, beside in parts:
+        models = after.slice(part.start, part.stop)
+        try:
+            check_finite(models, f"unlearning with {method.name}")
+            seen: dict[str, Tensor] = {}
+            if scenario.kind == "leak":
+                seen = _observed(original, models, world.targets, world, "keep" in task.work).tensors
+                check_outputs(seen["probe_after_logits"], f"unlearning with {method.name}")
+                check_outputs(seen["candidates_after_logits"], f"unlearning with {method.name}")
+            measures = _measures(method, original, models, world, context, part, beside)
+        except PluginError as error:
+            results.append(error)
+            continue
+        tensors = {f"model.{name}": value[:1] for name, value in models.tensors.items()}
+        tensors |= seen
+        values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
+        results.append(Artifact(tensors, values))
+    return results
+
+
+def _retrained(task: Task, workplace: Workplace) -> Retrained | None:
+    """What retrained models say of a task's erased images; None where there are none."""
+    return of_artifact(workplace.artifact(task.needs["retrained"])) if "retrained" in task.needs else None
+
+
+def _measures(
+    method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice, retrained: Retrained | None
+) -> dict[str, list[Any]]:
+    """Value and number of samples of all that is measured of one seed's models, which are replicas `own`."""
+    scenario, count = context.scenario, after.replicas
+    measures: dict[str, list[Any]] = {
+        name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario, retrained).items()
+    }
+    if method.own_original:  # no other row shows how good it was
+        original = original_accuracy(before, world, scenario)
+        measures["original_accuracy"] = [original.value, original.n]
+    # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
+    counted = method.reference or bool(context.steps.any())
+    for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
+        measures[name] = [float(counts[own].double().mean()) if counted else None, count]
+    for name, recorded in context.recorded.items():
+        if name not in RECORDED_BY_METHODS or not bool(torch.isfinite(recorded[own]).all()):
+            raise PluginError(
+                f"method {method.name} recorded '{name}', not a finite value of "
+                f"{' or '.join(sorted(RECORDED_BY_METHODS))}"
+            )
+        measures[name] = [float(recorded[own].mean()), count]
+    return measures
+
+
+def _follow(context: Context, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> None:
+    """Evaluate every few epochs of unlearning (Figures 5 to 7); step 0 is the original.
+
+    Args:
+        followed: a replica, its world, and where its points go.
+    """
+    scenario = context.scenario
+    assert scenario.trajectory is not None
+    every = scenario.trajectory.every_epochs
+
+    def watch(first: int, epoch: int, step: int, models: Stack) -> None:
+        if epoch % every == 0:
+            shown = range(first, first + models.replicas)
+            for place, world, points in followed:
+                if place in shown:
+                    model = models.slice(place - first, place - first + 1)
+                    for name, measure in trajectory_point(model, world, scenario).items():
+                        points.append([step, name, measure.value, measure.n])
+
+    watch(0, 0, 0, before)
+    context.watch = watch
+
+
+def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep: bool, chunk: int = 64) -> Erasures:
+    """Outputs of the targets' models, a few at a time."""
+    parts = []
+    for first in range(0, sets.replicas, chunk):
+        last = min(first + chunk, sets.replicas)
+        models, some = after.slice(first, last), sets.take(first, last)
+        parts.append(observe_erasures(before, models, some, world, f"target {first}", keep))
+    return concatenate(parts)

@@ -1,0 +1,1 @@
+"""Records that others wrote: read with suspicion, merged, compared, computed again."""

@@ -1,0 +1,173 @@
+"""Whether two records of one cell say the same.
+
+On the same kind of machine with the same packages a cell gives the same numbers to the last bit, whatever the engine
+(PROTOCOL section 11, rules 13 and 14). On another one rounding differs, and training multiplies what differs: a
+perturbation of 1e-7 grows to 2.5 % of the parameters in 3,000 steps, so that no bound on bits would hold. There only
+the metrics are compared, each within a tolerance. Times are never compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.records.schema import SCORES
+from unlearnbench.settings.naming import HOW
+from unlearnbench.submissions.reading import Submitted, scenario_name
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
+
+# Of 40 cells of the suite `attacks` on digits, recorded on one processor and computed again on another with the same
+# packages, 8 were equal to the last bit. The others' shares were at most 3 images of 48 apart (a decision tree), skills
+# 0.004, and everything else at most 1.3 % of its value.
+SHARE = 0.005  # of shares and skills: the half point of accuracy of rule 13
+SAMPLES = 4  # or so many of the images behind a share, where half a point is less than that
+RELATIVE = 0.02  # of everything else
+
+# What a cell is; the same for equal keys, unless a record says other things than it was computed from.
+NAMES = (
+    "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
+    "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
+    "protocol_version",
+)  # fmt: skip
+
+
+SAID = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two values that should be the same.
+
+    Attributes:
+        what: a metric, with its step in a trajectory; or a column.
+        left, right: numbers or texts; None where there is no value, or no such metric.
+        by: how far numbers are apart; None for texts, and where one is missing.
+        allowed: how far they may be.
+    """
+
+    what: str
+    left: Any
+    right: Any
+    by: float | None = None
+    allowed: float = 0.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is within the tolerance."""
+        return self.by is not None and self.by <= self.allowed * (1 + 1e-9)  # 4 of 24 images are 4/24 but for rounding
+
+
+def same_kind(one: Submitted, other: Submitted) -> bool:
+    """Whether two records were computed on the same kind of machine with the same packages."""
+    return _kind(one) == _kind(other)
+
+
+def differences(one: Submitted, other: Submitted) -> list[Difference]:
+    """Everything in which two records of a cell differ but times and provenance, the largest of each kind of column."""
+    found = [
+        Difference(name, one.common[name], other.common[name])
+        for name in NAMES
+        if one.common[name] != other.common[name] and not (name == "scenario" and _same_but_how(one, other))
+    ]
+    found += [
+        Difference(name, one.common[name], other.common[name])
+        for name in SAID
+        if one.common[name] != other.common[name] and not _may_lack(one.common[name], other.common[name], one, other)
+    ]
+    seeds = one.about.get("suite_seed"), other.about.get("suite_seed")
+    if None not in seeds and seeds[0] != seeds[1] and one.key == other.key:
+        found.append(Difference("suite_seed", seeds[0], seeds[1]))
+    names = scenario_name(one.common["scenario_id"]), scenario_name(other.common["scenario_id"])
+    found += [Difference("scenario_id", *names)] if names[0] != names[1] else []
+    strict = same_kind(one, other)
+    one_version = one.common["schema_version"] == other.common["schema_version"]
+    left, right = _measured(one), _measured(other)
+    for key in left | right:
+        if key not in left or key not in right:
+            values = (_value(left.get(key)), _value(right.get(key)))
+            found.append(Difference(f"{_shown(key)} (a metric of one only)", *values))
+            continue
+        found += _compared(key, left[key], right[key], strict, one_version)
+    return found
+
+
+def tolerance(metric: str, value: float, samples: int | None) -> float:
+    """How far values of a metric may be apart on different kinds of machines.
+
+    Args:
+        value: one of the two.
+        samples: images, or attacked erasures, behind it.
+    """
+    about = METRICS.get(metric)
+    if metric.startswith("skill_"):  # which may be about 0, where no share of it is a measure
+        return max(SHARE, RELATIVE * abs(value))
+    if about is not None and about.unit in ("share", "probability"):
+        return max(SHARE, SAMPLES / samples if samples else 0.0)
+    return RELATIVE * abs(value)
+
+
+def _compared(
+    key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool, one_version: bool
+) -> list[Difference]:
+    one, other = left["value"], right["value"]
+    found = []
+    if one is None or other is None:
+        found += [Difference(_shown(key), one, other)] if one is not other else []
+    elif one != other:
+        allowed = 0.0 if strict else max(tolerance(key[0], value, left["n_samples"]) for value in (one, other))
+        found.append(Difference(_shown(key), one, other, abs(one - other), allowed))
+    if left["n_samples"] != right["n_samples"]:
+        found.append(Difference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
+    if strict:  # elsewhere bounds of an interval, which differ more than the value, say nothing that it does not
+        for end in ("low", "high"):
+            if left[end] != right[end]:
+                by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
+                found.append(Difference(f"{_shown(key)}, {end}", left[end], right[end], by))
+        for name in SCORES:
+            if left[name] != right[name] and (one_version or None not in (left[name], right[name])):
+                found.append(Difference(f"{_shown(key)}, {name}", "some", "others"))
+    return found
+
+
+def _same_but_how(one: Submitted, other: Submitted) -> bool:
+    """Whether scenarios under two keys differ only in how many models and seeds were computed at a time."""
+    if one.key == other.key:
+        return False
+    left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
+    return all(left.get(name) == right.get(name) for name in {*left, *right} - set(HOW))
+
+
+def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:
+    """Whether one says nothing, being of a schema that has no column for it."""
+    return None in (left, right) and one.common["schema_version"] != other.common["schema_version"]
+
+
+def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
+    """The rows by metric and step, but those that are times."""
+    timed = {metric.name for metric in METRICS.values() if metric.unit == "s"}
+    return {(row["metric"], row["step"]): row for row in cell.measured if row["metric"] not in timed}
+
+
+def _value(row: Mapping[str, Any] | None) -> float | None:
+    return None if row is None or row["value"] is None else float(row["value"])
+
+
+def _shown(key: tuple[str, int | None]) -> str:
+    return key[0] if key[1] is None else f"{key[0]} at step {key[1]}"
+
+
+def _kind(cell: Submitted) -> tuple[Any, ...]:
+    versions = json.loads(cell.common["versions"])
+    return (cell.common["device"], *(versions.get(package) for package in PACKAGES))
+
+
+def largest(found: list[Difference]) -> Difference | None:
+    """The difference that says most: one that is not of numbers, else the largest beside what is allowed."""
+    if not found:
+        return None
+    return max(found, key=lambda each: math.inf if each.by is None else each.by / (each.allowed or 1e-300))

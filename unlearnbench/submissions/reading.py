@@ -1,0 +1,199 @@
+"""Records that others wrote: a folder is taken whole, every rule checked, or refused with the file and the reason.
+
+The seal of a record protects it from accidents and not from people: anybody can write a file with a valid one. So here
+nothing is believed. What a file claims is bounded before it is read (record_bounds.py), its columns are those of a
+schema and not only said to be, and values that can't come from a run are refused (plausible.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from unlearnbench.records import writing as records
+from unlearnbench.records.bounds import open_record, refuse_long_texts
+from unlearnbench.records.reading import with_later_columns
+from unlearnbench.records.schema import SCHEMA, RecordError
+from unlearnbench.settings.naming import dataset_id
+from unlearnbench.submissions.plausibility import MEASURED, contradiction
+from unlearnbench.system.errors import InputError, records_of
+from unlearnbench.system.printing import one_line
+
+MOST_FILES = 1_000_000  # as many as a suite has cells
+BELOW = ("stale", "damaged")  # where a run puts what does not count
+
+_NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
+_IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "method_id", "attack_id", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Submitted:
+    """One cell as somebody recorded it.
+
+    Attributes:
+        folder: the results folder that it came in, as it was named.
+        common: the columns that are the same in every row.
+        measured: of every row the others.
+        about: what the file's metadata says besides (`suite_seed`).
+        classes: and the names of the dataset's classes.
+    """
+
+    folder: Path
+    file: Path
+    common: Mapping[str, Any]
+    measured: tuple[Mapping[str, Any], ...]
+    about: Mapping[str, int]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return str(self.common["cell_key"])
+
+    @property
+    def status(self) -> str:
+        return str(self.common["status"])
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether somebody tried and got no result."""
+        return self.status in ("failed", "timeout")
+
+    @property
+    def is_timing(self) -> bool:
+        """Whether it measures the time of an erasure and nothing else."""
+        # One that measures more is another record of the cell that it names, whatever it may be called.
+        return self.common["attack"] is None and all(each["metric"] == "unlearn_seconds" for each in self.measured)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of its record file."""
+        return [{**self.common, **each} for each in self.measured]
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What the cell is called, whatever it was computed from."""
+        names = (self.common[name] for name in _IDENTITY)
+        return (*names, scenario_name(self.common["scenario_id"]), self.is_timing)
+
+    @property
+    def what(self) -> str:
+        """The same for people."""
+        dataset = dataset_id(self.common["dataset"], json.loads(self.common["dataset_params"]))
+        parts = [self.common["experiment"], dataset, self.common["method_id"], self.common["attack_id"]]
+        return " / ".join(one_line(part, 80) for part in parts if part is not None) + f" / seed {self.common['seed']}"
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the numbers come from."""
+        common = self.common
+        named = {name: common[name] for name in ("git_sha", "git_dirty", "device", "plugin_sha256")}
+        versions = json.loads(common["versions"])
+        return {"folder": str(self.folder), **named, "versions": versions, "started_at": self.started_at}
+
+    @property
+    def started_at(self) -> str:
+        return str(self.common["started_at"].isoformat())
+
+
+@dataclass
+class Folder:
+    """What a results folder holds: its cells, and the names of what is no record and was not looked at."""
+
+    path: Path
+    cells: list[Submitted] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def scenario_name(name: str) -> str:
+    """A scenario's name without how many models were computed at a time, which memory decides."""
+    return ",".join(part for part in name.split(",") if not part.startswith("replicas=")) or "default"
+
+
+def read_folder(folder: Path) -> Folder:
+    """All record files of a results folder, in the order of their names.
+
+    Raises:
+        InputError: there is no folder `records`, or the first file that breaks a rule (as `RecordError`).
+    """
+    place, found = folder / "records", Folder(folder)
+    if place.is_symlink():
+        raise InputError(str(place), "a link; give a folder that holds its records itself")
+    records_of(folder)
+    try:
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError as error:
+        raise InputError(str(place), f"can't be read: {error.strerror}") from error
+    if len(names) > MOST_FILES:
+        raise InputError(str(place), f"over {MOST_FILES:,} files")
+    for name in names:
+        if name.lower().endswith(".parquet") and not name.startswith("."):
+            found.cells.append(read_cell(place / name, folder))
+        elif name not in BELOW:
+            found.left_out.append(name)
+    return found
+
+
+def read_cell(file: Path, folder: Path) -> Submitted:
+    """A record file; `folder` is the results folder that it came in. Raises RecordError for what breaks a rule."""
+    name = _NAME.fullmatch(file.name)
+    if name is None:
+        raise RecordError(str(file), "not the name of a record: its key, then .parquet or .failed.parquet")
+    try:
+        _refuse_special(file)
+        opened = open_record(file, every_page=True)
+        version = opened.version
+        about = _about(opened.file.metadata.metadata or {}, file)
+        classes = records.class_names(opened.file.metadata.metadata, file)
+        table = opened.reader(encoded=True).read(use_threads=False)
+        table.validate(full=True)  # before its indices are followed
+        refuse_long_texts(table, file)
+        table = with_later_columns(table, version)
+        rows = records.check(table.cast(SCHEMA).to_pylist(), file)
+    except RecordError:
+        raise
+    except (OSError, ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException) as error:
+        what = one_line(str(error), 200) or type(error).__name__
+        raise RecordError(str(file), f"not a readable record file ({what})") from error
+    if rows[0]["schema_version"] != version:
+        there = rows[0]["schema_version"]
+        raise RecordError(str(file), f"schema_version {there}, but its columns are those of version {version}")
+    wrong = contradiction(rows, name["key"], bool(name["failed"]))
+    if wrong is not None:
+        raise RecordError(str(file), wrong)
+    common = {column: value for column, value in rows[0].items() if column not in MEASURED}
+    measured = tuple({column: row[column] for column in MEASURED} for row in rows)
+    return Submitted(folder, file, common, measured, about, classes)
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def _refuse_special(file: Path) -> None:
+    """Links lead elsewhere, and pipes and devices never end."""
+    found = file.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise RecordError(str(file), "a link; a record is a file of its own")
+    if not stat.S_ISREG(found.st_mode):
+        raise RecordError(str(file), "not an ordinary file")
+
+
+def _about(metadata: Mapping[bytes, bytes], file: Path) -> dict[str, int]:
+    """What the file says besides its columns; records of older versions say nothing."""
+    text = metadata.get(records.ABOUT.encode())
+    if text is None:
+        return {}
+    value = json.loads(text) if len(text) <= 1_000 else None
+    if isinstance(value, dict) and list(value) == ["suite_seed"]:
+        seed = value["suite_seed"]
+        if type(seed) is int and 0 <= seed < 2**63:
+            return {"suite_seed": seed}
+    raise RecordError(str(file), f"unknown metadata {one_line(repr(text), 60)}")
