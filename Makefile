@@ -21,6 +21,7 @@ test: $(VENV)/.installed-test  ## Check format, style and types, and run the tes
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/pytest -n $(WORKERS) -rs -m "not faults and not docs"
 
 faults: export OMP_NUM_THREADS = 1

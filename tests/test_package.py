@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,30 @@ def test_modules_that_are_named_in_strings_are_there() -> None:
         for name in sorted(text for text in texts - other if NAMED.fullmatch(text)):
             missing += [f"{path.relative_to(ROOT)}: {name}"] if not is_there(name) else []
     assert not missing
+
+
+ABOVE = {"cli", "site", "submissions", "conformance", "report", "run", "claims", "leaderboard", "stages", "records"}
+
+
+def test_built_in_plugins_import_the_contract_and_what_is_below_it() -> None:
+    """They lie beside the package, where import-linter does not look."""
+    for folder in ("methods", "attacks"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                modules += (
+                    [f"{node.module}.{each.name}" for each in node.names] if isinstance(node, ast.ImportFrom) else []
+                )
+                rooms = {name.split(".")[1] for name in modules if name.startswith("unlearnbench.")}
+                assert not rooms & ABOVE, path
+
+
+def test_every_folder_of_the_package_is_installed() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
+    found = {path.parent.relative_to(ROOT) for path in (ROOT / "unlearnbench").rglob("*.py")}
+    assert {".".join(folder.parts) for folder in found} == listed - {"unlearnbench.methods", "unlearnbench.attacks"}
+    flat = {path.name for path in (ROOT / "unlearnbench").iterdir() if path.is_file()}
+    assert flat == {"__init__.py", "__main__.py", "plugin.py", "py.typed"}
 
 
 def is_there(name: str) -> bool:
