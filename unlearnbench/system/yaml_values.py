@@ -18,6 +18,7 @@ from unlearnbench.system.printing import one_line
 
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+LETTERS = {"y": True, "Y": True, "n": False, "N": False}  # truth values of YAML 1.1, text to PyYAML
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL, _HEXADECIMAL = re.compile(r"0o[0-7]+"), re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -90,6 +91,8 @@ def _new(word: str) -> Any:
 
 def _old(word: str) -> Any:
     """By YAML 1.1. PyYAML can't read all that it takes for a value; then the kind of it."""
+    if word in LETTERS:
+        return LETTERS[word]
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]
     try:
