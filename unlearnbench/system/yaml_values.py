@@ -50,19 +50,19 @@ def is_text(word: str) -> bool:
 
 def dump(value: Any, width: int) -> str:
     """JSON values as YAML that every version reads alike, keys in the order given."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=width)
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=False, width=width)
     return text
 
 
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that also quotes what is a value to YAML 1.2 only."""
+class Dumper(yaml.SafeDumper):
+    """SafeDumper that also quotes what is no text to every version."""
 
 
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, None if is_text(text) else "'")
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)
 
 
 def _new(word: str) -> Any:
