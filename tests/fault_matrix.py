@@ -340,6 +340,7 @@ FAULTS = (
         "one line, exit code 2",
         (
             "test_yaml_values::test_a_word_that_versions_read_differently_is_refused_in_one_line_everywhere",
+            "test_yaml_values::test_the_letters_that_are_truth_values_of_yaml_1_1_are_refused_as_values_and_are_names_as_keys",
             "test_yaml_values::test_what_is_written_is_read_as_it_was_and_names_can_be_typed",
         ),
     ),
@@ -625,6 +626,48 @@ FAULTS = (
         "merge, report, publish",
         "no record, in one line",
         ("test_leaderboard::test_scores_of_one_side_only_are_no_record",),
+        "TIFF of 12 bits, of white at 0, signed, in planes, of Lab, YCbCr or other inks, with unnamed samples",
+        "-",
+        "the white that the file says; or refused by name",
+        (
+            "datasets/test_stored::test_a_tiff_of_any_depth_is_white_where_it_says_white",
+            "datasets/test_stored::test_a_tiff_whose_zero_is_white_is_inverted",
+            "datasets/test_stored::test_a_tiff_whose_numbers_may_mean_anything_is_refused",
+            "datasets/test_stored::test_the_layouts_of_a_tiff_are_one_picture",
+        ),
+    ),
+    Fault(
+        "transparent greys of 2 and 4 bits, transparent colours of 16 bits",
+        "-",
+        "laid over the background; or refused by name",
+        (
+            "datasets/test_stored::test_a_transparent_grey_is_laid_over_the_background_at_any_depth",
+            "datasets/test_stored::test_a_transparent_colour_of_sixteen_bits_is_refused",
+            "datasets/test_stored::test_a_transparent_colour_that_no_pixel_can_have_is_refused",
+        ),
+    ),
+    Fault(
+        "colour profiles, gamma and primary colours unlike sRGB; inks without Adobe's marker",
+        "-",
+        "converted to sRGB, and said so; or refused by name; sRGB's own profiles change no bit",
+        (
+            "datasets/test_stored::test_other_colours_are_converted_to_srgb",
+            "datasets/test_stored::test_grey_is_shown_by_its_profiles_curve",
+            "datasets/test_stored::test_an_image_with_the_profile_of_srgb_is_taken_bit_by_bit",
+            "datasets/test_stored::test_a_photograph_with_the_profile_of_another_maker_of_srgb_is_taken_bit_by_bit",
+            "datasets/test_stored::test_a_png_of_other_colours_or_brightness_is_refused",
+            "datasets/test_stored::test_a_bmp_with_a_colour_space_of_its_own_is_refused",
+            "datasets/test_stored::test_inks_of_a_jpeg_without_adobes_marker_are_refused",
+        ),
+    ),
+    Fault(
+        "several images in one .pgm or .ppm file; a GIF smaller than its canvas",
+        "-",
+        "refused by name",
+        (
+            "datasets/test_stored::test_a_second_image_in_a_file_is_refused_and_a_line_end_is_none",
+            "datasets/test_stored::test_a_gif_that_leaves_its_canvas_open_is_refused",
+        ),
     ),
 )
 

@@ -18,6 +18,7 @@ from unlearnbench.suite import plan
 from unlearnbench.suite.plan import Plan
 from unlearnbench.suite.selection import parse_filter, parse_overrides
 from unlearnbench.suite.suite import Suite, load_suite
+from unlearnbench.system import yaml_values
 from unlearnbench.system.errors import InputError
 
 REGISTRY = fake_registry()
@@ -84,7 +85,7 @@ SUITES = st.fixed_dictionaries(
 
 def dump(suite: Any, **style: Any) -> str:
     """A suite as YAML; through JSON, because what is one object in two places would become an alias."""
-    text: str = yaml.safe_dump(json.loads(json.dumps(suite)), sort_keys=False, **style)
+    text: str = yaml.dump(json.loads(json.dumps(suite)), Dumper=yaml_values.Dumper, sort_keys=False, **style)
     return text
 
 

@@ -19,7 +19,7 @@ ALIKE = {
     "": None, "~": None, "null": None, "true": True, "FALSE": False, "12": 12, "+12": 12, "-0": 0, "0": 0, "007": 7,
     "0x1F": 31, "1.5": 1.5, ".5": 0.5, "-.5": -0.5, "5.": 5.0, "1e3": 1000.0, "1.5e-3": 0.0015, "1E+2": 100.0,
     "010.5": 10.5, ".inf": math.inf, "-.INF": -math.inf,
-    "a": "a", "inf": "inf", "NaN": "NaN", "1.2.3": "1.2.3", "12:60": "12:60", "tRUE": "tRUE", "0X1F": "0X1F", "y": "y",
+    "a": "a", "inf": "inf", "NaN": "NaN", "1.2.3": "1.2.3", "12:60": "12:60", "tRUE": "tRUE", "0X1F": "0X1F", "x": "x",
     "9e27329047e21cd1": "9e27329047e21cd1", "1e": "1e", "-": "-",
 }  # fmt: skip
 APART = {
@@ -58,6 +58,19 @@ def test_a_word_that_versions_read_differently_is_refused_in_one_line_everywhere
         _assignment(f"key={word}", "--set")  # --set and name[param=value]
     path.write_text(f"a: '{word}'\nb: \"{word}\"\n")
     assert yaml_reading.read(path) == {"a": word, "b": word}
+
+
+@pytest.mark.parametrize(("letter", "old"), [("y", "true"), ("Y", "true"), ("n", "false"), ("N", "false")])
+def test_the_letters_that_are_truth_values_of_yaml_1_1_are_refused_as_values_and_are_names_as_keys(
+    letter: str, old: str
+) -> None:
+    for read in (lambda text: yaml_reading.parse(text, "x"), lambda text: _assignment(f"key={text}", "--set")):
+        with pytest.raises(
+            InputError, match=f"'{letter}' is {old} in YAML 1.1 and text in YAML 1.2: write {old}, or put"
+        ):
+            read(letter)
+    assert yaml_reading.parse(f"a: {{{letter}: 5, b: '{letter}'}}", "x") == {"a": {letter: 5, "b": letter}}
+    assert yaml_reading.parse(yaml_values.dump({letter: letter}, width=110), "x") == {letter: letter}
 
 
 def test_numbers_too_large_tags_and_line_ends_of_one_version_are_refused() -> None:

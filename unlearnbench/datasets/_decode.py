@@ -12,17 +12,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from unlearnbench.datasets._colour_profile import to_srgb
 from unlearnbench.datasets._locate import damaged
+from unlearnbench.datasets._stored import Stored, look
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.regular_files import read
 
-# Of what Pillow reads, formats that are one image of bytes; EPS and others run programs or hold pages.
-_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_ORIENTATION = 0x0112  # EXIF's tag
-_DEEP = 65_535  # white of 16 bits
+# Of what Pillow reads, the formats of which is known all that pixels depend on; EPS and others run programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION, _EXIF, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005  # EXIF's tags
+_ADOBE_RGB = "R03"
 
 
 class Picture(NamedTuple):
@@ -42,8 +44,8 @@ class Decoded(NamedTuple):
 def decode(pictures: Sequence[Picture], mode: str, size: int | None, background: str | None = None) -> Decoded:
     """Decode images of one size.
 
-    Transparent images are laid over the background; those with an orientation tag are turned as it says; 16 bits are
-    scaled to 8; colours become grey by ITU-R 601.
+    Transparent images are laid over the background; those with an orientation tag are turned as it says; 12 and 16 bits
+    are scaled to 8; colours of a profile become sRGB, and grey by ITU-R 601.
 
     Args:
         pictures: N >= 1 encoded images.
@@ -52,8 +54,8 @@ def decode(pictures: Sequence[Picture], mode: str, size: int | None, background:
         background: colour; None: images must not be transparent.
 
     Raises:
-        InputError: naming the first image that can't be decoded, has several frames or numbers that are no bytes, or
-            another size.
+        InputError: naming the first image that can't be decoded, has several frames, another size, or numbers whose
+            meaning is not known.
     """
     how: Counter[str] = Counter()
     with _whole_files_only():
@@ -79,13 +81,19 @@ def _decode_one(
     source = io.BytesIO(content)
     try:
         with Image.open(source, formats=_FORMATS) as opened:
-            _refuse_frames(opened, picture.where)
+            stored = look(opened, content, picture.where, how)
             opened.load()
             how[f"stored as {opened.mode}"] += 1
-            image = _flat(_upright(_eight_bits(opened, picture.where, how), how), picture.where, background, how)
-            image = image.convert(mode)
+            image = _upright(_eight_bits(opened, stored, picture.where, how), how)
+            image = to_srgb(image, picture.where, how)
+            image = _flat(image, picture.where, background, how).convert(mode)
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            picture.where,
+            f"not a readable image: none of {', '.join(_FORMATS)}, or damaged; convert it or get it again",
+        ) from error
     except Exception as error:  # decoders raise whatever they stumble over in a damaged file
         raise damaged(picture.where, f"not a readable image ({error})") from error
     if size is not None and image.size != (size, size):
@@ -97,15 +105,8 @@ def _decode_one(
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
-def _refuse_frames(opened: Image.Image, where: str) -> None:
-    """Of an animation or of pages one would be taken and the others left out. A camera's MPO is one picture."""
-    frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format != "MPO":
-        raise InputError(where, f"holds {frames} frames or pages; give each image a file of its own")
-
-
-def _eight_bits(opened: Image.Image, where: str, how: Counter[str]) -> Image.Image:
-    """16-bit grey scaled to 8; Pillow alone would clip it at 255."""
+def _eight_bits(opened: Image.Image, stored: Stored, where: str, how: Counter[str]) -> Image.Image:
+    """Grey of 12 or 16 bits scaled to 8; Pillow alone would clip it at 255."""
     # Pillow reads grey PNG and PPM of 16 bits as 32-bit numbers too, with white at 65,535.
     is_deep = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM"))
     if not is_deep:
@@ -115,21 +116,28 @@ def _eight_bits(opened: Image.Image, where: str, how: Counter[str]) -> Image.Ima
             )
         return opened
     values = np.asarray(opened).astype(np.int64)
-    if opened.has_transparency_data or values.min() < 0 or values.max() > _DEEP:
-        raise InputError(where, "16 bits a pixel with a transparent grey, or not from 0 to 65535; convert it")
-    how["16 bits scaled to 8"] += 1
-    image = Image.fromarray(((values * 255 + _DEEP // 2) // _DEEP).astype(np.uint8))
-    image.info["exif"] = opened.info.get("exif", b"")
+    if values.min() < 0 or values.max() > stored.white:
+        raise InputError(where, f"not all its numbers are from 0 to {stored.white}; convert it")
+    how[f"{stored.white.bit_length()} bits scaled to 8"] += 1
+    if stored.is_ink:
+        values = stored.white - values
+    image = Image.fromarray(((values * 255 + stored.white // 2) // stored.white).astype(np.uint8))
+    image.info = {key: opened.info[key] for key in ("exif", "icc_profile") if key in opened.info}
     return image
 
 
 def _upright(image: Image.Image, how: Counter[str]) -> Image.Image:
     """Turned as its EXIF tag says; a tag that can't be read says nothing, to viewers neither."""
     try:
-        turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+        exif = image.getexif()
+        turned = exif.get(_ORIENTATION, 1) in range(2, 9)
+        more = _INTEROPERABILITY in exif.get_ifd(_EXIF)
+        is_adobe = more and exif.get_ifd(_INTEROPERABILITY).get(1) == _ADOBE_RGB
     except Exception:
         how["with an unreadable EXIF tag"] += 1
         return image
+    if is_adobe and "icc_profile" not in image.info:
+        how["of Adobe RGB by an EXIF tag, taken for sRGB as by most viewers"] += 1
     if not turned:
         return image
     how["turned as their EXIF tag says"] += 1

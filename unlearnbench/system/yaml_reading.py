@@ -93,7 +93,7 @@ def _value(node: yaml.Node, where: str, path: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = _value(key_node, where, path)
+            key = key_node.value if _is_letter(key_node) else _value(key_node, where, path)
             if not isinstance(key, str):
                 raise InputError(_at(where, path), f"key {one_line(str(key), 40)} is not text: put it in quotes")
             if key in values:
@@ -103,6 +103,11 @@ def _value(node: yaml.Node, where: str, path: str) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, where, f"{path}[{i}]") for i, item in enumerate(node.value)]
     return _scalar(node, _at(where, path))
+
+
+def _is_letter(key: yaml.Node) -> bool:
+    """Whether a key is `n` or `y`: names of numbers and of axes, which no program is known to take for truth values."""
+    return isinstance(key, yaml.ScalarNode) and key.value in yaml_values.LETTERS
 
 
 def _scalar(node: yaml.Node, where: str) -> Any:

@@ -18,6 +18,7 @@ from unlearnbench.system.printing import one_line
 
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+LETTERS = {"y": True, "Y": True, "n": False, "N": False}  # truth values of YAML 1.1, text to PyYAML
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL, _HEXADECIMAL = re.compile(r"0o[0-7]+"), re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -49,19 +50,19 @@ def is_text(word: str) -> bool:
 
 def dump(value: Any, width: int) -> str:
     """JSON values as YAML that every version reads alike, keys in the order given."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=width)
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=False, width=width)
     return text
 
 
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that also quotes what is a value to YAML 1.2 only."""
+class Dumper(yaml.SafeDumper):
+    """SafeDumper that also quotes what is no text to every version."""
 
 
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, None if is_text(text) else "'")
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)
 
 
 def _new(word: str) -> Any:
@@ -90,6 +91,8 @@ def _new(word: str) -> Any:
 
 def _old(word: str) -> Any:
     """By YAML 1.1. PyYAML can't read all that it takes for a value; then the kind of it."""
+    if word in LETTERS:
+        return LETTERS[word]
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]
     try:
