@@ -626,6 +626,8 @@ FAULTS = (
         "merge, report, publish",
         "no record, in one line",
         ("test_leaderboard::test_scores_of_one_side_only_are_no_record",),
+    ),
+    Fault(
         "TIFF of 12 bits, of white at 0, signed, in planes, of Lab, YCbCr or other inks, with unnamed samples",
         "-",
         "the white that the file says; or refused by name",
