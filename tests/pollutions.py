@@ -92,6 +92,7 @@ PROCESS = {
         "'later' that still runs",
     ),
 }
+KEPT = "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"  # as long as this process lives
 NAMES = {
     "functional": Pollution("torch.nn.functional.log_softmax = lambda x, **how: x", "torch.nn.functional.log_softmax"),
     "torch": Pollution("torch.sigmoid = torch.tanh", "torch.sigmoid"),
@@ -100,9 +101,48 @@ NAMES = {
     "module": Pollution("torch.nn.Linear.forward = lambda self, x: x", "Linear.forward"),
     "optimiser": Pollution("torch.optim.Adam.step = lambda self: None", "Adam.step"),
     "kernel": Pollution(
-        "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"
-        "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
+        KEPT + "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
         "torch.library's kernel aten/_log_softmax/CPU",
+    ),
+    **{
+        f"kernel under {key}": Pollution(
+            KEPT + f"colorsys.library.impl('relu', lambda x: torch.clamp(x, min=0) * 1.05, '{key}')",
+            f"torch.library's kernel aten/relu/{key}",
+        )
+        for key in ("Autograd", "FuncTorchBatched", "ADInplaceOrView", "BackendSelect", "AutocastCPU", "CUDA")
+    },
+    "kernel of a transform": Pollution(
+        KEPT + "colorsys.library.impl('log_softmax.int', lambda x, dim, dtype=None: x * 0, 'FuncTorchBatched')",
+        "torch.library's kernel aten/log_softmax.int/FuncTorchBatched",
+    ),
+    "kernel that Python had": Pollution(
+        KEPT + "colorsys.library.impl('nll_loss_forward', lambda *given: given[0] * 0, 'FuncTorchBatched')",
+        "torch.library's kernel aten/nll_loss_forward/FuncTorchBatched",
+    ),
+    "kernel by decorator": Pollution(
+        "torch.library.impl('aten::relu', 'default')(lambda x: x)",
+        "torch.library's kernel aten/relu/CompositeExplicitAutograd",
+    ),
+    "kernel for a device": Pollution(
+        "torch.library.register_kernel('aten::tanh', 'cpu')(lambda x: x)", "torch.library's kernel aten/tanh/CPU"
+    ),
+    "batching": Pollution(
+        "torch.library.register_vmap('aten::relu', lambda info, dims, x: (x * 0, dims[0]))",
+        "torch.library's kernel aten/relu/FuncTorchBatched",
+    ),
+    "gradient": Pollution(
+        "torch.library.register_autograd('aten::relu', lambda context, gradient: gradient * 0)",
+        "torch.library's kernel aten/relu/Autograd",
+    ),
+    "overload": Pollution(
+        "import colorsys; colorsys.library = torch.library.Library('aten', 'FRAGMENT')\n"
+        "colorsys.library.define('relu.mine(Tensor x, int y) -> Tensor')",
+        "torch.library's operator aten::relu.mine",
+    ),
+    "fallback": Pollution(
+        "import colorsys; colorsys.library = torch.library.Library('_', 'IMPL')\n"
+        "colorsys.library.fallback(lambda op, *given, **named: op(*given, **named), 'SparseCsrCPU')",
+        "torch.library's fallback of SparseCsr",
     ),
     "numpy": Pollution("import numpy; numpy.mean = numpy.median", "numpy.mean"),
     "math": Pollution("import math; math.log = math.sqrt", "math.log"),
@@ -137,6 +177,13 @@ HARMLESS = {
     "optimiser": "torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))]).step()",
     "hook of a model": "torch.nn.Linear(1, 1).register_forward_hook(lambda *given: None).remove()",
     "own library": "torch.library.Library('guard_tests', 'FRAGMENT').define('f(Tensor x) -> Tensor')",
+    "own operator": (
+        "import colorsys; colorsys.own = own = torch.library.Library('guard_own', 'FRAGMENT')\n"
+        "name = f'f{len(own._op_defs) + time.monotonic_ns()}'\n"
+        "own.define(name + '(Tensor x) -> Tensor'); own.impl(name, lambda x: x + 1, 'CPU')\n"
+        "torch.library.register_autograd('guard_own::' + name, lambda context, gradient: gradient, lib=own)"
+    ),
+    "vectorised": "torch.func.vmap(torch.nn.functional.nll_loss)(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=int))",
     "thread": "import threading; t = threading.Thread(target=time.sleep, args=(0.01,)); t.start()",
     "warned": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('ignore'); warnings.warn('x')",
     "path": "import sys; sys.path.insert(0, '/nowhere')",

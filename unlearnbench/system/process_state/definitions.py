@@ -8,7 +8,6 @@ and lists of the harness. New names in modules are what lazy imports make; in cl
 from __future__ import annotations
 
 import builtins
-import gc
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,8 @@ from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.system.process_state.setting import Change, shown, spoil
+from unlearnbench.system.process_state.kernels import Kernels
+from unlearnbench.system.process_state.setting import Change, shown
 
 FILES = "_unlearnbench_plugin_"  # those of --plugins folders
 HARNESS = ("unlearnbench", FILES)
@@ -97,6 +97,7 @@ class Definitions:
         self._lists: list[tuple[str, list[Any], list[Any]]] = []
         self._functions: list[types.FunctionType] = []
         self._seen: set[int] = set()
+        self._kernels = Kernels()
         self._include()
 
     def _include(self) -> None:
@@ -113,8 +114,7 @@ class Definitions:
         self._lives = [names.live for names in self._names]
         self._kept = list(chain.from_iterable(map(_values, self._lives)))
         self._parts = list(chain.from_iterable(map(_parts, self._functions)))
-        self._overrides, self._loaded = _overrides(), len(sys.modules)
-        self._registered = len(_registered())
+        self._loaded = len(sys.modules)
 
     def settle(self) -> list[Change]:
         """What was changed since, put back; what was imported since is included from now on."""
@@ -134,11 +134,7 @@ class Definitions:
                 live[:] = kept
         if not all(map(is_, chain.from_iterable(map(_parts, self._functions)), self._parts)):
             found += self._settle_parts()
-        if len(_registered()) != self._registered:
-            overridden = sorted(_overrides() ^ self._overrides)
-            found += [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in overridden]
-            _give_back(set(overridden))
-            same = False
+        found += self._kernels.settle()
         if len(sys.modules) != self._loaded:
             found += _forgotten(name for name in _chosen() if name not in self._modules)
             same = False
@@ -284,29 +280,3 @@ def _is_torchs_own(name: str, old: Any, new: Any) -> bool:
 
 def _kind(value: Any) -> str:
     return "its own" if callable(value) else shown(value)
-
-
-def _overrides() -> frozenset[str]:
-    """The kernels of torch's own operators that Python code has replaced where they compute.
-
-    Those that vectorise are left out: torch itself registers some when they are first asked for.
-    """
-    places = ("/CPU", "/CUDA", "/AutogradCPU", "/AutogradCUDA", "/CompositeImplicitAutograd")
-    return frozenset(name for name in _registered() if name.startswith("aten/") and name.endswith(places))
-
-
-def _give_back(kernels: set[str]) -> None:
-    """End the registrations of these kernels, whoever holds them; torch lists their names only."""
-    library = sys.modules["torch.library"].Library
-    for each in gc.get_objects() if kernels else ():
-        if issubclass(type(each), library) and kernels & each._op_impls:
-            each._destroy()
-            _registered().difference_update(each._op_impls)
-    if left := kernels & _overrides():
-        spoil(f"torch.library's kernels {', '.join(sorted(left))} can't be put back")
-
-
-def _registered() -> set[str]:
-    """All kernels that Python code has registered."""
-    found: set[str] = getattr(sys.modules.get("torch.library"), "_impls", set())
-    return found
