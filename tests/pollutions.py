@@ -145,6 +145,16 @@ NAMES = {
         "torch.library's fallback of SparseCsr",
     ),
     "numpy": Pollution("import numpy; numpy.mean = numpy.median", "numpy.mean"),
+    "ranks": Pollution(
+        "import scipy.stats as s, numpy; s.rankdata = lambda a, *given, **named: numpy.zeros(len(a))",
+        "scipy.stats.rankdata",
+    ),
+    "entropy": Pollution("import scipy.stats as s; s.entropy = lambda *given, **named: 0.0", "scipy.stats.entropy"),
+    "clusters": Pollution("import sklearn.cluster as s; s.KMeans.fit = lambda self, *given: self", "KMeans.fit"),
+    "distribution": Pollution(
+        "torch.distributions.Normal.log_prob = lambda self, x: x * 0", "torch.distributions.normal.Normal.log_prob"
+    ),
+    "tables": Pollution("import pandas; pandas.DataFrame.mean = pandas.DataFrame.sum", "DataFrame.mean"),
     "math": Pollution("import math; math.log = math.sqrt", "math.log"),
     "builtin": Pollution("import builtins; builtins.sum = max", "builtins.sum"),
     "clock": Pollution("time.perf_counter = lambda: 0.0", "time.perf_counter"),

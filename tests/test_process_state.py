@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def pollute(code: str) -> None:
 def definitions() -> Definitions:
     """Once: to take all in takes some milliseconds."""
     erased()  # and with it what torch sets up when it is first used
+    import pandas, scipy.stats, sklearn.cluster  # noqa: E401, F401, I001 (what the harness imports late)
+
     return Definitions()
 
 
@@ -91,6 +94,21 @@ def test_a_module_that_a_plugin_imports_first_and_changes_is_imported_anew(
     from scipy.optimize import brentq
 
     assert brentq(lambda x: x - 1.0, 0.0, 3.0) == pytest.approx(1.0)
+
+
+def test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_process(tmp_path: Path) -> None:
+    code = "import sklearn.cluster\ndef mine(self, *given): return self\nsklearn.cluster.KMeans.fit = mine\n"
+    write(tmp_path, odd=code + METHOD)
+    program = f"""
+import sys
+from unlearnbench.registry import discover
+from unlearnbench.system.process_state.setting import SPOILT
+assert "sklearn.cluster" not in sys.modules
+broken = [info.error for info in discover(["{tmp_path}"]).broken]
+print(broken, SPOILT)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "KMeans.fit can't be put back in this process" in ran.stdout, ran
 
 
 @pytest.mark.parametrize("name", list(HARMLESS))
