@@ -172,6 +172,21 @@ NAMES = {
     "imported modules": Pollution("import sys; sys.modules['unlearnbench.evaluation'] = time", "sys.modules"),
 }
 EVERY = TORCH | PROCESS | NAMES
+# What methods share is written into: what they are handed, or find by themselves; torch counts the first two only.
+FOUND = (
+    "import gc; found = [each for each in gc.get_objects() if type(each) is torch.Tensor and each.dtype == torch.int64]"
+)
+WRITES = {
+    "handed": "sets.pool.pixels.zero_()",
+    "found": f"{FOUND}; [each.zero_() for each in found]",
+    "pixels_by_numpy": "sets.pool.pixels.numpy()[:, :, :2] = 255",
+    "pixels_by_data": "sets.pool.pixels.data[:, :, :2] = 255",
+    "labels": "sets.pool.labels.numpy()[...] = 3",
+    "labels_in_another_order": "import numpy; numpy.random.default_rng(0).shuffle(sets.pool.labels.numpy())",
+    "ids": "sets.pool.ids.numpy()[...] += 1",
+    "members": "sets.members.numpy()[...] = sets.members.numpy()[0]",
+    "found_by_numpy": f"{FOUND}; [each.numpy().fill(0) for each in found if each.numel() > 9]",
+}
 # In proper with-blocks, and what nobody else sees.
 HARMLESS = {
     "autocast": "with torch.autocast('cpu', dtype=torch.bfloat16): torch.ones(2, 2) @ torch.ones(2, 2)",

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pollutions import EVERY, HARMLESS, NAMES, PROCESS, TORCH
+from pollutions import EVERY, HARMLESS, NAMES, PROCESS, TORCH, WRITES
 from small_worlds import SEEDS, context, erasures, flat, trained, utility
 from test_registry import METHOD, broken, write
 from tiny_runs import Place, rows, status_of, write_method, write_suite
@@ -305,20 +305,22 @@ def test_it_is_told_wherever_in_a_plugin_it_happens_and_a_finaliser_is_no_way_ou
         assert "changed torch.set_default_dtype (from torch.float32 to torch.float64)" in row["error"], row
 
 
-def test_images_that_a_plugin_has_written_into_reach_no_other(place: Place) -> None:
+@pytest.mark.parametrize("engine", ["serial", "loky"])
+def test_images_that_a_plugin_has_written_into_reach_no_other(engine: str, place: Place) -> None:
     """Those it was handed, and those that it finds by itself: a process loads images once, for all its cells."""
     keep = "return before.expand(sets.replicas)"
-    write_method(place.folder / "own", "handed", unlearn=f"sets.pool.pixels.zero_(); {keep}")
-    found = "[each.zero_() for each in gc.get_objects() if type(each) is torch.Tensor and each.dtype == torch.int64]"
-    write_method(place.folder / "own", "found", unlearn=f"import gc; {found}; {keep}")
+    for name, code in WRITES.items():
+        write_method(place.folder / "own", name, unlearn=f"{code}\n{keep}")
     write_suite(place.folder, methods="vbu", attacks="blind")
     assert place.run("--results", "clean", "--cache", "c0").code == 0
-    write_suite(place.folder, methods="handed, found, vbu", attacks="blind")
-    place.run("--plugins", "own", "--results", "mixed", "--cache", "c1")
-    rest = [row for row in rows(place.folder / "mixed") if row["method"] not in ("handed", "found")]
+    write_suite(place.folder, methods=f"{', '.join(WRITES)}, vbu", attacks="blind")
+    place.run("--plugins", "own", "--results", "mixed", "--cache", "c1", engine=engine)
+    rest = [row for row in rows(place.folder / "mixed") if row["method"] not in WRITES]
     assert rest == rows(place.folder / "clean")
-    for method in ("handed", "found"):
-        assert {status for status, _, _ in status_of(place.folder / "mixed", method)} == {"failed"}
+    for method in WRITES:
+        found = status_of(place.folder / "mixed", method)
+        assert {(status, value) for status, _, value in found} == {("failed", None)}, (method, found)
+        assert all("wrote into" in str(error) for _, error, _ in found)
 
 
 def test_what_a_planned_plugin_does_in_its_end_stops_the_run(place: Place) -> None:
