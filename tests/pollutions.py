@@ -61,6 +61,31 @@ TORCH = {
     ),
     "multithreading": Pollution("torch._C._set_multithreading_enabled(False)", "set_multithreading_enabled"),
     "sdp": Pollution("torch.backends.cuda.enable_flash_sdp(False)", "enable_flash_sdp"),
+    "vmap fallback": Pollution(
+        "torch._C._functorch._set_vmap_fallback_enabled(False)", "torch.func's fallback of vmap"
+    ),
+    "dual level": Pollution("torch.autograd.forward_ad.enter_dual_level()", "torch.autograd.forward_ad's dual level"),
+    "dual level below": Pollution("torch._C._enter_dual_level()", "torch.autograd.forward_ad's dual level"),
+    "excluded key": Pollution(
+        "torch._C._dispatch_tls_set_dispatch_key_excluded(torch._C.DispatchKey.AutogradCPU, True)",
+        "torch's excluded dispatch keys",
+    ),
+    "included key": Pollution(
+        "torch._C._dispatch_tls_set_dispatch_key_included(torch._C.DispatchKey.AutocastCPU, True)",
+        "torch's included dispatch keys",
+    ),
+    "containers": Pollution(
+        "import torch.utils._pytree as p; p.SUPPORTED_NODES[dict] = "
+        "p.SUPPORTED_NODES[dict]._replace(flatten_fn=lambda d: ([], []))",
+        "torch.utils._pytree.SUPPORTED_NODES",
+    ),
+    "no containers": Pollution(
+        "import torch.utils._pytree as p; p.SUPPORTED_NODES = {}", "torch.utils._pytree.SUPPORTED_NODES"
+    ),
+    "container of all": Pollution(
+        "import torch.utils._pytree as p\np.SUPPORTED_NODES[torch.nn.Parameter] = p.SUPPORTED_NODES[dict]",
+        "torch.utils._pytree.SUPPORTED_NODES",
+    ),
     "warn always": Pollution("torch.set_warn_always(True)", "torch.set_warn_always"),
 }
 PROCESS = {
@@ -75,6 +100,18 @@ PROCESS = {
     ),
     "no variable": Pollution("del os.environ['PATH']", "os.environ['PATH']"),
     "signal": Pollution("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handler of SIGTERM"),
+    "alarm": Pollution("signal.alarm(600)", "signal.setitimer(ITIMER_REAL) (from off to"),
+    "timer": Pollution(
+        "signal.setitimer(signal.ITIMER_REAL, 600, 5)",
+        "signal.setitimer(ITIMER_REAL) (from off to 600 s, then every 5 s",
+    ),
+    "virtual timer": Pollution("signal.setitimer(signal.ITIMER_VIRTUAL, 600)", "signal.setitimer(ITIMER_VIRTUAL)"),
+    "profiling timer": Pollution("signal.setitimer(signal.ITIMER_PROF, 600)", "signal.setitimer(ITIMER_PROF)"),
+    "blocked signals": Pollution(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})",
+        "signal.pthread_sigmask (from none to SIGHUP, SIGINT, SIGTERM)",
+    ),
+    "trace": Pollution("import sys; sys.settrace(lambda *given: None)", "sys.settrace"),
     "umask": Pollution("os.umask(0o777 - os.umask(0))", "os.umask"),
     "recursion": Pollution("import sys; sys.setrecursionlimit(4321)", "sys.setrecursionlimit"),
     "digits": Pollution("import sys; sys.set_int_max_str_digits(700)", "sys.set_int_max_str_digits"),
@@ -209,6 +246,12 @@ HARMLESS = {
         "torch.library.register_autograd('guard_own::' + name, lambda context, gradient: gradient, lib=own)"
     ),
     "vectorised": "torch.func.vmap(torch.nn.functional.nll_loss)(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=int))",
+    "own container": (
+        "import torch.utils._pytree as p\nclass Pair(tuple): pass\n"
+        "p.register_pytree_node(Pair, lambda pair: (list(pair), None), lambda parts, _: Pair(parts))"
+    ),
+    "forward mode": "torch.func.jvp(torch.sin, (torch.ones(2),), (torch.ones(2),))",
+    "timer": "signal.setitimer(signal.ITIMER_REAL, 600); signal.setitimer(signal.ITIMER_REAL, 0)",
     "thread": "import threading; t = threading.Thread(target=time.sleep, args=(0.01,)); t.start()",
     "warned": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('ignore'); warnings.warn('x')",
     "path": "import sys; sys.path.insert(0, '/nowhere')",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from unlearnbench.system.process_state import global_random
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import ProcessStateError, Snapshot, guarded
 from unlearnbench.system.store import Store
+from unlearnbench.system.time_limit import OverdueError, limited
 
 # How plugins find modules beside their file.
 BESIDE = "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__file__).parent))\n"
@@ -34,7 +36,7 @@ BESIDE = "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__fi
 
 def pollute(code: str) -> None:
     """Run it as a plugin's file would."""
-    exec(code, {"torch": torch, "os": os, "signal": signal, "time": time})
+    exec(code, {"__name__": "odd", "torch": torch, "os": os, "signal": signal, "time": time})
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,60 @@ print(broken, SPOILT)
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "KMeans.fit can't be put back in this process" in ran.stdout, ran
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "sys.stdout.close(); sys.__stdout__.close(); sys.stderr.buffer.close()",
+        "sys.stdout.detach()",
+        "getattr(sys.stdout.buffer, 'raw', sys.stdout.buffer).close()",
+        "import io; sys.stdout.close(); sys.stdout = io.StringIO()",
+        "nowhere = os.open(os.devnull, os.O_RDWR); os.dup2(nowhere, 1); os.dup2(nowhere, 2); os.close(nowhere)",
+        "os.close(1); os.close(2)",
+        "os.closerange(0, 3)",
+    ],
+)
+@pytest.mark.parametrize("settled", [False, True])
+def test_standard_streams_that_were_closed_are_open_again(code: str, settled: bool) -> None:
+    program = f"""
+import os, sys
+from unlearnbench.system import streams
+from unlearnbench.system.process_state.guard import ProcessStateError, guarded
+if {settled}:
+    streams.settle()
+held = sys.stdout, sys.stderr
+try:
+    with guarded("method odd"):
+        {code}
+except ProcessStateError as error:
+    told = str(error)
+print("shown", told)
+held[0].write("still here\\n")
+print("shown too", file=sys.stderr)
+held[1].write("still there\\n")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert (ran.returncode, ran.stderr) == (0, "shown too\nstill there\n"), ran
+    assert re.fullmatch(r"shown method odd changed (sys|file).*\nstill here\n", ran.stdout), ran
+
+
+def test_a_time_limit_runs_on_and_is_set_again_when_a_plugin_has_stopped_it(definitions: Definitions) -> None:
+    with limited(60.0, expendable=False):
+        with guarded("method good", definitions):
+            time.sleep(0.05)
+        with pytest.raises(ProcessStateError, match="ITIMER_REAL"), guarded("method odd", definitions):
+            signal.alarm(0)
+        with pytest.raises(ProcessStateError, match="ITIMER_REAL"), guarded("method odd", definitions):
+            signal.setitimer(signal.ITIMER_REAL, 6000)
+        assert 59.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60.0
+    with pytest.raises(OverdueError), limited(0.1, expendable=False), guarded("method slow", definitions):
+        time.sleep(5)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", list(HARMLESS))
