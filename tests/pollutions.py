@@ -187,11 +187,9 @@ NAMES = {
         "scipy.stats.rankdata",
     ),
     "entropy": Pollution("import scipy.stats as s; s.entropy = lambda *given, **named: 0.0", "scipy.stats.entropy"),
-    "clusters": Pollution("import sklearn.cluster as s; s.KMeans.fit = lambda self, *given: self", "KMeans.fit"),
     "distribution": Pollution(
         "torch.distributions.Normal.log_prob = lambda self, x: x * 0", "torch.distributions.normal.Normal.log_prob"
     ),
-    "tables": Pollution("import pandas; pandas.DataFrame.mean = pandas.DataFrame.sum", "DataFrame.mean"),
     "math": Pollution("import math; math.log = math.sqrt", "math.log"),
     "builtin": Pollution("import builtins; builtins.sum = max", "builtins.sum"),
     "clock": Pollution("time.perf_counter = lambda: 0.0", "time.perf_counter"),
@@ -209,6 +207,11 @@ NAMES = {
     "imported modules": Pollution("import sys; sys.modules['unlearnbench.evaluation'] = time", "sys.modules"),
 }
 EVERY = TORCH | PROCESS | NAMES
+# Classes of libraries that a worker imports late: put back where they were there before the plugin.
+IMPORTED = {
+    "clusters": Pollution("import sklearn.cluster as s; s.KMeans.fit = lambda self, *given: self", "KMeans.fit"),
+    "tables": Pollution("import pandas; pandas.DataFrame.mean = pandas.DataFrame.sum", "DataFrame.mean"),
+}
 # What methods share is written into: what they are handed, or find by themselves; torch counts the first two only.
 FOUND = (
     "import gc; found = [each for each in gc.get_objects() if type(each) is torch.Tensor and each.dtype == torch.int64]"

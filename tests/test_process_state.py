@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pollutions import EVERY, HARMLESS, NAMES, PROCESS, TORCH, WRITES
+from pollutions import EVERY, HARMLESS, IMPORTED, NAMES, PROCESS, TORCH, WRITES
 from small_worlds import SEEDS, context, erasures, flat, trained, utility
 from test_registry import METHOD, broken, write
 from tiny_runs import Place, rows, status_of, write_method, write_suite
@@ -71,15 +71,15 @@ def erased() -> torch.Tensor:
 # --- the guard alone -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(EVERY))
+@pytest.mark.parametrize("name", [*EVERY, *IMPORTED])
 def test_what_is_left_changed_is_told_and_put_back(name: str, definitions: Definitions) -> None:
-    before = Snapshot(random=True)
+    before, pollution = Snapshot(random=True), {**EVERY, **IMPORTED}[name]
     with (
         pytest.raises(ProcessStateError, match=r"^method odd changed .*; set it inside a with-block$") as caught,
         guarded("method odd", definitions, random=True),
     ):
-        pollute(EVERY[name].code)
-    assert EVERY[name].told in str(caught.value)
+        pollute(pollution.code)
+    assert pollution.told in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert definitions.settle() == []
     if name != "thread":
