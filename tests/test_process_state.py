@@ -298,7 +298,7 @@ def methods_with(place: Place, names: list[str]) -> list[str]:
     """A method for each pollution, which pollutes and then gives a result as if nothing were."""
     found = []
     for name in names:
-        method = f"odd_{name.replace(' ', '_')}"
+        method = f"odd_{name.replace(' ', '_').lower()}"
         write_method(place.folder / "own", method, unlearn=f"{EVERY[name].code}\nreturn before.expand(sets.replicas)")
         found.append(method)
     return found
