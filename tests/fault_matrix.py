@@ -548,8 +548,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that leaves its process changed, in 66 ways: torch's settings, modes and hooks, threads, the "
-        "environment, functions of torch, numpy, Python or the harness that were replaced",
+        "a plugin that leaves its process changed, in 97 ways: torch's settings, modes, hooks and kernels under any "
+        "dispatch key, threads, timers, signals, the environment, functions of torch, numpy, Python or the harness "
+        "that were replaced",
         "serial, loky, dask",
         "all is put back and its cells fail with what it changed; other plugins' numbers are those without it",
         (
@@ -574,8 +575,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that writes into images that its process keeps for all cells",
-        "serial",
+        "a plugin that writes into images, labels, ids or rows of members that its process keeps for all cells, by "
+        "torch, `numpy()` or `data`",
+        "serial, loky",
         "its cells fail; the images are loaded again",
         ("test_process_state::test_images_that_a_plugin_has_written_into_reach_no_other",),
     ),
@@ -670,6 +672,30 @@ FAULTS = (
             "datasets/test_stored::test_a_second_image_in_a_file_is_refused_and_a_line_end_is_none",
             "datasets/test_stored::test_a_gif_that_leaves_its_canvas_open_is_refused",
         ),
+    ),
+    Fault(
+        "a plugin that closes, detaches or replaces standard streams or their file descriptors",
+        "all",
+        "its cell fails; they are open again, for whoever holds them",
+        ("test_process_state::test_standard_streams_that_were_closed_are_open_again",),
+    ),
+    Fault(
+        "a plugin that stops or moves the timer of the time limit",
+        "serial",
+        "its cell fails; the limit goes on",
+        ("test_process_state::test_a_time_limit_runs_on_and_is_set_again_when_a_plugin_has_stopped_it",),
+    ),
+    Fault(
+        "a plugin that changes a class of a library that it is the first to import",
+        "all",
+        "nothing more is computed in its process; one line says which class",
+        ("test_process_state::test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_process",),
+    ),
+    Fault(
+        "a library that the harness begins to compute with, and the guard does not know",
+        "-",
+        "the tests name it",
+        ("test_guarded_libraries::test_every_library_that_is_computed_with_is_compared",),
     ),
 )
 

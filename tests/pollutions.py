@@ -61,6 +61,31 @@ TORCH = {
     ),
     "multithreading": Pollution("torch._C._set_multithreading_enabled(False)", "set_multithreading_enabled"),
     "sdp": Pollution("torch.backends.cuda.enable_flash_sdp(False)", "enable_flash_sdp"),
+    "vmap fallback": Pollution(
+        "torch._C._functorch._set_vmap_fallback_enabled(False)", "torch.func's fallback of vmap"
+    ),
+    "dual level": Pollution("torch.autograd.forward_ad.enter_dual_level()", "torch.autograd.forward_ad's dual level"),
+    "dual level below": Pollution("torch._C._enter_dual_level()", "torch.autograd.forward_ad's dual level"),
+    "excluded key": Pollution(
+        "torch._C._dispatch_tls_set_dispatch_key_excluded(torch._C.DispatchKey.AutogradCPU, True)",
+        "torch's excluded dispatch keys",
+    ),
+    "included key": Pollution(
+        "torch._C._dispatch_tls_set_dispatch_key_included(torch._C.DispatchKey.AutocastCPU, True)",
+        "torch's included dispatch keys",
+    ),
+    "containers": Pollution(
+        "import torch.utils._pytree as p; p.SUPPORTED_NODES[dict] = "
+        "p.SUPPORTED_NODES[dict]._replace(flatten_fn=lambda d: ([], []))",
+        "torch.utils._pytree.SUPPORTED_NODES",
+    ),
+    "no containers": Pollution(
+        "import torch.utils._pytree as p; p.SUPPORTED_NODES = {}", "torch.utils._pytree.SUPPORTED_NODES"
+    ),
+    "container of all": Pollution(
+        "import torch.utils._pytree as p\np.SUPPORTED_NODES[torch.nn.Parameter] = p.SUPPORTED_NODES[dict]",
+        "torch.utils._pytree.SUPPORTED_NODES",
+    ),
     "warn always": Pollution("torch.set_warn_always(True)", "torch.set_warn_always"),
 }
 PROCESS = {
@@ -75,6 +100,18 @@ PROCESS = {
     ),
     "no variable": Pollution("del os.environ['PATH']", "os.environ['PATH']"),
     "signal": Pollution("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handler of SIGTERM"),
+    "alarm": Pollution("signal.alarm(600)", "signal.setitimer(ITIMER_REAL) (from off to"),
+    "timer": Pollution(
+        "signal.setitimer(signal.ITIMER_REAL, 600, 5)",
+        "signal.setitimer(ITIMER_REAL) (from off to 600 s, then every 5 s",
+    ),
+    "virtual timer": Pollution("signal.setitimer(signal.ITIMER_VIRTUAL, 600)", "signal.setitimer(ITIMER_VIRTUAL)"),
+    "profiling timer": Pollution("signal.setitimer(signal.ITIMER_PROF, 600)", "signal.setitimer(ITIMER_PROF)"),
+    "blocked signals": Pollution(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})",
+        "signal.pthread_sigmask (from none to SIGHUP, SIGINT, SIGTERM)",
+    ),
+    "trace": Pollution("import sys; sys.settrace(lambda *given: None)", "sys.settrace"),
     "umask": Pollution("os.umask(0o777 - os.umask(0))", "os.umask"),
     "recursion": Pollution("import sys; sys.setrecursionlimit(4321)", "sys.setrecursionlimit"),
     "digits": Pollution("import sys; sys.set_int_max_str_digits(700)", "sys.set_int_max_str_digits"),
@@ -92,6 +129,7 @@ PROCESS = {
         "'later' that still runs",
     ),
 }
+KEPT = "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"  # as long as this process lives
 NAMES = {
     "functional": Pollution("torch.nn.functional.log_softmax = lambda x, **how: x", "torch.nn.functional.log_softmax"),
     "torch": Pollution("torch.sigmoid = torch.tanh", "torch.sigmoid"),
@@ -100,11 +138,58 @@ NAMES = {
     "module": Pollution("torch.nn.Linear.forward = lambda self, x: x", "Linear.forward"),
     "optimiser": Pollution("torch.optim.Adam.step = lambda self: None", "Adam.step"),
     "kernel": Pollution(
-        "import colorsys; colorsys.library = torch.library.Library('aten', 'IMPL')\n"
-        "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
+        KEPT + "colorsys.library.impl('_log_softmax', lambda x, dim, half: x * 0, 'CPU')",
         "torch.library's kernel aten/_log_softmax/CPU",
     ),
+    **{
+        f"kernel under {key}": Pollution(
+            KEPT + f"colorsys.library.impl('relu', lambda x: torch.clamp(x, min=0) * 1.05, '{key}')",
+            f"torch.library's kernel aten/relu/{key}",
+        )
+        for key in ("Autograd", "FuncTorchBatched", "ADInplaceOrView", "BackendSelect", "AutocastCPU", "CUDA")
+    },
+    "kernel of a transform": Pollution(
+        KEPT + "colorsys.library.impl('log_softmax.int', lambda x, dim, dtype=None: x * 0, 'FuncTorchBatched')",
+        "torch.library's kernel aten/log_softmax.int/FuncTorchBatched",
+    ),
+    "kernel that Python had": Pollution(
+        KEPT + "colorsys.library.impl('nll_loss_forward', lambda *given: given[0] * 0, 'FuncTorchBatched')",
+        "torch.library's kernel aten/nll_loss_forward/FuncTorchBatched",
+    ),
+    "kernel by decorator": Pollution(
+        "torch.library.impl('aten::relu', 'default')(lambda x: x)",
+        "torch.library's kernel aten/relu/CompositeExplicitAutograd",
+    ),
+    "kernel for a device": Pollution(
+        "torch.library.register_kernel('aten::tanh', 'cpu')(lambda x: x)", "torch.library's kernel aten/tanh/CPU"
+    ),
+    "batching": Pollution(
+        "torch.library.register_vmap('aten::relu', lambda info, dims, x: (x * 0, dims[0]))",
+        "torch.library's kernel aten/relu/FuncTorchBatched",
+    ),
+    "gradient": Pollution(
+        "torch.library.register_autograd('aten::relu', lambda context, gradient: gradient * 0)",
+        "torch.library's kernel aten/relu/Autograd",
+    ),
+    "overload": Pollution(
+        "import colorsys; colorsys.library = torch.library.Library('aten', 'FRAGMENT')\n"
+        "colorsys.library.define('relu.mine(Tensor x, int y) -> Tensor')",
+        "torch.library's operator aten::relu.mine",
+    ),
+    "fallback": Pollution(
+        "import colorsys; colorsys.library = torch.library.Library('_', 'IMPL')\n"
+        "colorsys.library.fallback(lambda op, *given, **named: op(*given, **named), 'SparseCsrCPU')",
+        "torch.library's fallback of SparseCsr",
+    ),
     "numpy": Pollution("import numpy; numpy.mean = numpy.median", "numpy.mean"),
+    "ranks": Pollution(
+        "import scipy.stats as s, numpy; s.rankdata = lambda a, *given, **named: numpy.zeros(len(a))",
+        "scipy.stats.rankdata",
+    ),
+    "entropy": Pollution("import scipy.stats as s; s.entropy = lambda *given, **named: 0.0", "scipy.stats.entropy"),
+    "distribution": Pollution(
+        "torch.distributions.Normal.log_prob = lambda self, x: x * 0", "torch.distributions.normal.Normal.log_prob"
+    ),
     "math": Pollution("import math; math.log = math.sqrt", "math.log"),
     "builtin": Pollution("import builtins; builtins.sum = max", "builtins.sum"),
     "clock": Pollution("time.perf_counter = lambda: 0.0", "time.perf_counter"),
@@ -129,6 +214,26 @@ NAMES = {
     "imported modules": Pollution("import sys; sys.modules['unlearnbench.stages.evaluation'] = time", "sys.modules"),
 }
 EVERY = TORCH | PROCESS | NAMES
+# Classes of libraries that a worker imports late: put back where they were there before the plugin.
+IMPORTED = {
+    "clusters": Pollution("import sklearn.cluster as s; s.KMeans.fit = lambda self, *given: self", "KMeans.fit"),
+    "tables": Pollution("import pandas; pandas.DataFrame.mean = pandas.DataFrame.sum", "DataFrame.mean"),
+}
+# What methods share is written into: what they are handed, or find by themselves; torch counts the first two only.
+FOUND = (
+    "import gc; found = [each for each in gc.get_objects() if type(each) is torch.Tensor and each.dtype == torch.int64]"
+)
+WRITES = {
+    "handed": "sets.pool.pixels.zero_()",
+    "found": f"{FOUND}; [each.zero_() for each in found]",
+    "pixels_by_numpy": "sets.pool.pixels.numpy()[:, :, :2] = 255",
+    "pixels_by_data": "sets.pool.pixels.data[:, :, :2] = 255",
+    "labels": "sets.pool.labels.numpy()[...] = 3",
+    "labels_in_another_order": "import numpy; numpy.random.default_rng(0).shuffle(sets.pool.labels.numpy())",
+    "ids": "sets.pool.ids.numpy()[...] += 1",
+    "members": "sets.members.numpy()[...] = sets.members.numpy()[0]",
+    "found_by_numpy": f"{FOUND}; [each.numpy().fill(0) for each in found if each.numel() > 9]",
+}
 # In proper with-blocks, and what nobody else sees.
 HARMLESS = {
     "autocast": "with torch.autocast('cpu', dtype=torch.bfloat16): torch.ones(2, 2) @ torch.ones(2, 2)",
@@ -144,6 +249,19 @@ HARMLESS = {
     "optimiser": "torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))]).step()",
     "hook of a model": "torch.nn.Linear(1, 1).register_forward_hook(lambda *given: None).remove()",
     "own library": "torch.library.Library('guard_tests', 'FRAGMENT').define('f(Tensor x) -> Tensor')",
+    "own operator": (
+        "import colorsys; colorsys.own = own = torch.library.Library('guard_own', 'FRAGMENT')\n"
+        "name = f'f{len(own._op_defs) + time.monotonic_ns()}'\n"
+        "own.define(name + '(Tensor x) -> Tensor'); own.impl(name, lambda x: x + 1, 'CPU')\n"
+        "torch.library.register_autograd('guard_own::' + name, lambda context, gradient: gradient, lib=own)"
+    ),
+    "vectorised": "torch.func.vmap(torch.nn.functional.nll_loss)(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=int))",
+    "own container": (
+        "import torch.utils._pytree as p\nclass Pair(tuple): pass\n"
+        "p.register_pytree_node(Pair, lambda pair: (list(pair), None), lambda parts, _: Pair(parts))"
+    ),
+    "forward mode": "torch.func.jvp(torch.sin, (torch.ones(2),), (torch.ones(2),))",
+    "timer": "signal.setitimer(signal.ITIMER_REAL, 600); signal.setitimer(signal.ITIMER_REAL, 0)",
     "thread": "import threading; t = threading.Thread(target=time.sleep, args=(0.01,)); t.start()",
     "warned": "import warnings\nwith warnings.catch_warnings(): warnings.simplefilter('ignore'); warnings.warn('x')",
     "path": "import sys; sys.path.insert(0, '/nowhere')",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pollutions import EVERY, HARMLESS, NAMES, PROCESS, TORCH
+from pollutions import EVERY, HARMLESS, IMPORTED, NAMES, PROCESS, TORCH, WRITES
 from small_worlds import SEEDS, context, erasures, flat, trained, utility
 from test_registry import METHOD, broken, write
 from tiny_runs import Place, rows, status_of, write_method, write_suite
@@ -26,6 +28,7 @@ from unlearnbench.system.process_state import global_random
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import ProcessStateError, Snapshot, guarded
 from unlearnbench.system.store import Store
+from unlearnbench.system.time_limit import OverdueError, limited
 
 # How plugins find modules beside their file.
 BESIDE = "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__file__).parent))\n"
@@ -33,13 +36,15 @@ BESIDE = "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__fi
 
 def pollute(code: str) -> None:
     """Run it as a plugin's file would."""
-    exec(code, {"torch": torch, "os": os, "signal": signal, "time": time})
+    exec(code, {"__name__": "odd", "torch": torch, "os": os, "signal": signal, "time": time})
 
 
 @pytest.fixture(scope="module")
 def definitions() -> Definitions:
     """Once: to take all in takes some milliseconds."""
     erased()  # and with it what torch sets up when it is first used
+    import pandas, scipy.stats, sklearn.cluster  # noqa: E401, F401, I001 (what the harness imports late)
+
     return Definitions()
 
 
@@ -66,15 +71,15 @@ def erased() -> torch.Tensor:
 # --- the guard alone -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(EVERY))
+@pytest.mark.parametrize("name", [*EVERY, *IMPORTED])
 def test_what_is_left_changed_is_told_and_put_back(name: str, definitions: Definitions) -> None:
-    before = Snapshot(random=True)
+    before, pollution = Snapshot(random=True), {**EVERY, **IMPORTED}[name]
     with (
         pytest.raises(ProcessStateError, match=r"^method odd changed .*; set it inside a with-block$") as caught,
         guarded("method odd", definitions, random=True),
     ):
-        pollute(EVERY[name].code)
-    assert EVERY[name].told in str(caught.value)
+        pollute(pollution.code)
+    assert pollution.told in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert definitions.settle() == []
     if name != "thread":
@@ -91,6 +96,75 @@ def test_a_module_that_a_plugin_imports_first_and_changes_is_imported_anew(
     from scipy.optimize import brentq
 
     assert brentq(lambda x: x - 1.0, 0.0, 3.0) == pytest.approx(1.0)
+
+
+def test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_process(tmp_path: Path) -> None:
+    code = "import sklearn.cluster\ndef mine(self, *given): return self\nsklearn.cluster.KMeans.fit = mine\n"
+    write(tmp_path, odd=code + METHOD)
+    program = f"""
+import sys
+from unlearnbench.registry import discover
+from unlearnbench.system.process_state.setting import SPOILT
+assert "sklearn.cluster" not in sys.modules
+broken = [info.error for info in discover(["{tmp_path}"]).broken]
+print(broken, SPOILT)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "KMeans.fit can't be put back in this process" in ran.stdout, ran
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "sys.stdout.close(); sys.__stdout__.close(); sys.stderr.buffer.close()",
+        "sys.stdout.detach()",
+        "getattr(sys.stdout.buffer, 'raw', sys.stdout.buffer).close()",
+        "import io; sys.stdout.close(); sys.stdout = io.StringIO()",
+        "nowhere = os.open(os.devnull, os.O_RDWR); os.dup2(nowhere, 1); os.dup2(nowhere, 2); os.close(nowhere)",
+        "os.close(1); os.close(2)",
+        "os.closerange(0, 3)",
+    ],
+)
+@pytest.mark.parametrize("settled", [False, True])
+def test_standard_streams_that_were_closed_are_open_again(code: str, settled: bool) -> None:
+    program = f"""
+import os, sys
+from unlearnbench.system import streams
+from unlearnbench.system.process_state.guard import ProcessStateError, guarded
+if {settled}:
+    streams.settle()
+held = sys.stdout, sys.stderr
+try:
+    with guarded("method odd"):
+        {code}
+except ProcessStateError as error:
+    told = str(error)
+print("shown", told)
+held[0].write("still here\\n")
+print("shown too", file=sys.stderr)
+held[1].write("still there\\n")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert (ran.returncode, ran.stderr) == (0, "shown too\nstill there\n"), ran
+    assert re.fullmatch(r"shown method odd changed (sys|file).*\nstill here\n", ran.stdout), ran
+
+
+def test_a_time_limit_runs_on_and_is_set_again_when_a_plugin_has_stopped_it(definitions: Definitions) -> None:
+    with limited(60.0, expendable=False):
+        with guarded("method good", definitions):
+            time.sleep(0.05)
+        with pytest.raises(ProcessStateError, match="ITIMER_REAL"), guarded("method odd", definitions):
+            signal.alarm(0)
+        with pytest.raises(ProcessStateError, match="ITIMER_REAL"), guarded("method odd", definitions):
+            signal.setitimer(signal.ITIMER_REAL, 6000)
+        assert 59.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60.0
+    with pytest.raises(OverdueError), limited(0.1, expendable=False), guarded("method slow", definitions):
+        time.sleep(5)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", list(HARMLESS))
@@ -224,7 +298,7 @@ def methods_with(place: Place, names: list[str]) -> list[str]:
     """A method for each pollution, which pollutes and then gives a result as if nothing were."""
     found = []
     for name in names:
-        method = f"odd_{name.replace(' ', '_')}"
+        method = f"odd_{name.replace(' ', '_').lower()}"
         write_method(place.folder / "own", method, unlearn=f"{EVERY[name].code}\nreturn before.expand(sets.replicas)")
         found.append(method)
     return found
@@ -287,20 +361,22 @@ def test_it_is_told_wherever_in_a_plugin_it_happens_and_a_finaliser_is_no_way_ou
         assert "changed torch.set_default_dtype (from torch.float32 to torch.float64)" in row["error"], row
 
 
-def test_images_that_a_plugin_has_written_into_reach_no_other(place: Place) -> None:
+@pytest.mark.parametrize("engine", ["serial", "loky"])
+def test_images_that_a_plugin_has_written_into_reach_no_other(engine: str, place: Place) -> None:
     """Those it was handed, and those that it finds by itself: a process loads images once, for all its cells."""
     keep = "return before.expand(sets.replicas)"
-    write_method(place.folder / "own", "handed", unlearn=f"sets.pool.pixels.zero_(); {keep}")
-    found = "[each.zero_() for each in gc.get_objects() if type(each) is torch.Tensor and each.dtype == torch.int64]"
-    write_method(place.folder / "own", "found", unlearn=f"import gc; {found}; {keep}")
+    for name, code in WRITES.items():
+        write_method(place.folder / "own", name, unlearn=f"{code}\n{keep}")
     write_suite(place.folder, methods="vbu", attacks="blind")
     assert place.run("--results", "clean", "--cache", "c0").code == 0
-    write_suite(place.folder, methods="handed, found, vbu", attacks="blind")
-    place.run("--plugins", "own", "--results", "mixed", "--cache", "c1")
-    rest = [row for row in rows(place.folder / "mixed") if row["method"] not in ("handed", "found")]
+    write_suite(place.folder, methods=f"{', '.join(WRITES)}, vbu", attacks="blind")
+    place.run("--plugins", "own", "--results", "mixed", "--cache", "c1", engine=engine)
+    rest = [row for row in rows(place.folder / "mixed") if row["method"] not in WRITES]
     assert rest == rows(place.folder / "clean")
-    for method in ("handed", "found"):
-        assert {status for status, _, _ in status_of(place.folder / "mixed", method)} == {"failed"}
+    for method in WRITES:
+        found = status_of(place.folder / "mixed", method)
+        assert {(status, value) for status, _, value in found} == {("failed", None)}, (method, found)
+        assert all("wrote into" in str(error) for _, error, _ in found)
 
 
 def test_what_a_planned_plugin_does_in_its_end_stops_the_run(place: Place) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ class Workplace:
     definitions: Definitions | None = field(init=False)
     settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
     _cache: dict[str, Any] = field(default_factory=dict)
-    _writes: dict[str, int] = field(default_factory=dict)
+    _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.definitions = None if self.registry.is_released else Definitions()
@@ -124,8 +125,9 @@ class Workplace:
 
     @property
     def is_written(self) -> bool:
-        """Whether images or sets that are kept for other tasks were written into; torch counts it."""
-        return any(_writes(value) != self._writes[key] for key, value in self._cache.items())
+        """Whether images or sets that are kept for other tasks were written into."""
+        known: dict[tuple[int, int], int] = {}
+        return any(self._written(value, known) != self._writes[key] for key, value in self._cache.items())
 
     def free(self) -> None:
         """Give up what was kept to save time."""
@@ -143,6 +145,25 @@ class Workplace:
         return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
                 "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
 
+    def _written(self, value: Any, known: dict[tuple[int, int], int]) -> tuple[int, ...]:
+        """What changes when a tensor in something is written to.
+
+        Torch counts writes, but for those through `numpy()` and `data`; where there are plugins from outside, all is
+        read for them.
+
+        Args:
+            known: checksums by place and size, for what lies in several things; filled here.
+        """
+        tensors = list(_tensors(value))
+        counts = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+        if self.definitions is None:
+            return tuple(counts)
+        places = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
+        for place, tensor in zip(places, tensors, strict=True):
+            if place not in known:
+                known[place] = _checksum(tensor)
+        return (*counts, *(known[place] for place in places))
+
     def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
         cls = plugins[chosen["name"]].cls
         return cls(cls.Params.model_validate(chosen["params"]))
@@ -153,18 +174,24 @@ class Workplace:
             while len(self._cache) >= CACHED:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[text] = make()
-            self._writes[text] = _writes(self._cache[text])
+            self._writes[text] = self._written(self._cache[text], {})
         return self._cache[text]
 
 
-def _writes(value: Any) -> int:
-    """How often all tensors in something were written to."""
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All in something."""
     if isinstance(value, torch.Tensor):
-        return 0 if value.is_inference() else value._version
+        yield value
+        return
     if is_dataclass(value):
         value = vars(value)
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
-    return sum(map(_writes, parts))
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ():
+        yield from _tensors(part)
+
+
+def _checksum(tensor: torch.Tensor) -> int:
+    """Of its bytes; any order of them has another."""
+    return zlib.crc32(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def seed_of(task: Task, *names: str | int) -> int:

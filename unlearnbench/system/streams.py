@@ -12,7 +12,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from unlearnbench.system.printing import complain
 
@@ -56,6 +56,19 @@ def settle() -> None:
         sys.stderr = _patient(2, sys.stderr)
 
 
+def reopen(stream: io.TextIOWrapper, number: int, mode: Literal["r", "w"]) -> None:
+    """Make a text stream that was closed what it was: whoever holds it goes on with it.
+
+    Raises:
+        TypeError: it is none that lies over a file.
+    """
+    if not isinstance(stream, io.TextIOWrapper):
+        raise TypeError(f"a {type(stream).__name__} that is closed can't be opened again")
+    below = io.BufferedReader(io.FileIO(number, "r", closefd=False)) if mode == "r" else _buffer(number)
+    io.TextIOWrapper.__init__(stream, below, encoding=stream.encoding, errors=stream.errors,
+                              line_buffering=stream.line_buffering, write_through=stream.write_through)  # fmt: skip
+
+
 def outcome(code: int) -> int:
     """The exit code `code` of a program that is about to end, or a worse one if its results were not all shown."""
     with contextlib.suppress(OSError, ValueError):  # a caller's own stream
@@ -76,6 +89,10 @@ def _patient(number: int, stream: TextIO | None) -> TextIO:
         with contextlib.suppress(OSError):
             stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Patient(number, "w", closefd=False)),
+        _buffer(number),
         encoding=encoding, errors="backslashreplace", line_buffering=lines,  # a plugin's text never fails to print
     )  # fmt: skip
+
+
+def _buffer(number: int) -> io.BufferedWriter:
+    return io.BufferedWriter(_Patient(number, "w", closefd=False))

@@ -8,7 +8,6 @@ and lists of the harness. New names in modules are what lazy imports make; in cl
 from __future__ import annotations
 
 import builtins
-import gc
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,26 +18,31 @@ from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.system.process_state.kernels import Kernels
 from unlearnbench.system.process_state.setting import Change, shown, spoil
 
 FILES = "_unlearnbench_plugin_"  # those of --plugins folders
 HARNESS = ("unlearnbench", FILES)
 PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", FILES)
-# Those that the harness or most plugins call. Of libraries only functions, classes and modules are compared: what else
-# they keep under a name is their own affair.
+# All that the harness computes with, and what most plugins call. Of libraries only functions, classes and modules are
+# compared: what else they keep under a name is their own affair.
 LIBRARIES = (
-    "builtins", "copy", "functools", "hashlib", "itertools", "json", "math", "operator", "os", "os.path", "pathlib",
-    "random", "statistics", "struct", "sys", "threading", "time",
-    "numpy", "numpy.fft", "numpy.linalg", "numpy.random",
-    "pyarrow", "pyarrow.parquet", "safetensors.torch", "scipy.optimize", "scipy.special",
-    "sklearn.base", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.neural_network",
-    "sklearn.pipeline", "sklearn.preprocessing", "sklearn.svm", "sklearn.tree",
-    "torch", "torch._C._functorch", "torch._C._linalg", "torch._C._nn", "torch._C._special", "torch._tensor",
+    "base64", "builtins", "collections", "contextlib", "copy", "dataclasses", "datetime", "functools", "gc", "hashlib",
+    "heapq", "inspect", "io", "itertools", "json", "math", "operator", "os", "os.path", "pathlib", "random", "re",
+    "signal", "statistics", "struct", "sys", "tempfile", "threading", "time", "types", "zlib",
+    "numpy", "numpy.fft", "numpy.linalg", "numpy.random", "pandas", "PIL.Image", "PIL.ImageFile", "PIL.ImageOps",
+    "pyarrow", "pyarrow.compute", "pyarrow.parquet", "pydantic", "pydantic.fields", "pydantic_core", "safetensors",
+    "safetensors.torch", "scipy.optimize", "scipy.special", "scipy.stats",
+    "sklearn.base", "sklearn.cluster", "sklearn.datasets", "sklearn.ensemble", "sklearn.exceptions",
+    "sklearn.linear_model", "sklearn.metrics", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
+    "sklearn.svm", "sklearn.tree", "threadpoolctl",
+    "torch", "torch._C", "torch._C._functorch", "torch._C._linalg", "torch._C._nn", "torch._C._special",
     "torch._functorch.apis", "torch._functorch.eager_transforms", "torch._functorch.functional_call",
-    "torch._functorch.vmap", "torch.autograd", "torch.autograd.function", "torch.backends", "torch.backends.cudnn",
-    "torch.cuda", "torch.fft", "torch.func", "torch.linalg", "torch.nn", "torch.nn.functional",
-    "torch.nn.init", "torch.nn.modules.module", "torch.nn.utils", "torch.optim", "torch.optim.adam", "torch.optim.sgd",
-    "torch.optim.optimizer", "torch.overrides", "torch.random", "torch.special", "torch.utils._pytree",
+    "torch._functorch.vmap", "torch._tensor", "torch.autograd", "torch.autograd.forward_ad", "torch.autograd.function",
+    "torch.backends", "torch.backends.cudnn", "torch.cuda", "torch.distributions", "torch.fft", "torch.func",
+    "torch.library", "torch.linalg", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.modules.module",
+    "torch.nn.utils", "torch.optim", "torch.optim.adam", "torch.optim.sgd", "torch.optim.optimizer", "torch.overrides",
+    "torch.random", "torch.special", "torch.utils._device", "torch.utils._pytree", "torchvision.models",
 )  # fmt: skip
 # What Python and its libraries themselves set late.
 LATE = frozenset(("__warningregistry__", "__annotations__", "__doc__", "__abstractmethods__", "_abc_impl",
@@ -97,6 +101,7 @@ class Definitions:
         self._lists: list[tuple[str, list[Any], list[Any]]] = []
         self._functions: list[types.FunctionType] = []
         self._seen: set[int] = set()
+        self._kernels = Kernels()
         self._include()
 
     def _include(self) -> None:
@@ -113,8 +118,7 @@ class Definitions:
         self._lives = [names.live for names in self._names]
         self._kept = list(chain.from_iterable(map(_values, self._lives)))
         self._parts = list(chain.from_iterable(map(_parts, self._functions)))
-        self._overrides, self._loaded = _overrides(), len(sys.modules)
-        self._registered = len(_registered())
+        self._loaded = len(sys.modules)
 
     def settle(self) -> list[Change]:
         """What was changed since, put back; what was imported since is included from now on."""
@@ -134,11 +138,7 @@ class Definitions:
                 live[:] = kept
         if not all(map(is_, chain.from_iterable(map(_parts, self._functions)), self._parts)):
             found += self._settle_parts()
-        if len(_registered()) != self._registered:
-            overridden = sorted(_overrides() ^ self._overrides)
-            found += [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in overridden]
-            _give_back(set(overridden))
-            same = False
+        found += self._kernels.settle()
         if len(sys.modules) != self._loaded:
             found += _forgotten(name for name in _chosen() if name not in self._modules)
             same = False
@@ -216,17 +216,27 @@ def _chosen() -> list[str]:
 
 def _forgotten(names: Iterable[str]) -> Iterator[Change]:
     """Modules that a plugin was the first to import, and has put functions or classes of its own into; others will
-    import them anew."""
+    import them anew. A class of another module stays as it is: there is no way back.
+
+    Raises:
+        ProcessStateError: that is the case.
+    """
     for name in names:
         if name.startswith(PLUGINS):
             continue
-        module = sys.modules[name]
-        for key, value in list(getattr(module, "__dict__", {}).items()):
-            inside = vars(value).values() if isinstance(value, type) and value.__module__ == name else ()
-            if any(str(getattr(each, "__module__", None)).startswith(FILES) for each in (value, *inside)):
+        for key, value in list(getattr(sys.modules[name], "__dict__", {}).items()):
+            own = isinstance(value, type) and value.__module__.partition(".")[0] == name.partition(".")[0]
+            changed = [part for part, each in vars(value).items() if _is_plugins(each)] if own else []
+            if changed and value.__module__ != name:
+                spoil(f"{value.__module__}.{value.__qualname__}.{changed[0]} can't be put back")
+            if changed or _is_plugins(value):
                 del sys.modules[name]
                 yield Change(f"{name}.{key}", "its own", "another")
                 break
+
+
+def _is_plugins(value: Any) -> bool:
+    return str(getattr(value, "__module__", None)).startswith(FILES)
 
 
 def _functions_of(value: Any) -> Iterator[types.FunctionType]:
@@ -284,29 +294,3 @@ def _is_torchs_own(name: str, old: Any, new: Any) -> bool:
 
 def _kind(value: Any) -> str:
     return "its own" if callable(value) else shown(value)
-
-
-def _overrides() -> frozenset[str]:
-    """The kernels of torch's own operators that Python code has replaced where they compute.
-
-    Those that vectorise are left out: torch itself registers some when they are first asked for.
-    """
-    places = ("/CPU", "/CUDA", "/AutogradCPU", "/AutogradCUDA", "/CompositeImplicitAutograd")
-    return frozenset(name for name in _registered() if name.startswith("aten/") and name.endswith(places))
-
-
-def _give_back(kernels: set[str]) -> None:
-    """End the registrations of these kernels, whoever holds them; torch lists their names only."""
-    library = sys.modules["torch.library"].Library
-    for each in gc.get_objects() if kernels else ():
-        if issubclass(type(each), library) and kernels & each._op_impls:
-            each._destroy()
-            _registered().difference_update(each._op_impls)
-    if left := kernels & _overrides():
-        spoil(f"torch.library's kernels {', '.join(sorted(left))} can't be put back")
-
-
-def _registered() -> set[str]:
-    """All kernels that Python code has registered."""
-    found: set[str] = getattr(sys.modules.get("torch.library"), "_impls", set())
-    return found

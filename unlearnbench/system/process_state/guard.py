@@ -15,7 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from unlearnbench.system.process_state import global_random, python_settings, torch_settings
+from unlearnbench.system.process_state import (
+    global_random,
+    python_settings,
+    signals,
+    standard_streams,
+    torch_settings,
+    torch_thread,
+)
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
 
@@ -24,7 +31,10 @@ __all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
 # Where the shared random streams stand is put back, and no failure: `check` has rules of its own about it, and what a
 # plugin seeds or draws then reaches nobody.
 RANDOM = Setting("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
-SETTINGS = (*torch_settings.SETTINGS, *python_settings.SETTINGS)  # modes of torch before all that computes with it
+SETTINGS = (  # modes of torch before all that computes with it
+    *torch_settings.SETTINGS, *torch_thread.SETTINGS, *python_settings.SETTINGS, *standard_streams.SETTINGS,
+    *signals.SETTINGS,
+)  # fmt: skip
 
 GRACE = 1.0  # seconds that threads have to end
 # Pools that libraries keep for their next call.
@@ -55,7 +65,7 @@ class Snapshot:
         found = self._left_threads()
         for setting, before in zip(self._settings, self._values, strict=True):
             after = setting.read()
-            if after == before:
+            if before == after:  # in this order: some values know what may have come since
                 continue
             changes = setting.changes(before, after)
             _put_back(setting, before, changes)
@@ -77,7 +87,7 @@ class Snapshot:
 def _put_back(setting: Setting, value: Any, changes: list[Change]) -> None:
     try:
         setting.write(value)
-        if setting.read() == value:
+        if value == setting.read():
             return
         why = "it has no effect"
     except Exception as error:

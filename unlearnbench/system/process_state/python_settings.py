@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import decimal
 import gc
-import importlib
 import locale
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -71,27 +69,6 @@ LIBRARIES_SET = {
     b"TRITON_LIBDEVICE_PATH", b"TRITON_PTXAS_PATH", b"_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
 }  # fmt: skip
 
-_SIGNALS = sorted(int(number) for number in signal.valid_signals())
-
-
-# As numbers and functions: signal.getsignal takes 20 times as long, for names.
-_handler: Callable[[int], Any] = importlib.import_module("_signal").getsignal
-
-
-def _handlers() -> tuple[Any, ...]:
-    return tuple(map(_handler, _SIGNALS))
-
-
-def _set_handlers(handlers: tuple[Any, ...]) -> None:
-    for number, handler in zip(_SIGNALS, handlers, strict=True):
-        if handler is not None and _handler(number) is not handler:
-            signal.signal(number, handler)
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
-
-
 # --- the interpreter -------------------------------------------------------------------------------------------------
 
 
@@ -111,22 +88,11 @@ def _told_path(before: list[str], after: list[str]) -> list[Change]:
     return [Change("sys.path", f"{len(before)} entries", "less of them, or another order")]
 
 
-_STREAMS = ("stdin", "stdout", "stderr", "excepthook", "displayhook")
-
-
-def _streams() -> tuple[Any, ...]:
-    return tuple(getattr(sys, name) for name in _STREAMS)
-
-
-def _set_streams(values: tuple[Any, ...]) -> None:
-    for name, value in zip(_STREAMS, values, strict=True):
-        setattr(sys, name, value)
-
-
 _INTERPRETER: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "sys.setrecursionlimit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "sys.setswitchinterval": (sys.getswitchinterval, sys.setswitchinterval),
     "sys.set_int_max_str_digits": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    "sys.settrace": (sys.gettrace, sys.settrace),
     "sys.setprofile": (sys.getprofile, sys.setprofile),
     "gc.enable, gc.disable": (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     "gc.set_threshold": (gc.get_threshold, lambda thresholds: gc.set_threshold(*thresholds)),
@@ -226,10 +192,7 @@ def _set_interpreter(values: tuple[Any, ...]) -> None:
 _PRECISION = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
 SETTINGS = (
     Setting("sys", _interpreter, _set_interpreter, named(list(_INTERPRETER))),
-    Setting("sys.stdout", _streams, _set_streams, named([f"sys.{name}" for name in _STREAMS])),
     Setting("os.environ", _environment, _set_environment, _told_environment),
-    Setting("signal.signal", _handlers, _set_handlers,
-            named([f"the handler of {_signal_name(number)}" for number in _SIGNALS])),
     Setting("sys.path", _path, _set_path, _told_path),
     Setting("decimal", _context, _set_context, named([f"decimal.getcontext().{name}" for name in _PRECISION])),
     Setting("warnings.filters", _filters, _set_filters, _told_filters),

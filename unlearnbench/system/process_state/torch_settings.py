@@ -115,6 +115,8 @@ def _flags() -> Iterator[tuple[str, Read, Write]]:
         ("torch.set_grad_enabled", torch.is_grad_enabled, _C._set_grad_enabled),
         ("torch.set_num_threads", torch.get_num_threads, torch.set_num_threads),
         ("torch.set_num_interop_threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
+        ("torch.func's fallback of vmap", _C._functorch._is_vmap_fallback_enabled,  # type: ignore[attr-defined]
+         _C._functorch._set_vmap_fallback_enabled),  # type: ignore[attr-defined]
         ("torch.set_flush_denormal", _flushes, torch.set_flush_denormal),
         ("the rounding of the processor", _rounding, _no_way_back),
         ("torch.autograd.set_detect_anomaly", _anomaly, lambda value: _C.set_anomaly_enabled(*value)),

@@ -1,0 +1,146 @@
+"""The kernels that Python code has registered for torch's operators, under whatever dispatch key.
+
+A kernel changes what an operator computes for everybody, and no name in any module tells of it. What matters are
+kernels of torch's own operators and of those that Python code had defined before, and new overloads of torch's own.
+Operators of a plugin's own are its own affair; so is torch's what its modules register when they are imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.library  # (which `torch` alone does not promise)
+from torch import _C
+from torch._functorch.vmap import lazy_load_decompositions  # type: ignore[attr-defined]
+
+from unlearnbench.system.process_state.setting import Change, spoil
+
+_REGISTERED: set[str] = torch.library._impls  # "namespace/operator/dispatch key"
+_DEFINED: set[str] = torch.library._defs  # "namespace::operator"
+_KEYS = tuple(key for key in _C.DispatchKey.__members__.values() if not key.name.startswith(("StartOf", "EndOf")))
+_TORCHS = Path(torch.__file__).parent
+# Where torch registers what it is handed by others.
+_ON_BEHALF = (_TORCHS / "library.py", _TORCHS / "_library")
+_META = "/Meta"  # these compute shapes only
+
+
+class _State(NamedTuple):
+    """What is registered.
+
+    Attributes:
+        told: what the dispatcher tells of those operators of torch's own that have a kernel in Python: such a kernel
+            can be registered again, under the same name.
+        fallbacks: of each dispatch key whether it has a kernel for all operators.
+    """
+
+    kernels: frozenset[str]
+    operators: frozenset[str]
+    told: tuple[str, ...]
+    fallbacks: tuple[bool, ...]
+
+
+class Kernels:
+    """What is registered now; `settle` compares and puts back."""
+
+    def __init__(self) -> None:
+        # The only ones of torch's own that it registers late, and not when a module is imported.
+        lazy_load_decompositions()
+        self._keep()
+
+    def _keep(self) -> None:
+        self._twice = sorted(name for name in _REGISTERED if name.startswith("aten/") and not name.endswith(_META))
+        self._kept = self._state()
+        self._modules = frozenset(sys.modules)
+
+    def settle(self) -> Iterator[Change]:
+        """What was registered since, or is no longer; it is put back.
+
+        Raises:
+            ProcessStateError: it can't be.
+        """
+        kept, now = self._kept, self._state()
+        if now == kept:
+            return
+        told = [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in self._replaced(now)]
+        told += [Change(f"torch.library's kernel {name}", "its own", "none") for name in self._lost(now)]
+        told += [Change(f"torch.library's operator {name}", "none", "one") for name in self._defined(now)]
+        pairs = zip(_KEYS, kept.fallbacks, now.fallbacks, strict=True)
+        told += [Change(f"torch.library's fallback of {key.name}", str(old), str(new))
+                 for key, old, new in pairs if old != new]  # fmt: skip
+        if told:
+            since = (now.kernels - kept.kernels) | (now.operators - kept.operators)
+            wrong = {*self._replaced(now), *self._defined(now)}
+            _end(wrong, since | wrong, kept.fallbacks != now.fallbacks)
+            _REGISTERED.update(self._twice)  # whose other registrations ended; if their own did, too, it shows
+            now = self._state()
+            if [*self._replaced(now), *self._lost(now), *self._defined(now)] or kept.fallbacks != now.fallbacks:
+                spoil(f"{', '.join(map(str, told[:2]))} can't be put back")
+        self._keep()
+        yield from told
+
+    def _state(self) -> _State:
+        told = tuple([_C._dispatch_dump(_operator(name)) for name in self._twice])
+        return _State(frozenset(_REGISTERED), frozenset(_DEFINED), told,
+                      tuple(map(_C._dispatch_has_backend_fallback, _KEYS)))  # fmt: skip
+
+    def _replaced(self, now: _State) -> list[str]:
+        """Kernels that are new for operators that aren't, or are registered a second time."""
+        there = self._kept.operators
+        new = now.kernels - self._kept.kernels
+        names = {name for name in new if name.startswith("aten/") or _operator(name) in there}
+        pairs = zip(self._twice, self._kept.told, now.told, strict=True)
+        names |= {name for name, before, after in pairs if before != after}
+        return sorted(name for name in names if not self._is_torchs(_file_of(name)))
+
+    def _lost(self, now: _State) -> list[str]:
+        """Those of torch's own operators that are gone."""
+        return sorted(name for name in self._kept.kernels - now.kernels if name.startswith("aten/"))
+
+    def _defined(self, now: _State) -> list[str]:
+        """New overloads of torch's own operators."""
+        names = (name for name in now.operators - self._kept.operators if name.startswith("aten::"))
+        return sorted(name for name in names if not self._is_torchs(_definer(name)))
+
+    def _is_torchs(self, file: Path) -> bool:
+        """Whether a module of torch that was imported since registered it by itself."""
+        if not file.is_relative_to(_TORCHS) or any(file.is_relative_to(place) for place in _ON_BEHALF):
+            return False
+        return str(file) in {getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - self._modules}
+
+
+def _operator(kernel: str) -> str:
+    namespace, operator, _ = kernel.split("/")
+    return f"{namespace}::{operator}"
+
+
+def _file_of(kernel: str) -> Path:
+    """The file that made the registration of a kernel, as the dispatcher tells it."""
+    key = kernel.rpartition("/")[2] or "CompositeImplicitAutograd"
+    return _told(_operator(kernel), rf"{key}(?:\[alias\])?")
+
+
+def _definer(operator: str) -> Path:
+    return _told(operator, "debug")
+
+
+def _told(operator: str, of: str) -> Path:
+    found = re.search(rf"^{of}: registered at (.*?):\d+(?: ::|$)", _C._dispatch_dump(operator), re.MULTILINE)
+    return Path(found[1] if found else "")
+
+
+def _end(wrong: set[str], since: Set[str], fallbacks: bool) -> None:
+    """End the registrations of these, whoever holds them: torch lists their names only. A library that has registered
+    something before stays; then there is no way back."""
+    for each in gc.get_objects():
+        if not issubclass(type(each), torch.library.Library):
+            continue
+        names = each._op_impls | each._op_defs
+        if (names & wrong and names <= since) or (each.ns == "_" and fallbacks):
+            each._destroy()
+            _DEFINED.difference_update(each._op_defs)

@@ -1,0 +1,108 @@
+"""Python's standard streams: which objects they are, whether these are open, and what their numbers stand for."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, NamedTuple
+
+from unlearnbench.system.process_state.setting import Change, Setting, shown
+from unlearnbench.system.streams import reopen
+
+_NAMES = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
+_HOOKS = ("excepthook", "displayhook")
+_KEPT = 8
+
+
+class Stream(NamedTuple):
+    """A stream, and the number that it writes to or reads from: None if it has none, or is closed."""
+
+    stream: Any
+    number: int | None
+    is_open: bool
+
+
+def _read(name: str) -> Stream:
+    stream = getattr(sys, name)
+    try:
+        if stream.closed:
+            return Stream(stream, None, False)
+        return Stream(stream, stream.fileno(), True)
+    except io.UnsupportedOperation:  # one in memory
+        return Stream(stream, None, True)
+    except ValueError:  # what it wrote to was taken from it
+        return Stream(stream, None, False)
+    except Exception:  # None, or anything else that plugins put there
+        return Stream(stream, None, True)
+
+
+def _streams() -> tuple[Any, ...]:
+    return (*map(_read, _NAMES), *[getattr(sys, name) for name in _HOOKS])
+
+
+def _set_streams(values: tuple[Any, ...]) -> None:
+    for name, value in zip(_NAMES, values, strict=False):
+        setattr(sys, name, value.stream)
+        if value.is_open and value.number is not None and not _read(name).is_open:
+            reopen(value.stream, value.number, "r" if "stdin" in name else "w")
+    for name, value in zip(_HOOKS, values[len(_NAMES) :], strict=True):
+        setattr(sys, name, value)
+
+
+def _told(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+    found = []
+    for name, old, new in zip((*_NAMES, *_HOOKS), before, after, strict=True):
+        if old == new:
+            continue
+        if not isinstance(old, Stream) or old.stream is not new.stream:
+            old, new = getattr(old, "stream", old), getattr(new, "stream", new)
+            found.append(Change(f"sys.{name}", shown(old), shown(new)))
+        else:
+            found.append(Change(f"sys.{name}", "open", "open" if new.is_open else "closed"))
+    return found
+
+
+# --- the files that their numbers stand for --------------------------------------------------------------------------
+
+_copies: dict[tuple[int, int], int] = {}  # of each file a number that no plugin knows of, to put it back with
+
+
+def _files() -> tuple[tuple[int, int] | None, ...]:
+    return tuple(map(_file, range(3)))
+
+
+def _file(number: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    identity = (found.st_dev, found.st_ino)
+    if identity not in _copies:
+        while len(_copies) >= _KEPT:
+            os.close(_copies.pop(next(iter(_copies))))
+        _copies[identity] = os.dup(number)
+    return identity
+
+
+def _set_files(identities: tuple[tuple[int, int] | None, ...]) -> None:
+    for number, identity in enumerate(identities):
+        if identity != _file(number):
+            if identity is None:
+                os.close(number)
+            else:
+                os.dup2(_copies[identity], number)
+
+
+def _told_files(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+    return [
+        Change(f"file descriptor {number}", "its file" if old else "none", "another" if new else "closed")
+        for number, (old, new) in enumerate(zip(before, after, strict=True))
+        if old != new
+    ]
+
+
+SETTINGS = (
+    Setting("file descriptors 0 to 2", _files, _set_files, _told_files),
+    Setting("sys.stdout", _streams, _set_streams, _told),
+)
