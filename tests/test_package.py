@@ -59,6 +59,7 @@ def test_modules_that_are_named_in_strings_are_there() -> None:
     assert not missing
 
 
+ROOM = re.compile(r"^\| (\d) \| (.*?) \|", re.MULTILINE)
 ABOVE = {"cli", "site", "submissions", "conformance", "report", "run", "claims", "leaderboard", "stages", "records"}
 
 
@@ -81,6 +82,22 @@ def test_every_folder_of_the_package_is_installed() -> None:
     assert {".".join(folder.parts) for folder in found} == listed - {"unlearnbench.methods", "unlearnbench.attacks"}
     flat = {path.name for path in (ROOT / "unlearnbench").iterdir() if path.is_file()}
     assert flat == {"__init__.py", "__main__.py", "plugin.py", "py.typed"}
+
+
+def test_the_map_for_contributors_names_what_is_there_on_the_storeys_that_are_kept() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms, places = page[page.index("## The rooms") :].split("Where a change goes:")
+    said = [(int(storey), re.findall(r"`(\w+)(?:/|\.py)`", names)) for storey, names in ROOM.findall(rooms)]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ][0]
+    kept = [(9 - number, each.split(" | ")) for number, each in enumerate(contract["layers"])]
+    beside = {"methods", "attacks"}
+    told = {room: storey for storey, names in said for room in names if room not in beside}
+    assert told == {room: storey for storey, names in kept for room in names}
+    named = re.findall(r"`([\w./]+/[\w./]*)`", places[: places.index("## ")])
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def is_there(name: str) -> bool:
