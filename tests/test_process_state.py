@@ -103,7 +103,7 @@ def test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_p
     write(tmp_path, odd=code + METHOD)
     program = f"""
 import sys
-from unlearnbench.registry import discover
+from unlearnbench.registry.registry import discover
 from unlearnbench.system.process_state.setting import SPOILT
 assert "sklearn.cluster" not in sys.modules
 broken = [info.error for info in discover(["{tmp_path}"]).broken]

@@ -220,7 +220,7 @@ def test_scores_that_break_a_rule_are_refused(tmp_path: Path, change: dict[str, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scores_unseen": None}, "'auc' with scores of one side only"),
+        ({"scores_unseen": None}, "scores of one side only"),
         ({"scores_erased": [0.5]}, "'auc' of 4 samples with 3 scores"),
         ({"ranked_by": "auc,\x1b[2J"}, "control characters"),
         ({"ranked_by": "auc,secrecy"}, "is no list of metrics of an attack"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sample_records import row
 
 from unlearnbench.records import writing as records
-from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA
+from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA, SCORES
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 JSON = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS | st.floats(allow_nan=False,
@@ -37,13 +37,20 @@ def values(field: pa.Field) -> st.SearchStrategy[Any]:
     elif field.type == pa.float64():
         found = st.floats(allow_nan=False, allow_infinity=False)
     elif pa.types.is_list(field.type):
-        found = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=5)
+        found = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5)
     else:
         found = TIMES
     return st.none() | found if field.nullable else found
 
 
-ROWS = st.fixed_dictionaries({field.name: values(field) for field in SCHEMA if field.name not in FIXED})
+def of_both_sides(row: dict[str, Any]) -> dict[str, Any]:
+    """Scores of erased and of never-seen candidates go together."""
+    return row if all(row[name] for name in SCORES) else {**row, **dict.fromkeys(SCORES)}
+
+
+ROWS = st.fixed_dictionaries({field.name: values(field) for field in SCHEMA if field.name not in FIXED}).map(
+    of_both_sides
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -20,9 +20,9 @@ from sample_records import judged, row, rows
 from site_records import pages, results
 
 from unlearnbench.cli import main as cli
-from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records.schema import SCHEMA
 from unlearnbench.report.export import FORMATS, export
+from unlearnbench.report.files import write_leaderboard
 from unlearnbench.site import publishing
 
 NAMES = ("suite", "experiment", "dataset", "scenario_id", "method", "method_id", "attack", "attack_id", "tier",
@@ -116,7 +116,7 @@ class Tags(HTMLParser):
 
 
 def check_reports(folder: Path) -> None:
-    frame = leaderboard.build(folder / "records", folder)
+    frame = write_leaderboard(folder / "records", folder)
     found = {name: export(frame, name) for name in FORMATS}
     check_markdown(found.pop("markdown"))
     check_markdown(found.pop("leaks"))
