@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -173,5 +172,7 @@ def test_resizing_and_stretching_are_counted() -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_tag_says_nothing() -> None:
-    make: Callable[[bytes], bytes] = lambda exif: encoded(Image.fromarray(GREY), "PNG", exif=exif)  # noqa: E731
+    def make(exif: bytes) -> bytes:
+        return encoded(Image.fromarray(GREY), "PNG", exif=exif)
+
     assert shown(make(b"Exif\0\0MM\0*\0\0\0\x08\0\x09")).tolist() == GREY.tolist()

@@ -363,7 +363,10 @@ def test_without_littlecms_profiles_are_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_adobe_rgb_by_an_exif_tag_alone_is_said() -> None:
     entry = struct.Struct("<HHHII")  # one entry a directory: EXIF's in the first one, interoperability's in that
-    link = lambda tag, to: entry.pack(1, tag, 4, 1, to) + bytes(4)  # noqa: E731
+
+    def link(tag: int, to: int) -> bytes:
+        return entry.pack(1, tag, 4, 1, to) + bytes(4)
+
     exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + link(0x8769, 26) + link(0xA005, 44)
     exif += struct.pack("<HHHI4sI", 1, 1, 2, 4, b"R03\0", 0)
     found = how(encoded(Image.fromarray(COLOURS), exif=exif))

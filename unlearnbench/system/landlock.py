@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 
 # linux/landlock.h; the numbers of its system calls are those of all architectures.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -50,8 +51,7 @@ def refuse_to_read(closed: Sequence[str], open_: Sequence[str]) -> bool:
         for folder in (os.sep, *map(os.path.realpath, open_)):
             for path in _beside(folder, barred) if _is_above(folder, barred) else [folder]:
                 _allow(ruleset, path)
-        libc = ctypes.CDLL(None)
-        return libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _call(_RESTRICT_SELF, ruleset, 0, 0) == 0
+        return bool(_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _call(_RESTRICT_SELF, ruleset, 0, 0) == 0)
     finally:
         os.close(ruleset)
 
@@ -82,9 +82,14 @@ def _allow(ruleset: int, path: str) -> None:
             os.close(place)
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
 def _call(number: int, *arguments: int | bytes | None) -> int:
     try:
         given = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-        return int(ctypes.CDLL(None).syscall(ctypes.c_long(number), *given))
+        return int(_libc().syscall(ctypes.c_long(number), *given))
     except (OSError, AttributeError):
         return -1
