@@ -549,8 +549,8 @@ FAULTS = (
     ),
     Fault(
         "a plugin that leaves its process changed, in any of the ways of tests/pollutions.py: torch's settings, modes, "
-        "hooks and kernels under any dispatch key, threads, timers, signals, the environment, functions of torch, numpy, Python or the harness "
-        "that were replaced",
+        "hooks and kernels under any dispatch key, threads, timers, signals, the environment, functions of torch, "
+        "numpy, Python or the harness that were replaced",
         "serial, loky, dask",
         "all is put back and its cells fail with what it changed; other plugins' numbers are those without it",
         (
