@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -96,6 +97,13 @@ def test_what_is_written_is_read_as_it_was_and_names_can_be_typed(values: dict[s
     assert yaml.safe_load(yaml_values.dump(values, width=110)) == values
     for value in values.values():
         assert yaml_reading.parse(short(value), "x") == value
+
+
+def test_every_short_text_can_be_typed_as_it_is_shown() -> None:
+    """Among them `a:`, which without quotes is a key, and `...`, which ends a document."""
+    for letters in itertools.chain.from_iterable(itertools.product(".:-aE+/1# ", repeat=n) for n in range(4)):
+        text = "".join(letters)
+        assert yaml_reading.parse(short(text), "--set") == text
 
 
 def _is_unprintable(text: str) -> bool:

@@ -22,7 +22,7 @@ HOW = ("replicas", "seeds_together")
 """Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""
 
 LARGEST_NAMES = 2**20  # bytes of the names of a dataset's classes, which every record holds, as JSON
-PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./:+-]*")
+PLAIN = re.compile(r"(?!\.{3}$)[A-Za-z_./]([A-Za-z0-9_./:+-]*[A-Za-z0-9_./+-])?")  # no end of a document, no key
 _DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": {"source": "auto", "path": "cifar10-jpeg"},
     "images": {"path": "images", "size": None, "mode": "RGB", "background": "white", "test_fraction": 0.2},
