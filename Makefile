@@ -36,9 +36,9 @@ docs: $(VENV)/.installed-docs  ## Build the documentation in build/docs, and run
 # Both ends of the ranges in pyproject.toml, each in an environment of its own. What pip would take of torch differs from
 # machine to machine, and may be gigabytes of CUDA packages: KEEP= lets it have its way there as well.
 KEEP ?= torch torchvision
-SMOKE = $(addprefix tests/,test_cli.py test_cli_running.py test_dask_access.py test_engine.py test_leaderboard.py \
-  test_merge.py test_progress.py test_records.py test_runner.py test_store.py test_streams.py test_suite.py \
-  test_yaml_values.py claims datasets metrics report site)
+SMOKE = $(addprefix tests/,claims cli datasets leaderboard metrics records report site submissions suite \
+  system/test_store.py system/test_streams.py system/test_yaml_values.py \
+  run/test_dask_access.py run/test_engine.py run/test_progress.py run/test_runner.py)
 
 lowest highest: export OMP_NUM_THREADS = 1
 lowest:  ## Run some tests with the lowest versions that pyproject.toml allows: minutes

@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from submissions import cell, hand_in, table
+from submitted_folders import cell, hand_in, table
 
 from unlearnbench.cli import main as cli
 from unlearnbench.records import writing as records
