@@ -1,4 +1,4 @@
-"""Decoders on planted linear updates and on noise (PROTOCOL section 9), with scikit-learn's 8x8 digits."""
+"""Decoders on planted linear updates and on noise (docs/protocol.md#attack-nulls), with scikit-learn's 8x8 digits."""
 
 from functools import cache
 from types import SimpleNamespace

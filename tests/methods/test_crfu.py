@@ -1,4 +1,4 @@
-"""CRFU against closed forms (PROTOCOL section 9)."""
+"""CRFU against closed forms (docs/protocol.md#crfu-at-its-start)."""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""HBU's Newton step against exact answers (PROTOCOL section 9); the linear network in the harness: test_hbu_convex."""
+"""HBU's Newton step against exact answers (docs/protocol.md#newton-on-ridge-regression).
+
+The linear network in the harness: test_hbu_convex.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""VBU on weights: linear regression with known noise has exact answers (docs/protocol.md, section 9)."""
+"""VBU on weights: linear regression with known noise has exact answers (docs/protocol.md#conjugate-posterior)."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Curvature products, diagonals and the solver against exact answers (PROTOCOL section 9)."""
+"""Curvature products, diagonals and the solver against exact answers (docs/protocol.md#newton-on-ridge-regression)."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""K replicas in one stack are K models alone: replicated == looped (PROTOCOL section 11, rule 13)."""
+"""K replicas in one stack are K models alone: replicated == looped (docs/protocol.md#replicas)."""
 
 from dataclasses import replace
 
