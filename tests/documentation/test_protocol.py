@@ -12,7 +12,7 @@ from checkout import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (DOCS / "protocol.md", DOCS / "protocol_history.md")}
-CITED = re.compile(r"\b(protocol|protocol_history)\.md#([\w-]*)")
+CITED = re.compile(r"\b(protocol|protocol_history).md#([\w-]+)")
 NUMBERED = re.compile(r"PROTOCOL (section|rule|\d)|protocol\.md,? (section|\d)|section 1[123], rule")
 TEXTS = (".py", ".yaml", ".md", ".html")
 
