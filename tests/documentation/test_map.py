@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's map of changes: each row's example is defined in the row's files, or stands in them and nowhere else."""
+"""CONTRIBUTING.md's map of changes: a row's example is defined in the row's files, or stands in them and nowhere else."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def standing(word: str) -> set[str]:
 def test_the_map_has_a_row_for_what_people_want_to_change() -> None:
     names = [name for name, *_ in rows()]
     assert len(names) == len(set(names)) > 25
-    assert {"a metric", "a stop rule", "an observation level", "an engine", "a page of the site", "a network"} <= {*names}
+    assert {"a metric", "a stop rule", "an observation level", "an engine", "a page of the site", "a network"} <= {
+        *names
+    }
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
