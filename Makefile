@@ -57,7 +57,7 @@ bench: $(VENV)/.installed-test  ## Measure against a plain script, write docs/be
 	  --benchmark-json=.benchmarks/measured.json $(BENCH)
 	$(VENV)/bin/python tests/benchmarks/table.py .benchmarks/measured.json
 
-format: $(VENV)/.installed-test  ## Format the code and mend what ruff can mend
+format: $(VENV)/.installed-test  ## Format the code and fix what ruff can fix
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
