@@ -27,15 +27,15 @@ class Fault:
 
 FAULTS = (
     Fault(
-        "kill -9 of the run, 20 random moments",
+        "kill -9 of the run, at 20 random moments",
         "serial, loky",
-        "the next run goes on; records equal an undisturbed run's",
+        "the next run continues; its records equal those of an undisturbed run",
         ("run/test_kills::test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing",),
     ),
     Fault(
         "kill -9 of a worker",
         "loky",
-        "what its pool worked on starts again; a job that was alone is tried three times",
+        "what its pool was working on starts again; a job that runs alone is tried three times",
         ("run/test_engine::test_a_killed_run_goes_on_to_the_same_numbers",),
     ),
     Fault(
@@ -47,7 +47,7 @@ FAULTS = (
     Fault(
         "kill -9 of the scheduler",
         "dask",
-        "of this machine's own cluster: a new one; of another: one line, and the next run goes on",
+        "in the run's own cluster: a new one; in another: one line, and the next run continues",
         ("run/test_dask::test_a_killed_scheduler_ends_the_run_with_one_line_and_the_next_goes_on",),
     ),
     Fault(
@@ -68,7 +68,7 @@ FAULTS = (
     Fault(
         "a plugin that raises, returns NaN or wrong shapes, changes its input, or exits",
         "serial, loky",
-        "its cells fail with the error; others go on; `--retry-failed` tries again",
+        "its cells fail with the error; others continue; `--retry-failed` tries again",
         (
             "run/test_runner::test_a_failing_plugin_fails_its_own_cells_with_a_clear_error",
             "run/test_runner::test_a_plugin_that_breaks_while_it_is_asked_fails_its_own_cells",
@@ -79,7 +79,7 @@ FAULTS = (
     Fault(
         "a plugin that ends its process every time",
         "loky",
-        "its cells fail after three attempts, alone; others go on",
+        "only its cells fail, after three attempts; others continue",
         ("run/test_engine::test_a_killed_run_goes_on_to_the_same_numbers",),
     ),
     Fault(
@@ -115,13 +115,13 @@ FAULTS = (
     Fault(
         "changed plugin code",
         "serial",
-        "other keys; old records are kept apart, and said so",
+        "other keys; old records are set apart, and the run says so",
         ("run/test_runner::test_records_of_other_code_are_kept_apart_and_those_of_other_cells_stay",),
     ),
     Fault(
         "a full disk, at eight different writes",
         "serial",
-        "one line, exit code 2; what was there is whole, the next run goes on",
+        "one line, exit code 2; what was there is whole, and the next run continues",
         ("cli/test_faults_disk::test_a_full_disk_ends_a_run_which_then_goes_on",),
     ),
     Fault(
@@ -139,7 +139,7 @@ FAULTS = (
     Fault(
         "a clock that goes backwards",
         "serial",
-        "nothing but times differs; the leaderboard is built again",
+        "only times differ; the leaderboard is built again",
         (
             "cli/test_faults_disk::test_a_clock_that_goes_backwards_changes_nothing_but_times",
             "cli/test_faults_disk::test_a_leaderboard_from_the_future_is_built_again",
@@ -179,7 +179,7 @@ FAULTS = (
     Fault(
         "an attack that looks for the truth in its process, or opens the store",
         "all",
-        "there is no truth in it; the cell fails, also if the attack hides that",
+        "there is no truth in it; the cell fails, even if the attack hides the attempt",
         (
             "stages/test_isolation::test_no_truth_and_no_model_is_within_an_attacks_reach",
             "stages/test_isolation::test_an_attack_that_opens_the_store_fails_also_if_it_hides_that",
@@ -189,7 +189,7 @@ FAULTS = (
     Fault(
         "an attack that ends its process, writes into its channel, or leaves others running",
         "all",
-        "its cell fails at once; the worker goes on, and what the attack started ends",
+        "its cell fails at once; the worker continues, and what the attack started ends",
         (
             "stages/test_isolation::test_an_attack_that_ends_its_process_fails_alone",
             "stages/test_isolation::test_what_is_written_past_the_view_is_no_evidence",
@@ -200,7 +200,7 @@ FAULTS = (
     Fault(
         "kill -9 of the harness in the middle of an attack; an attack that kills or stops other processes",
         "all",
-        "no process is left; the next attack has a new one",
+        "no process is left; the next attack gets a new one",
         (
             "stages/test_isolation::test_no_process_outlives_the_harness",
             "stages/test_isolation::test_the_process_that_attacks_are_forked_from_may_be_killed",
@@ -209,9 +209,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "matplotlib settings of the user's (backend, file, LaTeX, folder that can't be written); a picture that fails",
+        "the user's matplotlib settings (backend, file, LaTeX, a folder that can't be written); a picture that fails",
         "all",
-        "the same pictures, or a line that one is missing; leaderboard and exit code as ever",
+        "the same pictures, or a line that one is missing; leaderboard and exit code are unchanged",
         (
             "report/test_drawing::test_no_setting_of_the_users_changes_or_stops_a_picture",
             "report/test_drawing::test_settings_that_stop_matplotlib_stop_nothing_else",
@@ -221,7 +221,7 @@ FAULTS = (
     Fault(
         "a run killed before it drew",
         "all",
-        "the next run draws what is owed",
+        "the next run draws what is missing",
         (
             "cli/test_pictures_owed::test_a_run_that_goes_on_draws_what_an_undisturbed_one_has",
             "report/test_pictures::test_a_picture_is_drawn_when_it_lacks_an_answer_that_is_there",
@@ -231,7 +231,7 @@ FAULTS = (
     Fault(
         "`publish` into a folder with a repository, notes, edited files, links, or a tampered list of files",
         "-",
-        "what `publish` did not write stays; what is in its way is one line, exit code 2, nothing changed",
+        "what `publish` did not write stays; if something is in its way, one line, exit code 2, nothing changed",
         (
             "site/test_sharing::test_a_site_is_replaced_and_all_else_stays",
             "site/test_sharing::test_a_file_that_was_edited_is_never_lost",
@@ -243,11 +243,11 @@ FAULTS = (
     Fault(
         "`publish` dies at any step, or twice",
         "-",
-        "no file is half-written, nothing of the user's is gone, the next `publish` goes on",
+        "no file is half-written, no file of the user is lost, the next `publish` continues",
         ("site/test_sharing::test_after_a_crash_at_any_step_the_next_publish_goes_on",),
     ),
     Fault(
-        "files of the user's under names that `compare --report` or a record set apart would take",
+        "the user's files under names that `compare --report` or a record set apart would take",
         "-",
         "one line, nothing changed; records set apart are numbered",
         (
@@ -256,9 +256,10 @@ FAULTS = (
         ),
     ),
     Fault(
-        "any text in any column of a record, or in what a plugin says: links, HTML, formulas, ANSI, unseen letters",
+        "any text in any column of a record, or in a plugin's output: links, HTML, formulas, ANSI, invisible "
+        "characters",
         "-",
-        "text in every report, on the site, in its figures, and on the terminal",
+        "plain text in every report, on the site, in its figures, and on the terminal",
         (
             "system/test_escaping::test_nothing_commands_a_terminal",
             "cli/test_foreign_plugins::test_a_plugins_words_command_no_terminal",
@@ -278,7 +279,8 @@ FAULTS = (
     Fault(
         "records with forged dates, under the same key or another",
         "-",
-        "no date decides: those that agree are one, others a conflict, exit code 1; dates to come are refused",
+        "no date decides: records that agree count as one, others are a conflict, exit code 1; future dates "
+        "are refused",
         (
             "submissions/test_merge::test_forged_dates_change_no_gap",
             "submissions/test_merge::test_which_of_equal_records_is_kept_depends_on_no_date_and_no_order",
@@ -291,14 +293,14 @@ FAULTS = (
     Fault(
         "a small file that fills the memory when it is read (`tests/parquet_bombs.py`)",
         "-",
-        "refused by what its end says, in little memory and time, by every verb that reads records",
+        "refused by its footer, in little memory and time, by every verb that reads records",
         (
             "submissions/test_bombs::test_a_bomb_is_refused_in_little_memory_and_time",
             "submissions/test_submitted::test_the_longest_record_is_merged_at_once",
         ),
     ),
     Fault(
-        "numbers, settings and texts on the edge of their types, in others' records",
+        "numbers, settings and texts at the limits of their types, in other people's records",
         "-",
         "refused in one line, or reported in every format and published",
         (
@@ -310,13 +312,13 @@ FAULTS = (
     Fault(
         "Ctrl-C, SIGTERM and SIGHUP, also twice and to all processes",
         "serial, loky, dask",
-        "exit code 130, 143, 129; what is finished is kept, a leaderboard of it is built, no worker is left",
+        "exit code 130, 143, 129; finished work is kept, its leaderboard is built, no worker is left",
         ("run/test_engine::test_a_signal_that_asks_to_end_keeps_what_is_finished",),
     ),
     Fault(
         "SIGTERM and SIGHUP while other verbs write; SIGHUP under nohup",
         "-",
-        "what was there is whole and nothing else is left; ignored signals stay so",
+        "what was there is whole and nothing else is left; ignored signals stay ignored",
         (
             "cli/test_interruption::test_other_verbs_leave_nothing_half_written",
             "cli/test_interruption::test_tune_leaves_the_choice_of_before",
@@ -345,9 +347,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "another user of the machine who gives work to a run's workers",
+        "another user of the machine who sends work to a run's workers",
         "dask",
-        "can't connect: TLS with a certificate of the run's own; a scheduler without TLS is warned of",
+        "can't connect: TLS with the run's own certificate; a scheduler without TLS gives a warning",
         (
             "run/test_dask_access::test_nobody_without_the_runs_certificate_can_connect",
             "run/test_dask_access::test_no_port_of_a_run_answers_a_stranger_and_its_key_is_nowhere_to_be_read",
@@ -363,9 +365,9 @@ FAULTS = (
         ("training/test_replicas::test_a_last_image_that_batch_normalisation_can_not_take_is_joined_to_its_neighbour",),
     ),
     Fault(
-        "a cell that fails where a result of it is there: another run's, or one that `--force` was to replace",
+        "a cell that fails although it has a result: another run's, or one that `--force` was to replace",
         "serial",
-        "the result stays, and readers take it; the run says that the cell failed, exit code 1",
+        "the result stays, and readers use it; the run says that the cell failed, exit code 1",
         (
             "records/test_cell_rows::test_a_failure_never_replaces_a_result",
             "records/test_cell_rows::test_of_two_runs_at_once_the_result_is_left_whoever_comes_first",
@@ -374,9 +376,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "records, artifacts, data and folders that may not be read",
+        "records, artifacts, data and folders without read permission",
         "serial",
-        "one line that names the file, exit code 2; neither replaced nor taken for missing or damaged",
+        "one line that names the file, exit code 2; it is neither replaced nor treated as missing or damaged",
         (
             "system/test_regular_files::test_what_can_not_be_opened_is_unreadable",
             "cli/test_faults_files::test_records_that_may_not_be_read_are_neither_replaced_nor_moved_nor_left_out",
@@ -400,37 +402,37 @@ FAULTS = (
         ),
     ),
     Fault(
-        "the results folder is moved or removed under a run",
+        "the results folder is moved or removed during a run",
         "serial",
-        "the closing line counts the records on the disk; one line, exit code 2; the next run makes the rest",
+        "the closing line counts the records on the disk; one line, exit code 2; the next run computes the rest",
         ("cli/test_faults_files::test_results_that_are_moved_or_removed_under_a_run_are_missed_and_made_again",),
     ),
     Fault(
         "a plugin changes the working folder",
         "serial",
-        "everything lies where it was asked for: paths are absolute from the start",
+        "everything is written where it was requested: paths are absolute from the start",
         ("cli/test_faults_files::test_plugins_that_change_the_working_folder_move_nothing",),
     ),
     Fault(
         "a file system that can't sync folders",
         "-",
-        "is used without that promise, which is said once; a full or broken disk stays an error",
+        "is used without that guarantee, and the run says so once; a full or broken disk is still an error",
         (
             "system/test_regular_files::test_a_folder_that_can_not_be_synced_is_used_and_that_is_said_once",
             "system/test_regular_files::test_a_disk_that_is_full_or_broken_is_an_error",
         ),
     ),
     Fault(
-        "results that may only be read",
+        "read-only results",
         "-",
-        "verbs that read do: they write nothing",
+        "verbs that only read work: they write nothing",
         (
             "cli/test_faults_files::test_results_that_may_only_be_read_are_reported",
             "cli/test_faults_files::test_verbs_that_read_write_nothing",
         ),
     ),
     Fault(
-        "Parquet shards that are missing, there twice, or of two sets; the same file under two names",
+        "Parquet shards that are missing, duplicated, or from two sets; the same file under two names",
         "-",
         "one line that names the shard, exit code 2, nothing written",
         (
@@ -442,7 +444,7 @@ FAULTS = (
     Fault(
         "image files in other formats, hidden files, other splits, folders in classes, links to nothing",
         "-",
-        "read; or left out and said by `prepare` and the run's log; or refused by name",
+        "read; or left out and reported by `prepare` and the run's log; or refused by name",
         (
             "datasets/test_own_images::test_images_of_all_formats_are_read",
             "datasets/test_own_images::test_what_is_not_read_of_a_folder_is_said",
@@ -454,7 +456,7 @@ FAULTS = (
     Fault(
         "identical images within and across parts",
         "serial",
-        "counted; a leak experiment whose truth they make wrong is refused, `duplicates: drop` leaves them out",
+        "counted; a leak experiment whose truth they would falsify is refused; `duplicates: drop` leaves them out",
         (
             "splits/test_identical_images::test_copies_are_counted_by_where_they_are",
             "splits/test_identical_images::test_a_member_that_is_a_never_seen_image_too_is_refused",
@@ -463,9 +465,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "transparency, palettes, 16 bits, EXIF tags, inks, one bit; animations, numbers of 32 bits, truncated images",
+        "transparency, palettes, 16 bits, EXIF tags, inks, one bit; animations, 32-bit numbers, truncated images",
         "-",
-        "what a viewer shows, and said so; or refused by name",
+        "read as a viewer shows them, and reported; or refused by name",
         (
             "datasets/test_decode::test_a_drawing_in_the_transparency_is_laid_over_the_background",
             "datasets/test_decode::test_images_are_turned_as_their_exif_tag_says",
@@ -477,7 +479,7 @@ FAULTS = (
     Fault(
         "class folders named by numbers; class names that a dataset does not have, or has twice",
         "serial",
-        "numbered as they say, shown, kept in records; else one line that lists the classes",
+        "numbered accordingly, shown, kept in records; otherwise one line that lists the classes",
         (
             "datasets/test_own_images::test_class_folders_named_by_numbers_are_numbered_as_they_say",
             "suite/test_class_names::test_a_class_by_name_is_the_same_cell_as_by_number",
@@ -497,7 +499,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "another version of torch, numpy or what else computes",
+        "another version of torch, numpy or another library that computes",
         "all",
         "other keys; the same command computes again, old records are set apart",
         (
@@ -510,7 +512,7 @@ FAULTS = (
     Fault(
         "records of several versions in one table; verified or merged under another version",
         "-",
-        "a note of each method says it; computed again and compared; kept apart",
+        "a note for each method says so; computed again and compared; kept apart",
         (
             "registry/test_package_versions::test_seeds_of_several_versions_are_not_averaged_in_silence",
             "registry/test_package_versions::test_methods_of_several_versions_do_not_stand_side_by_side_in_silence",
@@ -532,7 +534,7 @@ FAULTS = (
     Fault(
         "a helper that changes while a worker lives; helpers of one name in two folders",
         "dask, serial",
-        "loaded anew; the second plugin is refused by name",
+        "loaded again; the second plugin is refused by name",
         (
             "registry/test_identity::test_a_changed_helper_is_loaded_anew_by_a_process_that_lives_on",
             "registry/test_identity::test_a_helper_of_the_same_name_in_another_folder_is_never_taken",
@@ -548,11 +550,11 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that leaves its process changed, in any of the ways of tests/pollutions.py: torch's settings, modes, "
-        "hooks and kernels under any dispatch key, threads, timers, signals, the environment, functions of torch, "
-        "numpy, Python or the harness that were replaced",
+        "a plugin that leaves its process changed in any of the ways in tests/pollutions.py: torch's "
+        "settings, modes, hooks and kernels under any dispatch key, threads, timers, signals, the "
+        "environment, functions of torch, numpy, Python or the harness that were replaced",
         "serial, loky, dask",
-        "all is put back and its cells fail with what it changed; other plugins' numbers are those without it",
+        "everything is restored, and its cells fail with what it changed; other plugins' numbers are those without it",
         (
             "system/test_process_state::test_what_is_left_changed_is_told_and_put_back",
             "system/test_process_state::test_whatever_was_changed_before_a_clean_plugin_computes_the_same",
@@ -563,9 +565,9 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that changes its process when it is imported, when it is let go, or after its stage",
+        "a plugin that changes its process when it is imported, when it is released, or after its stage",
         "serial",
-        "broken, by name; one line, exit code 2; put back before the next stage",
+        "reported as broken, by name; one line, exit code 2; restored before the next stage",
         (
             "system/test_process_state::test_a_plugin_that_changes_the_process_when_it_is_imported_is_broken_alone",
             "system/test_process_state::test_a_module_that_a_plugin_imports_first_and_changes_is_imported_anew",
@@ -575,16 +577,16 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that writes into images, labels, ids or rows of members that its process keeps for all cells, by "
-        "torch, `numpy()` or `data`",
+        "a plugin that writes into the images, labels, ids or rows of members that its process keeps for all "
+        "cells, through torch, `numpy()` or `data`",
         "serial, loky",
         "its cells fail; the images are loaded again",
         ("system/test_process_state::test_images_that_a_plugin_has_written_into_reach_no_other",),
     ),
     Fault(
-        "helper modules of one name beside two plugins",
+        "helper modules of the same name beside two plugins",
         "-",
-        "each plugin has its own; what could be the other's when it is imported late is refused",
+        "each plugin gets its own; a late import that could find the other's is refused",
         (
             "system/test_process_state::test_modules_beside_two_plugins_may_have_one_name",
             "system/test_process_state::test_a_module_that_could_be_anothers_when_it_is_imported_late_is_refused",
@@ -592,7 +594,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a plugin that prints, writes, patches or kills to be told that it keeps `check`'s rules",
+        "a plugin that prints, writes, patches or kills in order to pass `check`",
         "check",
         "the rule that it breaks does not pass, and `check` fails",
         ("conformance/test_hostile_plugins::test_no_attack_on_check_makes_a_broken_plugin_pass",),
@@ -604,19 +606,20 @@ FAULTS = (
         ("conformance/test_hostile_plugins::test_what_goes_on_running_is_named_and_ended",),
     ),
     Fault(
-        "a record of another contender that is named `retrain`; one record that says otherwise what a method is",
+        "another contender's record under the name `retrain`; a record that contradicts the others about what"
+        " a method is",
         "merge, report",
-        "no gap is measured from either, and a note says why; most seeds say what a method is",
+        "no gap is measured from either, and a note says why; the majority of seeds decides what a method is",
         (
             "leaderboard/test_leaderboard::test_of_two_that_are_named_retrain_neither_is_the_reference_whichever_comes_last",
             "leaderboard/test_leaderboard::test_one_seed_that_says_what_a_plugin_is_is_no_majority_of_those_that_do_not",
         ),
     ),
     Fault(
-        "a changed file that a plugin's key would not see: hidden, beside records, data of a module elsewhere, a module"
-        " that is found before the package or the standard library's of its name",
+        "a changed file that a plugin's key might miss: hidden, beside records, data of a module elsewhere, a"
+        " module that is found before the package or the standard library's of its name",
         "all",
-        "the plugin is another one; computed again",
+        "the plugin counts as another one; computed again",
         (
             "registry/test_identity::test_hidden_files_and_those_beside_records_are_known",
             "registry/test_identity::test_data_that_a_module_from_elsewhere_reads_is_known",
@@ -624,15 +627,15 @@ FAULTS = (
         ),
     ),
     Fault(
-        "scores of candidates on one side only, or of none",
+        "scores of candidates of one kind only, or of none",
         "merge, report, publish",
-        "no record, in one line",
+        "refused as a record, in one line",
         ("leaderboard/test_leaderboard::test_scores_of_one_side_only_are_no_record",),
     ),
     Fault(
-        "TIFF of 12 bits, of white at 0, signed, in planes, of Lab, YCbCr or other inks, with unnamed samples",
+        "TIFF with 12 bits, with white at 0, signed, in planes, in Lab, YCbCr or other inks, with unnamed samples",
         "-",
-        "the white that the file says; or refused by name",
+        "white is what the file defines as white; or refused by name",
         (
             "datasets/test_stored::test_a_tiff_of_any_depth_is_white_where_it_says_white",
             "datasets/test_stored::test_a_tiff_whose_zero_is_white_is_inverted",
@@ -653,7 +656,7 @@ FAULTS = (
     Fault(
         "colour profiles, gamma and primary colours unlike sRGB; inks without Adobe's marker",
         "-",
-        "converted to sRGB, and said so; or refused by name; sRGB's own profiles change no bit",
+        "converted to sRGB, and reported; or refused by name; sRGB's own profiles change no bit",
         (
             "datasets/test_stored::test_other_colours_are_converted_to_srgb",
             "datasets/test_stored::test_grey_is_shown_by_its_profiles_curve",
@@ -676,25 +679,25 @@ FAULTS = (
     Fault(
         "a plugin that closes, detaches or replaces standard streams or their file descriptors",
         "all",
-        "its cell fails; they are open again, for whoever holds them",
+        "its cell fails; the streams are open again for everything that uses them",
         ("system/test_process_state::test_standard_streams_that_were_closed_are_open_again",),
     ),
     Fault(
         "a plugin that stops or moves the timer of the time limit",
         "serial",
-        "its cell fails; the limit goes on",
+        "its cell fails; the limit continues",
         ("system/test_process_state::test_a_time_limit_runs_on_and_is_set_again_when_a_plugin_has_stopped_it",),
     ),
     Fault(
-        "a plugin that changes a class of a library that it is the first to import",
+        "a plugin that changes a class of a library that it imports first",
         "all",
-        "nothing more is computed in its process; one line says which class",
+        "nothing more is computed in its process; one line names the class",
         (
             "system/test_process_state::test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_process",
         ),
     ),
     Fault(
-        "a library that the harness begins to compute with, and the guard does not know",
+        "a library that the harness starts to compute with and the guard does not know",
         "-",
         "the tests name it",
         ("system/test_guarded_libraries::test_every_library_that_is_computed_with_is_compared",),
