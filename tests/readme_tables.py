@@ -11,7 +11,7 @@ from unlearnbench.report.summary import results
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"(<!-- quickstart: .*? -->\n)(.*?)(<!-- end of quickstart -->)", re.DOTALL)
-TITLES = {"utility": "`utility`: forget 86 stamped images", "leak": "`leak`: forget one image that it knows by heart"}
+TITLES = {"utility": "`utility`: forget 86 stamped images", "leak": "`leak`: forget one image that it has memorised"}
 
 
 def tables(folder: Path) -> str:
