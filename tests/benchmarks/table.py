@@ -1,6 +1,6 @@
 """What `make bench` measured -> results/benchmarks, one file a benchmark -> docs/benchmarks.md.
 
-`python tests/benchmarks/table.py MEASURED.json` does both; without a file the page is only written anew.
+`python tests/benchmarks/table.py MEASURED.json` does both; without a file it only writes the page again.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ HEAD = """\
 Made by `make bench` from results/benchmarks; do not edit.
 
 Every ratio comes from one run in which unlearnbench and the ordinary way of doing the same took turns, each in a
-process of its own with one thread, after a warm-up; times are medians, and the range is that of neighbouring
+process of its own with one thread, after a warm-up. Times are medians, and the range is that of neighbouring
 measurements. The ordinary way is in tests/benchmarks/plain_jobs.py and plain_suites.py: one nn.Module, a DataLoader,
-torch.optim.Adam, a step at a time; nested loops and pandas. Where there is no such thing, the ratio is to a bar. Over 1
-is good: faster, or under the bar. Minibatches are of 20 images (one, where one is erased), numbers of 32 bits.
+torch.optim.Adam, one step at a time; nested loops and pandas. If there is no ordinary way, the ratio is to a bar. Over
+1 is good: faster, or under the bar. Minibatches have 20 images (one, if one image is erased), numbers 32 bits.
 
-`make bench BENCH='-k step'` measures some, and `BENCH='--full -k cell'` runs the plain script of the MNIST cell whole.
-The cell needs MNIST below `$UNLEARNBENCH_DATA`, else it makes do with images of its size.
+`make bench BENCH='-k step'` measures a part, and `BENCH='--full -k cell'` runs the plain script of the MNIST cell
+completely. The cell needs MNIST below `$UNLEARNBENCH_DATA`; without it, it uses images of the same size.
 """
-COLUMNS = "| | unlearnbench | against | ratio | range | what it is held against |\n|---|---|---|---|---|---|\n"
+COLUMNS = "| | unlearnbench | against | ratio | range | compared with |\n|---|---|---|---|---|---|\n"
 
 
 def trimmed(measured: Mapping[str, Any], benchmark: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
