@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's map of changes: a row's example is defined in the row's files, or stands in them and nowhere else."""
+"""CONTRIBUTING.md's map: a row's example is defined in the files of that row, or stands in them and nowhere else."""
 
 from __future__ import annotations
 
