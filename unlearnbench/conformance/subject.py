@@ -14,7 +14,8 @@ from typing import Any
 from unlearnbench.conformance.case import Place
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.watch import RefusedError, Watch
-from unlearnbench.registry.registry import PluginInfo, Registry
+from unlearnbench.registry.plugin_info import PluginInfo
+from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal, get_args
 
 from unlearnbench.settings.scenario import PluginParams, Scenario
 
 Kind = Literal["method", "attack", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Plugin:

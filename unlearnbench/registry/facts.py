@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.settings.naming import short
 from unlearnbench.settings.validation import members, submodel
 from unlearnbench.system.package_versions import IN_EVERY_KEY, keyed

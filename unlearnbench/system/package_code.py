@@ -6,7 +6,14 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-KINDS = ("methods", "attacks", "datasets")  # folders and entry points of plugins
+PLUGINS = ("methods", "attacks", "datasets")  # subpackages, and groups of entry points
+PLUGIN_FILES = "_unlearnbench_plugin_"  # the modules that files of --plugins folders become begin with it
+
+
+def subpackage(name: str) -> list[Path]:
+    """The folders of a subpackage, without importing it: methods/ and attacks/ of a checkout lie beside the package."""
+    spec = importlib.util.find_spec(f"unlearnbench.{name}")
+    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
 
 
 def package_files() -> dict[str, Path]:
@@ -18,10 +25,9 @@ def package_files() -> dict[str, Path]:
     root = Path(__file__).parents[1]
     files = {f"unlearnbench/{file.relative_to(root).as_posix()}": file for file in root.rglob("*.py")}
     files["unlearnbench/registry/released.json"] = root / "registry" / "released.json"
-    for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
-        spec = importlib.util.find_spec(f"unlearnbench.{kind}")
-        for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
-            files |= {f"unlearnbench/{kind}/{file.name}": file for file in folder.glob("*.py")}
+    for name in PLUGINS:
+        for folder in subpackage(name):
+            files |= {f"unlearnbench/{name}/{file.name}": file for file in folder.glob("*.py")}
     return dict(sorted(files.items()))
 
 

@@ -18,12 +18,12 @@ from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.system.package_code import PLUGIN_FILES
 from unlearnbench.system.process_state.kernels import Kernels
 from unlearnbench.system.process_state.setting import Change, shown, spoil
 
-FILES = "_unlearnbench_plugin_"  # those of --plugins folders
-HARNESS = ("unlearnbench", FILES)
-PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", FILES)
+HARNESS = ("unlearnbench", PLUGIN_FILES)
+PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", PLUGIN_FILES)
 # All that the harness computes with, and what most plugins call. Of libraries only functions, classes and modules are
 # compared: what else they keep under a name is their own affair.
 LIBRARIES = (
@@ -126,7 +126,7 @@ class Definitions:
         found = []
         for name, module in self._modules.items():
             # A plugin's file is imported anew whenever plugins are looked for.
-            if sys.modules.get(name) is not module and not name.startswith(FILES):
+            if sys.modules.get(name) is not module and not name.startswith(PLUGIN_FILES):
                 found.append(Change(f"sys.modules[{name!r}]", "a module", shown(type(sys.modules.get(name)).__name__)))
                 sys.modules[name] = module
         same = sum(map(len, self._lives)) == len(self._kept)
@@ -237,7 +237,7 @@ def _forgotten(names: Iterable[str]) -> Iterator[Change]:
 
 
 def _is_plugins(value: Any) -> bool:
-    return str(getattr(value, "__module__", None)).startswith(FILES)
+    return str(getattr(value, "__module__", None)).startswith(PLUGIN_FILES)
 
 
 def _functions_of(value: Any) -> Iterator[types.FunctionType]:
