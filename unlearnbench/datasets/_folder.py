@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 
 _SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -92,7 +92,7 @@ def _entries(folder: Path, left_out: list[LeftOut]) -> list[Path]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(str(folder.absolute()), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, folder.absolute()) from error
     left_out.extend(LeftOut(path, SYSTEM) for path in paths if is_system(path))
     return [path for path in paths if not is_system(path)]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from unlearnbench.metrics.intervals import Floats
 from unlearnbench.settings.scenario import Level
 
-Floats = NDArray[np.float64]
 Smoothing = Literal["half", "published"]
 
 BINS = 20

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
+from unlearnbench.metrics.intervals import Floats
 from unlearnbench.metrics.shares import share_at_least, share_at_most
-
-Floats = NDArray[np.float64]
 
 DELTA = 0.05
 """Chance at which epsilon need not hold. Lower ones ask for rates that no hundred models can show."""

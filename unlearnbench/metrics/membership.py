@@ -51,9 +51,14 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float | None
     if not 0 < fpr < 1:
         raise ValueError(f"fpr must lie in (0, 1), got {fpr}")
     positives, negatives = _split(scores, labels)
-    if len(negatives) * fpr + _ROUNDING < FALSE_ALARMS:
+    if not gives_rate(len(negatives), fpr):
         return None
     return float((positives > exceeded_by(negatives, fpr)).mean())
+
+
+def gives_rate(count: int, share: float) -> bool:
+    """Whether so many images give enough errors for a rate, where a share of them is tolerated."""
+    return count * share + _ROUNDING >= FALSE_ALARMS
 
 
 def exceeded_by(scores: NDArray[np.float64], share: float) -> float:

@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearnbench.metrics.membership import FALSE_ALARMS, exceeded_by
+from unlearnbench.metrics.membership import FALSE_ALARMS, exceeded_by, gives_rate
 from unlearnbench.metrics.shares import share_interval
 
 Scores = tuple[ArrayLike, ArrayLike]
 """One seed's scores of erased and of never-seen images, f64[positives] and f64[negatives]; higher: rather erased."""
-
-_ROUNDING = 1e-9
 
 
 class PooledRate(NamedTuple):
@@ -74,7 +72,7 @@ def _rate(
         raise ValueError("no seeds")
     against = np.concatenate([second for _, second in seeds])
     counts = sum(len(first) for first, _ in seeds), len(against)
-    if len(against) * share + _ROUNDING < FALSE_ALARMS:
+    if not gives_rate(len(against), share):
         least = round(FALSE_ALARMS / share)
         reason = f"{len(against)} {kind} images over {len(seeds)} seeds; {FALSE_ALARMS} {errors} need {least}"
         return PooledRate(None, None, None, *counts, reason)

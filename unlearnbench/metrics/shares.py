@@ -8,13 +8,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-Floats = NDArray[np.float64]
-
-MINIMUM = 3
-"""Fewest seeds that get an interval, as for means (metrics/intervals.py)."""
+from unlearnbench.metrics.intervals import MINIMUM, Floats
 
 
 def clopper_pearson(found: float, n: float, level: float = 0.95) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.package_versions import IN_EVERY_KEY, version_of
 
 MOST_BYTES, MOST_FILES = 256 * 2**20, 10_000
@@ -168,7 +168,7 @@ class _Gathered:
                 raise InputError(self.where, f"{what}; keep plugins, and what they read, in a folder of their own")
             content = path.read_bytes()
         except OSError as error:
-            raise InputError(str(path), f"can't be read: {error.strerror}") from error
+            raise unreadable(error, path) from error
         digest = hashlib.sha256(content).hexdigest()
         if digest in self.left_out:
             return
@@ -245,7 +245,7 @@ def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[s
             elif _is_regular(entry):
                 yield f"{prefix}{name}", Path(entry.path)
     except OSError as error:
-        raise InputError(str(error.filename or folder), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, error.filename or folder) from error
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:

@@ -18,8 +18,8 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import submodel
 from unlearnbench.system.yaml_values import is_text
 
-HOW = ("replicas", "seeds_together")
-"""Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""
+BATCHING = ("replicas", "seeds_together")
+"""Fields of a scenario that say how many models are computed at a time: contenders that differ in them only are one."""
 
 LARGEST_NAMES = 2**20  # bytes of the names of a dataset's classes, which every record holds, as JSON
 PLAIN = re.compile(r"(?!\.{3}$)[A-Za-z_./]([A-Za-z0-9_./:+-]*[A-Za-z0-9_./+-])?")  # no end of a document, no key

@@ -14,7 +14,7 @@ from torch import Tensor
 from unlearnbench.splits.images import ImageData, Images
 from unlearnbench.system.errors import InputError
 
-HOW = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
+REMEDY = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
 _KEY = 20_250_611  # of the random factors that images are numbered by; any will do
 _AT_A_TIME = 4_096
 
@@ -105,14 +105,14 @@ def refuse_shared(train: Images, parts: Mapping[str, Tensor], erased: Tensor) ->
         if len(shared):
             member = members[first[members] == first[shared[0]]][0]
             what = f"image {train.ids[shared[0]]}, never seen ('{name}'), is identical to image {train.ids[member]}"
-            raise InputError("scenario.leak", f"{what}, which is trained on{_others(len(shared))}; {HOW}")
+            raise InputError("scenario.leak", f"{what}, which is trained on{_others(len(shared))}; {REMEDY}")
     kinds, counts = first[members].unique(return_counts=True)
     twins = members[torch.isin(first[members], kinds[counts > 1])]
     doubled = twins[torch.isin(train.ids[twins].cpu(), erased.flatten().cpu())]
     if len(doubled):
         other = next(row for row in twins if first[row] == first[doubled[0]] and row != doubled[0])
         what = f"image {train.ids[doubled[0]]} is erased, and image {train.ids[other]}, which is trained on too, is"
-        raise InputError("scenario.leak", f"{what} identical to it{_others(len(doubled))}; {HOW}")
+        raise InputError("scenario.leak", f"{what} identical to it{_others(len(doubled))}; {REMEDY}")
 
 
 def refuse_shared_challenge(members: Images, others: Images) -> None:
@@ -123,7 +123,7 @@ def refuse_shared_challenge(members: Images, others: Images) -> None:
     if len(shared):
         other, member = others.ids[shared[0]], members.ids[first[size + shared[0]]]
         what = f"image {other}, said to be never seen, is identical to image {member}, which is trained on"
-        raise InputError("scenario.attack_images", f"{what}{_others(len(shared))}; {HOW}")
+        raise InputError("scenario.attack_images", f"{what}{_others(len(shared))}; {REMEDY}")
 
 
 def _others(found: int) -> str:

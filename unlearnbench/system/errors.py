@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+StrPath = str | os.PathLike[str]
 
 
 class InputError(Exception):
@@ -31,8 +34,14 @@ class UnreadableError(InputError):
     replaced."""
 
 
-def unwritable(error: OSError, place: Path) -> InputError:
-    """The error about a file or folder that can't be written."""
+def unreadable(error: Exception, place: StrPath) -> UnreadableError:
+    """The error about a file or folder that is there and can't be read, from what the system said of it."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UnreadableError(os.fspath(place), f"can't be read: {why}")
+
+
+def unwritable(error: OSError, place: StrPath) -> InputError:
+    """The error about a file or folder that can't be written, or about the file in it that the system names."""
     return InputError(str(error.filename or place), f"can't be written: {error.strerror or error}")
 
 
@@ -62,7 +71,7 @@ def records_of(folder: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         is_folder = False
     except OSError as error:
-        raise UnreadableError(str(records), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, records) from error
     if not is_folder:
         raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
     return records

@@ -17,9 +17,7 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from unlearnbench.system.errors import UnreadableError
-
-Name = str | os.PathLike[str]
+from unlearnbench.system.errors import StrPath, UnreadableError, unreadable
 
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # Windows has neither, nor such pipes
 _KINDS = (
@@ -31,7 +29,7 @@ _KINDS = (
 )
 
 
-def opened(name: Name) -> FileIO:
+def opened(name: StrPath) -> FileIO:
     """An ordinary file, open for reading, unbuffered.
 
     Raises:
@@ -55,7 +53,7 @@ def opened(name: Name) -> FileIO:
     return file
 
 
-def read(name: Name, most: int = -1) -> bytes:
+def read(name: StrPath, most: int = -1) -> bytes:
     """The content of an ordinary file, or its first `most` bytes. Raises as `opened`."""
     with opened(name) as file:
         try:
@@ -64,7 +62,7 @@ def read(name: Name, most: int = -1) -> bytes:
             raise unreadable(error, name) from error
 
 
-def is_there(name: Name) -> bool:
+def is_there(name: StrPath) -> bool:
     """Whether an ordinary file has this name. Looks at its kind only, and does not open it.
 
     Raises:
@@ -82,7 +80,7 @@ def is_there(name: Name) -> bool:
     return True
 
 
-def check_readable(name: Name) -> None:
+def check_readable(name: StrPath) -> None:
     """Raise UnreadableError if a file of this name is there and can't be read; none is as good as one that can."""
     try:
         opened(name).close()
@@ -90,7 +88,7 @@ def check_readable(name: Name) -> None:
         return
 
 
-def listing(folder: Name) -> list[str]:
+def listing(folder: StrPath) -> list[str]:
     """The names of all that lies in a folder, in order. (`Path.glob` finds nothing where it may not look.)
 
     Raises:
@@ -108,19 +106,13 @@ def listing(folder: Name) -> list[str]:
         raise unreadable(error, folder) from error
 
 
-def append(name: Name, text: str) -> None:
+def append(name: StrPath, text: str) -> None:
     """Add to an ordinary file, or make it; what is no ordinary file is refused, as OSError."""
     number = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AT_ONCE, 0o666)
     with os.fdopen(number, "a", encoding="utf-8", errors="backslashreplace") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise OSError(errno.EINVAL, _what(os.fstat(number).st_mode), os.fspath(name))
         file.write(text)
-
-
-def unreadable(error: Exception, name: Name) -> UnreadableError:
-    """The one line about a file that is there and can't be read, from what the system said of it."""
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UnreadableError(os.fspath(name), f"can't be read: {why}")
 
 
 def _open(path: str, flags: int) -> int:

@@ -14,6 +14,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
 
+from unlearnbench.system.errors import unwritable
 from unlearnbench.system.printing import complain
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def outcome(code: int) -> int:
         return code
     if raw.lost.errno == errno.EPIPE:
         return NOBODY_READS
-    complain(f"error: stdout: can't be written: {raw.lost.strerror or raw.lost}")
+    complain(f"error: {unwritable(raw.lost, 'stdout')}")
     return NOT_SHOWN
 
 
