@@ -27,7 +27,7 @@ _ORIENTATION, _EXIF, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005  # EXIF's tags
 _ADOBE_RGB = "R03"
 
 
-class Picture(NamedTuple):
+class EncodedImage(NamedTuple):
     """An encoded image: its file, or its bytes with a name for errors."""
 
     where: str
@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
     how: Counter[str]
 
 
-def decode(pictures: Sequence[Picture], mode: str, size: int | None, background: str | None = None) -> Decoded:
+def decode(pictures: Sequence[EncodedImage], mode: str, size: int | None, background: str | None = None) -> Decoded:
     """Decode images of one size.
 
     Transparent images are laid over the background; those with an orientation tag are turned as it says; 12 and 16 bits
@@ -75,7 +75,7 @@ def decode(pictures: Sequence[Picture], mode: str, size: int | None, background:
 
 
 def _decode_one(
-    picture: Picture, mode: str, size: int | None, background: str | None, how: Counter[str]
+    picture: EncodedImage, mode: str, size: int | None, background: str | None, how: Counter[str]
 ) -> npt.NDArray[np.uint8]:
     content = picture.source if isinstance(picture.source, bytes) else read(picture.source)
     source = io.BytesIO(content)

@@ -26,7 +26,7 @@ def is_system(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _SYSTEM
 
 
-def told(left_out: Sequence[LeftOut], folder: Path) -> str:
+def describe_left_out(left_out: Sequence[LeftOut], folder: Path) -> str:
     """All of it on one line, by reason, the first few by name."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for path, why in left_out:

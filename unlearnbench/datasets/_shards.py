@@ -18,7 +18,7 @@ _SHARD = re.compile(r"(?P<stem>.*?)[-_.](?P<number>\d+)-of-(?P<count>\d+)(?P<res
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)", re.DOTALL)
 
 
-class Splits(NamedTuple):
+class SplitFiles(NamedTuple):
     """The files of both splits, sorted by name, and what else lies in their folder."""
 
     train: list[Path]
@@ -31,13 +31,13 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def split_files(folder: Path) -> Splits:
+def split_files(folder: Path) -> SplitFiles:
     """The files of the training and of the test split: train*.parquet and test*.parquet.
 
     Raises:
         InputError: shards of a split are missing, or there twice.
     """
-    found = Splits([], [], [])
+    found = SplitFiles([], [], [])
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_system(path):
             found.left_out.append(LeftOut(path, SYSTEM))

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
+from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, checked, image_data
 from unlearnbench.datasets._decode import decode
 from unlearnbench.datasets._download import prepare
-from unlearnbench.datasets._left_out import counted, told
+from unlearnbench.datasets._left_out import counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
 from unlearnbench.datasets._parquet import read_rows
-from unlearnbench.datasets._shards import Splits, refuse_same_content, split_files
+from unlearnbench.datasets._shards import SplitFiles, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
@@ -72,7 +72,7 @@ class Cifar10(Dataset):
             refuse_same_content([*found.train, *found.test])
             data = image_data(_read_parquet(found.train, how), _read_parquet(found.test, how), classes=10)
             folder = inside(self, root, self.params.path)
-            return data._replace(notes=(told(found.left_out, folder), f"decoded: {counted(how.items())}"))
+            return data._replace(notes=(describe_left_out(found.left_out, folder), f"decoded: {counted(how.items())}"))
         data = image_data(self._read_batches(root, train=True), self._read_batches(root, train=False), classes=10)
         return data._replace(notes=("decoded: bytes as they are stored",))
 
@@ -94,7 +94,7 @@ class Cifar10(Dataset):
         found = split_files(inside(self, root, self.params.path))
         return "parquet" if found.train and found.test else "torchvision"
 
-    def _parquet(self, root: Path) -> Splits:
+    def _parquet(self, root: Path) -> SplitFiles:
         folder = inside(self, root, self.params.path)
         found = split_files(folder)
         for name, files in (("train.parquet", found.train), ("test.parquet", found.test)):
@@ -108,7 +108,7 @@ class Cifar10(Dataset):
         folder = inside(self, root, self.params.path).absolute()
         return f"{prepare_hint(root)}, or put train.parquet and test.parquet into {folder}"
 
-    def _read_batches(self, root: Path, *, train: bool) -> Part:
+    def _read_batches(self, root: Path, *, train: bool) -> LabelledPixels:
         torchvision = import_torchvision()
         try:
             batches = torchvision.datasets.CIFAR10(str(root), train=train, download=False)
@@ -126,7 +126,7 @@ class Cifar10(Dataset):
         return None
 
 
-def _read_parquet(files: list[Path], how: Counter[str]) -> Part:
+def _read_parquet(files: list[Path], how: Counter[str]) -> LabelledPixels:
     """The images of one split; `how` counts how they were decoded."""
     rows = read_rows(files)
     labels = [label for label in rows.labels.values if isinstance(label, int)]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from unlearnbench.datasets._assemble import Part, as_pixels, fixed_order, image_data
+from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, fixed_order, image_data
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.system.errors import InputError
 
@@ -48,7 +48,11 @@ class Digits(Dataset):
         order = fixed_order(len(digits.target))
         pixels = as_pixels(np.round(digits.images[order] * (255 / 16))).unsqueeze(1)
         labels = torch.from_numpy(digits.target[order]).long()
-        data = image_data(Part(pixels[:_TRAIN], labels[:_TRAIN]), Part(pixels[_TRAIN:], labels[_TRAIN:]), classes=10)
+        data = image_data(
+            LabelledPixels(pixels[:_TRAIN], labels[:_TRAIN]),
+            LabelledPixels(pixels[_TRAIN:], labels[_TRAIN:]),
+            classes=10,
+        )
         notes = ("decoded: grey values 0 to 16 spread over 0 to 255", "test images: 360 of 1,797, drawn at random")
         return data._replace(notes=notes)
 

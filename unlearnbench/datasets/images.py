@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.datasets._assemble import Part, fixed_order, image_data
-from unlearnbench.datasets._decode import Picture, decode
+from unlearnbench.datasets._assemble import LabelledPixels, fixed_order, image_data
+from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.datasets._folder import list_images
-from unlearnbench.datasets._left_out import LeftOut, counted, told
+from unlearnbench.datasets._left_out import LeftOut, counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, inside, missing
-from unlearnbench.datasets._parquet import Labels, Rows, read_labels, read_rows
+from unlearnbench.datasets._parquet import EncodedImages, Labels, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
@@ -42,7 +42,7 @@ class ImagesParams(PluginParams):
     )
 
 
-class Found(NamedTuple):
+class ImageFiles(NamedTuple):
     """What lies at a path: files of Parquet, or of images with their class names; and what is not read of it."""
 
     parquet: bool
@@ -93,7 +93,8 @@ class OwnImages(Dataset):
             raise InputError(str(path.absolute()), "holds images of one class; at least two are needed")
         pictures = [*train.pictures, *test.pictures]
         pixels, how = decode(pictures, self.params.mode, self.params.size, self.params.background)
-        notes = [told(found.left_out, path if path.is_dir() else path.parent), "decoded: " + counted(how.items())]
+        folder = path if path.is_dir() else path.parent
+        notes = [describe_left_out(found.left_out, folder), f"decoded: {counted(how.items())}"]
         notes += _doubled([picture.where for picture in pictures], pixels, path)
         labels = _numbered([*train.labels.values, *test.labels.values], names, path)
         size = len(train.labels.values)
@@ -104,7 +105,8 @@ class OwnImages(Dataset):
         absent = len(names) - len(labels[size:].unique())
         if absent:
             notes.append(f"classes without a test image: {absent}")
-        data = image_data(Part(pixels[:size], labels[:size]), Part(pixels[size:], labels[size:]), len(names))
+        training = LabelledPixels(pixels[:size], labels[:size])
+        data = image_data(training, LabelledPixels(pixels[size:], labels[size:]), len(names))
         return data._replace(notes=tuple(notes))
 
     def prepare(self, root: Path) -> None:
@@ -123,29 +125,31 @@ class OwnImages(Dataset):
         return count - test, torch.from_numpy(fixed_order(count))
 
 
-def _look(path: Path) -> Found:
+def _look(path: Path) -> ImageFiles:
     if path.is_file():
         if not is_parquet(path):
             raise InputError(str(path.absolute()), "is neither a folder nor a .parquet file")
         check_shards([path])
-        return Found(True, [(path, "")], [], [])
-    splits = split_files(path)
-    if splits.train:
-        return Found(True, [(file, "") for file in splits.train], [(file, "") for file in splits.test], splits.left_out)
+        return ImageFiles(True, [(path, "")], [], [])
+    files = split_files(path)
+    if files.train:
+        return ImageFiles(
+            True, [(file, "") for file in files.train], [(file, "") for file in files.test], files.left_out
+        )
     if any(is_parquet(file) for file in path.iterdir()):
         raise InputError(str(path.absolute()), "holds Parquet files but none named train*.parquet")
     listing = list_images(path)
-    return Found(False, *listing)
+    return ImageFiles(False, *listing)
 
 
-def _rows(found: Found, part: Literal["train", "test"]) -> Rows:
+def _rows(found: ImageFiles, part: Literal["train", "test"]) -> EncodedImages:
     files = getattr(found, part)
     if found.parquet:
         return read_rows([file for file, _ in files])
-    return Rows([Picture(str(file.absolute()), file) for file, _ in files], _labels(found, part))
+    return EncodedImages([EncodedImage(str(file.absolute()), file) for file, _ in files], _labels(found, part))
 
 
-def _labels(found: Found, part: Literal["train", "test"]) -> Labels:
+def _labels(found: ImageFiles, part: Literal["train", "test"]) -> Labels:
     files = getattr(found, part)
     if found.parquet:
         return read_labels([file for file, _ in files])

@@ -13,7 +13,7 @@ from unlearnbench.registry.base import name_of
 from unlearnbench.system.regular_files import entries, opened
 
 
-class Source(Protocol):
+class Fingerprinted(Protocol):
     """What of a dataset is fingerprinted."""
 
     params: Any
@@ -22,7 +22,7 @@ class Source(Protocol):
     def files(self, root: Path) -> list[Path]: ...
 
 
-def fingerprint(dataset: Source, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
+def fingerprint(dataset: Fingerprinted, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
     """SHA-256 over the dataset's name, version and parameters and the names and contents of its files.
 
     Names count from the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a

@@ -19,12 +19,12 @@ from unlearnbench.splits.images import Images
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 
-Rows = NDArray[np.int64]
+_Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """Rows of a pool.
+class ErasureChoice:
+    """_Rows of a pool.
 
     Attributes:
         pool: the images; with wrong labels, relabelled copies lie behind those that were given.
@@ -45,7 +45,7 @@ class Choice:
 
 def choose(
     pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None
-) -> Choice:
+) -> ErasureChoice:
     """Draw the erased images of all targets and what they are compared with.
 
     Args:
@@ -85,9 +85,9 @@ def _arranged(
     unerased: Tensor,
     uncompared: Tensor,
     scenario: Scenario,
-) -> Choice:
+) -> ErasureChoice:
     """Targets of erased images i64[T s] with theirs i64[T s, m]."""
-    return Choice(
+    return ErasureChoice(
         pool, moved.to(erased.device), erased.view(scenario.targets, -1), holdout.reshape(scenario.targets, -1),
         unerased, uncompared,
     )  # fmt: skip
@@ -98,7 +98,7 @@ def _arranged(
 
 def _mislabelled(
     pool: Images, erased: Tensor, unerased: Tensor, spare: Tensor, scenario: Scenario, seed: int
-) -> Choice:
+) -> ErasureChoice:
     """Random candidates, each with a random wrong label; never-seen ones of any other class are given the same one.
 
     So given its label, an erased image has the classes of all others in their shares, and so has a never-seen one.
@@ -194,7 +194,7 @@ def _even(members: NDArray[np.bool_], others: NDArray[np.bool_], negatives: int)
     return min(int(members.sum()), int(others.sum()) // negatives)
 
 
-def _by_score(rows: Rows, score: NDArray[np.float32], generator: np.random.Generator) -> Rows:
+def _by_score(rows: _Rows, score: NDArray[np.float32], generator: np.random.Generator) -> _Rows:
     """The highest first; equals in random order."""
     return rows[np.lexsort((generator.random(len(rows)), -score[rows]))]
 
