@@ -21,7 +21,7 @@ from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import recorded
-from unlearnbench.system.process_state.setting import Change
+from unlearnbench.system.process_state.shared_state import Change
 
 Answer = tuple[Told, Tensors]
 

@@ -19,7 +19,7 @@ from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
-from unlearnbench.system.process_state.setting import ProcessStateError
+from unlearnbench.system.process_state.shared_state import ProcessStateError
 
 
 class _NotAPluginError(Exception):

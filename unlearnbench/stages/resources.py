@@ -57,7 +57,7 @@ class Workplace:
     device: torch.device
     plugin_dirs: Sequence[Path] = ()
     definitions: Definitions | None = field(init=False)
-    settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
+    settings: Snapshot = field(default_factory=lambda: Snapshot(states=torch_settings.STATES))
     _cache: dict[str, Any] = field(default_factory=dict)
     _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from unlearnbench.system.package_code import PLUGIN_FILES
 from unlearnbench.system.process_state.kernels import Kernels
-from unlearnbench.system.process_state.setting import Change, shown, spoil
+from unlearnbench.system.process_state.shared_state import Change, shown, spoil
 
 HARNESS = ("unlearnbench", PLUGIN_FILES)
 PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", PLUGIN_FILES)

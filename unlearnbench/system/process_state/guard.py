@@ -24,16 +24,16 @@ from unlearnbench.system.process_state import (
     torch_thread,
 )
 from unlearnbench.system.process_state.definitions import Definitions
-from unlearnbench.system.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
+from unlearnbench.system.process_state.shared_state import SPOILT, Change, ProcessStateError, SharedState, shown, spoil
 
 __all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
 
 # Where the shared random streams stand is put back, and no failure: `check` has rules of its own about it, and what a
 # plugin seeds or draws then reaches nobody.
-RANDOM = Setting("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
-SETTINGS = (  # modes of torch before all that computes with it
-    *torch_settings.SETTINGS, *torch_thread.SETTINGS, *python_settings.SETTINGS, *standard_streams.SETTINGS,
-    *signals.SETTINGS,
+RANDOM = SharedState("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
+STATES = (  # modes of torch before all that computes with it
+    *torch_settings.STATES, *torch_thread.STATES, *python_settings.STATES, *standard_streams.STATES,
+    *signals.STATES,
 )  # fmt: skip
 
 GRACE = 1.0  # seconds that threads have to end
@@ -48,13 +48,13 @@ class Snapshot:
 
     Args:
         random: whether the shared random streams are among it.
-        settings: what is looked at in place of everything, threads among it.
+        states: what is looked at in place of everything, threads among it.
     """
 
-    def __init__(self, random: bool = False, settings: Sequence[Setting] | None = None) -> None:
-        self._settings = (*(SETTINGS if settings is None else settings), *((RANDOM,) if random else ()))
-        self._values: list[Any] = [setting.read() for setting in self._settings]
-        self._threads = set(threading.enumerate()) if settings is None else None
+    def __init__(self, random: bool = False, states: Sequence[SharedState] | None = None) -> None:
+        self._states = (*(STATES if states is None else states), *((RANDOM,) if random else ()))
+        self._values: list[Any] = [state.read() for state in self._states]
+        self._threads = set(threading.enumerate()) if states is None else None
 
     def settle(self) -> list[Change]:
         """What is other than it was, put back.
@@ -63,12 +63,12 @@ class Snapshot:
             ProcessStateError: something can't be put back; nothing may be computed in this process any more.
         """
         found = self._left_threads()
-        for setting, before in zip(self._settings, self._values, strict=True):
-            after = setting.read()
+        for state, before in zip(self._states, self._values, strict=True):
+            after = state.read()
             if before == after:  # in this order: some values know what may have come since
                 continue
-            changes = setting.changes(before, after)
-            _put_back(setting, before, changes)
+            changes = state.changes(before, after)
+            _put_back(state, before, changes)
             found += changes
         return found
 
@@ -84,15 +84,15 @@ class Snapshot:
                 for thread in left]  # fmt: skip
 
 
-def _put_back(setting: Setting, value: Any, changes: list[Change]) -> None:
+def _put_back(state: SharedState, value: Any, changes: list[Change]) -> None:
     try:
-        setting.write(value)
-        if value == setting.read():
+        state.write(value)
+        if value == state.read():
             return
         why = "it has no effect"
     except Exception as error:
         why = shown(error)
-    what = ", ".join(map(str, changes)) or setting.name
+    what = ", ".join(map(str, changes)) or state.name
     spoil(f"{what} can't be put back ({why})")
 
 
@@ -127,11 +127,11 @@ def guarded(
         if changes := _settle(before, definitions):
             # Where names are looked at the harness's own code runs, too, and may have met what they stand for now.
             if definitions is not None and isinstance(error, Exception):
-                raise ProcessStateError(f"{who} {_told(changes)}") from error
-            error.add_note(f"({who} also {_told(changes)})")
+                raise ProcessStateError(f"{who} {_summary(changes)}") from error
+            error.add_note(f"({who} also {_summary(changes)})")
         raise
     if changes := _settle(before, definitions):
-        raise ProcessStateError(f"{who} {_told(changes)}")
+        raise ProcessStateError(f"{who} {_summary(changes)}")
 
 
 @contextmanager
@@ -145,10 +145,10 @@ def recorded(found: list[Change], definitions: Definitions) -> Iterator[None]:
 
 
 def _settle(before: Snapshot, definitions: Definitions | None) -> list[Change]:
-    # Names first: what settings are read with may be among them.
+    # Names first: what states are read with may be among them.
     return [*(definitions.settle() if definitions else []), *before.settle()]
 
 
-def _told(changes: list[Change]) -> str:
+def _summary(changes: list[Change]) -> str:
     listed = " and ".join(map(str, changes[:2])) + (f" and {len(changes) - 2} more" if len(changes) > 2 else "")
     return f"changed {listed}; set it inside a with-block"

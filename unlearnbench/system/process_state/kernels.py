@@ -19,7 +19,7 @@ import torch.library  # (which `torch` alone does not promise)
 from torch import _C
 from torch._functorch.vmap import lazy_load_decompositions  # type: ignore[attr-defined]
 
-from unlearnbench.system.process_state.setting import Change, spoil
+from unlearnbench.system.process_state.shared_state import Change, spoil
 
 _REGISTERED: set[str] = torch.library._impls  # "namespace/operator/dispatch key"
 _DEFINED: set[str] = torch.library._defs  # "namespace::operator"
@@ -34,14 +34,14 @@ class _State(NamedTuple):
     """What is registered.
 
     Attributes:
-        told: what the dispatcher tells of those operators of torch's own that have a kernel in Python: such a kernel
-            can be registered again, under the same name.
+        dumps: the dispatcher's description of each of torch's own operators that has a kernel in Python: such a kernel
+            can be registered again under the same name.
         fallbacks: of each dispatch key whether it has a kernel for all operators.
     """
 
     kernels: frozenset[str]
     operators: frozenset[str]
-    told: tuple[str, ...]
+    dumps: tuple[str, ...]
     fallbacks: tuple[bool, ...]
 
 
@@ -67,26 +67,26 @@ class Kernels:
         kept, now = self._kept, self._state()
         if now == kept:
             return
-        told = [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in self._replaced(now)]
-        told += [Change(f"torch.library's kernel {name}", "its own", "none") for name in self._lost(now)]
-        told += [Change(f"torch.library's operator {name}", "none", "one") for name in self._defined(now)]
+        changes = [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in self._replaced(now)]
+        changes += [Change(f"torch.library's kernel {name}", "its own", "none") for name in self._lost(now)]
+        changes += [Change(f"torch.library's operator {name}", "none", "one") for name in self._defined(now)]
         pairs = zip(_KEYS, kept.fallbacks, now.fallbacks, strict=True)
-        told += [Change(f"torch.library's fallback of {key.name}", str(old), str(new))
+        changes += [Change(f"torch.library's fallback of {key.name}", str(old), str(new))
                  for key, old, new in pairs if old != new]  # fmt: skip
-        if told:
+        if changes:
             since = (now.kernels - kept.kernels) | (now.operators - kept.operators)
             wrong = {*self._replaced(now), *self._defined(now)}
             _end(wrong, since | wrong, kept.fallbacks != now.fallbacks)
             _REGISTERED.update(self._twice)  # whose other registrations ended; if their own did, too, it shows
             now = self._state()
             if [*self._replaced(now), *self._lost(now), *self._defined(now)] or kept.fallbacks != now.fallbacks:
-                spoil(f"{', '.join(map(str, told[:2]))} can't be put back")
+                spoil(f"{', '.join(map(str, changes[:2]))} can't be put back")
         self._keep()
-        yield from told
+        yield from changes
 
     def _state(self) -> _State:
-        told = tuple([_C._dispatch_dump(_operator(name)) for name in self._twice])
-        return _State(frozenset(_REGISTERED), frozenset(_DEFINED), told,
+        dumps = tuple([_C._dispatch_dump(_operator(name)) for name in self._twice])
+        return _State(frozenset(_REGISTERED), frozenset(_DEFINED), dumps,
                       tuple(map(_C._dispatch_has_backend_fallback, _KEYS)))  # fmt: skip
 
     def _replaced(self, now: _State) -> list[str]:
@@ -94,7 +94,7 @@ class Kernels:
         there = self._kept.operators
         new = now.kernels - self._kept.kernels
         names = {name for name in new if name.startswith("aten/") or _operator(name) in there}
-        pairs = zip(self._twice, self._kept.told, now.told, strict=True)
+        pairs = zip(self._twice, self._kept.dumps, now.dumps, strict=True)
         names |= {name for name, before, after in pairs if before != after}
         return sorted(name for name in names if not self._is_torchs(_file_of(name)))
 
@@ -122,14 +122,14 @@ def _operator(kernel: str) -> str:
 def _file_of(kernel: str) -> Path:
     """The file that made the registration of a kernel, as the dispatcher tells it."""
     key = kernel.rpartition("/")[2] or "CompositeImplicitAutograd"
-    return _told(_operator(kernel), rf"{key}(?:\[alias\])?")
+    return _registered_by(_operator(kernel), rf"{key}(?:\[alias\])?")
 
 
 def _definer(operator: str) -> Path:
-    return _told(operator, "debug")
+    return _registered_by(operator, "debug")
 
 
-def _told(operator: str, of: str) -> Path:
+def _registered_by(operator: str, of: str) -> Path:
     found = re.search(rf"^{of}: registered at (.*?):\d+(?: ::|$)", _C._dispatch_dump(operator), re.MULTILINE)
     return Path(found[1] if found else "")
 

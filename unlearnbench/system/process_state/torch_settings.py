@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import _C
 from torch.utils import _device as device_mode
 
-from unlearnbench.system.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.shared_state import Change, Read, SharedState, Write, named, table
 
-Read: TypeAlias = Callable[[], Any]
-Write: TypeAlias = Callable[[Any], Any]
 MIXED = "a mixture"  # of old and new settings, which torch refuses to put into one word
 
 # --- modes that stay on a stack --------------------------------------------------------------------------------------
@@ -80,7 +78,7 @@ def _set_modes(to: Modes) -> None:
     _C._set_torch_function_state(to.overrides)  # type: ignore[attr-defined]
 
 
-def _told_modes(before: Modes, after: Modes) -> list[Change]:
+def _modes_changes(before: Modes, after: Modes) -> list[Change]:
     def device(modes: Modes) -> str:
         return str(modes.device[1] or "cpu")
 
@@ -221,20 +219,9 @@ def _set_einsum(values: tuple[Any, Any]) -> None:
 
 
 FLAGS = tuple(_flags())
-_READS = tuple(read for _, read, _ in FLAGS)
 
 
-def _read_flags() -> tuple[Any, ...]:
-    return tuple([read() for read in _READS])
-
-
-def _write_flags(values: tuple[Any, ...]) -> None:
-    for (_, read, write), value in zip(FLAGS, values, strict=True):
-        if read() != value:
-            write(value)
-
-
-def _told_flags(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _flags_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     changes = named([name for name, _, _ in FLAGS])(before, after)
     return [change for change in changes if MIXED not in change] or changes  # what makes it a mixture says more
 
@@ -265,7 +252,7 @@ def _set_hooks(values: tuple[tuple[Any, ...], ...]) -> None:
             registry.update(value)
 
 
-def _told_hooks(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _hooks_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     pairs = zip(_registries(), before, after, strict=True)
     return [Change(name, f"{len(old)} hooks", f"{len(new)}") for name, old, new in pairs if old != new]
 
@@ -324,14 +311,14 @@ def _set_blas(to: Threads) -> None:
             library.set_num_threads(to[library.filepath])
 
 
-def _told_blas(before: Threads, after: Threads) -> list[Change]:
+def _blas_changes(before: Threads, after: Threads) -> list[Change]:
     return [Change("threads of linear algebra", str(before[one]), str(after[one])) for one in before.changed(after)[:1]]
 
 
-SETTINGS = (
-    Setting("torch's modes", _modes, _set_modes, _told_modes),
-    Setting("torch's settings", _read_flags, _write_flags, _told_flags),
-    Setting("torch's hooks", _hooks, _set_hooks, _told_hooks),
-    Setting("torch.cuda.set_device", _gpu, _set_gpu),
-    Setting("threads of linear algebra", _blas, _set_blas, _told_blas),
+STATES = (
+    SharedState("torch's modes", _modes, _set_modes, _modes_changes),
+    table("torch's settings", FLAGS, _flags_changes),
+    SharedState("torch's hooks", _hooks, _set_hooks, _hooks_changes),
+    SharedState("torch.cuda.set_device", _gpu, _set_gpu),
+    SharedState("threads of linear algebra", _blas, _set_blas, _blas_changes),
 )

@@ -11,7 +11,7 @@ from torch import _C
 from torch.autograd import forward_ad
 from torch.utils import _pytree
 
-from unlearnbench.system.process_state.setting import Change, Setting, named, shown
+from unlearnbench.system.process_state.shared_state import Change, SharedState, named, shown
 
 # --- dispatch keys ---------------------------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ def _set_keys(to: tuple[int, int]) -> None:
     _ENTERED[-1].__enter__()
 
 
-def _told_keys(before: tuple[int, int], after: tuple[int, int]) -> list[Change]:
+def _keys_changes(before: tuple[int, int], after: tuple[int, int]) -> list[Change]:
     plain = [tuple(str(_C.DispatchKeySet.from_raw_repr(raw)) for raw in values) for values in (before, after)]
     return named(["torch's included dispatch keys", "torch's excluded dispatch keys"])(*plain)
 
@@ -59,7 +59,7 @@ def _set_level(to: tuple[int, bool]) -> None:
     forward_ad._current_level = to[0]
 
 
-def _told_level(before: tuple[int, bool], after: tuple[int, bool]) -> list[Change]:
+def _level_changes(before: tuple[int, bool], after: tuple[int, bool]) -> list[Change]:
     return [Change("torch.autograd.forward_ad's dual level", str(before[0]), str(max(after[0], int(after[1]) - 1)))]
 
 
@@ -110,13 +110,13 @@ def _set_containers(to: Containers) -> None:
             del nodes[cls]
 
 
-def _told_containers(before: Containers, after: Containers) -> list[Change]:
+def _containers_changes(before: Containers, after: Containers) -> list[Change]:
     return [Change("torch.utils._pytree.SUPPORTED_NODES", "its own way", f"another for {shown(cls)}")
             for cls in before.changed(after)]  # fmt: skip
 
 
-SETTINGS = (
-    Setting("torch's dispatch keys", _keys, _set_keys, _told_keys),
-    Setting("torch.autograd.forward_ad", _level, _set_level, _told_level),
-    Setting("torch.utils._pytree", _read_containers, _set_containers, _told_containers),
+STATES = (
+    SharedState("torch's dispatch keys", _keys, _set_keys, _keys_changes),
+    SharedState("torch.autograd.forward_ad", _level, _set_level, _level_changes),
+    SharedState("torch.utils._pytree", _read_containers, _set_containers, _containers_changes),
 )

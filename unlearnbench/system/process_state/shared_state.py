@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from unlearnbench.system.printing import error_line, one_line
 
@@ -38,26 +38,30 @@ class Change(NamedTuple):
         return f"{self.name} (from {self.before} to {self.after})"
 
 
+Read: TypeAlias = Callable[[], Any]
+Write: TypeAlias = Callable[[Any], object]
+Describe: TypeAlias = Callable[[Any, Any], list[Change]]
+
+
 @dataclass(frozen=True)
-class Setting:
-    """How a shared thing is read, put back, and told of.
+class SharedState:
+    """How a shared thing is read, put back and described.
 
     Attributes:
         read: its value; equal values are the same state.
         write: makes the value what it was, whatever it is now.
-        told: the changes between two values that differ; what is no plugin's fault is left out, and put back all the
-            same.
+        describe: the changes between two values that differ. What is not a plugin's fault is left out, but put back.
     """
 
     name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], None]
-    told: Callable[[Any, Any], list[Change]] | None = None
+    read: Read
+    write: Write
+    describe: Describe | None = None
 
     def changes(self, before: Any, after: Any) -> list[Change]:
         """What to say of two values that differ."""
-        if self.told is not None:
-            return self.told(before, after)
+        if self.describe is not None:
+            return self.describe(before, after)
         return [Change(self.name, shown(before), shown(after))]
 
 
@@ -72,11 +76,27 @@ def shown(value: Any) -> str:
         return one_line(error_line(error), LONGEST)
 
 
-def named(names: Sequence[str]) -> Callable[[Any, Any], list[Change]]:
+def table(name: str, rows: Iterable[tuple[str, Read, Write]], describe: Describe | None = None) -> SharedState:
+    """Values that are read together and put back one at a time, in this order: of each its name, how it is read and
+    written."""
+    names, reads, writes = zip(*rows, strict=True)
+
+    def read() -> tuple[Any, ...]:
+        return tuple([read() for read in reads])
+
+    def write(values: tuple[Any, ...]) -> None:
+        for read, write, value in zip(reads, writes, values, strict=True):
+            if read() != value:
+                write(value)
+
+    return SharedState(name, read, write, describe or named(names))
+
+
+def named(names: Sequence[str]) -> Describe:
     """Of a tuple of values that have names: those that differ."""
 
-    def told(before: Sequence[Any], after: Sequence[Any]) -> list[Change]:
+    def changes(before: Sequence[Any], after: Sequence[Any]) -> list[Change]:
         values = zip(names, before, after, strict=True)
         return [Change(name, shown(old), shown(new)) for name, old, new in values if old != new]
 
-    return told
+    return changes
