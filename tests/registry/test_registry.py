@@ -104,7 +104,7 @@ def test_a_broken_file_is_listed_and_harms_nobody(tmp_path: Path, text: str, exp
 
 def test_an_attack_among_methods_and_a_bad_name_are_broken(tmp_path: Path) -> None:
     registry = discover([write(tmp_path, methods__in__guess=ATTACK, **{"Big-name": METHOD})])
-    assert broken(registry)["guess"] == "class Guess is no method"
+    assert broken(registry)["guess"] == "class Guess is not a method"
     assert "lower-case" in broken(registry)["Big-name"]
 
 

@@ -44,7 +44,7 @@ def fixed_order(count: int) -> npt.NDArray[np.intp]:
 
 
 def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> LabelledPixels:
-    """A part whose labels match its images.
+    """Training or test images whose labels have been checked.
 
     Args:
         path: the file of the labels, for errors.
@@ -52,7 +52,7 @@ def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> Labelle
         labels: [N], 0..classes-1.
 
     Raises:
-        InputError: another number of labels than of images, no images, or a label out of range.
+        InputError: numbers of labels and images differ, there are no images, or a label is out of range.
     """
     if len(pixels) != len(labels) or len(labels) == 0:
         raise damaged(path, f"holds {len(labels)} labels for {len(pixels)} images")
@@ -63,5 +63,5 @@ def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> Labelle
 
 
 def as_pixels(array: npt.NDArray[Any]) -> Tensor:
-    """u8 pixels as a tensor of its own memory."""
+    """u8 pixels as a contiguous tensor."""
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))

@@ -17,7 +17,7 @@ _LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 class Labels(NamedTuple):
-    """Labels as they stand in the files, numbers or names, and what the files call the numbers."""
+    """Labels as in the files, numbers or names, and the class names that the files give for numbers."""
 
     values: list[int | str]
     names: Mapping[int, str]
@@ -37,7 +37,7 @@ def read_rows(files: Sequence[Path]) -> EncodedImages:
     `labels` or `fine_label`, whole numbers or text.
 
     Raises:
-        InputError: naming the file that is damaged or lacks a column, or the row that lacks a value.
+        InputError: names the file that is damaged or lacks a column, or the row that lacks a value.
     """
     pictures = [picture for file in files for picture in _read_pictures(file)]
     return EncodedImages(pictures, read_labels(files))
@@ -93,7 +93,7 @@ def _read_column(file: Path, known: Sequence[str]) -> tuple[str, list[Any], Mapp
 
 
 def _class_names(metadata: Mapping[bytes, bytes], column: str) -> dict[int, str]:
-    """What `datasets` notes of a column of class numbers (its feature `ClassLabel`); nothing where it notes none."""
+    """The class names that `datasets` stores for a column of numbers (its feature `ClassLabel`), if any."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
     except (KeyError, ValueError, TypeError, RecursionError):

@@ -40,9 +40,9 @@ class Cifar10Params(PluginParams):
 class Cifar10(Dataset):
     """CIFAR-10 from the original files (`<root>/cifar-10-batches-py`) or from Parquet.
 
-    The original files are pickles, and reading a pickle can run code. They are read by torchvision, which first
-    compares each file's MD5 sum with the published one: what is unpickled is the known official file. Other copies of
-    the data have to come as Parquet. They may be lossy (JPEG): results on such copies are not interchangeable.
+    The original files are pickles, and reading a pickle can run code. torchvision reads them, and first compares each
+    file's MD5 sum with the published one: only the known official file is unpickled. Other copies of the data must be
+    Parquet. They may be lossy (JPEG): results on such copies are not interchangeable.
     """
 
     paper = "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009"
@@ -127,7 +127,7 @@ class Cifar10(Dataset):
 
 
 def _read_parquet(files: list[Path], how: Counter[str]) -> LabelledPixels:
-    """The images of one split; `how` counts how they were decoded."""
+    """The images of one split; `how` receives counts of how they were decoded."""
     rows = read_rows(files)
     labels = [label for label in rows.labels.values if isinstance(label, int)]
     if not labels or len(labels) != len(rows.labels.values):
@@ -143,7 +143,7 @@ def _read_parquet(files: list[Path], how: Counter[str]) -> LabelledPixels:
 
 
 def _refuse_other_order(file: Path, names: Mapping[int, str]) -> None:
-    """The numbers of CIFAR-10's classes are known; a file may call some of them otherwise, but none like another."""
+    """Refuse a file that gives a class the name of another one; names that are not CIFAR-10's are accepted."""
     for number, name in names.items():
         if name in CLASSES and CLASSES.index(name) != number:
             raise InputError(

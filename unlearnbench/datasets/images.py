@@ -1,4 +1,4 @@
-"""Your own images: a folder with one subfolder a class, or Parquet as Hugging Face's `datasets` writes it."""
+"""Your own images: a folder with one subfolder per class, or Parquet as Hugging Face's `datasets` writes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from unlearnbench.system.printing import visible
 
 
 class ImagesParams(PluginParams):
-    """Where the images are and what they are made into."""
+    """Where the images are and how they are converted."""
 
     path: str = Field(
         "images",
@@ -43,7 +43,7 @@ class ImagesParams(PluginParams):
 
 
 class ImageFiles(NamedTuple):
-    """What lies at a path: files of Parquet, or of images with their class names; and what is not read of it."""
+    """The files at a path: Parquet files, or images with their class names; and those that are not read."""
 
     parquet: bool
     train: list[tuple[Path, str]]
@@ -63,8 +63,8 @@ class OwnImages(Dataset):
     - a .parquet file.
 
     Labels are the sorted class names (or numbers) of the training images, counted from 0; names that are all numbers
-    are sorted as such. Without a test split a fixed random `test_fraction` of the images becomes one. What is not read,
-    and how the rest was decoded, is said by `prepare`.
+    are sorted as numbers. Without a test split a fixed random `test_fraction` of the images becomes one. `prepare`
+    reports what is not read, and how the rest was decoded.
     """
 
     version: ClassVar[int] = 2
@@ -157,7 +157,7 @@ def _labels(found: ImageFiles, part: Literal["train", "test"]) -> Labels:
 
 
 def _shown(labels: Labels, path: Path) -> list[str]:
-    """The classes' names in the order of their numbers: what the files call them, else as they stand there."""
+    """The class names in the order of their numbers: those that the files define, else the labels themselves."""
     return [
         labels.names.get(label, str(label)) if isinstance(label, int) else label
         for label in _sorted(labels.values, path)
@@ -165,7 +165,7 @@ def _shown(labels: Labels, path: Path) -> list[str]:
 
 
 def _sorted(labels: Sequence[int | str], path: Path) -> list[int | str]:
-    """The distinct labels in the order in which they are counted: numbers by size, also where they are names."""
+    """The distinct labels in the order of their class numbers; numbers, also as text, are sorted by size."""
     distinct = set(labels)
     if not all(isinstance(label, int) or (label.isascii() and label.isdecimal()) for label in distinct):
         return sorted(distinct, key=str)
@@ -185,7 +185,7 @@ def _numbered(labels: Sequence[int | str], names: Sequence[int | str], path: Pat
 
 
 def _doubled(places: Sequence[str], pixels: Tensor, path: Path) -> list[str]:
-    """A note that says where the first identical images lie."""
+    """A note on where the first identical images are."""
     first = first_of_each(pixels).tolist()
     copies = [row for row, earlier in enumerate(first) if earlier != row]
     prefix = f"{path.absolute()}/"

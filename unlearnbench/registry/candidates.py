@@ -27,11 +27,11 @@ class Candidate:
     module: str = ""
     builtin: bool = False
     folder: Path | None = None  # of --plugins, which it lies in
-    made_of: Callable[[], Identity] | None = None  # what that is made of
+    made_of: Callable[[], Identity] | None = None  # what that folder is made of
 
 
 def candidates(plugin_dirs: Sequence[Path] = ()) -> Iterator[Candidate]:
-    """All there are. Entry points come last: to list them, the metadata of every installed package is read.
+    """All candidates. Entry points come last: listing them reads the metadata of every installed package.
 
     Raises:
         InputError: one of the folders is missing.

@@ -1,4 +1,4 @@
-"""Makes a plugin of a candidate, or says in one line why it is none."""
+"""Loads the plugin of a candidate, or says in one line why it holds none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench.registry.importing import foreign_helper, forget_changed, impo
 from unlearnbench.registry.plugin_info import BrokenPlugin, PluginInfo, released_plugins
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system import regular_files
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, an
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.process_state.shared_state import ProcessStateError
 
@@ -34,7 +34,7 @@ def load_candidate(
     try:
         sha256, made_of = _identity(candidate) if identified else ("", None)  # before any of its code has run
         if made_of is not None:
-            forget_changed(made_of)  # the harness's own doing, and not the plugin's
+            forget_changed(made_of)  # outside the guard: this is the harness's doing, not the plugin's
         with guarded:
             cls = _class(candidate)
             if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
@@ -48,7 +48,7 @@ def load_candidate(
         plain = isinstance(error, _NotAPluginError | InputError | ProcessStateError)
         text = str(error) if plain else error_line(error)
         return BrokenPlugin(candidate.kind, candidate.name, candidate.origin, text)
-    sys.path[:] = path  # where it looks for modules beside it: the last place in which others look
+    sys.path[:] = path  # where it finds modules beside it; for others this is searched last
     return info
 
 
@@ -67,7 +67,7 @@ def _identity(candidate: Candidate) -> tuple[str, Identity | None]:
 
 def _class(candidate: Candidate) -> type[Plugin]:
     if isinstance(candidate.source, Path):
-        regular_files.check_readable(candidate.source)  # to import a pipe would be to wait for it
+        regular_files.check_readable(candidate.source)  # importing a pipe would block
         if candidate.builtin:
             return _only_plugin(importlib.import_module(candidate.module))
         assert candidate.folder is not None
@@ -101,12 +101,12 @@ def _check(candidate: Candidate, cls: type[Plugin], sha256: str, made_of: Identi
         raise _NotAPluginError("not a concrete subclass of Method, Attack or Dataset")
     kind = getattr(cls, "kind", None)
     if kind not in KINDS or candidate.kind not in (kind, None):
-        raise _NotAPluginError(f"class {cls.__name__} is no {candidate.kind or 'method, attack or dataset'}")
+        raise _NotAPluginError(f"class {cls.__name__} is not {an(candidate.kind or 'method, attack or dataset')}")
     if not PLUGIN_NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, PluginParams)):
         raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.plugin.PluginParams")
-    cls.Params.model_rebuild()  # an annotation that can't be resolved shows now, not in the middle of a run
+    cls.Params.model_rebuild()  # an annotation that can't be resolved fails now, not in the middle of a run
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
     builtin, origin = candidate.builtin, candidate.origin

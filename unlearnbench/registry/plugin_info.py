@@ -13,7 +13,7 @@ from pathlib import Path
 from unlearnbench.registry.base import Kind, Plugin
 from unlearnbench.registry.identity import Identity
 
-# JPEG may be other pixels under another Pillow; what other datasets read is exact.
+# Another Pillow may decode a JPEG to other pixels; what other datasets read is exact.
 DATASET_PACKAGES: Mapping[str, tuple[str, ...]] = {"images": ("pillow",)}
 
 
@@ -24,8 +24,8 @@ class PluginInfo:
     Attributes:
         origin: the path of its file, or its entry point as ``distribution version: module:Class``.
         builtin: whether it comes with unlearnbench; others are keyed by `sha256`.
-        sha256: hash of a released plugin's file; of others, of all that they are made of (plugin_identity.py).
-        made_of: what that is; None for a released one, which is known by its `version`.
+        sha256: of a released plugin's file, or of everything that another plugin is made of (identity.py).
+        made_of: what that is; None for a released plugin, which is identified by its `version`.
     """
 
     name: str
@@ -39,13 +39,13 @@ class PluginInfo:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The installed packages whose versions are part of its keys, beside those in every key."""
+        """The installed packages whose versions are part of its keys, in addition to those in every key."""
         declared = DATASET_PACKAGES.get(self.name, ()) if self.builtin and self.kind == "dataset" else ()
         return (*declared, *(self.made_of.packages if self.made_of else ()))
 
     @property
     def is_released(self) -> bool:
-        """Whether its code is a release's, which `check` has examined as it is."""
+        """Whether its code is that of a release, which `check` has examined in this form."""
         return self.builtin and self.sha256 in released_plugins()
 
     @property
@@ -73,7 +73,7 @@ class BrokenPlugin:
 
 @cache
 def released_plugins() -> frozenset[str]:
-    """SHA-256 of the plugin files whose numbers are known under their `version` (`released.json`, made with the golden
-    numbers of the tests)."""
+    """SHA-256 of the plugin files that are identified by their `version` (`released.json`, written with the tests'
+    golden numbers)."""
     manifest = Path(__file__).with_name("released.json")
     return frozenset(json.loads(manifest.read_text(encoding="utf-8")).values())

@@ -1,7 +1,7 @@
 """Finds the plugins there are: built-in files, the files of --plugins folders, and installed entry points.
 
-A plugin is one class in one file and its name is the file's name. A file that can't be loaded is listed as broken and
-harms nobody else; two plugins of one kind and name are an error, because a result must say which of them made it.
+A plugin is one class in one file, and its name is the file's name. A file that can't be loaded is listed as broken and
+does not affect others; two plugins of one kind and name are an error, because a result must say which of them made it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unlearnbench.registry.loading import load_candidate
 from unlearnbench.registry.plugin_info import BrokenPlugin, PluginInfo
 from unlearnbench.system.errors import InputError, suggest
 
-# All that makes numbers imports or is imported by these.
+# Everything that makes numbers imports these or is imported by them.
 NUMBERS = (
     "unlearnbench.stages.jobs", "unlearnbench.run.runner", "unlearnbench.leaderboard.build",
     "unlearnbench.records.cell_rows", "unlearnbench.leaderboard.tuning_choice", "unlearnbench.submissions.merge",
@@ -38,7 +38,7 @@ class Registry:
 
     @property
     def is_released(self) -> bool:
-        """Whether nobody's code is among them but a release's."""
+        """Whether all plugins are those of a release."""
         return all(info.is_released for kind in KINDS for info in self.of(kind).values())
 
     def of(self, kind: Kind) -> dict[str, PluginInfo]:
@@ -50,7 +50,7 @@ class Registry:
         return [f"{info.kind} {info.name}" for info in self._from(folder)]
 
     def unknown(self, folder: Path) -> tuple[str, ...]:
-        """The modules that the files of a --plugins folder import and that were not found."""
+        """The modules that files of a --plugins folder import and that were not found."""
         return next((info.made_of.unknown for info in self._from(folder) if info.made_of), ())
 
     def _from(self, folder: Path) -> list[PluginInfo]:
@@ -58,7 +58,7 @@ class Registry:
         return [info for info in every if Path(info.origin).is_relative_to(folder.resolve())]
 
     def find(self, kind: Kind, name: str, where: str) -> PluginInfo:
-        """The plugin `name` of a kind; raises InputError at `where` with the nearest name there is."""
+        """The plugin `name` of a kind; raises InputError at `where` with the nearest existing name."""
         found = self.of(kind).get(name)
         if found is not None:
             return found
@@ -72,7 +72,7 @@ class Registry:
 
 
 def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
-    """Load every plugin there is. Imports torch.
+    """Load all plugins. Imports torch.
 
     Args:
         plugin_dirs: folders whose ``*.py``, ``methods/*.py``, ``attacks/*.py`` and ``datasets/*.py`` are plugins too;
@@ -88,13 +88,13 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     outside = [candidate for candidate in every if not candidate.builtin]
     folders = {each.folder: each.made_of() for each in outside if each.folder and each.made_of}
     check_distinct(list(folders.items()))
-    for module in NUMBERS if outside else ():  # what is imported before them can be told from what they make of it
+    for module in NUMBERS if outside else ():  # imported before plugins, so that their changes are found
         importlib.import_module(module)
     registry, definitions = Registry({}, {}, {}, []), None
     for candidate in every:
         if definitions is None and not candidate.builtin:
             definitions = Definitions()
-        # What a plugin prints while it is loaded must not end up among the results on stdout.
+        # What a plugin prints on import must not end up among the results on stdout.
         with contextlib.redirect_stdout(sys.stderr):
             loaded = load_candidate(candidate, guarded("its import", definitions, random=True))
         if isinstance(loaded, BrokenPlugin):
@@ -113,7 +113,8 @@ def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = (), identified: bo
     """One plugin, without importing the others.
 
     Args:
-        identified: whether to read all that it is made of; False where the caller's caller has: `sha256` is empty then.
+        identified: whether to read everything that it is made of. False where that has been done already: `sha256` is
+            then empty.
 
     Raises:
         InputError: there is none, or it is broken.
@@ -129,6 +130,6 @@ def load(kind: Kind, name: str, plugin_dirs: Sequence[Path] = (), identified: bo
 
 
 def named(kind: Kind, plugin_dirs: Sequence[Path] = ()) -> dict[str, str]:
-    """Where each plugin of a kind would come from, by name. Loads none, so that it is quick and finds broken ones."""
+    """Where each plugin of a kind would come from, by name. Quick, and includes broken ones, because it loads none."""
     every = candidates(plugin_dirs)
     return {candidate.name: candidate.origin for candidate in every if candidate.kind in (kind, None)}

@@ -1,4 +1,4 @@
-"""JSON as one text for one value: sorted keys, no spaces, no number that JSON does not know."""
+"""JSON text that is the same for equal values: sorted keys, no spaces, finite numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def dumps(value: Any) -> str:
 
 
 def object_text(text: str) -> str:
-    """The same of the text of an object. Raises ValueError if it is not one, or gives a key twice."""
+    """The text of a JSON object in that form. Raises ValueError if it is not an object, or gives a key twice."""
     value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")

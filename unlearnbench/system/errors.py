@@ -30,18 +30,18 @@ class InputError(Exception):
 
 
 class UnreadableError(InputError):
-    """A file that is there and can't be read: nobody knows what is in it. It is neither missing nor damaged, and is not
-    replaced."""
+    """A file that exists and can't be read. Its content is unknown: it counts neither as missing nor as damaged, and is
+    not replaced."""
 
 
 def unreadable(error: Exception, place: StrPath) -> UnreadableError:
-    """The error about a file or folder that is there and can't be read, from what the system said of it."""
+    """The error about a file or folder that exists and can't be read, with the system's reason."""
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return UnreadableError(os.fspath(place), f"can't be read: {why}")
 
 
 def unwritable(error: OSError, place: StrPath) -> InputError:
-    """The error about a file or folder that can't be written, or about the file in it that the system names."""
+    """The error about a file or folder that can't be written, or about the file below it that the system names."""
     return InputError(str(error.filename or place), f"can't be written: {error.strerror or error}")
 
 
@@ -64,7 +64,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def records_of(folder: Path) -> Path:
-    """The folder `records` of a result folder. Raises InputError if it has none, or nobody may look."""
+    """The folder `records` of a result folder. Raises InputError if it has none, or can't be looked into."""
     records = folder / "records"
     try:
         is_folder = stat.S_ISDIR(records.stat().st_mode)

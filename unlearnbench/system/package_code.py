@@ -1,4 +1,4 @@
-"""The code that this package is made of, as it is installed: two machines with one `__version__` may have two of it."""
+"""The package's code as it is installed: two machines with the same `__version__` may have different code."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def code_sha256() -> str:
 
 
 CODE = code_sha256()
-"""As it was when this process began, which is the code that it runs."""
+"""The hash when this process began, which is that of the code it runs."""

@@ -33,7 +33,7 @@ def _go_to(folder: str | None) -> None:
 
 
 def _umask() -> int:
-    # It can be read by setting it only. What another thread makes in between is nobody else's to read.
+    # It can only be read by setting it. Files that another thread makes in between are readable to nobody else.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -52,7 +52,7 @@ def _set_environment(values: Mapping[bytes, bytes]) -> None:
 
 
 def _environment_changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Change]:
-    """By name only: values may be secrets, and what is told here goes into records that are published."""
+    """By name only: values may be secrets, and these texts end up in records that are published."""
     found = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
@@ -62,8 +62,8 @@ def _environment_changes(before: Mapping[bytes, bytes], after: Mapping[bytes, by
     return found
 
 
-# What scikit-learn, matplotlib and torch's profiler and compiler set when they are first used, which may be in any
-# stage. It is put back like everything else, and no failure.
+# What scikit-learn, matplotlib and torch's profiler and compiler set on first use, which may be in any stage. It is put
+# back like everything else, without a failure.
 LIBRARIES_SET = {
     b"CUBLAS_WORKSPACE_CONFIG", b"DISABLE_CUPTI_LAZY_REINIT", b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK",
     b"MPLCONFIGDIR", b"TEARDOWN_CUPTI", b"TORCHINDUCTOR_CACHE_DIR", b"TORCH_WARM_POOL", b"TRITON_CACHE_DIR",
@@ -82,7 +82,7 @@ def _set_path(path: list[str]) -> None:
 
 
 def _path_changes(before: list[str], after: list[str]) -> list[Change]:
-    """More entries are how plugins find modules beside them: they are taken away again, and no failure."""
+    """Plugins add entries to find modules beside them: these are removed again without a failure."""
     rest = iter(after)
     if all(entry in rest for entry in before):  # all of them, in their order
         return []
@@ -105,7 +105,7 @@ _INTERPRETER: tuple[tuple[str, Read, Write], ...] = (
 
 
 def _context() -> tuple[Any, ...]:
-    """Python's decimal numbers, but for the flags, which every calculation sets."""
+    """The context of decimal numbers, without its flags, which every calculation sets."""
     context = decimal.getcontext()
     return (
         context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
@@ -132,8 +132,8 @@ def _set_filters(filters: list[Any]) -> None:
 
 
 def _filters_changes(before: list[Any], after: list[Any]) -> list[Change]:
-    """Filters of everything. Those of one message, one module or a class of a library's own are what libraries add
-    for themselves when they are imported."""
+    """Changes of general filters. Filters of one message, one module or a library's own class are what libraries add
+    for themselves on import."""
 
     def general(filters: list[Any]) -> list[Any]:
         return [

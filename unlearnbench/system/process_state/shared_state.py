@@ -1,4 +1,4 @@
-"""One thing that a whole process shares and that plugin code could leave changed."""
+"""State that a whole process shares and that plugin code could leave changed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LONGEST = 60  # characters of a value worth showing
 
 
 class ProcessStateError(Exception):
-    """A plugin left the process other than it found it; the cell fails with this text."""
+    """A plugin left the process changed; the cell fails with this text."""
 
 
 def spoil(what: str) -> NoReturn:
-    """Something can't be put back: this cell fails, and so does whatever else would be computed in this process."""
+    """Something can't be put back: this cell fails, and so does everything that this process would compute after it."""
     SPOILT.append(f"{what} in this process; start the run again without the plugin that changed it")
     raise ProcessStateError(SPOILT[-1])
 
 
 class Change(NamedTuple):
-    """What was found changed, and put back.
+    """A change that was found and undone.
 
     Attributes:
         name: what a reader would search for, e.g. ``torch.set_default_dtype``.
@@ -45,7 +45,7 @@ Describe: TypeAlias = Callable[[Any, Any], list[Change]]
 
 @dataclass(frozen=True)
 class SharedState:
-    """How a shared thing is read, put back and described.
+    """How one piece of shared state is read and put back, and its changes described.
 
     Attributes:
         read: its value; equal values are the same state.
@@ -59,17 +59,17 @@ class SharedState:
     describe: Describe | None = None
 
     def changes(self, before: Any, after: Any) -> list[Change]:
-        """What to say of two values that differ."""
+        """The changes between two values that differ, in words."""
         if self.describe is not None:
             return self.describe(before, after)
         return [Change(self.name, shown(before), shown(after))]
 
 
 def shown(value: Any) -> str:
-    """A value in one short line, whatever it is: it comes from plugins."""
+    """A value on one short line, whatever it is: it comes from plugins."""
     try:
         text = value if isinstance(value, str) else getattr(value, "__qualname__", None) or repr(value)
-        if " at 0x" in text:  # where it lies in memory, another time somewhere else
+        if " at 0x" in text:  # its place in memory, which is another one each time
             text = type(value).__qualname__
         return one_line(str(text) or "''", LONGEST)
     except Exception as error:
@@ -77,8 +77,7 @@ def shown(value: Any) -> str:
 
 
 def table(name: str, rows: Iterable[tuple[str, Read, Write]], describe: Describe | None = None) -> SharedState:
-    """Values that are read together and put back one at a time, in this order: of each its name, how it is read and
-    written."""
+    """Values that are read together and put back one by one in this order; rows are (name, read, write)."""
     names, reads, writes = zip(*rows, strict=True)
 
     def read() -> tuple[Any, ...]:
@@ -93,7 +92,7 @@ def table(name: str, rows: Iterable[tuple[str, Read, Write]], describe: Describe
 
 
 def named(names: Sequence[str]) -> Describe:
-    """Of a tuple of values that have names: those that differ."""
+    """Describes tuples of values by their names: the changes are the values that differ."""
 
     def changes(before: Sequence[Any], after: Sequence[Any]) -> list[Change]:
         values = zip(names, before, after, strict=True)

@@ -1,4 +1,4 @@
-"""Handlers of signals, which signals are held back, and the timers that send them."""
+"""Signal handlers, blocked signals, and the timers that send signals."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Timers:
     The harness's own time limit is one of them, and runs on while a plugin computes.
 
     Attributes:
-        since, until: when the first of them, that of `signal.alarm`, was read. It runs by the clock, the others by what
-            the process computes, and of those it is only seen whether they run.
+        since, until: when the first of them, that of `signal.alarm`, was read. It runs by the clock; the others run by
+            the process's computing time, and for those only whether they run is compared.
     """
 
     left: tuple[tuple[float, float], ...]
@@ -78,7 +78,7 @@ class Timers:
     __hash__ = None  # type: ignore[assignment]
 
     def changed(self, after: Timers) -> list[int]:
-        """Those that were set since."""
+        """The timers that were set since."""
         return [index for index in range(len(_TIMERS)) if not self._is_same(after, index)]
 
     def _is_same(self, after: Timers, index: int) -> bool:
@@ -123,7 +123,7 @@ STATES = (
     SharedState(
         "signal.signal", _handlers, _set_handlers, named([f"the handler of {_name(each)}" for each in _SIGNALS])
     ),
-    # Before what is held back is let through: a signal that a timer sends may be among it.
+    # Before signals are unblocked: one that a timer sends may be among them.
     SharedState("signal.setitimer", _timers, _set_timers, _timers_changes),
     SharedState("signal.pthread_sigmask", _blocked, _block, _blocked_changes),
 )

@@ -1,4 +1,4 @@
-"""Python's standard streams: which objects they are, whether these are open, and what their numbers stand for."""
+"""Python's standard streams: which objects they are, whether they are open, and which files their numbers stand for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEPT = 8
 
 
 class Stream(NamedTuple):
-    """A stream, and the number that it writes to or reads from: None if it has none, or is closed."""
+    """A stream and its file descriptor, which is None if it has none or is closed."""
 
     stream: Any
     number: int | None
@@ -65,7 +65,7 @@ def _stream_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Cha
 
 # --- the files that their numbers stand for --------------------------------------------------------------------------
 
-_copies: dict[tuple[int, int], int] = {}  # of each file a number that no plugin knows of, to put it back with
+_copies: dict[tuple[int, int], int] = {}  # a descriptor of each file that no plugin knows of, to put it back with
 
 
 def _files() -> tuple[tuple[int, int] | None, ...]:

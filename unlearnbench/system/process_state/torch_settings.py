@@ -1,6 +1,6 @@
-"""What torch, and the libraries of linear algebra below it, keep for the whole process or thread.
+"""What torch, and the linear algebra libraries below it, keep for the whole process or thread.
 
-Much of it has no public name; what a version of torch doesn't have is left out.
+Much of it has no public name; what a version of torch lacks is left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MIXED = "a mixture"  # of old and new settings, which torch refuses to put into 
 
 
 class Modes(NamedTuple):
-    """What is between a call of torch and its kernel.
+    """What stands between a call of torch and its kernel.
 
     Attributes:
-        device: what torch.set_default_device has made, and where factories put tensors.
-        transforms: how many of torch.func's are under way.
-        hooks: for what is saved for a backward pass.
+        device: the mode that torch.set_default_device made, and where factories put tensors.
+        transforms: the number of torch.func's transforms under way.
+        hooks: of tensors that are saved for a backward pass.
     """
 
     functions: tuple[Any, ...]
@@ -54,7 +54,7 @@ def _modes() -> Modes:
     )
 
 
-_LEFT: deque[Any] = deque()  # ways out of inference mode, which end when they are collected
+_LEFT: deque[Any] = deque()  # guards that leave inference mode, and end when they are collected
 
 
 def _set_modes(to: Modes) -> None:
@@ -174,12 +174,12 @@ _TINY = 4.9e-322  # subnormal
 
 
 def _flushes() -> bool:
-    """Whether the processor takes subnormal numbers for 0; torch can set it, and doesn't tell."""
+    """Whether the processor treats subnormal numbers as 0; torch can set this but has no function that reads it."""
     return _TINY * 0.5 == 0.0
 
 
 def _rounding() -> bool:
-    """Whether it rounds to the nearest."""
+    """Whether the processor rounds to the nearest number."""
     small = math.ulp(1.0) / 4
     return 1.0 + small == 1.0 and 1.0 - small / 2 == 1.0 and -1.0 - small == -1.0
 
@@ -261,7 +261,7 @@ def _hooks_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Chan
 
 
 def _gpu() -> int | None:
-    """The current one; None where none was used yet."""
+    """The current GPU; None if none has been used yet."""
     return torch.cuda.current_device() if torch.cuda.is_initialized() else None
 
 
@@ -275,7 +275,7 @@ def _set_gpu(device: int | None) -> None:
 
 @lru_cache(maxsize=1)
 def _libraries(_: tuple[bool, ...]) -> list[Any]:
-    """The loaded ones; to look for them takes a millisecond. Empty without threadpoolctl (scikit-learn has it)."""
+    """The loaded libraries; finding them takes a millisecond. Empty without threadpoolctl (scikit-learn has it)."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -285,7 +285,7 @@ def _libraries(_: tuple[bool, ...]) -> list[Any]:
 
 
 class Threads(dict[str, int]):
-    """How many each library uses, by its file. One that was loaded since is no difference."""
+    """How many threads each library uses, by its file. A library that was loaded since makes no difference."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Threads) and not self.changed(other)
