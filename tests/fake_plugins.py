@@ -10,7 +10,8 @@ from pydantic import Field
 
 from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
 from unlearnbench.registry.base import Kind
-from unlearnbench.registry.registry import BrokenPlugin, PluginInfo, Registry
+from unlearnbench.registry.plugin_info import BrokenPlugin, PluginInfo
+from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import PluginParams, Strict
 
 

@@ -18,7 +18,7 @@ from unlearnbench.cli import main as cli
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.registry import facts as plugin_facts
 from unlearnbench.registry import registry
-from unlearnbench.registry.registry import BrokenPlugin
+from unlearnbench.registry.plugin_info import BrokenPlugin
 from unlearnbench.system.errors import InputError
 
 SUITE = """

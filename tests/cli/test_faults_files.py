@@ -115,7 +115,7 @@ def test_pipes_named_like_suites_plugins_receipts_logs_and_data_are_not_waited_f
     ran = call(capsys, "list", "--plugins", "own")
     assert ran.code == 0
     assert "method waits: " in ran.out
-    assert "a pipe, and no ordinary file" in " ".join(ran.out.split())
+    assert "a pipe, not an ordinary file" in " ".join(ran.out.split())
     # A receipt is not needed; a log of failures is.
     assert place.run().code == 0
     (receipt,) = (place.results / "receipts").iterdir()

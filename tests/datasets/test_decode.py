@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from unlearnbench.datasets._decode import Picture, decode
+from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.system.errors import InputError
 
 GREY = np.array([[0, 60, 120], [180, 200, 255]], np.uint8)  # 3 x 2 pixels, unlike itself however it is turned
@@ -23,12 +23,12 @@ def encoded(image: Image.Image, format: str = "PNG", **how: Any) -> bytes:
 
 def shown(content: bytes, mode: str = "L", background: str | None = "white", size: int | None = None) -> np.ndarray:
     """H x W (x 3) of one image."""
-    pixels = decode([Picture("here", content)], mode, size, background).pixels[0].numpy()
+    pixels = decode([EncodedImage("here", content)], mode, size, background).pixels[0].numpy()
     return pixels[0] if mode == "L" else pixels.transpose(1, 2, 0)
 
 
 def how(content: bytes, **more: Any) -> dict[str, int]:
-    return dict(decode([Picture("here", content)], "L", more.get("size"), more.get("background", "white")).how)
+    return dict(decode([EncodedImage("here", content)], "L", more.get("size"), more.get("background", "white")).how)
 
 
 def with_orientation(number: int) -> Image.Exif:

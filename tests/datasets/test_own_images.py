@@ -248,9 +248,9 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda place: place.symlink_to("gone.png"), "is no ordinary file, or a link to nothing"),
-        (lambda place: place.symlink_to(place.name), "is no ordinary file, or a link to nothing"),
-        (os.mkfifo, "is no ordinary file, or a link to nothing"),
+        (lambda place: place.symlink_to("gone.png"), "is not an ordinary file, or a link to nothing"),
+        (lambda place: place.symlink_to(place.name), "is not an ordinary file, or a link to nothing"),
+        (os.mkfifo, "is not an ordinary file, or a link to nothing"),
         (lambda place: write_image(place / "in.png", 1), "a folder inside a class; move its images up or away"),
         (lambda place: place.with_suffix(".heic").write_bytes(b""), ".heic is not read; convert it"),
         (lambda place: place.with_suffix(".npy").write_bytes(b""), ".npy is not read; convert it"),

@@ -54,7 +54,7 @@ def test_complete_splits_are_taken_in_order(put, names: list[str]) -> None:
         (["00000-of-00001", "00000-of-00001-89ef"], "is the same shard as"),
         (["00000-of-00001", "00000-of-00002"], "is of another set of shards than"),
         (["00000-of-00001", "copy"], "copy.parquet: lies beside shards"),
-        (["00000-of-00002", "00001-of-00002", "00007-of-00002"], "00007-of-00002.parquet: is no shard of 2"),
+        (["00000-of-00002", "00001-of-00002", "00007-of-00002"], "00007-of-00002.parquet: is not one of 2 shards"),
         (["0000", "0002"], "0002.parquet: numbers go from 0 to 2, and 1 is missing"),
         (["1", "2", "4"], "numbers go from 1 to 4, and 3 is missing"),
     ],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from unlearnbench.datasets._decode import Picture, decode
+from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.system.errors import InputError
 
 WHITE_GREY_BLACK = np.array([[65_535, 32_768, 0, 0]], np.uint16)
@@ -27,12 +27,12 @@ def encoded(image: Image.Image, format: str = "PNG", **how: Any) -> bytes:
 
 def shown(content: bytes, mode: str = "L") -> list[Any]:
     """The pixels of the first row: numbers, or [red, green, blue]."""
-    pixels = decode([Picture("here", content)], mode, None, "white").pixels[0, :, 0]
+    pixels = decode([EncodedImage("here", content)], mode, None, "white").pixels[0, :, 0]
     return (pixels[0] if mode == "L" else pixels.T).tolist()  # type: ignore[no-any-return]
 
 
 def how(content: bytes, mode: str = "RGB") -> dict[str, int]:
-    return dict(decode([Picture("here", content)], mode, None, "white").how)
+    return dict(decode([EncodedImage("here", content)], mode, None, "white").how)
 
 
 def refused(content: bytes, why: str) -> None:
@@ -114,7 +114,7 @@ def test_a_tiff_that_pillow_turns_is_counted_as_turned() -> None:
         data = WHITE_GREY_BLACK.astype("<u2").tobytes() if more else bytes(4)
         content = tiff(data, more={274: (6,)} | more)
         assert how(content)["turned as their EXIF tag says"] == 1
-        assert decode([Picture("here", content)], "L", None).pixels.shape == (1, 1, 4, 1)
+        assert decode([EncodedImage("here", content)], "L", None).pixels.shape == (1, 1, 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_an_image_with_the_profile_of_srgb_is_taken_bit_by_bit(format: str) -> N
     for image in (Image.fromarray(COLOURS), Image.fromarray(COLOURS[..., 0])):
         content = encoded(image, format, icc_profile=srgb(), **lossless)
         assert Image.open(io.BytesIO(content)).info["icc_profile"]
-        pixels = decode([Picture("here", content)], "RGB", None).pixels[0].numpy().transpose(1, 2, 0)
+        pixels = decode([EncodedImage("here", content)], "RGB", None).pixels[0].numpy().transpose(1, 2, 0)
         assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
         assert list(how(content)) == [f"stored as {Image.open(io.BytesIO(content)).mode}"]
 
@@ -308,7 +308,7 @@ def test_a_photograph_with_the_profile_of_another_maker_of_srgb_is_taken_bit_by_
     content = (resources.files("sklearn.datasets") / "images" / "china.jpg").read_bytes()
     image = Image.open(io.BytesIO(content))
     assert len(image.info["icc_profile"]) > len(srgb())
-    pixels = decode([Picture("here", content)], "RGB", None).pixels[0].numpy()
+    pixels = decode([EncodedImage("here", content)], "RGB", None).pixels[0].numpy()
     assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(image))
 
 

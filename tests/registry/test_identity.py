@@ -19,7 +19,8 @@ from tiny_runs import Place, rows, write_suite
 from unlearnbench.registry import identity as plugin_identity
 from unlearnbench.registry.facts import identity
 from unlearnbench.registry.identity import Identity, of_folder
-from unlearnbench.registry.registry import PluginInfo, discover
+from unlearnbench.registry.plugin_info import PluginInfo
+from unlearnbench.registry.registry import discover
 from unlearnbench.system.errors import InputError
 
 METHOD = """
@@ -200,7 +201,7 @@ def test_what_a_plugin_does_to_the_path_changes_no_identity(tmp_path: Path) -> N
     write(tmp_path / "shared", {"helping_far.py": "WEIGHT = 1.0"})
     source = METHOD.format(helper="helping_far").replace("str(HERE)", 'str(HERE.parent / "shared")')
     folder = write(tmp_path / "own", {"helped.py": source, "table.json": '{"more": 1}'})
-    first, second = (discover([folder]).method("helped", "") for _ in range(2))
+    first, second = (discover([folder]).find("method", "helped", "") for _ in range(2))
     assert first.sha256 == second.sha256
     assert first.made_of is not None
     assert first.made_of.unknown == ("helping_far",)
@@ -229,9 +230,9 @@ def weight(info: PluginInfo) -> Any:
 def test_a_changed_helper_is_loaded_anew_by_a_process_that_lives_on(tmp_path: Path) -> None:
     """Such as a Dask worker."""
     folder = helped(tmp_path)
-    before = discover([folder]).method("helped", "")
+    before = discover([folder]).find("method", "helped", "")
     helped(folder, weight="-50.25")
-    after = discover([folder]).method("helped", "")
+    after = discover([folder]).find("method", "helped", "")
     assert before.sha256 != after.sha256
     assert (weight(before), weight(after)) == (1.5, -49.75)
 
@@ -326,7 +327,7 @@ def test_a_changed_helper_or_table_of_a_distribution_is_another_plugin(
     monkeypatch.syspath_prepend(str(package.parent))
 
     def ours() -> PluginInfo:
-        return discover().method("faked", "")
+        return discover().find("method", "faked", "")
 
     before = ours()
     assert before.origin == "faked 1.0: faked.method:Faked"
@@ -362,10 +363,10 @@ def test_a_file_that_was_put_into_the_package_is_known_with_those_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that is being written in methods/ of a checkout."""
-    released = discover().method("vbu", "")
+    released = discover().find("method", "vbu", "")
     assert released.made_of is None
-    monkeypatch.setattr("unlearnbench.registry.registry.released_plugins", frozenset)
-    edited = discover().method("vbu", "")
+    monkeypatch.setattr("unlearnbench.registry.loading.released_plugins", frozenset)
+    edited = discover().find("method", "vbu", "")
     assert edited.made_of is not None
     assert edited.made_of.places == (Path(edited.origin).parent,)
     assert edited.sha256 == of_folder(Path(edited.origin).parent).sha256 != released.sha256

@@ -34,7 +34,7 @@ class Empty(Dataset):
 
 
 def test_built_in_plugins_are_found_with_origin_and_hash() -> None:
-    info = discover().method("original", "here")
+    info = discover().find("method", "original", "here")
     assert (info.kind, info.builtin, info.cls.name) == ("method", True, "original")
     assert Path(info.origin).name == "original.py"
     assert len(info.sha256) == 64
@@ -45,13 +45,16 @@ def test_plugins_of_every_kind_in_a_folder_and_its_subfolders(tmp_path: Path) ->
     write(tmp_path, _private="raise RuntimeError")
     registry = discover([tmp_path])
     assert broken(registry) == {}
-    still = registry.method("still", "")
+    still = registry.find("method", "still", "")
     assert (still.builtin, still.cls.name, still.version) == (False, "still", 1)
     assert still.description == "A method that does nothing."
     assert still.cls().params.rate == 0.5
-    assert registry.method("still_too", "").cls is not still.cls
-    assert registry.attack("guess", "").cls.__module__ == registry.attack("guess", "").cls().__class__.__module__
-    assert registry.dataset("empty", "").kind == "dataset"
+    assert registry.find("method", "still_too", "").cls is not still.cls
+    assert (
+        registry.find("attack", "guess", "").cls.__module__
+        == registry.find("attack", "guess", "").cls().__class__.__module__
+    )
+    assert registry.find("dataset", "empty", "").kind == "dataset"
 
 
 def test_files_of_one_name_in_two_folders_do_not_share_a_module(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_broken_file_is_listed_and_harms_nobody(tmp_path: Path, text: str, exp
     assert broken(registry)["bad"].isprintable()
     assert "still" in registry.methods
     with pytest.raises(InputError, match="bad") as caught:
-        registry.method("bad", "suite.yaml:key")
+        registry.find("method", "bad", "suite.yaml:key")
     assert "broken" in str(caught.value)
     if "Error" in expected:
         assert not {name for name in set(sys.modules) - modules if name.endswith("_bad")}
@@ -101,7 +104,7 @@ def test_a_broken_file_is_listed_and_harms_nobody(tmp_path: Path, text: str, exp
 
 def test_an_attack_among_methods_and_a_bad_name_are_broken(tmp_path: Path) -> None:
     registry = discover([write(tmp_path, methods__in__guess=ATTACK, **{"Big-name": METHOD})])
-    assert broken(registry)["guess"] == "class Guess is no method"
+    assert broken(registry)["guess"] == "class Guess is not a method"
     assert "lower-case" in broken(registry)["Big-name"]
 
 
@@ -136,9 +139,9 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
 def test_unknown_names_get_the_nearest_or_the_right_kind(tmp_path: Path) -> None:
     registry = discover([write(tmp_path, still=METHOD, guess=ATTACK)])
     with pytest.raises(InputError, match=r"^key: unknown method 'stil'; did you mean 'still'\?$"):
-        registry.method("stil", "key")
+        registry.find("method", "stil", "key")
     with pytest.raises(InputError, match="no method is named 'guess'; that is the name of an existing attack"):
-        registry.method("guess", "key")
+        registry.find("method", "guess", "key")
 
 
 def test_entry_points_are_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +156,7 @@ def test_entry_points_are_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "importlib.metadata.entry_points", lambda group: [point for point in points if point.group == group]
     )
     registry = discover()
-    ours = registry.method("ours", "")
+    ours = registry.find("method", "ours", "")
     assert (ours.builtin, ours.cls.name, ours.origin) == (False, "ours", "entry point: outside_package:Still")
     assert len(ours.sha256) == 64
     assert broken(registry)["gone"].startswith("AttributeError")

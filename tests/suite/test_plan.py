@@ -12,7 +12,8 @@ from fake_plugins import Original, Small, fake_registry, info
 from tiny_runs import write_method, write_suite
 
 from unlearnbench.plugin import Access
-from unlearnbench.registry.registry import Registry, discover, released_plugins
+from unlearnbench.registry.plugin_info import released_plugins
+from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.suite import keys as keys_of
 from unlearnbench.suite import plan
 from unlearnbench.suite.plan import Cell, Plan

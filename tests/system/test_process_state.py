@@ -104,7 +104,7 @@ def test_a_class_that_a_plugin_imports_first_and_changes_ends_the_work_of_this_p
     program = f"""
 import sys
 from unlearnbench.registry.registry import discover
-from unlearnbench.system.process_state.setting import SPOILT
+from unlearnbench.system.process_state.shared_state import SPOILT
 assert "sklearn.cluster" not in sys.modules
 broken = [info.error for info in discover(["{tmp_path}"]).broken]
 print(broken, SPOILT)
@@ -214,14 +214,14 @@ def test_values_of_variables_are_not_told(variable: str, monkeypatch: pytest.Mon
 
 
 def test_what_cannot_be_put_back_ends_the_work_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unlearnbench.system.process_state import guard, setting
+    from unlearnbench.system.process_state import guard, shared_state
 
     spoilt: list[str] = []
-    monkeypatch.setattr(setting, "SPOILT", spoilt)
+    monkeypatch.setattr(shared_state, "SPOILT", spoilt)
     monkeypatch.setattr(guard, "SPOILT", spoilt)
     value = [0]
-    stuck = setting.Setting("a stuck thing", lambda: value[0], lambda _: None)
-    monkeypatch.setattr(guard, "SETTINGS", (stuck,))
+    stuck = shared_state.SharedState("a stuck thing", lambda: value[0], lambda _: None)
+    monkeypatch.setattr(guard, "STATES", (stuck,))
     with pytest.raises(ProcessStateError, match=r"a stuck thing \(from 0 to 1\) can't be put back"), guarded("one"):
         value[0] = 1
     with pytest.raises(ProcessStateError, match="a stuck thing"), guarded("another"):

@@ -13,7 +13,7 @@ from unlearnbench.claims.model import Course, Selection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records import writing as records
-from unlearnbench.settings.naming import HOW
+from unlearnbench.settings.naming import BATCHING
 from unlearnbench.system.errors import InputError
 
 _KEYS = ("experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "attack", "attack_params")
@@ -92,7 +92,7 @@ class Measured:
             for text in (row["dataset_params"], row["scenario"], row["method_params"], row["attack_params"]):
                 if text not in settings:
                     settings[text] = json.loads(text)
-            scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in HOW}
+            scenario = {name: value for name, value in settings[row["scenario"]].items() if name not in BATCHING}
             key = (json.dumps(scenario, sort_keys=True), *(row[name] for name in _KEYS if name != "scenario"))
             if key not in contenders:
                 made = Contender(

@@ -80,10 +80,10 @@ def start(kind: Kind, name: str, into: Path | None) -> int:
 
 
 def _check_name(name: str) -> None:
-    from unlearnbench.registry.registry import NAME
+    from unlearnbench.registry.base import PLUGIN_NAME
 
     shown = one_line(name, 60)
-    if not NAME.fullmatch(name) or len(name) > LONGEST:
+    if not PLUGIN_NAME.fullmatch(name) or len(name) > LONGEST:
         what = f"a name is lower-case letters, digits and _, starts with a letter, and is at most {LONGEST} long"
         raise InputError(f"'{shown}'", what)
     if keyword.iskeyword(name) or name.startswith("test_") or name == "conftest":

@@ -17,7 +17,7 @@ from unlearnbench.conformance.case import Case, Odd, Outcome
 from unlearnbench.conformance.channel import Ask, Tensors, Told
 from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stages.attacking import Seen, seen_by, truth_for
 from unlearnbench.stages.resources import seed_of

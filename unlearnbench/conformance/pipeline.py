@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from unlearnbench.conformance.case import Outcome, Place
-from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.settings.naming import choice_id
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.stages.jobs import run_job

@@ -14,13 +14,14 @@ from typing import Any
 from unlearnbench.conformance.case import Place
 from unlearnbench.conformance.channel import Respond, Tensors, Told
 from unlearnbench.conformance.watch import RefusedError, Watch
-from unlearnbench.registry.registry import PluginInfo, Registry
+from unlearnbench.registry.plugin_info import PluginInfo
+from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import recorded
-from unlearnbench.system.process_state.setting import Change
+from unlearnbench.system.process_state.shared_state import Change
 
 Answer = tuple[Told, Tensors]
 

@@ -17,14 +17,14 @@ from unlearnbench.plugin import ImageData, Images
 _SPLIT_SEED = 20_240_607
 
 
-class Part(NamedTuple):
+class LabelledPixels(NamedTuple):
     """Training or test images: pixels u8[N, C, H, W], labels i64[N]."""
 
     pixels: Tensor
     labels: Tensor
 
 
-def image_data(train: Part, test: Part, classes: int) -> ImageData:
+def image_data(train: LabelledPixels, test: LabelledPixels, classes: int) -> ImageData:
     """Both parts with ids: training images 0..N-1, test images N..N+M-1."""
     size = len(train.labels)
     total = size + len(test.labels)
@@ -43,8 +43,8 @@ def fixed_order(count: int) -> npt.NDArray[np.intp]:
     return np.argsort(np.random.Philox(key=_SPLIT_SEED).random_raw(count), kind="stable")
 
 
-def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> Part:
-    """A part whose labels match its images.
+def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> LabelledPixels:
+    """Training or test images whose labels have been checked.
 
     Args:
         path: the file of the labels, for errors.
@@ -52,16 +52,16 @@ def checked(path: Path, pixels: Tensor, labels: Tensor, classes: int) -> Part:
         labels: [N], 0..classes-1.
 
     Raises:
-        InputError: another number of labels than of images, no images, or a label out of range.
+        InputError: numbers of labels and images differ, there are no images, or a label is out of range.
     """
     if len(pixels) != len(labels) or len(labels) == 0:
         raise damaged(path, f"holds {len(labels)} labels for {len(pixels)} images")
     labels = labels.long()
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise damaged(path, f"has labels {int(labels.min())} to {int(labels.max())}, not within 0 to {classes - 1}")
-    return Part(pixels, labels)
+    return LabelledPixels(pixels, labels)
 
 
 def as_pixels(array: npt.NDArray[Any]) -> Tensor:
-    """u8 pixels as a tensor of its own memory."""
+    """u8 pixels as a contiguous tensor."""
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""Colours by the ICC profile that an image carries, in sRGB: as viewers that manage colours show them."""
+"""Converts colours to sRGB by the ICC profile in an image, as viewers with colour management do."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from PIL import Image, features
 
 from unlearnbench.system.errors import InputError
 
-_SAME = 2  # of 255: profiles of sRGB itself, by whomever, differ by their rounding
+_SAME = 2  # of 255: profiles of sRGB from different sources differ by rounding
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
 def to_srgb(image: Image.Image, where: str, how: Counter[str]) -> Image.Image:
-    """The very same image if its profile is sRGB's, whatever it is called; else one of mode RGB or RGBA.
+    """The same image object if its profile is sRGB, whatever the profile's name; else one of mode RGB or RGBA.
 
-    A profile that can't be read, or is of colours that the image does not have, says nothing, as to viewers: programs
-    that convert an image often leave the profile of before in the file.
+    A profile that can't be read, or is for other kinds of colours than the image's, is ignored, as by viewers:
+    programs that convert an image often leave the old profile in the file.
 
     Raises:
-        InputError: this Pillow can't convert colours, or a grey image has the profile of a screen unlike sRGB, of which
-            viewers make different things.
+        InputError: this Pillow can't convert colours, or a grey image has the profile of a screen unlike sRGB, which
+            viewers interpret in different ways.
     """
     if "icc_profile" not in image.info:
         return image
@@ -52,7 +52,7 @@ def to_srgb(image: Image.Image, where: str, how: Counter[str]) -> Image.Image:
 
 
 def _apart(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Grey, colours or inks, without palette; and what of it is opaque."""
+    """The image as grey, colours or inks without a palette, and its transparency."""
     alpha = None
     if image.has_transparency_data:
         alpha = image.convert("RGBA").getchannel("A")
@@ -62,7 +62,7 @@ def _apart(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _space(profile: bytes) -> str:
-    """The colours that a profile is of, by its header."""
+    """The colour space that a profile's header names."""
     return profile[16:20].decode("latin-1").strip()
 
 
@@ -79,7 +79,7 @@ def _can_convert(profile: bytes, mode: str) -> bool:
 
 @lru_cache(maxsize=32)
 def _is_srgb(profile: bytes, mode: str) -> bool:
-    """Whether a screen of that profile shows what one of sRGB does: tried on colours from all over."""
+    """Whether a profile means the same as sRGB: tried on colours from the whole range."""
     if mode == "CMYK" or not _can_convert(profile, mode):
         return False
     colours = _all_over(mode)
@@ -98,7 +98,7 @@ def _all_over(mode: str) -> Image.Image:
 
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
-    """By the profile's perceptual table, which viewers take by default."""
+    """By the profile's perceptual table, viewers' default."""
     from PIL import ImageCms
 
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

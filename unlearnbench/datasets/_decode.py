@@ -1,4 +1,4 @@
-"""Decoding image files with Pillow: as a viewer would show them, or refused by name."""
+"""Decodes image files with Pillow as a viewer would show them, or refuses them by name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from unlearnbench.datasets._stored import Stored, look
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.regular_files import read
 
-# Of what Pillow reads, the formats of which is known all that pixels depend on; EPS and others run programs.
+# The formats for which everything that pixels depend on is checked; Pillow reads more, and runs programs for EPS.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION, _EXIF, _INTEROPERABILITY = 0x0112, 0x8769, 0xA005  # EXIF's tags
 _ADOBE_RGB = "R03"
 
 
-class Picture(NamedTuple):
+class EncodedImage(NamedTuple):
     """An encoded image: its file, or its bytes with a name for errors."""
 
     where: str
@@ -35,17 +35,17 @@ class Picture(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Images u8[N, C, H, W], and how many were stored, and changed, in which way."""
+    """Images u8[N, C, H, W], and how many were stored or changed in which way."""
 
     pixels: Tensor
     how: Counter[str]
 
 
-def decode(pictures: Sequence[Picture], mode: str, size: int | None, background: str | None = None) -> Decoded:
+def decode(pictures: Sequence[EncodedImage], mode: str, size: int | None, background: str | None = None) -> Decoded:
     """Decode images of one size.
 
-    Transparent images are laid over the background; those with an orientation tag are turned as it says; 12 and 16 bits
-    are scaled to 8; colours of a profile become sRGB, and grey by ITU-R 601.
+    Transparent images are laid over the background; images with an orientation tag are turned accordingly; 12 and 16
+    bits are scaled to 8; colours with a profile become sRGB, and colours become grey by ITU-R 601.
 
     Args:
         pictures: N >= 1 encoded images.
@@ -54,8 +54,8 @@ def decode(pictures: Sequence[Picture], mode: str, size: int | None, background:
         background: colour; None: images must not be transparent.
 
     Raises:
-        InputError: naming the first image that can't be decoded, has several frames, another size, or numbers whose
-            meaning is not known.
+        InputError: names the first image that can't be decoded, or has several frames, another size, or numbers whose
+            meaning is unknown.
     """
     how: Counter[str] = Counter()
     with _whole_files_only():
@@ -75,7 +75,7 @@ def decode(pictures: Sequence[Picture], mode: str, size: int | None, background:
 
 
 def _decode_one(
-    picture: Picture, mode: str, size: int | None, background: str | None, how: Counter[str]
+    picture: EncodedImage, mode: str, size: int | None, background: str | None, how: Counter[str]
 ) -> npt.NDArray[np.uint8]:
     content = picture.source if isinstance(picture.source, bytes) else read(picture.source)
     source = io.BytesIO(content)
@@ -94,7 +94,7 @@ def _decode_one(
             picture.where,
             f"not a readable image: none of {', '.join(_FORMATS)}, or damaged; convert it or get it again",
         ) from error
-    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+    except Exception as error:  # decoders raise all kinds of errors on a damaged file
         raise damaged(picture.where, f"not a readable image ({error})") from error
     if size is not None and image.size != (size, size):
         how[f"resized to {size}x{size}"] += 1
@@ -106,7 +106,7 @@ def _decode_one(
 
 
 def _eight_bits(opened: Image.Image, stored: Stored, where: str, how: Counter[str]) -> Image.Image:
-    """Grey of 12 or 16 bits scaled to 8; Pillow alone would clip it at 255."""
+    """Scale grey of 12 or 16 bits to 8; Pillow by itself would clip it at 255."""
     # Pillow reads grey PNG and PPM of 16 bits as 32-bit numbers too, with white at 65,535.
     is_deep = opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM"))
     if not is_deep:
@@ -127,7 +127,7 @@ def _eight_bits(opened: Image.Image, stored: Stored, where: str, how: Counter[st
 
 
 def _upright(image: Image.Image, how: Counter[str]) -> Image.Image:
-    """Turned as its EXIF tag says; a tag that can't be read says nothing, to viewers neither."""
+    """Turn an image as its EXIF tag says; an unreadable tag is ignored, as by viewers."""
     try:
         exif = image.getexif()
         turned = exif.get(_ORIENTATION, 1) in range(2, 9)
@@ -145,11 +145,11 @@ def _upright(image: Image.Image, how: Counter[str]) -> Image.Image:
 
 
 def _flat(image: Image.Image, where: str, background: str | None, how: Counter[str]) -> Image.Image:
-    """Without transparency: over the background."""
+    """Lay a transparent image over the background."""
     if not image.has_transparency_data:
         return image
     clear = image.convert("RGBA")
-    if clear.getchannel("A").getextrema() == (255, 255):  # it could be, and is nowhere
+    if clear.getchannel("A").getextrema() == (255, 255):  # it could be transparent, but nowhere is
         return clear.convert("RGB")
     if background is None:
         raise InputError(where, "is transparent in places, which no image of this dataset is")
@@ -159,7 +159,7 @@ def _flat(image: Image.Image, where: str, background: str | None, how: Counter[s
 
 @contextmanager
 def _whole_files_only() -> Iterator[None]:
-    """Pillow can be told, for a whole process, to fill up with grey what a truncated file lacks."""
+    """Override a process-wide setting of Pillow that fills in grey what a truncated file lacks."""
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         yield

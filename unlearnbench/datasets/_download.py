@@ -1,4 +1,4 @@
-"""Downloads through torchvision, which checks what it fetched against known MD5 sums."""
+"""Downloads through torchvision, which checks files against known MD5 sums."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from unlearnbench.system.torchvision_import import import_torchvision
 
 
 def prepare(dataset: Dataset, root: Path, fetch: Callable[[ModuleType], object]) -> None:
-    """Run `fetch(torchvision)` unless the dataset can be read already, and read what it brought.
+    """Run `fetch(torchvision)` unless the dataset can be read already, and then read it.
 
-    A complete copy is left alone: it may lie on read-only storage, and in fewer files than torchvision asks for.
+    A complete copy is left alone: it may be on read-only storage, or in fewer files than torchvision asks for.
 
     Raises:
         InputError: nothing could be fetched (no network, no room, no permission), or what lies there is damaged, or
@@ -27,10 +27,10 @@ def prepare(dataset: Dataset, root: Path, fetch: Callable[[ModuleType], object])
     try:
         dataset.load(root)
         return
-    except UnreadableError:  # fetching would replace what nobody could look at
+    except UnreadableError:  # fetching would replace unknown content
         raise
     except InputError as error:
-        where = error.where  # the file that is missing or damaged, which fetching may mend
+        where = error.where  # the missing or damaged file, which fetching may fix
     torchvision = import_torchvision()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command's result

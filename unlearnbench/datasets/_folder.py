@@ -1,4 +1,4 @@
-"""Folders of image files with one subfolder a class."""
+"""Folders of image files with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 
 _SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-# Images, and arrays of them, that are not read here: a class must not become smaller by them without anybody's knowing.
+# Formats of images, and of arrays of them, that are not read: a class must not silently lose such files.
 _OTHER_IMAGES = (
     ".avif", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".mat", ".nii",
     ".npy", ".npz", ".pcx", ".pdf", ".psd", ".raw", ".svg", ".tga", ".xcf",
@@ -31,8 +31,8 @@ def list_images(folder: Path) -> Listing:
     """The images of `folder/train/<class>/` and `folder/test/<class>/`, or of `folder/<class>/`.
 
     Raises:
-        InputError: no classes, a class without images (it would be counted and never seen), or what looks as if it
-            were meant to be read and can't be: folders within classes, images in other formats, links to nothing.
+        InputError: there are no classes, a class has no images (it would be counted but never seen), or something looks
+            meant to be read and can't be: folders within classes, images in other formats, links to nothing.
     """
     found = Listing([], [], [])
     if not _has_folders(folder / "train"):
@@ -70,7 +70,7 @@ def _list_classes(folder: Path, left_out: list[LeftOut]) -> list[tuple[Path, str
 
 
 def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
-    """Whether a file of a class is an image by its name."""
+    """Whether a file of a class is an image, judged by its name."""
     suffix = path.suffix.lower()
     if suffix in _SUFFIXES and path.is_file():
         return True
@@ -88,19 +88,19 @@ def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
 
 
 def _entries(folder: Path, left_out: list[LeftOut]) -> list[Path]:
-    """What lies in a folder, sorted; what is hidden is left out."""
+    """The sorted contents of a folder without hidden files."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(str(folder.absolute()), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, folder.absolute()) from error
     left_out.extend(LeftOut(path, SYSTEM) for path in paths if is_system(path))
     return [path for path in paths if not is_system(path)]
 
 
 def _has_folders(folder: Path) -> bool:
-    """Whether it is a split and not a class that is called like one."""
+    """Whether a folder is a split, rather than a class with the name of one."""
     return folder.is_dir() and any(path.is_dir() for path in _entries(folder, []))
 
 
 def _no_file(path: Path) -> InputError:
-    return InputError(str(path.absolute()), "is no ordinary file, or a link to nothing; mend or remove it")
+    return InputError(str(path.absolute()), "is not an ordinary file, or a link to nothing; fix or remove it")

@@ -1,4 +1,4 @@
-"""Datasets in MNIST's file format: `idx` files, big-endian sizes and then bytes, as they are or in gzip."""
+"""Datasets in MNIST's file format: `idx` files (big-endian sizes, then bytes), plain or gzipped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNSIGNED_BYTE = 8
 class IdxDataset(Dataset):
     """28x28 grey images of ten classes in torchvision's layout, `<root>/<folder>/raw`.
 
-    The distributed .gz files are read directly; unpacked ones do where a .gz is missing.
+    The distributed .gz files are read directly; an unpacked file is read where its .gz is missing.
     """
 
     folder: ClassVar[str]

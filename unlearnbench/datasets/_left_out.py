@@ -1,4 +1,4 @@
-"""What lies among a dataset's files and is not read, and why: it is never left out in silence."""
+"""Files among a dataset's files that are not read, and why: nothing is left out silently."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LeftOut(NamedTuple):
 
 
 def is_system(path: Path) -> bool:
-    """Whether a file or folder is hidden, or one that a file manager makes; nobody means it to be an image."""
+    """Whether a file or folder is hidden, or made by a file manager, and so not meant to be an image."""
     return path.name.startswith(".") or path.name.lower() in _SYSTEM
 
 
-def told(left_out: Sequence[LeftOut], folder: Path) -> str:
+def describe_left_out(left_out: Sequence[LeftOut], folder: Path) -> str:
     """All of it on one line, by reason, the first few by name."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for path, why in left_out:
@@ -40,5 +40,5 @@ def _some(names: Sequence[str]) -> str:
 
 
 def counted(kinds: Iterable[tuple[str, int]]) -> str:
-    """What was done to how many: ``300 RGBA over white, 20 L``."""
+    """Counts in words: ``300 RGBA over white, 20 L``."""
     return ", ".join(f"{number} {what}" for what, number in kinds)

@@ -1,4 +1,4 @@
-"""Where a dataset's files lie, and the one-line errors about them."""
+"""The places of a dataset's files, and one-line errors about them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from unlearnbench.system.escaping import one_line
 
 
 def missing(dataset: Dataset, path: Path, how: str) -> InputError:
-    """The error about files that aren't there: which dataset, the full path, how to get them."""
+    """The error about missing files: which dataset, the full path, how to get them."""
     return InputError(str(path.absolute()), f"dataset {name_of(dataset)}: not found; {how}")
 
 
 def damaged(path: Path | str, what: str) -> InputError:
-    """The error about a file that can't be what its name says."""
+    """The error about a file whose content does not fit its name."""
     where = path if isinstance(path, str) else str(path.absolute())
     return InputError(where, f"{one_line(what)}; delete it and get it again")
 
@@ -27,10 +27,10 @@ def prepare_hint(root: Path) -> str:
 
 
 def inside(dataset: Dataset, root: Path, path: str) -> Path:
-    """`path` below the data root: a suite may come from anyone, and reads nothing that was not declared to be data.
+    """`path` below the data root: a suite may come from anyone, and must read nothing but declared data.
 
     Raises:
-        InputError: a path that leaves the data root, itself or by a link in it.
+        InputError: the path, or a link in it, leaves the data root.
     """
     found = root / path
     if "\0" in path or ".." in Path(path).parts or not is_inside(root, found):
@@ -41,7 +41,7 @@ def inside(dataset: Dataset, root: Path, path: str) -> Path:
 
 
 def check_inside(root: Path, files: Sequence[Path]) -> None:
-    """Raise InputError for the first file that is, or lies in, a link out of the data root."""
+    """Raise InputError for the first file that is a link out of the data root, or lies in one."""
     folders = {file.parent for file in files}
     for path in [*sorted(folders), *(file for file in files if file.is_symlink())]:
         if not is_inside(root, path):
@@ -49,7 +49,7 @@ def check_inside(root: Path, files: Sequence[Path]) -> None:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether a path lies below the data root once all links are followed."""
+    """Whether a path, with all links followed, lies below the data root."""
     try:
         return path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # links in a circle

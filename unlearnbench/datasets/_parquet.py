@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnbench.datasets._decode import Picture
+from unlearnbench.datasets._decode import EncodedImage
 from unlearnbench.datasets._locate import damaged
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.regular_files import opened
@@ -17,30 +17,30 @@ _LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 class Labels(NamedTuple):
-    """Labels as they stand in the files, numbers or names, and what the files call the numbers."""
+    """Labels as in the files, numbers or names, and the class names that the files give for numbers."""
 
     values: list[int | str]
     names: Mapping[int, str]
 
 
-class Rows(NamedTuple):
+class EncodedImages(NamedTuple):
     """Encoded images and their labels."""
 
-    pictures: list[Picture]
+    pictures: list[EncodedImage]
     labels: Labels
 
 
-def read_rows(files: Sequence[Path]) -> Rows:
+def read_rows(files: Sequence[Path]) -> EncodedImages:
     """The rows of some Parquet files, in order.
 
     The image column is `image` or `img`, binary or a struct with a binary field `bytes`; the label column is `label`,
     `labels` or `fine_label`, whole numbers or text.
 
     Raises:
-        InputError: naming the file that is damaged or lacks a column, or the row that lacks a value.
+        InputError: names the file that is damaged or lacks a column, or the row that lacks a value.
     """
     pictures = [picture for file in files for picture in _read_pictures(file)]
-    return Rows(pictures, read_labels(files))
+    return EncodedImages(pictures, read_labels(files))
 
 
 def read_labels(files: Sequence[Path]) -> Labels:
@@ -63,14 +63,14 @@ def read_labels(files: Sequence[Path]) -> Labels:
     return Labels(values, names or {})
 
 
-def _read_pictures(file: Path) -> list[Picture]:
+def _read_pictures(file: Path) -> list[EncodedImage]:
     column, found, _ = _read_column(file, _IMAGE_COLUMNS)
     place, pictures = file.absolute(), []
     for row, image in enumerate(found):
         content = image.get("bytes") if isinstance(image, dict) else image
         if not isinstance(content, bytes):
             raise InputError(f"{place}: row {row}", f"column {column} holds no image bytes")
-        pictures.append(Picture(f"{place}: row {row}", content))
+        pictures.append(EncodedImage(f"{place}: row {row}", content))
     return pictures
 
 
@@ -93,7 +93,7 @@ def _read_column(file: Path, known: Sequence[str]) -> tuple[str, list[Any], Mapp
 
 
 def _class_names(metadata: Mapping[bytes, bytes], column: str) -> dict[int, str]:
-    """What `datasets` notes of a column of class numbers (its feature `ClassLabel`); nothing where it notes none."""
+    """The class names that `datasets` stores for a column of numbers (its feature `ClassLabel`), if any."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
     except (KeyError, ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which Parquet files are a training or test split, and whether they are all of it, each once."""
+"""Which Parquet files make up the training and test split, and whether each is there exactly once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import NamedTuple
 from unlearnbench.datasets._left_out import SYSTEM, LeftOut, is_system
 from unlearnbench.system.errors import InputError
 
-# As `datasets` and the Hub name them: train-00000-of-00003.parquet, also with a hash behind.
+# Names by `datasets` and the Hub: train-00000-of-00003.parquet, possibly followed by a hash.
 _SHARD = re.compile(r"(?P<stem>.*?)[-_.](?P<number>\d+)-of-(?P<count>\d+)(?P<rest>.*)", re.DOTALL)
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)", re.DOTALL)
 
 
-class Splits(NamedTuple):
-    """The files of both splits, sorted by name, and what else lies in their folder."""
+class SplitFiles(NamedTuple):
+    """The files of both splits, sorted by name, and what else is in their folder."""
 
     train: list[Path]
     test: list[Path]
@@ -27,17 +27,17 @@ class Splits(NamedTuple):
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is one by its name."""
+    """Whether a file has the name of a Parquet file."""
     return path.suffix.lower() == ".parquet"
 
 
-def split_files(folder: Path) -> Splits:
+def split_files(folder: Path) -> SplitFiles:
     """The files of the training and of the test split: train*.parquet and test*.parquet.
 
     Raises:
-        InputError: shards of a split are missing, or there twice.
+        InputError: shards of a split are missing or duplicated.
     """
-    found = Splits([], [], [])
+    found = SplitFiles([], [], [])
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_system(path):
             found.left_out.append(LeftOut(path, SYSTEM))
@@ -53,7 +53,7 @@ def split_files(folder: Path) -> Splits:
 
 
 def check_shards(files: Sequence[Path]) -> None:
-    """Raise InputError unless the files of a split are, by their names, all of it and each once."""
+    """Raise InputError unless the names of a split's files show each of them exactly once."""
     shards = {path: match for path in files if (match := _SHARD.fullmatch(path.stem))}
     sets: dict[str, dict[Path, re.Match[str]]] = defaultdict(dict)
     for path, match in shards.items():
@@ -70,7 +70,7 @@ def check_shards(files: Sequence[Path]) -> None:
 
 
 def refuse_same_content(files: Sequence[Path]) -> None:
-    """Raise InputError if two of the files are the same, byte by byte: each of their images would be there twice."""
+    """Raise InputError if two files are the same, byte by byte: each of their images would be there twice."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in files:
         by_size[path.stat().st_size].append(path)
@@ -101,11 +101,11 @@ def _check_set(shards: dict[Path, re.Match[str]]) -> None:
         raise _error(first.parent, what)
     strange = [number for number in seen if number not in wanted]
     if strange:
-        raise _error(seen[strange[0]], f"is no shard of {count}; rename it")
+        raise _error(seen[strange[0]], f"is not one of {count} shards; rename it")
 
 
 def _refuse_gaps(files: Sequence[Path]) -> None:
-    """Files that are numbered from 0 or 1 on, and one of them is not there."""
+    """Raise InputError if files are numbered from 0 or 1 on and one of them is missing."""
     series: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in files:
         if match := _NUMBERED.fullmatch(path.stem):

@@ -1,7 +1,7 @@
-"""What a file says of its numbers, beyond the numbers: refused by name where Pillow would take them for others.
+"""What a file says about the meaning of its numbers; it is refused by name where Pillow would misread them.
 
-Pillow reads what is ordinary as every viewer does. These are the properties of a format that it leaves aside, although
-pixels depend on them; docs/tutorial/own_dataset.md lists all that are looked at.
+Pillow reads ordinary files as every viewer does. These are the properties of formats that it ignores although pixels
+depend on them; docs/tutorial/own_dataset.md lists all that are checked.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from PIL.ExifTags import Base as Tag
 
 from unlearnbench.system.errors import InputError
 
-_GAMMA = 1 / 2.2  # of a PNG whose numbers are as a screen's
+_GAMMA = 1 / 2.2  # of a PNG whose numbers are those of an ordinary screen
 _SRGB_CORNERS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue: x and y
 _SRGB_CODES = bytes((1, 13, 0, 1))  # cICP: primaries, transfer, matrix, full range
-_CALIBRATED, _PROFILES = 0, (b"LINK"[::-1], b"MBED"[::-1])  # BMP: colour spaces that its header tells itself
+_CALIBRATED, _PROFILES = 0, (b"LINK"[::-1], b"MBED"[::-1])  # BMP: colour spaces that the header itself describes
 
 
 class Stored(NamedTuple):
-    """What is needed of it once the pixels are decoded, where they are more than bytes: the largest number, and whether
-    it is ink."""
+    """What is needed once pixels of more than 8 bits are decoded: the largest number, and whether numbers are ink."""
 
     white: int = 65_535
     is_ink: bool = False
 
 
 class _File(NamedTuple):
-    """An image that is opened, what it was opened from, and its name for errors."""
+    """An opened image, the bytes it was opened from, and its name for errors."""
 
     opened: Image.Image
     content: bytes
@@ -42,7 +41,7 @@ def look(opened: Image.Image, content: bytes, where: str, how: Counter[str]) -> 
     """Look at an image that is opened and not yet decoded.
 
     Raises:
-        InputError: naming the property that would give other pixels than a viewer's.
+        InputError: names the property that would give other pixels than a viewer's.
     """
     _refuse_frames(opened, where)
     check = _CHECKS.get(opened.format or "")
@@ -59,14 +58,14 @@ def look(opened: Image.Image, content: bytes, where: str, how: Counter[str]) -> 
 
 
 def _refuse_frames(opened: Image.Image, where: str) -> None:
-    """Of an animation or of pages one would be taken and the others left out. A camera's MPO is one picture."""
+    """Refuse animations and several pages: only one would be read. A camera's MPO is one picture."""
     frames = getattr(opened, "n_frames", 1)
     if frames > 1 and opened.format != "MPO":
         raise InputError(where, f"holds {frames} frames or pages; give each image a file of its own")
 
 
 def _is_deep(opened: Image.Image) -> bool:
-    """Whether a number of a colour has 16 bits: Pillow's decoders are told so, and give 8."""
+    """Whether colours have 16 bits each: Pillow's decoders get this as an argument, and return 8."""
     if opened.format not in ("PNG", "PPM", "TIFF"):
         return False
     return any(
@@ -77,7 +76,7 @@ def _is_deep(opened: Image.Image) -> bool:
 
 
 def _tiles(opened: Image.Image) -> list[tuple[str, tuple[int, ...], int, Any]]:
-    """Pillow's plan of decoding: with which decoder, where in the picture, from where in the file, told what."""
+    """Pillow's decoding plan: the decoder, its box in the picture, its offset in the file, and its arguments."""
     assert isinstance(opened, ImageFile.ImageFile)
     return [(tile[0], tuple(tile[1] or ()), tile[2], tile[3]) for tile in opened.tile]
 
@@ -89,7 +88,7 @@ def _png(file: _File) -> None:
         _see_through(file.opened, depth, file.where)
     if chunks.get(b"cICP", _SRGB_CODES) != _SRGB_CODES:
         raise InputError(file.where, "is of another colour space than sRGB (PNG chunk cICP); convert it to sRGB")
-    if b"sRGB" in chunks or b"iCCP" in chunks:  # they count, not what follows
+    if b"sRGB" in chunks or b"iCCP" in chunks:  # these take precedence over what follows
         return
     gamma = int.from_bytes(chunks.get(b"gAMA", b""), "big") / 100_000
     if gamma and abs(gamma / _GAMMA - 1) > 0.05:  # libpng's threshold too
@@ -116,13 +115,13 @@ def _png_chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def _see_through(opened: Image.Image, depth: int, where: str) -> None:
-    """The transparent colour in the numbers that Pillow compares it with, which are of 8 bits."""
+    """Convert the transparent colour to 8 bits, which Pillow compares it in."""
     if depth == 16:
         raise InputError(where, "16 bits a pixel with a transparent colour (PNG chunk tRNS); convert it")
     colour = opened.info["transparency"]
     if max(colour if isinstance(colour, tuple) else (colour,)) > 255:
         raise InputError(where, "has a transparent colour that no pixel can have (PNG chunk tRNS); convert it")
-    if depth in (2, 4) and colour < 2**depth:  # larger: a Pillow that has scaled it
+    if depth in (2, 4) and colour < 2**depth:  # larger: this Pillow has scaled it already
         opened.info["transparency"] = colour * (255 // (2**depth - 1))
 
 

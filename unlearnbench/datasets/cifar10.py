@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
+from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, checked, image_data
 from unlearnbench.datasets._decode import decode
 from unlearnbench.datasets._download import prepare
-from unlearnbench.datasets._left_out import counted, told
+from unlearnbench.datasets._left_out import counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
 from unlearnbench.datasets._parquet import read_rows
-from unlearnbench.datasets._shards import Splits, refuse_same_content, split_files
+from unlearnbench.datasets._shards import SplitFiles, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
@@ -40,9 +40,9 @@ class Cifar10Params(PluginParams):
 class Cifar10(Dataset):
     """CIFAR-10 from the original files (`<root>/cifar-10-batches-py`) or from Parquet.
 
-    The original files are pickles, and reading a pickle can run code. They are read by torchvision, which first
-    compares each file's MD5 sum with the published one: what is unpickled is the known official file. Other copies of
-    the data have to come as Parquet. They may be lossy (JPEG): results on such copies are not interchangeable.
+    The original files are pickles, and reading a pickle can run code. torchvision reads them, and first compares each
+    file's MD5 sum with the published one: only the known official file is unpickled. Other copies of the data must be
+    Parquet. They may be lossy (JPEG): results on such copies are not interchangeable.
     """
 
     paper = "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009"
@@ -72,7 +72,7 @@ class Cifar10(Dataset):
             refuse_same_content([*found.train, *found.test])
             data = image_data(_read_parquet(found.train, how), _read_parquet(found.test, how), classes=10)
             folder = inside(self, root, self.params.path)
-            return data._replace(notes=(told(found.left_out, folder), f"decoded: {counted(how.items())}"))
+            return data._replace(notes=(describe_left_out(found.left_out, folder), f"decoded: {counted(how.items())}"))
         data = image_data(self._read_batches(root, train=True), self._read_batches(root, train=False), classes=10)
         return data._replace(notes=("decoded: bytes as they are stored",))
 
@@ -94,7 +94,7 @@ class Cifar10(Dataset):
         found = split_files(inside(self, root, self.params.path))
         return "parquet" if found.train and found.test else "torchvision"
 
-    def _parquet(self, root: Path) -> Splits:
+    def _parquet(self, root: Path) -> SplitFiles:
         folder = inside(self, root, self.params.path)
         found = split_files(folder)
         for name, files in (("train.parquet", found.train), ("test.parquet", found.test)):
@@ -108,7 +108,7 @@ class Cifar10(Dataset):
         folder = inside(self, root, self.params.path).absolute()
         return f"{prepare_hint(root)}, or put train.parquet and test.parquet into {folder}"
 
-    def _read_batches(self, root: Path, *, train: bool) -> Part:
+    def _read_batches(self, root: Path, *, train: bool) -> LabelledPixels:
         torchvision = import_torchvision()
         try:
             batches = torchvision.datasets.CIFAR10(str(root), train=train, download=False)
@@ -126,8 +126,8 @@ class Cifar10(Dataset):
         return None
 
 
-def _read_parquet(files: list[Path], how: Counter[str]) -> Part:
-    """The images of one split; `how` counts how they were decoded."""
+def _read_parquet(files: list[Path], how: Counter[str]) -> LabelledPixels:
+    """The images of one split; `how` receives counts of how they were decoded."""
     rows = read_rows(files)
     labels = [label for label in rows.labels.values if isinstance(label, int)]
     if not labels or len(labels) != len(rows.labels.values):
@@ -143,7 +143,7 @@ def _read_parquet(files: list[Path], how: Counter[str]) -> Part:
 
 
 def _refuse_other_order(file: Path, names: Mapping[int, str]) -> None:
-    """The numbers of CIFAR-10's classes are known; a file may call some of them otherwise, but none like another."""
+    """Refuse a file that gives a class the name of another one; names that are not CIFAR-10's are accepted."""
     for number, name in names.items():
         if name in CLASSES and CLASSES.index(name) != number:
             raise InputError(

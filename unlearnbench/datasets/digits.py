@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from unlearnbench.datasets._assemble import Part, as_pixels, fixed_order, image_data
+from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, fixed_order, image_data
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.system.errors import InputError
 
@@ -20,8 +20,8 @@ _TRAIN = 1_437
 class Digits(Dataset):
     """The digits with grey values 0..16 spread over 0..255, in a fixed random split of 1,437 and 360 images.
 
-    The data comes without a split, and in the writers' order: the first 1,437 rows are other hands than the rest. So
-    the split is random, without regard to classes, and the same for everybody.
+    The data has no split and is ordered by writer: the first 1,437 rows are by other people than the rest. So the
+    split is random, without regard to classes, and the same for everybody.
     """
 
     paper = "Alpaydin, Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998"
@@ -31,7 +31,7 @@ class Digits(Dataset):
     }
 
     def files(self, root: Path) -> list[Path]:
-        # Not sklearn.datasets: importing it takes longer than all else that resuming a finished suite does.
+        # Not sklearn.datasets: importing it takes longer than everything else in resuming a finished suite.
         spec = importlib.util.find_spec("sklearn")
         if spec is None or spec.origin is None:
             raise InputError("scikit-learn", "dataset digits: not installed; it brings the data")
@@ -48,7 +48,11 @@ class Digits(Dataset):
         order = fixed_order(len(digits.target))
         pixels = as_pixels(np.round(digits.images[order] * (255 / 16))).unsqueeze(1)
         labels = torch.from_numpy(digits.target[order]).long()
-        data = image_data(Part(pixels[:_TRAIN], labels[:_TRAIN]), Part(pixels[_TRAIN:], labels[_TRAIN:]), classes=10)
+        data = image_data(
+            LabelledPixels(pixels[:_TRAIN], labels[:_TRAIN]),
+            LabelledPixels(pixels[_TRAIN:], labels[_TRAIN:]),
+            classes=10,
+        )
         notes = ("decoded: grey values 0 to 16 spread over 0 to 255", "test images: 360 of 1,797, drawn at random")
         return data._replace(notes=notes)
 

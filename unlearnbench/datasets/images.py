@@ -1,4 +1,4 @@
-"""Your own images: a folder with one subfolder a class, or Parquet as Hugging Face's `datasets` writes it."""
+"""Your own images: a folder with one subfolder per class, or Parquet as Hugging Face's `datasets` writes it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.datasets._assemble import Part, fixed_order, image_data
-from unlearnbench.datasets._decode import Picture, decode
+from unlearnbench.datasets._assemble import LabelledPixels, fixed_order, image_data
+from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.datasets._folder import list_images
-from unlearnbench.datasets._left_out import LeftOut, counted, told
+from unlearnbench.datasets._left_out import LeftOut, counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, inside, missing
-from unlearnbench.datasets._parquet import Labels, Rows, read_labels, read_rows
+from unlearnbench.datasets._parquet import EncodedImages, Labels, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
@@ -26,7 +26,7 @@ from unlearnbench.system.printing import visible
 
 
 class ImagesParams(PluginParams):
-    """Where the images are and what they are made into."""
+    """Where the images are and how they are converted."""
 
     path: str = Field(
         "images",
@@ -42,8 +42,8 @@ class ImagesParams(PluginParams):
     )
 
 
-class Found(NamedTuple):
-    """What lies at a path: files of Parquet, or of images with their class names; and what is not read of it."""
+class ImageFiles(NamedTuple):
+    """The files at a path: Parquet files, or images with their class names; and those that are not read."""
 
     parquet: bool
     train: list[tuple[Path, str]]
@@ -63,8 +63,8 @@ class OwnImages(Dataset):
     - a .parquet file.
 
     Labels are the sorted class names (or numbers) of the training images, counted from 0; names that are all numbers
-    are sorted as such. Without a test split a fixed random `test_fraction` of the images becomes one. What is not read,
-    and how the rest was decoded, is said by `prepare`.
+    are sorted as numbers. Without a test split a fixed random `test_fraction` of the images becomes one. `prepare`
+    reports what is not read, and how the rest was decoded.
     """
 
     version: ClassVar[int] = 2
@@ -93,7 +93,8 @@ class OwnImages(Dataset):
             raise InputError(str(path.absolute()), "holds images of one class; at least two are needed")
         pictures = [*train.pictures, *test.pictures]
         pixels, how = decode(pictures, self.params.mode, self.params.size, self.params.background)
-        notes = [told(found.left_out, path if path.is_dir() else path.parent), "decoded: " + counted(how.items())]
+        folder = path if path.is_dir() else path.parent
+        notes = [describe_left_out(found.left_out, folder), f"decoded: {counted(how.items())}"]
         notes += _doubled([picture.where for picture in pictures], pixels, path)
         labels = _numbered([*train.labels.values, *test.labels.values], names, path)
         size = len(train.labels.values)
@@ -104,7 +105,8 @@ class OwnImages(Dataset):
         absent = len(names) - len(labels[size:].unique())
         if absent:
             notes.append(f"classes without a test image: {absent}")
-        data = image_data(Part(pixels[:size], labels[:size]), Part(pixels[size:], labels[size:]), len(names))
+        training = LabelledPixels(pixels[:size], labels[:size])
+        data = image_data(training, LabelledPixels(pixels[size:], labels[size:]), len(names))
         return data._replace(notes=tuple(notes))
 
     def prepare(self, root: Path) -> None:
@@ -123,29 +125,31 @@ class OwnImages(Dataset):
         return count - test, torch.from_numpy(fixed_order(count))
 
 
-def _look(path: Path) -> Found:
+def _look(path: Path) -> ImageFiles:
     if path.is_file():
         if not is_parquet(path):
             raise InputError(str(path.absolute()), "is neither a folder nor a .parquet file")
         check_shards([path])
-        return Found(True, [(path, "")], [], [])
-    splits = split_files(path)
-    if splits.train:
-        return Found(True, [(file, "") for file in splits.train], [(file, "") for file in splits.test], splits.left_out)
+        return ImageFiles(True, [(path, "")], [], [])
+    files = split_files(path)
+    if files.train:
+        return ImageFiles(
+            True, [(file, "") for file in files.train], [(file, "") for file in files.test], files.left_out
+        )
     if any(is_parquet(file) for file in path.iterdir()):
         raise InputError(str(path.absolute()), "holds Parquet files but none named train*.parquet")
     listing = list_images(path)
-    return Found(False, *listing)
+    return ImageFiles(False, *listing)
 
 
-def _rows(found: Found, part: Literal["train", "test"]) -> Rows:
+def _rows(found: ImageFiles, part: Literal["train", "test"]) -> EncodedImages:
     files = getattr(found, part)
     if found.parquet:
         return read_rows([file for file, _ in files])
-    return Rows([Picture(str(file.absolute()), file) for file, _ in files], _labels(found, part))
+    return EncodedImages([EncodedImage(str(file.absolute()), file) for file, _ in files], _labels(found, part))
 
 
-def _labels(found: Found, part: Literal["train", "test"]) -> Labels:
+def _labels(found: ImageFiles, part: Literal["train", "test"]) -> Labels:
     files = getattr(found, part)
     if found.parquet:
         return read_labels([file for file, _ in files])
@@ -153,7 +157,7 @@ def _labels(found: Found, part: Literal["train", "test"]) -> Labels:
 
 
 def _shown(labels: Labels, path: Path) -> list[str]:
-    """The classes' names in the order of their numbers: what the files call them, else as they stand there."""
+    """The class names in the order of their numbers: those that the files define, else the labels themselves."""
     return [
         labels.names.get(label, str(label)) if isinstance(label, int) else label
         for label in _sorted(labels.values, path)
@@ -161,7 +165,7 @@ def _shown(labels: Labels, path: Path) -> list[str]:
 
 
 def _sorted(labels: Sequence[int | str], path: Path) -> list[int | str]:
-    """The distinct labels in the order in which they are counted: numbers by size, also where they are names."""
+    """The distinct labels in the order of their class numbers; numbers, also as text, are sorted by size."""
     distinct = set(labels)
     if not all(isinstance(label, int) or (label.isascii() and label.isdecimal()) for label in distinct):
         return sorted(distinct, key=str)
@@ -181,7 +185,7 @@ def _numbered(labels: Sequence[int | str], names: Sequence[int | str], path: Pat
 
 
 def _doubled(places: Sequence[str], pixels: Tensor, path: Path) -> list[str]:
-    """A note that says where the first identical images lie."""
+    """A note on where the first identical images are."""
     first = first_of_each(pixels).tolist()
     copies = [row for row, earlier in enumerate(first) if earlier != row]
     prefix = f"{path.absolute()}/"

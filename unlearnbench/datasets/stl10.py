@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from unlearnbench.datasets._assemble import Part, as_pixels, checked, image_data
+from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, checked, image_data
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
@@ -56,7 +56,7 @@ class Stl10(Dataset):
         prepare(self, root, lambda torchvision: torchvision.datasets.STL10(str(root), download=True))
 
 
-def _read(images: Path, labels: Path) -> Part:
+def _read(images: Path, labels: Path) -> LabelledPixels:
     data = np.frombuffer(read(images), np.uint8)
     if len(data) % _IMAGE_BYTES:
         raise damaged(images, f"holds {len(data)} bytes, not a multiple of one image's {_IMAGE_BYTES}")

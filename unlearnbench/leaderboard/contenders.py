@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
-from unlearnbench.settings.naming import HOW, dataset_id
+from unlearnbench.settings.naming import BATCHING, dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
 SCENE_COLUMNS = (
@@ -118,8 +118,10 @@ def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
 def _measured_scenario(text: str) -> str:
     """A scenario without how many models were computed at a time: for want of memory that may differ in one table."""
     scenario = json.loads(text)
-    kept = {name: value for name, value in scenario.items() if name not in HOW} if isinstance(scenario, dict) else None
-    return text if kept is None else json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if not isinstance(scenario, dict):
+        return text
+    kept = {name: value for name, value in scenario.items() if name not in BATCHING}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from unlearnbench.leaderboard.contenders import TABLE_COLUMNS, group_codes
-from unlearnbench.registry.registry import DATASET_PACKAGES
+from unlearnbench.registry.plugin_info import DATASET_PACKAGES
 from unlearnbench.system.package_versions import COMPUTING, shown
 from unlearnbench.system.provenance import PACKAGES
 

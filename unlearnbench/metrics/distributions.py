@@ -1,23 +1,22 @@
-"""How far apart two sets of models are on an image: both give a distribution of margins. N models, n images."""
+"""How far apart two sets of models are on an image, by their distributions of margins. N models, n images."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from unlearnbench.metrics.intervals import Floats
 from unlearnbench.settings.scenario import Level
 
-Floats = NDArray[np.float64]
 Smoothing = Literal["half", "published"]
 
 BINS = 20
-"""Of KLoM's histograms."""
+"""Bins of KLoM's histograms."""
 
 CLIP = 100.0
-"""Margins, in nat, beyond which KLoM counts all as equal."""
+"""Margins, in nat, beyond which KLoM treats all as equal."""
 
 _SMALLEST = 1e-12  # of probabilities, before their logarithm is taken
 _BIN_FLOOR = 1e-5
@@ -74,7 +73,7 @@ def klom(unlearned: Floats, retrained: Floats, smoothing: Smoothing = "half") ->
 
 
 def klom_ceiling(models: int, smoothing: Smoothing = "half") -> float:
-    """The largest KLoM, nat, that so many models a side can show: however far apart, each side in one bin.
+    """The largest KLoM, nat, that so many models per side can show however far apart they are: each side in one bin.
 
     With `half` it is N / (N + 10) log(2 N + 1): 2.2 nat with 16 models, 5.1 with 128. Margins that fill several bins
     reach less: their divergence may be hundreds of nat.

@@ -1,4 +1,4 @@
-"""Whether two sets of models can be told apart by an image's margin: a lower confidence bound on epsilon, and a guess.
+"""Whether an image's margin distinguishes two sets of models: a lower confidence bound on epsilon, and an estimate.
 
 An attack on one image calls a model unlearned if its margin lies in a set S. Under (epsilon, delta)-unlearning
 
@@ -13,36 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
+from unlearnbench.metrics.intervals import Floats
 from unlearnbench.metrics.shares import share_at_least, share_at_most
 
-Floats = NDArray[np.float64]
-
 DELTA = 0.05
-"""Chance at which epsilon need not hold. Lower ones ask for rates that no hundred models can show."""
+"""Probability with which epsilon need not hold. Lower values need rates that a hundred models can't show."""
 
 CAP = 10.0
-"""Largest fitted epsilon, in nat: beyond it only the normal distribution's far tails speak, which no models showed."""
+"""Largest fitted epsilon, in nat: beyond it only far tails of the normal distribution matter, which no model showed."""
 
 CHOOSE = 4
-"""A quarter of the models chooses each image's threshold, the others bound its rates."""
+"""A quarter of the models chooses each image's threshold; the others bound its rates."""
 
 _SPREAD_FLOOR = 1e-6  # nat, of standard deviations
 
 
 def lower_bound(unlearned: Floats, retrained: Floats, level: float = 0.95, delta: float = DELTA) -> Floats:
-    """A lower confidence bound on each image's epsilon: what is below it is refuted.
+    """A lower confidence bound on each image's epsilon: smaller values are refuted.
 
-    The first quarter of the models chooses the set S, all margins above a threshold or all below it, and which of the
-    two kinds of models is in it more often: what promises the largest bound at their own rates. The other n models of
-    each kind are counted. With p the lower bound (Clopper and Pearson, 1934) on the probability that the more
-    frequent kind is in S, and q the upper bound on that of the other kind, each one-sided at `level`, epsilon is at
-    least log((p - delta) / q). Those models had no part in the choice, so there is one bound per image and nothing to
-    correct for. That each rate may be bounded at the full level, not at half of the error, was checked by enumerating
-    the outcomes (tests/metrics/test_epsilon.py): the bound exceeds the true epsilon with a probability of 4.6 % at
-    most for n up to 384, for both rates seldom err in the same direction, and by enough.
+    The first quarter of the models chooses the set S (all margins above a threshold, or all below it) and the kind of
+    models that is in S more often, such that the bound at their own rates is largest. The other n models of each kind
+    are counted. With p the lower bound (Clopper and Pearson, 1934) on the probability that the more frequent kind is in
+    S, and q the upper bound for the other kind, each one-sided at `level`, epsilon is at least log((p - delta) / q).
+    The counted models had no part in the choice, so there is one bound per image and nothing to correct for. Each rate
+    may be bounded at the full level rather than at half of the error: enumerating the outcomes
+    (tests/metrics/test_epsilon.py) shows that the bound exceeds the true epsilon with a probability of at most 4.6 %
+    for n up to 384, because both rates seldom err enough in the same direction.
 
     Args:
-        unlearned, retrained: margins f64[N, images], as many of each and at least 4; models are independent.
+        unlearned, retrained: margins f64[N, images], equally many of each and at least 4; models are independent.
         level: least probability with which each image's bound holds.
 
     Returns:
@@ -57,13 +56,13 @@ def lower_bound(unlearned: Floats, retrained: Floats, level: float = 0.95, delta
 
 
 def largest_bound(models: int, level: float = 0.95, delta: float = DELTA) -> float:
-    """The largest epsilon, nat, that so many models a side can refute: their margins don't overlap."""
+    """The largest epsilon, nat, that so many models per side can refute, when their margins don't overlap."""
     n = models - _choosing(models)
     return float(_log_ratio(np.array(float(n)), np.array(0.0), n, level, delta))
 
 
 def fitted(unlearned: Floats, retrained: Floats, delta: float = DELTA) -> Floats:
-    """An estimate of each image's epsilon from normal distributions fitted to both sets of margins; no bound.
+    """An estimate of each image's epsilon from normal distributions fitted to both sets of margins; not a bound.
 
     The largest over thresholds, directions and kinds of the refuted epsilons, at rates under the fits. For equal
     variances it solves the normal mechanism's privacy curve Phi(m/2 - eps/m) - e^eps Phi(-m/2 - eps/m) = delta, m the
@@ -79,7 +78,7 @@ def fitted(unlearned: Floats, retrained: Floats, delta: float = DELTA) -> Floats
     means = [margins.mean(0)[:, None] for margins in (unlearned, retrained)]
     spreads = [np.maximum(margins.std(0, ddof=1), _SPREAD_FLOOR)[:, None] for margins in (unlearned, retrained)]
     steps = np.linspace(-6, 6, 601)
-    # A grid of each distribution's own: one may be far narrower than the other.
+    # A grid for each distribution: one may be far narrower than the other.
     thresholds = np.concatenate([mean + spread * steps for mean, spread in zip(means, spreads, strict=True)], 1)
     u, r = ((thresholds - mean) / spread for mean, spread in zip(means, spreads, strict=True))
     best = np.zeros(len(thresholds))
@@ -123,6 +122,6 @@ def _inside(margins: Floats, thresholds: Floats, above: NDArray[np.bool_]) -> Fl
 
 
 def _log_ratio(often: Floats, seldom: Floats, n: int, level: float, delta: float) -> Floats:
-    """The bound from so many of n models of each kind in S, which need not be whole numbers."""
+    """The bound when `often` and `seldom` of n models of each kind are in S; these need not be whole numbers."""
     likely = np.maximum(share_at_least(often, n, level) - delta, np.finfo(float).tiny)
     return np.asarray(np.maximum(np.log(likely / share_at_most(seldom, n, level)), 0.0))

@@ -1,7 +1,7 @@
 """Intervals and tests: over seeds Student t, within a seed the bootstrap (docs/protocol.md section 11, rule 9).
 
-Three to five seeds are few: a percentile bootstrap over them covers 74 to 83 % instead of 95 %, Student t covers
-what it says for normal values. The array functions take many groups at once; the others are one group of those.
+Three to five seeds are few: a percentile bootstrap over them covers 74 to 83 % instead of 95 %, whereas Student t has
+its nominal coverage for normal values. Array functions take many groups at once; the others handle one group.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Statistic = Literal["mean"] | Callable[[Floats], float]
 
 MINIMUM = 3
-"""Fewest values that get an interval or a rank: with two, Student's factor is 12.7 and says nothing."""
+"""Fewest values, or seeds, that get an interval or a rank: with two, Student's factor is 12.7 and says nothing."""
 
 _CHUNK = 1 << 20  # resampled indices held in memory at a time
 

@@ -1,4 +1,4 @@
-"""How well the labels of sets are inferred, whatever their order. Labels are i64[T, s]: T sets of s images."""
+"""How well the labels of sets are inferred, in any order. Labels are i64[T, s]: T sets of s images."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def overlap(inferred: Tensor, truth: Tensor, classes: int) -> Tensor:
 def divergence(truth: Tensor, inferred: Tensor) -> Tensor:
     """KL[shares of the true labels || shares of inferred counts], in nats, f64[T].
 
-    Salem et al. (2020, section 4) train and score the label distribution of a set by it. Inferred counts are smoothed,
-    or one class left out would cost infinitely much.
+    Salem et al. (2020, section 4) train and score the label distribution of a set with it. Inferred counts are
+    smoothed: otherwise one missing class would cost infinitely much.
 
     Args:
         truth: i64[T, s].
-        inferred: counts i64[T, Y], or i64[1, Y] for the same answer to all.
+        inferred: counts i64[T, Y], or i64[1, Y] for the same answer about all sets.
     """
     classes = inferred.shape[1]
     share = counts(truth, classes).double() / truth.shape[1]

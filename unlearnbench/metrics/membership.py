@@ -1,4 +1,4 @@
-"""How well scores tell members (erased images) from non-members: exact, no threshold chosen in hindsight."""
+"""How well scores separate members (erased images) from non-members: exact, with no threshold chosen in hindsight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FALSE_ALARMS = 10
-"""Fewest false alarms that a rate is read from (docs/protocol.md section 11, rule 10)."""
+"""Fewest false alarms for a rate (docs/protocol.md section 11, rule 10)."""
 
 _ROUNDING = 1e-9  # 3000 * 0.01 must count as 30
 
@@ -43,7 +43,7 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float | None
         fpr: tolerated share of false alarms, in (0, 1).
 
     Returns:
-        The true positive rate, or None unless non-members * fpr >= 10: fewer false alarms make no rate.
+        The true positive rate, or None unless non-members * fpr >= 10: fewer false alarms give no reliable rate.
 
     Raises:
         ValueError: as for `auc`, or fpr outside (0, 1).
@@ -51,18 +51,23 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float) -> float | None
     if not 0 < fpr < 1:
         raise ValueError(f"fpr must lie in (0, 1), got {fpr}")
     positives, negatives = _split(scores, labels)
-    if len(negatives) * fpr + _ROUNDING < FALSE_ALARMS:
+    if not gives_rate(len(negatives), fpr):
         return None
     return float((positives > exceeded_by(negatives, fpr)).mean())
 
 
+def gives_rate(count: int, share: float) -> bool:
+    """Whether `count` images are enough for a rate at which a share of them may be errors."""
+    return count * share + _ROUNDING >= FALSE_ALARMS
+
+
 def exceeded_by(scores: NDArray[np.float64], share: float) -> float:
-    """The lowest of the scores f64[n] that at most a share of them exceeds."""
+    """The lowest of the scores f64[n] that at most a share of them exceed."""
     return float(np.sort(scores)[::-1][math.floor(len(scores) * share + _ROUNDING)])
 
 
 def tnr_at_tpr(scores: ArrayLike, labels: ArrayLike, tpr: float = 0.95) -> float | None:
-    """Share of non-members below a threshold that at least `tpr` of the members reach: who is surely no member.
+    """Share of non-members below a threshold that at least `tpr` of the members reach: those surely not members.
 
     Ties are treated conservatively: the threshold is a member's score, and non-members tied with it are not cleared. A
     constant score clears nobody.
@@ -73,14 +78,14 @@ def tnr_at_tpr(scores: ArrayLike, labels: ArrayLike, tpr: float = 0.95) -> float
         tpr: share of members to be found, in (0, 1).
 
     Returns:
-        The true negative rate, or None unless members * (1 - tpr) >= 10: fewer misses make no rate.
+        The true negative rate, or None unless members * (1 - tpr) >= 10: fewer misses give no reliable rate.
 
     Raises:
         ValueError: as for `auc`, or tpr outside (0, 1).
     """
     if not 0 < tpr < 1:
         raise ValueError(f"tpr must lie in (0, 1), got {tpr}")
-    # Members and non-members trade places, and the scale its direction.
+    # Members and non-members swap roles, and the scale is reversed.
     return tpr_at_fpr(-np.asarray(scores, dtype=np.float64), ~np.asarray(labels, dtype=bool), 1 - tpr)
 
 

@@ -1,4 +1,4 @@
-"""Rates at few errors, of all seeds together: a seed has too few images for them (docs/protocol.md 11, rule 10)."""
+"""Rates at few errors over all seeds together: one seed has too few images (docs/protocol.md section 11, rule 10)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearnbench.metrics.membership import FALSE_ALARMS, exceeded_by
+from unlearnbench.metrics.membership import FALSE_ALARMS, exceeded_by, gives_rate
 from unlearnbench.metrics.shares import share_interval
 
 Scores = tuple[ArrayLike, ArrayLike]
-"""One seed's scores of erased and of never-seen images, f64[positives] and f64[negatives]; higher: rather erased."""
-
-_ROUNDING = 1e-9
+"""One seed's scores of erased and never-seen images, f64[positives] and f64[negatives]; higher: more likely erased."""
 
 
 class PooledRate(NamedTuple):
     """A rate over seeds.
 
     Attributes:
-        value: mean of the seeds' rates at one threshold for all; None with a reason.
+        value: mean of the seeds' rates at one threshold for all; None if there is a reason.
         low, high: its 95 % interval, at that threshold; None for fewer than 3 seeds.
         positives, negatives: erased and never-seen images of all seeds.
         reason: why there is no value.
@@ -38,9 +36,9 @@ class PooledRate(NamedTuple):
 def tpr_at_fpr(seeds: Sequence[Scores], fpr: float, level: float = 0.95) -> PooledRate:
     """Share of erased images above a threshold that at most `fpr` of all seeds' never-seen images exceed.
 
-    The threshold is as conservative with ties as within one seed (metrics/membership.py). The interval is that of
-    shares over seeds (metrics/shares.py), each seed with images of its own. The threshold is taken as given: with 10
-    false alarms in 1,000 the rate that it stands for lies between 0.5 and 1.8 %.
+    Ties are treated as conservatively as within one seed (metrics/membership.py). The interval is that of shares over
+    seeds (metrics/shares.py), where each seed has its own images. The threshold is taken as given: with 10 false alarms
+    in 1,000 its true rate lies between 0.5 and 1.8 %.
 
     Args:
         seeds: scores on one scale.
@@ -58,7 +56,7 @@ def tpr_at_fpr(seeds: Sequence[Scores], fpr: float, level: float = 0.95) -> Pool
 def tnr_at_tpr(seeds: Sequence[Scores], tpr: float = 0.95, level: float = 0.95) -> PooledRate:
     """Share of never-seen images below a threshold that at least `tpr` of all seeds' erased images reach.
 
-    As `tpr_at_fpr`, with both kinds exchanged: no value unless positives * (1 - tpr) >= 10.
+    As `tpr_at_fpr` with both kinds of images exchanged: no value unless positives * (1 - tpr) >= 10.
     """
     rate = _rate([(-_checked(n), -_checked(p)) for p, n in seeds], 1 - tpr, level, "erased", "misses")
     return rate._replace(positives=rate.negatives, negatives=rate.positives)
@@ -67,14 +65,14 @@ def tnr_at_tpr(seeds: Sequence[Scores], tpr: float = 0.95, level: float = 0.95) 
 def _rate(
     seeds: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], share: float, level: float, kind: str, errors: str
 ) -> PooledRate:
-    """`kind` and `errors` name the second of both sets, and those of it that exceed the threshold."""
+    """`kind` and `errors` name the second set, and its images that exceed the threshold."""
     if not 0 < share < 1:
         raise ValueError(f"a rate must lie in (0, 1), not {share}")
     if not seeds:
         raise ValueError("no seeds")
     against = np.concatenate([second for _, second in seeds])
     counts = sum(len(first) for first, _ in seeds), len(against)
-    if len(against) * share + _ROUNDING < FALSE_ALARMS:
+    if not gives_rate(len(against), share):
         least = round(FALSE_ALARMS / share)
         reason = f"{len(against)} {kind} images over {len(seeds)} seeds; {FALSE_ALARMS} {errors} need {least}"
         return PooledRate(None, None, None, *counts, reason)

@@ -1,4 +1,4 @@
-"""How good reconstructions are, and what attackers get who look at no output. Images are f32[n, C, H, W] in [0, 1]."""
+"""How good reconstructions are, and how good they are without any output. Images are f32[n, C, H, W] in [0, 1]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 RETRIEVAL_CANDIDATES = 100
-BLIND_IMAGES, BLIND_SETS = 3_000, 50  # what an attacker who looks at no output tries her answer on
+BLIND_IMAGES, BLIND_SETS = 3_000, 50  # what an attacker who sees no output tests her answer on
 
 
 def squared_errors(reconstructed: Tensor, truth: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def squared_errors(reconstructed: Tensor, truth: Tensor) -> Tensor:
 def match_sets(reconstructed: Tensor, truth: Tensor) -> Tensor:
     """Reorder reconstructions f32[T, s, C, H, W] so that each set fits its truth best (Hungarian method, by SSE).
 
-    A set has no order: an attacker who rebuilds all images of an erasure in another order has rebuilt them.
+    A set has no order: an attacker who rebuilds all images of an erasure in a different order has rebuilt them.
     """
     if truth.shape[1] == 1:
         return reconstructed
@@ -37,11 +37,11 @@ def mean_image(auxiliary: Tensor) -> Tensor:
 
 
 def blind_set(auxiliary: Tensor, size: int, seed: int) -> Tensor:
-    """What the best attacker answers who looks at no output, f32[s, C, H, W].
+    """The answer of the best attacker who sees no output, f32[s, C, H, W].
 
     For one image that is the mean image. For a set it is not: different images, each matched with the true one that it
-    fits, are nearer than one image many times. So it is the centroids of the adversary's images (KMeans, k = s), drawn
-    to their mean as far as that lowers the error on random sets of her images.
+    fits, are nearer than copies of one image. So it is the centroids of the adversary's images (KMeans, k = s), moved
+    towards their mean as far as that lowers the error on random sets of her images.
 
     Args:
         auxiliary: f32[m, C, H, W].
@@ -71,7 +71,7 @@ def class_means(auxiliary: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def nearest_errors(truth: Tensor, auxiliary: Tensor, batch: int = 256) -> Tensor:
-    """SSE of the adversary's nearest image, f64[n]: an oracle that is told which of her images is nearest."""
+    """SSE of the adversary's nearest image, f64[n]: an oracle that knows which of her images is nearest."""
     flat = auxiliary.flatten(1)
     return torch.cat(
         [torch.cdist(part.flatten(1), flat).min(1).values.double().square() for part in truth.split(batch)]
@@ -89,16 +89,16 @@ def retrieved(
 ) -> Tensor | None:
     """Whether the erased image is the nearest of `candidates`, the others drawn from decoys.
 
-    A reconstruction that is the same for all finds the truth by chance only; ties count as not found.
+    A reconstruction that is the same for all images finds the truth only by chance; ties count as not found.
 
     Args:
         reconstructed, truth: f32[n, C, H, W].
         decoys: f32[m, C, H, W].
         labels: i64[n], of the truth.
-        decoy_labels: i64[m]: draw decoys of the truth's own class; None: of any.
+        decoy_labels: i64[m]: draw decoys of the truth's own class; None: of any class.
 
     Returns:
-        bool[n], or None where there are too few decoys.
+        bool[n], or None if there are too few decoys.
     """
     of_class = {int(y): np.flatnonzero(decoy_labels == y) for y in labels.unique()} if decoy_labels is not None else {}
     every = np.arange(len(decoys))

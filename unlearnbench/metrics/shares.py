@@ -1,6 +1,6 @@
-"""Intervals of shares over seeds: inside [0, 1], never narrower than the binomial's, the images' own error included.
+"""Intervals of shares over seeds: inside [0, 1], never narrower than the binomial's, including the images' sampling.
 
-Student t of per-seed shares leaves [0, 1], and says "0.78 +- 0.00" where every seed finds 25 of the same 32 images.
+Student t of per-seed shares leaves [0, 1], and reports "0.78 +- 0.00" where every seed finds 25 of the same 32 images.
 """
 
 from __future__ import annotations
@@ -8,17 +8,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-Floats = NDArray[np.float64]
-
-MINIMUM = 3
-"""Fewest seeds that get an interval, as for means (metrics/intervals.py)."""
+from unlearnbench.metrics.intervals import MINIMUM, Floats
 
 
 def clopper_pearson(found: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a binomial share (Clopper and Pearson, 1934), for numbers that need not be whole.
+    """The exact interval of a binomial share (Clopper and Pearson, 1934); numbers need not be whole.
 
     Args:
         found: successes, from 0 to n.
@@ -35,7 +32,7 @@ def clopper_pearson(found: float, n: float, level: float = 0.95) -> tuple[float,
 
 
 def share_at_least(found: ArrayLike, n: float, level: float) -> Floats:
-    """Clopper and Pearson's one-sided lower bounds f64[...] on shares of which f64[...] of n were found."""
+    """Clopper and Pearson's one-sided lower bounds f64[...] on shares, where `found` f64[...] of n were found."""
     x = np.asarray(found, dtype=np.float64)
     some = x > 0
     return np.where(some, special.betaincinv(np.where(some, x, 1.0), n - x + 1, 1 - level), 0.0)
@@ -54,17 +51,17 @@ def share_interval(
     """Mean of the seeds' shares, and Clopper and Pearson's interval at Korn and Graubard's effective sample size.
 
     The variance of the mean p over k seeds is v = s^2 / k. Student's quantile at k - 1 degrees of freedom in place of
-    the normal one makes it v' = v (t / z)^2, and p (1 - p) / v' images drawn independently would be as uncertain (Korn
-    and Graubard, 1998). Where each seed has images of its own, v holds the error of their choice already, and k n
-    images are the most that can count. Where all seeds look at the same n images, v does not hold it: the share of
-    these images differs from that of all by p (1 - p) / n at most, which is added, so that n is the most. A mean of 0
-    or 1 has no variance to tell how alike the seeds' images are: it counts n images, or as many as there are seeds
-    where each has fewer of its own.
+    the normal one makes it v' = v (t / z)^2, and p (1 - p) / v' independently drawn images would be as uncertain (Korn
+    and Graubard, 1998). Where each seed has its own images, v already includes the error of drawing them, and at most
+    k n images can count. Where all seeds use the same n images, v does not include it: the share of these images
+    differs from that of all by p (1 - p) / n at most, which is added, so that at most n images count. A mean of 0 or 1
+    has no variance that shows how alike the seeds' images are: then n images count, or as many as there are seeds if
+    each has fewer of its own.
 
     Args:
-        values: f64[k], one share a seed, in [0, 1].
-        n: images behind each.
-        shared: whether the same images are behind all (a test set), or each seed's own (erased images).
+        values: f64[k], one share per seed, in [0, 1].
+        n: images behind each share.
+        shared: whether all seeds have the same images (a test set), or each its own (erased images).
         level: probability that the interval covers the expected share.
 
     Returns:
@@ -88,7 +85,7 @@ def share_interval(
 def share_intervals(
     means: ArrayLike, variances: ArrayLike, seeds: ArrayLike, n: ArrayLike, shared: ArrayLike, level: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """`share_interval` of many groups at once: low and high f64[m], NaN where there are fewer than 3 seeds.
+    """`share_interval` for many groups at once: low and high f64[m], NaN where there are fewer than 3 seeds.
 
     Args:
         means, variances: f64[m], mean and sample variance (divisor k - 1) of each group's seeds.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench.records import writing as records
 from unlearnbench.records.bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
 from unlearnbench.records.reading import version_of
 from unlearnbench.records.schema import NewerRecordError, RecordError
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.plan import Cell, Plan
-from unlearnbench.system import regular_files
+from unlearnbench.system import canonical_json, regular_files
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.parquet_files import parse, read_sealed
 
@@ -109,7 +107,7 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     """What a cell is called in its records, whatever it is computed from; `params` keeps texts once made."""
     dataset = cell.setting.dataset
     if id(dataset) not in params:
-        params[id(dataset)] = records.canonical(json.dumps(canonical(dataset.params)))
+        params[id(dataset)] = canonical_json.dumps(canonical(dataset.params))
     text = params[id(dataset)]
     names = (cell.setting.suite, cell.experiment, dataset.info.name, text, cell.scenario_id)
     return (*names, cell.method_id, cell.attack_id, cell.seed)

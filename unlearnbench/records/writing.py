@@ -11,7 +11,7 @@ import json
 import math
 import numbers
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from unlearnbench.records.schema import (
     RecordError,
 )
 from unlearnbench.settings.naming import LARGEST_NAMES
+from unlearnbench.system import canonical_json
 from unlearnbench.system.errors import suggest
 from unlearnbench.system.parquet_files import write_parquet
 from unlearnbench.system.printing import one_line
@@ -46,7 +47,6 @@ __all__ = [
     "SCHEMA_VERSION",
     "STATUSES",
     "RecordError",
-    "canonical",
     "check",
     "class_names",
     "read",
@@ -214,28 +214,6 @@ def _text(value: Any, column: str, where: str) -> str:
         raise RecordError(where, f"column '{column}' must be text, got {type(value).__name__}")
     try:
         value.encode()
-        return canonical(value) if column in JSON_COLUMNS else value
+        return canonical_json.object_text(value) if column in JSON_COLUMNS else value
     except ValueError as error:
         raise RecordError(where, f"column '{column}': {one_line(str(error), 200)}") from None
-
-
-def canonical(text: str) -> str:
-    """A JSON object as text with sorted keys and no spaces. Raises ValueError if it is not one, or holds NaN."""
-    value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
-    if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
-    made = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    made.encode()  # half a character may be written as an escape
-    return made
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    listed = list(pairs)
-    values = dict(listed)
-    if len(values) < len(listed):
-        raise ValueError("a key is there twice")
-    return values

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal, get_args
 
 from unlearnbench.settings.scenario import PluginParams, Scenario
 
 Kind = Literal["method", "attack", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Plugin:
@@ -18,14 +20,14 @@ class Plugin:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""  # the source: authors, venue, year
     Params: ClassVar[type[PluginParams]] = PluginParams
-    # GiB of its device that a cell takes, if it takes so much that cells beside it might not fit; see docs/cluster.md.
+    # GiB of device memory that a cell takes, if cells beside it might not fit; see docs/cluster.md.
     memory_gb: ClassVar[float | None] = None
 
     def __init__(self, params: PluginParams | None = None) -> None:
         self.params: Any = params if params is not None else self.Params()
 
     def skip(self, scenario: Scenario) -> str | None:
-        """Why this plugin can't take part in a scenario, or None if it can."""
+        """Why this plugin can't take part in a scenario; None if it can."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""All that can be told of a plugin without running it: where it is from, what it needs, its parameters."""
+"""Everything known about a plugin without running it: where it comes from, what it needs, its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.settings.naming import short
 from unlearnbench.settings.validation import members, submodel
 from unlearnbench.system.package_versions import IN_EVERY_KEY, keyed
@@ -27,8 +27,8 @@ class Parameter(NamedTuple):
     """One parameter, in words.
 
     Attributes:
-        name: dotted, for those of a model inside.
-        default: as JSON has it; `required` where there is none.
+        name: dotted for parameters of a nested model.
+        default: as JSON; `required` where there is none.
         bounds: e.g. ``> 0, <= 1``; empty if there are none.
         meaning: its description.
     """
@@ -41,7 +41,7 @@ class Parameter(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What `list` and `info` tell of a plugin.
+    """What `list` and `info` show of a plugin.
 
     Attributes:
         origin: `built-in`, the path of a file, or ``distribution version: module:Class`` of an entry point.
@@ -66,7 +66,7 @@ class Facts(NamedTuple):
 
 
 def facts(info: PluginInfo) -> Facts:
-    """Tell of a plugin."""
+    """Describe a plugin."""
     source: Literal["built-in", "file", "entry point"] = "entry point"
     if info.builtin:
         source = "built-in"
@@ -79,7 +79,7 @@ def facts(info: PluginInfo) -> Facts:
 
 
 def identity(info: PluginInfo) -> str:
-    """What its results are kept under: with which changes they are computed again."""
+    """What its results are stored under: when any of this changes they are computed again."""
     made_of = info.made_of
     if made_of is None:
         parts = [f"version {info.version}"]
@@ -115,7 +115,7 @@ def _access(info: PluginInfo) -> str:
         with guarded(f"attack {info.name}", None if info.is_released else Definitions(), random=True):
             return described(cls().access)
     except Exception as error:  # the plugin's own code; it may also need parameters
-        return f"can't be told: {error_line(error)}"
+        return f"can't be determined: {error_line(error)}"
 
 
 def _parameters(model: type[BaseModel], prefix: str = "") -> Iterator[Parameter]:

@@ -13,8 +13,8 @@ from unlearnbench.registry.base import name_of
 from unlearnbench.system.regular_files import entries, opened
 
 
-class Source(Protocol):
-    """What of a dataset is fingerprinted."""
+class Fingerprinted(Protocol):
+    """The part of a dataset that its fingerprint needs."""
 
     params: Any
     version: ClassVar[int]
@@ -22,14 +22,14 @@ class Source(Protocol):
     def files(self, root: Path) -> list[Path]: ...
 
 
-def fingerprint(dataset: Source, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
+def fingerprint(dataset: Fingerprinted, root: Path, seen: MutableMapping[str, str] | None = None) -> str:
     """SHA-256 over the dataset's name, version and parameters and the names and contents of its files.
 
-    Names count from the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a
+    Names are relative to the files' common parent, so that a data root can be moved. Nothing is decoded: resuming a
     finished suite costs one pass over the files.
 
     Args:
-        seen: is given the SHA-256 of each file by its absolute path.
+        seen: receives the SHA-256 of each file under its absolute path.
 
     Raises:
         InputError: files are missing, or can't be read.
@@ -51,7 +51,7 @@ def fingerprint(dataset: Source, root: Path, seen: MutableMapping[str, str] | No
 
 
 def listings(files: Iterable[Path], root: Path) -> dict[str, list[str]]:
-    """What lies in the folders where a dataset looked for `files`: those that come later may be part of it.
+    """The contents of the folders where a dataset looked for `files`: files that are added later may belong to it.
 
     These are the data root and each file's folders, up to one above all of them.
     """

@@ -1,10 +1,10 @@
-"""What a plugin of one's own is made of, found without importing it: every file that its results can depend on.
+"""What a plugin that is not built in is made of, found without importing it: every file its results can depend on.
 
-That is all of the --plugins folder, or of the installed distribution, that it comes from: helpers and data files as
-much as its own. Code that these import from elsewhere is part of it too: by its version where it belongs to an
-installed package, else by its files. Names and contents count; order, dates and where the folder lies do not.
+That is the whole --plugins folder, or the whole installed distribution, that it comes from: helpers and data files as
+well as its own. Code that these import from elsewhere is part of it, too: by its version if it belongs to an installed
+package, else by its files. Names and contents count; order, dates and the place of the folder do not.
 
-Only what imports say in so many words is found outside. Nothing here may import torch, for receipts are read without.
+Outside, only what import statements name is found. Nothing here may import torch: receipts are read without it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.package_versions import IN_EVERY_KEY, version_of
 
 MOST_BYTES, MOST_FILES = 256 * 2**20, 10_000
 
-# Distributions by what one imports, where that has another name or is common: to look all of them up takes 0.3 s.
+# Distributions by the module that is imported, for common ones: looking all of them up takes 0.3 s.
 _KNOWN = {
     "PIL": "pillow", "matplotlib": "matplotlib", "pandas": "pandas", "pyarrow": "pyarrow", "scipy": "scipy",
     "sklearn": "scikit-learn", "torchvision": "torchvision",
@@ -40,13 +40,13 @@ _KNOWN = {
 _NO_NUMBERS = {"unlearnbench", "pydantic", *IN_EVERY_KEY}  # the package's own code has versions in keys
 _CODE = (*importlib.machinery.SOURCE_SUFFIXES, *importlib.machinery.EXTENSION_SUFFIXES)
 _UNREAD = (".pyc", ".pyo", ".egg-info", ".dist-info", "~", ".swp", "_cache")
-# Hidden, and written by tools; other hidden files are a plugin's own, for all that one knows.
+# Hidden files that tools write; any other hidden file may be a plugin's own.
 _TOOLS = {".git", ".hg", ".svn", ".DS_Store", ".idea", ".vscode", ".ipynb_checkpoints", ".cache", ".tox", ".nox",
           ".eggs", ".hypothesis", ".benchmarks", ".coverage", ".directory", ".Trash"}  # fmt: skip
 _RESULTS = {"records", "logs", "receipts", "pictures", "leaderboard.parquet", "leaderboard.md", "errors.log",
             "tuned.yaml", "tuning.parquet", "tuning.md"}  # fmt: skip
 _ARTIFACT = re.compile(r"[0-9a-f]{64}\.safetensors")  # of a store
-# As it is before any plugin has changed it, so that an answer does not depend on which plugins were loaded before.
+# The path before any plugin has changed it, so that an answer does not depend on which plugins were loaded before.
 _SEARCHED = tuple(dict.fromkeys(Path(entry).absolute() for entry in sys.path))
 
 
@@ -58,9 +58,9 @@ class Identity:
         sha256: of the names and contents of its files, and of an entry point's value.
         content: of the files alone, which entry points of one distribution have in common.
         files, size: their number, and their bytes.
-        packages: the installed packages that they import, but those in every key: their versions count as well.
-        unknown: modules that they import and that were not found: changes of these go unnoticed.
-        places: the files and folders that they were found in; no part of the hash.
+        packages: the installed packages that they import, except those in every key: their versions count as well.
+        unknown: modules that they import and that were not found: changes in these go unnoticed.
+        places: the files and folders that they were found in; not part of the hash.
         beside: modules that they import from their own folder.
         late: those of them that are imported inside functions, when a plugin runs.
         tops: all modules that the folder itself holds.
@@ -81,14 +81,14 @@ class Identity:
 def of_folder(folder: Path, left_out: Collection[str] = ()) -> Identity:
     """What the plugins of a folder are made of.
 
-    All files count but what tools write (compiled files, repositories, caches), environments (a pyvenv.cfg), tests that
-    no other file imports, and what runs leave behind (records and what goes with them, stored artifacts).
+    All files count except what tools write (compiled files, repositories, caches), environments (a pyvenv.cfg), tests
+    that no other file imports, and what runs leave behind (records and what belongs to them, stored artifacts).
 
     Args:
         left_out: the SHA-256 of files that do not belong to it.
 
     Raises:
-        InputError: it is too large, or holds what can't be read.
+        InputError: it is too large, or holds a file that can't be read.
     """
     gathered = _Gathered(str(folder), left_out)
     gathered.add_place(folder, "")
@@ -98,7 +98,7 @@ def of_folder(folder: Path, left_out: Collection[str] = ()) -> Identity:
 def of_entry_point(point: importlib.metadata.EntryPoint) -> Identity:
     """What an installed plugin is made of: the files of its distribution.
 
-    Where these are not known or lie elsewhere (an editable install), they are those of the package that it names.
+    Where these are unknown or lie elsewhere (an editable install), the files of the package that it names count.
 
     Raises:
         InputError: as `of_folder`; or there is no such package.
@@ -132,7 +132,7 @@ class _Gathered:
     size: int = 0
 
     def identity(self, entry: str) -> Identity:
-        """With what the files import from elsewhere."""
+        """The identity, with what the files import from elsewhere."""
         for name, path in self.tests.items():
             if path.stem in self.said:
                 self.add_file(path, name)
@@ -148,7 +148,7 @@ class _Gathered:
         )  # fmt: skip
 
     def add_place(self, place: Path, prefix: str) -> None:
-        """A file, or all files below a folder that count."""
+        """Add a file, or all files below a folder that count."""
         self.places.add(place)
         if not place.is_dir():
             self.add_file(place, f"{prefix}{place.name}")
@@ -168,7 +168,7 @@ class _Gathered:
                 raise InputError(self.where, f"{what}; keep plugins, and what they read, in a folder of their own")
             content = path.read_bytes()
         except OSError as error:
-            raise InputError(str(path), f"can't be read: {error.strerror}") from error
+            raise unreadable(error, path) from error
         digest = hashlib.sha256(content).hexdigest()
         if digest in self.left_out:
             return
@@ -201,7 +201,7 @@ class _Gathered:
                 self.late.add((node.module or "").partition(".")[0])
 
     def _elsewhere(self, inside: set[str]) -> tuple[set[str], set[str]]:
-        """The packages that are imported, and what is not found; other code is added to the files."""
+        """The packages that are imported, and modules that are not found; other code is added to the files."""
         packages, unknown = set[str](), set[str]()
         done = {"", *inside, *sys.builtin_module_names, *_NO_NUMBERS}
         while waiting := sorted(self.imports - done):
@@ -224,7 +224,7 @@ def _digest(value: object) -> str:
 
 
 def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    """Every file below a folder by its name from there; links are followed, but not round in circles."""
+    """Every file below a folder with its name relative to it; links are followed, but not in circles."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -245,11 +245,11 @@ def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[s
             elif _is_regular(entry):
                 yield f"{prefix}{name}", Path(entry.path)
     except OSError as error:
-        raise InputError(str(error.filename or folder), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, error.filename or folder) from error
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file: a pipe could be waited for, and a link to nothing can't be read by anybody."""
+    """Whether it is an ordinary file: a pipe would block, and a link to nothing can't be read."""
     try:
         return stat.S_ISREG(entry.stat().st_mode)
     except FileNotFoundError:
@@ -257,7 +257,7 @@ def _is_regular(entry: os.DirEntry[str]) -> bool:
 
 
 def _products(names: set[str]) -> set[str]:
-    """What of a folder's entries runs make, where they make any: it changes with every run."""
+    """Entries of a result folder that runs write, and that change with every run; empty for other folders."""
     is_results = "records" in names and bool(names & {"logs", "leaderboard.parquet", "receipts"})
     return {name for name in names if name in _RESULTS or name.startswith("protocol_")} if is_results else set()
 
@@ -267,7 +267,7 @@ def _is_test(name: str) -> bool:
 
 
 def _is_own(file: importlib.metadata.PackagePath) -> bool:
-    """Whether a file of a distribution is its code or data, and not made by the installer for this machine."""
+    """Whether a file of a distribution is its code or data, rather than made by the installer for this machine."""
     parts = file.parts
     made = any(part == "__pycache__" or part.endswith((".dist-info", ".egg-info")) for part in parts)
     return not made and ".." not in parts and not file.is_absolute() and file.suffix not in (".pyc", ".pyo", ".pth")
@@ -277,14 +277,14 @@ def _is_own(file: importlib.metadata.PackagePath) -> bool:
 
 
 def _distributions(module: str) -> list[str]:
-    """The installed distributions that a module may be of; none that is edited where it lies."""
+    """The installed distributions that a module may belong to, without editable installs."""
     if module in _KNOWN:
         return [_KNOWN[module]] if version_of(_KNOWN[module]) else []
     return sorted({name for name in _by_module().get(module, ()) if name not in _editable()})
 
 
 def _is_of(places: Sequence[Path], distribution: str) -> bool:
-    """Whether what would be imported is a distribution's, and not a module of that name that is found before it."""
+    """Whether the module that would be imported is a distribution's, not one of that name earlier on the path."""
     try:
         root = Path(str(importlib.metadata.distribution(distribution).locate_file("")))
     except importlib.metadata.PackageNotFoundError:
@@ -294,7 +294,7 @@ def _is_of(places: Sequence[Path], distribution: str) -> bool:
 
 @cache
 def _is_pythons(module: str) -> bool:
-    """Whether a module of the standard library's name is that: the path may lead to another one first."""
+    """Whether a module with a name of the standard library is that one: the path may lead to another one first."""
     places = _places(module)
     return not places or any(place.is_relative_to(Path(os.__file__).parent) for place in places)
 
@@ -306,7 +306,7 @@ def _by_module() -> dict[str, list[str]]:
 
 @cache
 def _editable() -> dict[str, Path]:
-    """The roots of distributions that are installed editable, by name."""
+    """The roots of editable installs, by the distribution's name."""
     roots = ((each.name, _editable_root(each)) for each in importlib.metadata.distributions())
     return {name: root for name, root in roots if root is not None}
 
@@ -322,7 +322,7 @@ def _editable_root(distribution: importlib.metadata.Distribution) -> Path | None
 
 
 def _places(module: str) -> list[Path]:
-    """The file or the folders of a top-level module, as they would be imported; none that isn't there."""
+    """The file or folders of a top-level module, as they would be imported; empty if there is none."""
     roots = [place for root in _editable().values() for place in (root, root / "src")]
     for folder in (*_SEARCHED, *roots):
         if (folder / module / "__init__.py").is_file():
@@ -334,7 +334,7 @@ def _places(module: str) -> list[Path]:
 
 
 def _by_spec(module: str) -> list[Path]:
-    """Where Python finds it now, whoever has changed its path since it started."""
+    """Where Python finds a module now, with all changes of its path since it started."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Imports the files of plugins, so that what is loaded is what was hashed: a changed helper is read again."""
+"""Imports the files of plugins, such that what is loaded is what was hashed: changed helpers are read again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unlearnbench.system.errors import InputError
 
 
 class _Memory:
-    """What this process has loaded. An object: a module's own dictionaries are what no plugin may change."""
+    """What this process has loaded. An object, because a module's own dictionaries are guarded against changes."""
 
     def __init__(self) -> None:
         self.loaded: dict[tuple[Path, ...], str] = {}
@@ -24,11 +24,11 @@ _MEMORY = _Memory()
 
 
 def import_file(file: Path, name: str, folder: Path) -> ModuleType:
-    """A file as a module of a name.
+    """Import a file as a module called `name`.
 
     Args:
-        folder: of the plugins. Other modules there are taken out of `sys.modules` again, where the plugins of another
-            folder may have some of the same names.
+        folder: of the plugins. Other modules from there are removed from `sys.modules` again: plugins of another
+            folder may have modules of the same names.
     """
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -50,7 +50,7 @@ def import_file(file: Path, name: str, folder: Path) -> ModuleType:
 
 
 def forget_changed(made_of: Identity) -> None:
-    """Let modules be imported anew that are not what was loaded before: a worker may live longer than a helper."""
+    """Have modules that have changed since they were loaded imported anew: a worker may outlive a helper's content."""
     before = _MEMORY.loaded.get(made_of.places)
     if before is not None and before != made_of.content:
         for name, module in list(sys.modules.items()):
@@ -61,7 +61,7 @@ def forget_changed(made_of: Identity) -> None:
 
 
 def foreign_helper(made_of: Identity) -> str | None:
-    """Which module is another's than the one beside the plugin, of the same name; None: all are its own."""
+    """Why a helper's name stands for a module from elsewhere than beside the plugin; None if all are its own."""
     for name in made_of.beside:
         module = sys.modules.get(name)
         if module is not None and getattr(module, "__file__", None) and not _is_below(module, made_of.places):

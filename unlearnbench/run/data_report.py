@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from unlearnbench.plugin import Dataset, ImageData
-from unlearnbench.splits.identical_images import HOW, count, without_copies
+from unlearnbench.splits.identical_images import REMEDY, count, without_copies
 from unlearnbench.system.printing import one_line, visible
 
 
@@ -34,7 +34,7 @@ def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: S
     if names:
         more.append("classes: " + ", ".join(f"{number}={visible(name)}" for number, name in enumerate(names)))
     found = count(data)
-    more.append(f"identical images: {found}" + (f"; {HOW}" if any(found) else ""))
+    more.append(f"identical images: {found}" + (f"; {REMEDY}" if any(found) else ""))
     blank = sum(_of_one_colour(part.pixels) for part in (data.train, data.test))
     if blank:
         more.append(f"images of one colour: {blank}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from unlearnbench.registry.base import KINDS
-from unlearnbench.registry.registry import PluginInfo
+from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.run.worker import Outcome, Place, carry_out, workplace_of
 from unlearnbench.suite.plan import Cell, Job
 from unlearnbench.system import regular_files

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.registry.identity import of_folder
 from unlearnbench.system import regular_files, yaml_reading
 from unlearnbench.system.errors import InputError, UnreadableError
-from unlearnbench.system.package_code import KINDS, package_files
+from unlearnbench.system.package_code import PLUGINS, package_files
 from unlearnbench.system.package_versions import version_of
 from unlearnbench.system.provenance import PACKAGES
 from unlearnbench.system.version import PROTOCOL_VERSION, __version__
@@ -70,7 +70,7 @@ def request(
     except (InputError, KeyError):
         return None
     # What else an installed plugin is made of, only itself knows.
-    if any(importlib.metadata.entry_points(group=f"unlearnbench.{kind}") for kind in KINDS):
+    if any(importlib.metadata.entry_points(group=f"unlearnbench.{name}") for name in PLUGINS):
         return None
     asked = {
         "suite": str(suite.absolute()),

@@ -1,1 +1,1 @@
-"""Every value a user can set: scenario, access, parameters; how they are checked, gridded and named. No torch."""
+"""Every value that a user can set: scenario, access, parameters; how they are checked, gridded and named. No torch."""

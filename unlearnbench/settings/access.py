@@ -19,13 +19,13 @@ class Access:
         tier: `same`: shadows start from the target's original and erase members that the adversary knows; `disjoint`:
             from originals trained on the adversary's own images, so that nothing of the target's is known.
         shadow_models: originals of the tier `disjoint`; shadows are spread evenly over them, and whole models (a
-            quarter, at least one) are held out for validation.
+            quarter of them, at least one) are held out for validation.
         in_and_out: models trained with and without each candidate and made to forget it (per-example attacks).
         retrained: originals that forget each target, and twice as many models that never saw it; outputs of all levels
             but `representation`.
         members: images whose membership is known to the adversary (the paper's Table 2 attack).
-        inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a draw z ~ p(Z|X), anew for each answer.
-            Only the models before and after can be asked so; updates and shadows are outputs at the mean.
+        inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a new draw z ~ p(Z|X) for each answer.
+            Only the models before and after offer this; updates and shadows are outputs at the mean.
         queries: `sample`: how often a model answers about one image.
     """
 
@@ -41,7 +41,7 @@ class Access:
     queries: int = 1
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what can't be had together."""
+        """Raises ValueError for needs that exclude each other."""
         if sum(count > 0 for count in (self.shadows, self.in_and_out, self.retrained)) > 1:
             raise ValueError("an attack has one kind of shadows: shadows, in_and_out or retrained")
         if (self.tier == "disjoint") != (self.shadow_models > 0) or self.shadow_models > self.shadows:
@@ -56,12 +56,12 @@ class Access:
 
     @property
     def draw(self) -> Draw | None:
-        """Which models and erasures of hers the adversary learns from; None: none."""
+        """The kind of her own models and erasures that the adversary learns from; None if she has none."""
         if self.shadows:
             return self.tier
         return "in_and_out" if self.in_and_out else "retrained" if self.retrained else None
 
     @property
     def models(self) -> int:
-        """Shadow originals of her own, or retrained models."""
+        """The number of the adversary's own originals, or of retrained models."""
         return self.shadow_models or self.in_and_out or self.retrained

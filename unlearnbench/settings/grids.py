@@ -13,7 +13,7 @@ from unlearnbench.settings.validation import key_path, members, submodel
 from unlearnbench.system.errors import InputError
 
 LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters
-LARGEST_SEARCH = 100_000  # of a grid of which only some combinations are drawn
+LARGEST_SEARCH = 100_000  # of a grid that only some combinations are drawn from
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -64,7 +64,7 @@ def grid(model: type[BaseModel], values: Mapping[str, Any], where: str, largest:
     """The grid of the alternatives in `values`, at any depth.
 
     Args:
-        model: says which fields take a list themselves: those are no grid.
+        model: shows which fields take a list themselves; those are not gridded.
         where: the place of `values`, for errors.
         largest: the most combinations.
 
@@ -112,7 +112,7 @@ def _takes_list(annotation: Any) -> bool:
         origin = get_origin(member) or member
         if origin is Any or (isinstance(origin, type) and issubclass(origin, list | tuple | set | frozenset)):
             return True
-        # Sequence, Collection, Iterable and the like from collections.abc; text is a Sequence that is no list.
+        # Sequence, Collection, Iterable and the like from collections.abc; text is a Sequence, but not a list.
         if getattr(origin, "__module__", "") == "collections.abc" and issubclass(list, origin):
             return True
     return False

@@ -1,7 +1,7 @@
 """Readable, stable names of contenders and scenarios: what differs from the defaults, in alphabetical order.
 
-A name depends on the settings and the defaults only, never on the rest of the suite: a grid that grows keeps the
-names it had, so rows of an earlier run still match.
+A name depends only on the settings and the defaults, never on the rest of the suite: a growing grid keeps its earlier
+names, so rows of an earlier run still match.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import submodel
 from unlearnbench.system.yaml_values import is_text
 
-HOW = ("replicas", "seeds_together")
-"""Of a scenario how many models are computed at a time, which memory decides and which parts no contenders."""
+BATCHING = ("replicas", "seeds_together")
+"""Fields of a scenario that say how many models are computed at a time: they do not make contenders different."""
 
-LARGEST_NAMES = 2**20  # bytes of the names of a dataset's classes, which every record holds, as JSON
+LARGEST_NAMES = 2**20  # bytes of a dataset's class names as JSON, which every record holds
 PLAIN = re.compile(r"(?!\.{3}$)[A-Za-z_./]([A-Za-z0-9_./:+-]*[A-Za-z0-9_./+-])?")  # no end of a document, no key
 _DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cifar10": {"source": "auto", "path": "cifar10-jpeg"},
     "images": {"path": "images", "size": None, "mode": "RGB", "background": "white", "test_fraction": 0.2},
 }
-"""Of the built-in datasets that have parameters; records are named without importing what they were computed by."""
+"""Defaults of the built-in datasets with parameters: records are named without importing what computed them."""
 
-NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # some YAML reads these as other values
-_LINE_ENDS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}  # of which YAML's versions think apart
+NOT_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # other values in some versions of YAML
+_LINE_ENDS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}  # on which versions of YAML disagree
 
 
 def choice_id(name: str, params: BaseModel) -> str:
@@ -40,11 +40,11 @@ def choice_id(name: str, params: BaseModel) -> str:
 
 
 def dataset_id(name: str, params: Mapping[str, Any]) -> str:
-    """The same of a dataset from what a record says of it, e.g. ``digits`` or ``images[path=a]``.
+    """The same for a dataset from its entry in a record, e.g. ``digits`` or ``images[path=a]``.
 
     Args:
-        params: all its parameters, as JSON values. Defaults are left out; those of a dataset that does not come with
-            the package are not known, and of its parameters those are shown that are not null.
+        params: all its parameters, as JSON values. Defaults are left out; those of a dataset from outside the package
+            are not known, so all its parameters that are not null are shown.
     """
     defaults = _DATASET_DEFAULTS.get(name, {})
     shown = [f"{key}={short(value)}" for key, value in sorted(params.items()) if value != defaults.get(key)]
@@ -54,12 +54,12 @@ def dataset_id(name: str, params: Mapping[str, Any]) -> str:
 def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:
     """What differs from the defaults of Scenario and dataset, e.g. ``backdoor,erased_ratio=0.06,stop.rule=backdoor``.
 
-    A part that is absent by default and present with its own defaults is named without a value (``backdoor``). The
-    kind is left out where it can be inferred: `utility` is not shown, ``leak`` is.
+    A part that is absent by default and present with its own defaults is named without a value (``backdoor``). Of the
+    kinds only ``leak`` is shown; without it the scenario is `utility`.
     """
     leak = scenario.kind == "leak"
-    # The sizes of a leak experiment's parts are its default, not a difference.
-    # Neither is it which seeds are computed beside one another.
+    # The sizes of a leak experiment's parts are its defaults, not a difference. Nor is the number of seeds computed
+    # together one.
     baseline = {**dataset_defaults, "kind": scenario.kind, "leak": dataset_defaults.get("leak", {}) if leak else None,
                 "seeds_together": scenario.seeds_together}  # fmt: skip
     parts = [*(["leak"] if leak else []), *differences(scenario, baseline)]
@@ -84,7 +84,7 @@ def differences(value: BaseModel, baseline: Mapping[str, Any], prefix: str = "")
 
 
 def short(value: Any) -> str:
-    """A JSON value as it is shown in names and typed in filters: 1.0 is ``1``, plain text is not quoted."""
+    """A JSON value as it is shown in names and typed in filters: 1.0 becomes ``1``, plain text is not quoted."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT and is_text(value):

@@ -16,7 +16,7 @@ Tier = Literal["same", "disjoint"]
 Inference = Literal["mean", "sample"]
 Draw = Literal["same", "disjoint", "in_and_out", "retrained"]
 Erased = Literal["random", "mislabelled", "memorised"]
-# A class by its number or its name; a name is replaced by the number before anything is keyed (class_names.py).
+# A class by its number or its name; the number replaces a name before anything is keyed (suite/class_names.py).
 ClassLabel = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -145,7 +145,7 @@ class LeakSizes(Strict):
 
 
 MOST_POINTS = 1_000
-"""Of a trajectory: a record has a row for each metric at each of them."""
+"""Most points of a trajectory: a record has a row for each metric at each point."""
 
 
 class Trajectory(Strict):
@@ -159,22 +159,22 @@ class Timing(Strict):
     """Measure the time of one erasure: one replica, one thread, nothing else running (PROTOCOL section 11, rule 12)."""
 
     repeats: int = Field(5, ge=1, le=1_000, description="erasures timed; the median counts")
-    seeds: int = Field(1, ge=1, description="for the first so many seeds")
+    seeds: int = Field(1, ge=1, description="how many of the seeds, from the first on, are timed")
     references: bool = Field(True, description="time references too (retraining takes a thousand times as long)")
     reference_repeats: int | None = Field(None, ge=1, le=1_000, description="of references; null: as of methods")
 
     def times(self, seed: int, is_reference: bool) -> int:
-        """How often a contender is timed with this seed."""
+        """How many times a contender is timed with this seed."""
         if seed >= self.seeds or (is_reference and not self.references):
             return 0
         return self.reference_repeats or self.repeats if is_reference else self.repeats
 
 
 class Judging(Strict):
-    """What a verdict is reached with: how many retrained models, and the margins that are declared beforehand.
+    """What verdicts are based on: the number of retrained models, and margins that are declared beforehand.
 
-    Margins decide nothing that is computed: they are part of a cell's key and of its record, and of no stage's key but
-    that of the retrained models. Verdicts are also given under half and double of each margin.
+    Margins do not affect what is computed: they are part of a cell's key and record, and the only stage with them in
+    its key is that of the retrained models. Verdicts are also given for half and double each margin.
     """
 
     retrained: int = Field(
@@ -239,7 +239,7 @@ class Scenario(Strict):
         " compared with; an odd number"
     )  # fmt: skip
     selection_models: int = Field(
-        32, ge=8, description="models of other random images that say what is"
+        32, ge=8, description="models trained on other random images that decide what is"
         " `memorised`; no other stage uses them"
     )  # fmt: skip
     judging: Judging = Judging()
@@ -250,7 +250,7 @@ class Scenario(Strict):
     replicas: int = Field(64, ge=1, le=4096, description="models trained or unlearned at a time; part of the key")
     seeds_together: int = Field(
         1, ge=1, le=64, description="seeds whose originals are trained (and, in utility experiments, unlearned) at a"
-        " time, also those of a group that were not asked for; part of the key. Best the suite's number of seeds"
+        " time, including those of a group that were not requested; part of the key. Best set to the number of seeds"
     )  # fmt: skip
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from unlearnbench.system.printing import error_line, one_line
 Model = TypeVar("Model", bound=BaseModel)
 Keys = tuple[str | int, ...]
 
-PLAINLY = {  # pydantic's words, and what a suite's author calls the same
+PLAINLY = {  # pydantic's words, and those that a suite's author would use
     "Input should be": "must be",
     "an object": "a mapping",
     "a valid array": "a list",
@@ -51,9 +51,9 @@ def check(model: type[Model], values: Mapping[str, Any], where: Callable[[Keys],
 
 
 def wrong_in_part(model: type[BaseModel], values: Mapping[str, Any]) -> str | None:
-    """What in values of a `model`, of which some may be missing, is not as it says; None if nothing is.
+    """What is wrong with single values of a `model`, some of which may be missing; None if nothing is.
 
-    For what was written by others and is only read: rules about several values together are for who computes with them.
+    For values that others wrote and that are only read: rules between values matter only where they are computed with.
     """
     try:
         model.model_validate_json(to_json(values, inf_nan_mode="constants"), strict=True)

@@ -53,7 +53,7 @@ def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Ma
 
 def _about(info: object) -> About:
     from unlearnbench.registry.facts import facts
-    from unlearnbench.registry.registry import PluginInfo
+    from unlearnbench.registry.plugin_info import PluginInfo
 
     assert isinstance(info, PluginInfo)
     told = facts(info)

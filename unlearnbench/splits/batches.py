@@ -1,4 +1,4 @@
-"""Minibatches: what a loss is handed, and where they come from."""
+"""Minibatches: what a loss gets, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearnbench.splits.images import Images
 
-SMALLEST = 1e-30  # of a minibatch's weights: the mean of nothing is 0
+SMALLEST = 1e-30  # least sum of a minibatch's weights: the mean of nothing is 0
 
 
 class Batch(NamedTuple):
@@ -80,7 +80,7 @@ class BatchSource:
         return self._gather(order)
 
     def keep(self, replicas: Tensor) -> None:
-        """Go on with some of the replicas only."""
+        """Continue with some of the replicas only."""
         self.rows = self.rows[replicas]
         self._order = self._order[replicas]
         self._ones = self._ones[replicas]
@@ -90,7 +90,7 @@ class BatchSource:
         rows = torch.gather(self.rows, 1, order)
         flat = rows.flatten()
         bytes_ = self._flat.index_select(0, flat)
-        # A byte by a number is a 32-bit float: one pass over the images instead of two.
+        # Dividing bytes by a number gives 32-bit floats: one pass over the images instead of two.
         images = bytes_ / 255.0 if self.dtype == torch.float32 else bytes_.to(self.dtype).div_(255)
         labels = self.pool.labels.index_select(0, flat).view(rows.shape)
         weight = (

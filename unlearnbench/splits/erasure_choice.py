@@ -1,8 +1,8 @@
 """Which candidates are erased, and which never-seen images they are compared with, by one rule (docs/protocol.md,
 section 12, rule 4).
 
-Whatever makes an image one that is erased must make a never-seen image one that it is compared with: otherwise members
-could be told from others without asking any model.
+Erased images, and the never-seen images that they are compared with, must be chosen alike: otherwise members could be
+distinguished without asking any model.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from unlearnbench.splits.images import Images
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 
-Rows = NDArray[np.int64]
+_Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """Rows of a pool.
+class ErasureChoice:
+    """_Rows of a pool.
 
     Attributes:
-        pool: the images; with wrong labels, relabelled copies lie behind those that were given.
-        moved: i64[N], where each of the given images is now: itself, or its relabelled copy.
+        pool: the images; with wrong labels, relabelled copies follow the given ones.
+        moved: i64[N], the row of each given image now: its own, or that of its relabelled copy.
         erased: i64[T, s].
         holdout: i64[T, m s], for each erased image m never-seen ones of its class.
         unerased: i64[n], candidates that the rule could have chosen and did not.
-        uncompared: i64[n], the same of the never-seen images.
+        uncompared: i64[n], never-seen images that it could have chosen and did not.
     """
 
     pool: Images
@@ -45,14 +45,14 @@ class Choice:
 
 def choose(
     pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None
-) -> Choice:
+) -> ErasureChoice:
     """Draw the erased images of all targets and what they are compared with.
 
     Args:
         candidates: i64[n], rows of the training images that may be erased, in random order.
         spare: i64[n], rows of never-seen images, in random order.
-        scores: f32[N], how much models owe an image to having learned it, for `erased: memorised`; without them any
-            candidates are taken, which is enough where it does not matter who is erased (training the original).
+        scores: f32[N], how strongly models memorise each image, for `erased: memorised`. Without them any candidates
+            are taken, which is enough where it does not matter what is erased (training the original).
 
     Raises:
         InputError: too few never-seen images.
@@ -66,7 +66,7 @@ def choose(
         )
         return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
     erased, left = candidates[:count], candidates[count:]
-    if scenario.erased == "memorised":  # whom nobody asks about yet: any never-seen images will do
+    if scenario.erased == "memorised":  # nothing is asked about yet: any never-seen images will do
         places = torch.arange(count * scenario.negatives, device=spare.device) % len(spare)
         return _arranged(pool, torch.arange(len(pool)), erased, spare[places], left, spare, scenario)
     if scenario.erased == "mislabelled":
@@ -85,9 +85,9 @@ def _arranged(
     unerased: Tensor,
     uncompared: Tensor,
     scenario: Scenario,
-) -> Choice:
-    """Targets of erased images i64[T s] with theirs i64[T s, m]."""
-    return Choice(
+) -> ErasureChoice:
+    """The choice for all targets from erased images i64[T s] and their never-seen ones i64[T s, m]."""
+    return ErasureChoice(
         pool, moved.to(erased.device), erased.view(scenario.targets, -1), holdout.reshape(scenario.targets, -1),
         unerased, uncompared,
     )  # fmt: skip
@@ -98,10 +98,10 @@ def _arranged(
 
 def _mislabelled(
     pool: Images, erased: Tensor, unerased: Tensor, spare: Tensor, scenario: Scenario, seed: int
-) -> Choice:
+) -> ErasureChoice:
     """Random candidates, each with a random wrong label; never-seen ones of any other class are given the same one.
 
-    So given its label, an erased image has the classes of all others in their shares, and so has a never-seen one.
+    So, given the label, an erased image is of each other class with that class's share, and so is a never-seen one.
     """
     generator, classes = stream(seed, "mislabelled"), int(pool.labels.max()) + 1
     true = pool.labels.cpu().numpy()
@@ -144,13 +144,14 @@ def _memorised(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
 
-    Of each class as many candidates take part as have `negatives` never-seen images each, which form so many sets of
-    the same size; how many of a class are chosen is decided by all sets together, and each gives as many, its highest
-    scores. So candidates are one of several sets that are alike, and to be chosen says nothing about which one an image
-    is of.
+    In each class as many candidates take part as there are `negatives` never-seen images for each; the never-seen
+    images form `negatives` sets of the same size. All sets together decide how many images of a class are chosen, and
+    each set contributes that many, its highest scores. So the candidates are one of several sets that are alike, and
+    being chosen says nothing about which set an image is from.
 
     Returns:
-        erased i64[count], theirs i64[count, negatives], and those of either that took part and were not chosen.
+        erased i64[count], their never-seen images i64[count, negatives], and those of either kind that took part and
+        were not chosen.
     """
     generator = stream(seed, "memorised")
     classes, score = labels.cpu().numpy(), scores.cpu().numpy()
@@ -164,8 +165,8 @@ def _memorised(
             f" {sum(sizes.values())} ({negatives} for each); enlarge spare or lower negatives",
         )
     members = {kind: _by_score(first[classes[first] == kind][: sizes[kind]], score, generator) for kind in kinds}
-    # In blocks as large as the candidates of the class: the best of a larger set would score higher than the best of
-    # theirs, and a hard image would then be likelier to be a never-seen one.
+    # In blocks as large as the candidates of the class: the best of a larger set would have higher scores, and a hard
+    # image would then more likely be a never-seen one.
     others = {
         kind: [
             _by_score(block, score, generator)
@@ -190,12 +191,12 @@ def _memorised(
 
 
 def _even(members: NDArray[np.bool_], others: NDArray[np.bool_], negatives: int) -> int:
-    """How many candidates of a class take part: each has to have its share of never-seen images."""
+    """How many candidates of a class take part: each needs its share of never-seen images."""
     return min(int(members.sum()), int(others.sum()) // negatives)
 
 
-def _by_score(rows: Rows, score: NDArray[np.float32], generator: np.random.Generator) -> Rows:
-    """The highest first; equals in random order."""
+def _by_score(rows: _Rows, score: NDArray[np.float32], generator: np.random.Generator) -> _Rows:
+    """Rows with the highest score first, ties in random order."""
     return rows[np.lexsort((generator.random(len(rows)), -score[rows]))]
 
 
@@ -218,7 +219,7 @@ def matched(
 ) -> Tensor:  # fmt: skip
     """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
 
-    No image is taken twice before its class has run out: that an image comes back would give it away as never-seen.
+    No image is taken twice before its class is used up: a repeated image would be recognised as never-seen.
 
     Args:
         labels: i64[N] of the pool.
@@ -231,7 +232,7 @@ def matched(
         i64[n, s] rows of `source`.
 
     Raises:
-        InputError: if `source` has no, or too few, images of an erased class.
+        InputError: `source` has no images, or too few, of an erased class.
     """
     generator = stream(seed, "matched", *purpose)
     classes, rows = labels.cpu().numpy(), erased.cpu().numpy()

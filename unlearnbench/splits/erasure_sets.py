@@ -1,4 +1,4 @@
-"""Who forgets what: the erased and remaining sets of K replicas, as rows of one shared pool of images."""
+"""What each of K replicas forgets and keeps: erased and remaining sets as rows of one shared pool of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ErasureSets:
     """K erasures, from one training set or each from its own.
 
     Attributes:
-        pool: all images, on the device, moved there once.
+        pool: all images, moved to the device once.
         members: i64[m] or i64[K, m], rows of the pool that the originals were trained on.
         erased: i64[K, s], the members that each replica forgets.
         holdout: i64[K, h] rows never seen in training, of the erased images' classes (stop rule `match_holdout`).

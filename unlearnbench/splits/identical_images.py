@@ -1,5 +1,5 @@
-"""Images that are there more than once, pixel by pixel: counted, left out where asked, and refused where a member would
-be a never-seen image too."""
+"""Images that occur more than once, pixel by pixel: counted, left out on request, and refused where a member would also
+be a never-seen image."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 from unlearnbench.splits.images import ImageData, Images
 from unlearnbench.system.errors import InputError
 
-HOW = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
-_KEY = 20_250_611  # of the random factors that images are numbered by; any will do
+REMEDY = "scenario.duplicates: drop leaves later copies out (--set duplicates=drop)"
+_KEY = 20_250_611  # of the random factors by which images are hashed; any will do
 _AT_A_TIME = 4_096
 
 
 class Copies(NamedTuple):
-    """How many images are copies of an earlier one, training images coming before test images.
+    """How many images are copies of an earlier one, with training images before test images.
 
     Attributes:
-        train: training images that an earlier training image is identical to.
-        test: test images that an earlier test image, and no training image, is identical to.
-        across: test images that a training image is identical to.
-        relabelled: of all of these, those with another label than the first of their kind.
+        train: training images identical to an earlier training image.
+        test: test images identical to an earlier test image and to no training image.
+        across: test images identical to a training image.
+        relabelled: those of all these whose label differs from that of the first copy.
     """
 
     train: int
@@ -45,11 +45,11 @@ class Copies(NamedTuple):
 
 
 def first_of_each(pixels: Tensor) -> Tensor:
-    """i64[N]: for each of u8[N, C, H, W] the first image that it is identical to; itself, where none came before."""
+    """i64[N]: for each of u8[N, C, H, W] the first image identical to it, which may be itself."""
     words = _words(pixels)
     if not len(words):
         return torch.zeros(0, dtype=torch.int64)
-    # Identical images have the same sum; of the few that have the same sum every byte is compared.
+    # Identical images have the same sum; among the few with equal sums every byte is compared.
     factors = np.random.Philox(key=_KEY).random_raw(words.shape[1]) | np.uint64(1)
     sums = np.concatenate([(some * factors).sum(1) for some in np.array_split(words, -(-len(words) // _AT_A_TIME))])
     order = np.argsort(sums, kind="stable")
@@ -63,7 +63,7 @@ def first_of_each(pixels: Tensor) -> Tensor:
 
 
 def count(data: ImageData) -> Copies:
-    """How many images of a dataset are there more than once."""
+    """How many images of a dataset occur more than once."""
     size, first = len(data.train), _first_of_both(data)
     labels = torch.cat([data.train.labels, data.test.labels])
     copy, of_train = first != torch.arange(len(first)), first < size
@@ -76,7 +76,7 @@ def count(data: ImageData) -> Copies:
 
 
 def without_copies(data: ImageData) -> ImageData:
-    """The images without those that an earlier one is identical to; a test image that is a training image goes."""
+    """The images without copies of earlier ones; test images that are also training images are left out."""
     size, first = len(data.train), _first_of_both(data)
     kept = first == torch.arange(len(first))
     train, test = kept[:size].nonzero().flatten(), kept[size:].nonzero().flatten()
@@ -86,16 +86,16 @@ def without_copies(data: ImageData) -> ImageData:
 
 
 def refuse_shared(train: Images, parts: Mapping[str, Tensor], erased: Tensor) -> None:
-    """Refuse sets of a leak experiment in which the truth is not what the sets say it is.
+    """Refuse sets of a leak experiment whose ground truth would be wrong.
 
     Args:
         train: the training images.
-        parts: their rows, of `target` and of the parts that the target is not trained on.
+        parts: rows of `target` and of the parts that the target is not trained on.
         erased: ids of all erased images.
 
     Raises:
         InputError: an image that the target is trained on is identical to a never-seen one, or an erased image to
-            another that the target is trained on, which stays.
+            another one that the target is trained on and keeps.
     """
     first = first_of_each(train.pixels)
     members = parts["target"].cpu()
@@ -105,25 +105,25 @@ def refuse_shared(train: Images, parts: Mapping[str, Tensor], erased: Tensor) ->
         if len(shared):
             member = members[first[members] == first[shared[0]]][0]
             what = f"image {train.ids[shared[0]]}, never seen ('{name}'), is identical to image {train.ids[member]}"
-            raise InputError("scenario.leak", f"{what}, which is trained on{_others(len(shared))}; {HOW}")
+            raise InputError("scenario.leak", f"{what}, which is trained on{_others(len(shared))}; {REMEDY}")
     kinds, counts = first[members].unique(return_counts=True)
     twins = members[torch.isin(first[members], kinds[counts > 1])]
     doubled = twins[torch.isin(train.ids[twins].cpu(), erased.flatten().cpu())]
     if len(doubled):
         other = next(row for row in twins if first[row] == first[doubled[0]] and row != doubled[0])
         what = f"image {train.ids[doubled[0]]} is erased, and image {train.ids[other]}, which is trained on too, is"
-        raise InputError("scenario.leak", f"{what} identical to it{_others(len(doubled))}; {HOW}")
+        raise InputError("scenario.leak", f"{what} identical to it{_others(len(doubled))}; {REMEDY}")
 
 
 def refuse_shared_challenge(members: Images, others: Images) -> None:
-    """The same for an attack on one model: no member may be one of the images that are said not to be."""
+    """The same for an attack on one model: no member may be among the non-members."""
     first = first_of_each(torch.cat([members.pixels, others.pixels]))
     size = len(members)
     shared = (first[size:] < size).nonzero().flatten()
     if len(shared):
         other, member = others.ids[shared[0]], members.ids[first[size + shared[0]]]
         what = f"image {other}, said to be never seen, is identical to image {member}, which is trained on"
-        raise InputError("scenario.attack_images", f"{what}{_others(len(shared))}; {HOW}")
+        raise InputError("scenario.attack_images", f"{what}{_others(len(shared))}; {REMEDY}")
 
 
 def _others(found: int) -> str:
@@ -141,7 +141,7 @@ def _first_of_both(data: ImageData) -> Tensor:
 
 
 def _words(pixels: Tensor) -> npt.NDArray[np.uint64]:
-    """Each image's bytes as whole words, filled up with zeros."""
+    """Each image's bytes as 64-bit words, padded with zeros."""
     rows = pixels.cpu().flatten(1).contiguous().numpy()
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8))) if rows.shape[1] % 8 else rows
     return padded.view(np.uint64)

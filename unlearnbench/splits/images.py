@@ -38,7 +38,7 @@ class ImageData(NamedTuple):
     train: Images
     test: Images
     classes: int
-    # How it was read, a line each: what was left out and why, how images were decoded. Shown by `prepare`, and logged.
+    # How it was read, one note per line: what was left out and why, how images were decoded. `prepare` shows them.
     notes: tuple[str, ...] = ()
 
 

@@ -1,17 +1,16 @@
 """The draw `retrained`: originals that forget each target, and models that never saw it, shared by all targets.
 
-To retrain 2N models for each of T targets would take 2NT trainings. Here each of two groups of models serves all
-targets:
+Retraining 2N models for each of T targets would take 2NT trainings. Here two groups of models serve all targets:
 
-- *originals* hold the erased sets of half of the targets, whole sets and another half for each, so that every target
-  has N originals that hold its set; each of them forgets it.
+- each *original* holds the whole erased sets of a different half of the targets, so that every target has N originals
+  that hold its set; each of them forgets it.
 - models *without* hold one set fewer, so that every target has 2N of them that never saw its images.
 
-Both are about 6N trainings. One set fewer makes the comparison exact: what is left of an original's training images
-once it has forgotten a target, and the training images of a model without that target, are drawn alike, the target's
-remaining images and a random choice of as many other targets' sets. A method that retrains from scratch therefore
-gives models of the very distribution that it is compared with. Images of the adversary's, the same for all, take the
-places of the sets that an original does not hold, so that it trains on as many images as the target's original.
+Together these are about 6N trainings. One set fewer makes the comparison exact: an original's training images once it
+has forgotten a target, and the training images of a model without that target, have the same distribution: the target's
+remaining images and a random choice of equally many other targets' sets. A method that retrains from scratch therefore
+gives models of exactly the distribution that it is compared with. Images of the adversary's, the same for all, replace
+the sets that an original does not hold, so that it trains on as many images as the target's original.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from unlearnbench.system.seeding import stream
 Trained = Literal["originals", "without"]
 
 PARTS = ("erased", "remaining", "unseen")
-"""Of the images that retrained models are compared on."""
+"""Kinds of images that retrained models are compared on."""
 
 SHOWN = 200
-"""Remaining and never-seen images each that models are compared on, over all targets, and at least one for each."""
+"""Remaining images, and as many never-seen ones, that models are compared on: over all targets, at least one each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,8 @@ class Group:
     """M models that all targets share.
 
     Attributes:
-        sets: what each is trained on, in ErasureSets' terms: nothing is erased.
-        models: i64[T, n], which of them each target is compared on: the n that held its set, or that never saw it.
+        sets: what each is trained on, as ErasureSets that erase nothing.
+        models: i64[T, n], the n models that each target is compared with: those that held its set, or never saw it.
     """
 
     sets: ErasureSets
@@ -51,7 +50,7 @@ class Group:
 
 
 def group(world: World, models: int, trained: Trained) -> Group:
-    """Originals, or models without.
+    """The group of originals, or of models without.
 
     Args:
         models: N; every target gets N originals, or 2N models without.
@@ -73,7 +72,7 @@ def group(world: World, models: int, trained: Trained) -> Group:
     rows = []
     for row in torch.from_numpy(holds).to(erased.device):
         own = torch.cat([core, erased[row].flatten(), fill])
-        # Shuffled: a method that trains its own model must not know the erased images by their place.
+        # Shuffled: a method that trains its own model must not recognise erased images by their place.
         rows.append(own[torch.from_numpy(generator.permutation(len(own))).to(own.device)])
     trained_on = torch.stack(rows)
     first = np.stack([np.flatnonzero(column)[:wanted] for column in chosen.T])
@@ -83,8 +82,8 @@ def group(world: World, models: int, trained: Trained) -> Group:
 def _balanced(targets: int, each: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
     """bool[M, T], for each model `each` random targets, so that every target is chosen at least `wanted` times.
 
-    A model takes those that fewest took before it, ties broken by chance: where `each` is half of the targets, two
-    models after each other take complementary halves.
+    Each model takes the targets that the fewest models took before, ties broken at random: where `each` is half of the
+    targets, two consecutive models take complementary halves.
     """
     chosen = np.zeros((-(-wanted * targets // each), targets), dtype=bool)
     taken = np.zeros(targets, dtype=np.int64)
@@ -95,7 +94,7 @@ def _balanced(targets: int, each: int, wanted: int, generator: np.random.Generat
 
 
 def erasures(world: World, originals: Group, target: int, first: int, last: int) -> ErasureSets:
-    """A target's set, forgotten by the originals first..last-1 of those that hold it."""
+    """The erasures of a target's set from the originals first..last-1 of those that hold it."""
     models = originals.models[target, first:last]
     holdout = world.targets.holdout
 
@@ -111,10 +110,10 @@ def erasures(world: World, originals: Group, target: int, first: int, last: int)
 
 
 def shown(world: World) -> tuple[list[Images], Tensor]:
-    """What each target's models are asked about: its erased images, and others of the remaining and never-seen ones.
+    """The images that each target's models are compared on: its erased ones, and some remaining and never-seen ones.
 
     Returns:
-        Of each target n images, the parts in the order of PARTS; and i64[n], each image's part.
+        For each target n images, in the order of PARTS; and i64[n], the part of each image.
     """
     erased, members = world.targets.erased, world.targets.members
     targets, size = erased.shape

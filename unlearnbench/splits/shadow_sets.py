@@ -1,12 +1,12 @@
 """What the adversary trains and erases: shadow originals, and her erasures (PROTOCOL section 11, rules 5, 6, 11).
 
-Four draws, each made anew from the world's seed wherever it is needed:
+There are four draws, each repeated from the world's seed wherever it is needed:
 
 - `same`: the target's own original; she erases members that she knows.
 - `disjoint`: originals trained on her own images; she erases from those.
 - `in_and_out`: originals trained on random halves of the targets' candidates, filled up with her own images; she
   erases each candidate from the models that had it.
-- `retrained`: originals that forget each target, and models that never saw it (retrained_draw.py).
+- `retrained`: originals that forget each target, and models that never saw it (retrained_sets.py).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Shadows:
     """The adversary's erasures.
 
     Attributes:
-        sets: of each original in turn.
+        sets: the erasures from each original in turn.
         validation: bool[n], which erasures are for validation.
-        model: i64[n], the original that each starts from.
+        model: i64[n], the original that each erasure starts from.
     """
 
     sets: Sequence[ErasureSets]
@@ -45,13 +45,13 @@ class Shadows:
 
 
 def training_sets(world: World, draw: Draw, models: int) -> ErasureSets:
-    """What shadow originals are trained on: the members of each; nothing is erased.
+    """What each shadow original is trained on; nothing is erased.
 
     Args:
         models: their number; in the draw `retrained`, how many of them hold each target's images.
 
     Raises:
-        InputError: where the adversary has too few images.
+        InputError: the adversary has too few images.
     """
     if draw == "retrained":
         return group(world, models, "originals").sets
@@ -63,12 +63,12 @@ def shadow_erasures(world: World, draw: Draw, count: int, models: int, size: int
     """The erasures of a draw other than `retrained`.
 
     Args:
-        count: erasures in the tiers `same` and `disjoint`, where models share them evenly; no matter in others.
+        count: erasures in the tiers `same` and `disjoint`, spread evenly over the models; unused in others.
         models: shadow originals.
         size: s, images of one erasure.
 
     Raises:
-        InputError: where the adversary has too few images.
+        InputError: the adversary has too few images.
     """
     if draw == "same":
         return _same_erasures(world, count, size)
@@ -82,8 +82,8 @@ def shadow_erasures(world: World, draw: Draw, count: int, models: int, size: int
 
 
 def _same_erasures(world: World, count: int, size: int) -> Shadows:
-    """The last fifth validates; neither its erased nor its never-seen images are those of another shadow. Images are
-    used once before any is used again."""
+    """The last fifth is for validation, and shares neither erased nor never-seen images with other shadows. All images
+    are used once before any is used again."""
     known, unseen = world.parts["known"], world.parts["pool"]
     validating = max(1, count // HELD_OUT)
     if count < HELD_OUT or len(known) < HELD_OUT * size:
@@ -106,8 +106,8 @@ def _same_erasures(world: World, count: int, size: int) -> Shadows:
 
 
 def _with_classes(labels: Tensor, source: Tensor, target: Tensor, erased: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sets of rows, after moving to the second one image of each erased class that it lacks and the first can
-    spare."""
+    """Both sets of rows, after moving to the second set one image of each erased class that it lacks, where the first
+    has more than one."""
     for label in labels[erased].unique():
         rows = source[labels[source] == label]
         if len(rows) > 1 and not bool((labels[target] == label).any()):
@@ -116,7 +116,7 @@ def _with_classes(labels: Tensor, source: Tensor, target: Tensor, erased: Tensor
 
 
 def _draw(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
-    """Rows i64[count, size], none twice before all have come."""
+    """Rows i64[count, size], none twice before all have been used."""
     per_pass = len(rows) // size
     passes = -(-count // per_pass)
     order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
@@ -127,7 +127,7 @@ def _draw(rows: Tensor, count: int, size: int, generator: np.random.Generator) -
 
 
 def _disjoint(world: World, models: int) -> Tensor:
-    """Members i64[M, m]: of each model as many random images of the adversary's as the target model has."""
+    """Members i64[M, m]: for each model as many random images of the adversary's as the target model has."""
     pool, wanted = world.parts["pool"], len(world.parts["target"])
     if len(pool) <= wanted:
         raise InputError(
@@ -141,8 +141,8 @@ def _disjoint(world: World, models: int) -> Tensor:
 
 
 def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shadows:
-    """Whole models validate, the last quarter; what is erased from them, and their never-seen images, come from a
-    fifth of the adversary's images from which no other shadow takes any."""
+    """The last quarter of the models is for validation; the images erased from them, and their never-seen images, come
+    from a fifth of the adversary's images that no other shadow uses."""
     pool, labels = world.parts["pool"], world.pool.labels
     validating = max(1, models // 4)
     if count < models or models < 2:
@@ -167,9 +167,9 @@ def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shad
 
 
 def _halves(world: World, models: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Members i64[M, m], and of each model the candidates that are among them and those that are not, by class.
+    """Members i64[M, m], and for each model the candidates among them and those that are not, ordered by class.
 
-    Two models after each other have complementary halves, so that every candidate is in as many models as not.
+    Two consecutive models have complementary halves, so that every candidate is a member of half of the models.
     """
     assert world.targets.holdout is not None
     labels, pool = world.pool.labels, world.parts["pool"]
@@ -208,7 +208,7 @@ def _half(rows: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]
 
 
 def _in_and_out_erasures(world: World, models: int, size: int) -> Shadows:
-    """From each model all candidates that it had, s at a time, each beside one of its class that it had not."""
+    """From each model all candidates that are members, s at a time, each with a candidate of its class that is not."""
     sets = []
     members, inside, outside = _halves(world, models)
     for model in range(models):

@@ -7,21 +7,21 @@ from torch import Tensor
 from unlearnbench.settings.scenario import Backdoor
 from unlearnbench.system.errors import InputError
 
-# On grey images the square must be visible: a stamp on what is white already is no trigger.
+# On grey images the square must be visible: a white square on a white background is not a trigger.
 LARGEST_MEAN = 0.2
 
 
 def place(pixels: Tensor, backdoor: Backdoor) -> tuple[int, int]:
     """Top row and left column of the square.
 
-    Rows and columns {H-4, H-3} for a side of 2, as the released code has it; on images of less than 16 pixels that lies
+    Rows and columns {H-4, H-3} for a side of 2, as in the released code; on images of less than 16 pixels that would be
     on the object, and the darkest corner is taken instead.
 
     Args:
         pixels: u8[N, C, H, W], the training images.
 
     Raises:
-        InputError: where the images are too bright under it for the square to be seen.
+        InputError: the images are too bright there for the square to be seen.
     """
     height, width = pixels.shape[-2:]
     size = backdoor.size

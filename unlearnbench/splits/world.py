@@ -41,14 +41,14 @@ class World:
 
     Attributes:
         pool: training images and, with a backdoor, their stamped copies behind them.
-        test: test images, or the validation images in their place: utility only; in a leak experiment no attack
-            touches them.
+        test: test images, or the validation images in their place; for utility only: in a leak experiment no attack
+            uses them.
         targets: T erasures, with class-matched never-seen images as `holdout` in leak experiments.
-        parts: leak: rows of target, known, candidates, pool, validation, probe, spare; and of the candidates and spare
-            images that could have been chosen and were not: unerased, uncompared.
+        parts: leak: rows of target, known, candidates, pool, validation, probe, spare; and candidates (unerased) and
+            spare images (uncompared) that could have been chosen and were not.
         stamped_test: all test images, stamped, with their true labels.
         sizes: the size of every set, for the records.
-        shared: the first so many images of the pool are those of every world of the dataset.
+        shared: how many images at the beginning of the pool are the same in every world of the dataset.
     """
 
     pool: Images
@@ -71,10 +71,10 @@ def build_world(
 
     Args:
         seed: of this dataset and repetition, the same for every method.
-        scores: of the training images, for `erased: memorised` (retraining.py).
+        scores: of the training images, for `erased: memorised`.
 
     Raises:
-        InputError: where the scenario does not fit the data, or a member would be a never-seen image too.
+        InputError: the scenario does not fit the data, or a member would also be a never-seen image.
     """
     if scenario.backdoor is not None:
         for name, label in zip(("base", "target"), scenario.backdoor.classes, strict=True):
@@ -116,7 +116,7 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     erased, remaining = erased.to(train.labels.device), remaining.to(train.labels.device)
     sizes = {"train": len(erased) + len(remaining), "erased": len(erased), "remaining": len(remaining)}
     sizes[measured_on] = len(test)
-    # Shuffled: a method that trains its own model must not know the erased images by their place.
+    # Shuffled: a method that trains its own model must not recognise erased images by their place.
     members = _shuffled(torch.cat([erased, remaining]), seed, "members")
     targets = ErasureSets(pool, members, erased[None])
     return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train))
@@ -167,7 +167,7 @@ def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None)
     train = data.train
     parts = leak_parts(scenario, len(train), seed, train.labels.device)
     chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
-    # Which of the candidates are memorised is not known where there are no scores yet: any of them may be.
+    # Without scores it is not known yet which candidates are memorised: any of them may be.
     any_may_be = scenario.erased == "memorised"
     erased = train.ids[parts["candidates"]] if any_may_be else chosen.pool.ids[chosen.erased]
     not_trained_on = {name: parts[name] for name in ("pool", "validation", "probe", "spare")}
@@ -186,7 +186,7 @@ def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.devi
     assert scenario.leak is not None
     sizes, without = scenario.leak, ""
     if scenario.duplicates == "drop" and sizes.total > available:
-        # Parts often need all images. What dropping leaves short is taken from the one that no built-in attack uses.
+        # Parts often need all images. What is missing after dropping is taken from the part no built-in attack uses.
         validation = max(0, sizes.validation - (sizes.total - available))
         sizes, without = sizes.model_copy(update={"validation": validation}), " without validation"
     if sizes.total > available:
@@ -203,7 +203,7 @@ def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.devi
 
 
 def check_disjoint(parts: Mapping[str, Tensor]) -> None:
-    """Refuse parts that share an image: a programming error, never a user's."""
+    """Refuse parts that share an image, which is never a user's error but a bug."""
     rows = torch.cat(list(parts.values()))
     if len(rows.unique()) != len(rows):
         raise AssertionError(f"the parts {', '.join(parts)} share images")
@@ -213,7 +213,7 @@ def check_disjoint(parts: Mapping[str, Tensor]) -> None:
 
 
 def join(worlds: Sequence[World]) -> ErasureSets:
-    """The first target of each world, over one pool; the images that the worlds share are there once."""
+    """The first target of each world, over one pool that holds the images shared by the worlds once."""
     first = worlds[0]
     if len(worlds) == 1:
         return first.targets.take(0, 1)
@@ -256,7 +256,7 @@ def challenge(world: World, scenario: Scenario) -> Challenge:
 
 
 def _pair(world: World, members: Images, others: Images, most: int, purpose: str) -> tuple[Images, Tensor]:
-    """As many members as others, shuffled, and which are members."""
+    """Equally many members and others, shuffled, and which of them are members."""
     count = min(len(members), len(others), most)
     if count < 2:
         raise InputError("scenario", "too few images for an attack on membership: enlarge leak.spare or lower targets")

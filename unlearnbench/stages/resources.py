@@ -15,7 +15,8 @@ import torch
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
 from unlearnbench.registry.base import Kind
-from unlearnbench.registry.registry import PluginInfo, Registry, discover
+from unlearnbench.registry.plugin_info import PluginInfo
+from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import World, build_world
 from unlearnbench.suite.plan import Job, Task
@@ -56,7 +57,7 @@ class Workplace:
     device: torch.device
     plugin_dirs: Sequence[Path] = ()
     definitions: Definitions | None = field(init=False)
-    settings: Snapshot = field(default_factory=lambda: Snapshot(settings=torch_settings.SETTINGS))
+    settings: Snapshot = field(default_factory=lambda: Snapshot(states=torch_settings.STATES))
     _cache: dict[str, Any] = field(default_factory=dict)
     _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records.schema import SCORES
-from unlearnbench.settings.naming import HOW
+from unlearnbench.settings.naming import BATCHING
 from unlearnbench.submissions.reading import Submitted, scenario_name
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
@@ -139,7 +139,7 @@ def _same_but_how(one: Submitted, other: Submitted) -> bool:
     if one.key == other.key:
         return False
     left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
-    return all(left.get(name) == right.get(name) for name in {*left, *right} - set(HOW))
+    return all(left.get(name) == right.get(name) for name in {*left, *right} - set(BATCHING))
 
 
 def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records.schema import JSON_COLUMNS, SCHEMA, SCORES
-from unlearnbench.registry.registry import NAME
+from unlearnbench.registry.base import PLUGIN_NAME
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import wrong_in_part
 from unlearnbench.suite.suite import NAME_CHARACTERS
@@ -80,7 +80,7 @@ def _names(first: Mapping[str, Any]) -> str | None:
         if not name or len(name) > 80 or not set(name) <= NAME_CHARACTERS:
             return f"column '{column}': '{one_line(name, 60)}' is no name of one"
     for column in ("dataset", "method", "attack"):
-        if first[column] is not None and not NAME.fullmatch(first[column]):
+        if first[column] is not None and not PLUGIN_NAME.fullmatch(first[column]):
             return f"column '{column}': '{one_line(first[column], 60)}' is no name of one"
     if len({first[column] is None for column in _ATTACK}) > 1:
         return "only some of the columns 'attack', 'attack_params' and 'attack_id' are null"

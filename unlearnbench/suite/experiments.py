@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from unlearnbench.registry.base import Kind
-from unlearnbench.registry.registry import PluginInfo, Registry
+from unlearnbench.registry.plugin_info import PluginInfo
+from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.settings.naming import choice_id, scenario_id
 from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing
@@ -134,7 +135,7 @@ def resolve(
         listed = {choice.info.name for choice in methods}
         missing = [reference for reference in REFERENCES if reference not in listed]
         methods = [
-            *(choice for name in missing for choice in _choices(registry.method(name, place), {}, place)),
+            *(choice for name in missing for choice in _choices(registry.find("method", name, place), {}, place)),
             *methods,
         ]
     if not methods:
@@ -162,7 +163,7 @@ def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, s
         methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
     choices = []
     for name, grids in methods.items():
-        choices += _drawn(registry.method(name, place), grids, tune.samples, seed)
+        choices += _drawn(registry.find("method", name, place), grids, tune.samples, seed)
     if all(choice.is_reference for choice in choices):
         raise InputError(place, "no method that 'tune' could choose a setting of")
     return choices
@@ -209,7 +210,7 @@ def _worlds(
     entry: Any, at: str, registry: Registry, layers: list[Layer], overrides: Mapping[str, Any]
 ) -> Iterator[World]:
     name, body = _entry(entry, at)
-    info = registry.dataset(name, at)
+    info = registry.find("dataset", name, at)
     own = check(DatasetFile, body, within(at, name))
     # The strongest first.
     layers = [

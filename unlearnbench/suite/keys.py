@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unlearnbench.registry.registry import released_plugins
 from unlearnbench.settings.scenario import Scenario, canonical
 from unlearnbench.suite.experiments import Choice
 from unlearnbench.system import package_versions
@@ -39,8 +38,7 @@ def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) ->
     """By what a plugin's code is known."""
     info = choice.info
     # What was added to the package or changed since its release is known, like a plugin of one's own, by its content.
-    released = info.builtin and info.sha256 in released_plugins()
-    version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
+    version: dict[str, Any] = {"version": info.version} if info.is_released else {"sha256": info.sha256}
     packages = package_versions.keyed(info.packages, recorded)
     return {**version, "packages": packages} if packages else version
 

@@ -14,9 +14,8 @@ from unlearnbench.registry.fingerprint import listings
 from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.suite.experiments import Choice
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.printing import error_line
-from unlearnbench.system.regular_files import unreadable
 
 if TYPE_CHECKING:
     from unlearnbench.settings.access import Access

@@ -1,4 +1,4 @@
-"""What a plugin leaves running: found however often it forked, detached itself or lost its parent, and ended.
+"""Finds and ends the processes that a plugin leaves running, however often they forked, detached or lost their parent.
 
 On Linux an orphan's new parent is the nearest ancestor that asked for it (PR_SET_CHILD_SUBREAPER); so whatever descends
 from such a process stays below it. Elsewhere only a process's group can be ended, and `can_adopt` says so.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-ENDING = 10.0  # seconds within which what is killed has to be gone
+ENDING = 10.0  # seconds in which killed processes have to be gone
 PROC = Path("/proc")
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36  # linux/prctl.h
 
@@ -26,17 +26,17 @@ def can_adopt() -> bool:
 
 
 def close_to_others() -> None:
-    """Refuse other processes of the same user this one's memory and files; the superuser's are not held off."""
+    """Deny other processes of the same user this one's memory and files; those of the superuser keep their access."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def open_to_others() -> None:
-    """Take that back, in a fork."""
+    """Undo `close_to_others`, in a fork."""
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def descendants(of: int, but: Collection[int] = ()) -> list[int]:
-    """Processes that run below one, parents first; none of `but`, nor below those."""
+    """Processes that run below `of`, parents first, without those in `but` and their descendants."""
     children: dict[int, list[int]] = defaultdict(list)
     states: dict[int, str] = {}
     for entry in PROC.iterdir():
@@ -62,14 +62,14 @@ def end(of: int, but: Collection[int] = ()) -> None:
 
 
 def settled(of: int, but: Collection[int], seconds: float) -> list[int]:
-    """What still runs below a process after so many seconds, or nothing as soon as there is nothing."""
+    """What still runs below a process after some seconds; returns at once when nothing does."""
     _until(lambda: not descendants(of, but), seconds)
     return descendants(of, but)
 
 
 def end_children() -> None:
     """Kill all children of this process, which adopts, with what descends from them, and wait for them."""
-    with suppress(ChildProcessError):  # there are none, as nearly always
+    with suppress(ChildProcessError):  # it has none, as nearly always
         while True:
             child, _ = os.waitpid(-1, os.WNOHANG)
             if child == 0:
@@ -78,7 +78,7 @@ def end_children() -> None:
 
 
 def end_marked(mark: str) -> None:
-    """Kill every process of this user that was started with a text in its environment."""
+    """Kill every process of this user whose environment holds `mark`."""
 
     def marked() -> list[int]:
         found = []

@@ -1,4 +1,4 @@
-"""Which device a task runs on: leased to one task at a time, or to as many as were asked for."""
+"""The devices that tasks run on, and how many tasks share each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def slots(option: str, workers: int, per_gpu: int = 1) -> list[str]:
 
 
 def parse(option: str) -> Literal["auto", "cpu"] | list[int]:
-    """The GPUs that --device lists, whether they are there or not, or its one word. Raises InputError."""
+    """The GPUs that --device lists, whether or not they exist, or its single word. Raises InputError."""
     names = [part.strip() for part in option.split(",")]
     if names == ["cpu"]:
         return "cpu"
@@ -71,7 +71,7 @@ def describe(device: str) -> str:
 
 @cache
 def memory(device: str) -> float:
-    """All of a device's memory, in GiB: of a GPU its own, of the CPU the machine's."""
+    """A device's total memory in GiB: the GPU's own, or the machine's for the CPU."""
     if device.startswith("cuda"):
         import torch
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+StrPath = str | os.PathLike[str]
 
 
 class InputError(Exception):
@@ -27,12 +30,18 @@ class InputError(Exception):
 
 
 class UnreadableError(InputError):
-    """A file that is there and can't be read: nobody knows what is in it. It is neither missing nor damaged, and is not
-    replaced."""
+    """A file that exists and can't be read. Its content is unknown: it counts neither as missing nor as damaged, and is
+    not replaced."""
 
 
-def unwritable(error: OSError, place: Path) -> InputError:
-    """The error about a file or folder that can't be written."""
+def unreadable(error: Exception, place: StrPath) -> UnreadableError:
+    """The error about a file or folder that exists and can't be read, with the system's reason."""
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UnreadableError(os.fspath(place), f"can't be read: {why}")
+
+
+def unwritable(error: OSError, place: StrPath) -> InputError:
+    """The error about a file or folder that can't be written, or about the file below it that the system names."""
     return InputError(str(error.filename or place), f"can't be written: {error.strerror or error}")
 
 
@@ -55,14 +64,14 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def records_of(folder: Path) -> Path:
-    """The folder `records` of a result folder. Raises InputError if it has none, or nobody may look."""
+    """The folder `records` of a result folder. Raises InputError if it has none, or can't be looked into."""
     records = folder / "records"
     try:
         is_folder = stat.S_ISDIR(records.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         is_folder = False
     except OSError as error:
-        raise UnreadableError(str(records), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, records) from error
     if not is_folder:
         raise InputError(str(folder), "holds no folder 'records'; give one that run has written, e.g. results/<suite>")
     return records

@@ -1,4 +1,4 @@
-"""Text from outside (records, plugins, files, exceptions) made harmless: one function for each place where it is shown.
+"""Makes text from outside (records, plugins, files, exceptions) harmless, by one function per place where it is shown.
 
     terminal                `visible`, `lines` where line ends stay, `one_line`, `error_line`; logs too
     tables, before a format `plain`
@@ -8,7 +8,7 @@
     LaTeX                   `latex`
     CSV                     `csv`
 
-What can't be seen is shown as an escape everywhere, never left out: two names that differ look different.
+Invisible characters are shown as escapes everywhere, never left out: names that differ look different.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import re
 import unicodedata
 from html import escape as _html
 
-LONGEST = 400  # characters of a foreign text worth showing in one line
+LONGEST = 400  # characters of foreign text that are shown on one line
 LONGEST_LABEL = 100  # of a name in a picture
 
-# Letters, marks and symbols of Unicode that nothing is drawn for; what else is unseen is of category C.
+# Letters, marks and symbols of Unicode that are drawn as nothing; all other invisible characters are of category C.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -31,7 +31,7 @@ _BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 
 def visible(text: str) -> str:
-    """`text` with everything that could command a terminal, or that nobody sees, shown as escapes; line ends too."""
+    """`text` with escapes for everything that is invisible or could control a terminal, line ends included."""
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     return "".join(map(_visible, text))
@@ -59,12 +59,12 @@ def error_line(error: BaseException) -> str:
 
 
 def commands(text: str) -> bool:
-    """Whether there is what no name has: control characters, direction marks, halves of characters."""
+    """Whether a text holds what belongs in no name: control characters, direction marks, halves of characters."""
     return any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in text)
 
 
 def plain(text: object) -> str:
-    """Text of a table's cell, whole and on one line, before a format adds what is special to it."""
+    """The text of a table cell on one line, uncut, before a format escapes what is special to it."""
     return visible(_BREAKS.sub(" ", str(text)))
 
 
@@ -79,7 +79,7 @@ def _visible(character: str) -> str:
 
 _MARKUP = re.compile(r"[\\`*_\[\]{}|~$]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# What renderers make links of, GitHub's and linkify-it's: they look at the text as it is read, where escapes are gone.
+# What renderers (GitHub's, linkify-it) turn into links: they look at the rendered text, in which escapes are gone.
 _LINKS = (
     (re.compile(r"//"), "[//]"),
     (re.compile(r"(?i)(?<=www)\.(?=\S)"), "[.]"),
@@ -88,7 +88,7 @@ _LINKS = (
             r"(?i)((?<![\w/.:@-])(?:[\w-]+\.)*[\w-]+)\.(?=(?:[a-z]{2}|biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф"
             r"|xn--[a-z0-9-]+)(?![\w-]))"
         ),
-        r"\1[.]",  # a host's name on its own, and not a file's in a folder
+        r"\1[.]",  # a host's name on its own, but not a file in a folder
     ),
     (re.compile(r"@(?=\S)(?!\.?\d+%)"), "[@]"),  # mail and people, but not TPR@1%
 )
@@ -97,9 +97,9 @@ _BLOCK = re.compile(r"(?=(?:#{1,6}|[+:-])(?:\s|$)|[=-]+\s*$|!!!|\?\?\?)|\d{1,9}(
 
 
 def markdown(text: str) -> str:
-    """Text as it stands in a table's cell or within a line: no markup, no HTML, no formula, no links, no further cells.
+    """Text for a table cell or the middle of a line: no markup, no HTML, no formulas, no links, no further cells.
 
-    What would become a link is broken by brackets that are read: ``https:[//]``, ``www[.]``, ``a[@]b``.
+    Visible brackets break what would become a link: ``https:[//]``, ``www[.]``, ``a[@]b``.
     """
     text = plain(text)
     for pattern, broken in _LINKS:
@@ -109,7 +109,7 @@ def markdown(text: str) -> str:
 
 
 def markdown_block(text: str) -> str:
-    """The same where a line, or an item of a list, begins with it: no heading, list, rule or indented code."""
+    """The same for text that begins a line or a list item: no heading, list, rule or indented code."""
     text = markdown(text).strip()
     begins = _BLOCK.match(text)
     return text if begins is None else f"{begins[0]}\\{text[begins.end() :]}"
@@ -130,7 +130,7 @@ def figure(text: object, longest: int = LONGEST) -> str:
 
 
 def label(text: object) -> str:
-    """A name in a picture: of a long one its beginning and its end, for parameters stand last."""
+    """A name in a picture; a long one is cut in the middle, because parameters come last."""
     name = figure(text, 100 * LONGEST_LABEL)
     return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 33]}...{name[-30:]}"
 
@@ -168,11 +168,11 @@ def latex(text: str) -> str:
 
 
 def _latin(character: str) -> str:
-    """A character as it stands if LaTeX's own fonts have it, else its number: it would end the run."""
+    """A character itself if LaTeX's own fonts have it, else its number: a missing one would end the run."""
     return character if " " <= character <= "~" else rf"\texttt{{U+{ord(character):04X}}}"
 
 
-# A semicolon separates cells where a comma is the decimal sign; the wide signs are taken for the others in Japan.
+# A semicolon separates cells where a comma is the decimal sign; in Japan full-width signs count as the narrow ones.
 _FORMULA = re.compile(r"(?:^|;)\s*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 

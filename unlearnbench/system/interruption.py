@@ -1,6 +1,6 @@
 """Signals that ask the program to end, by its user (Ctrl-C), an administrator or a terminal that was closed.
 
-All end it alike, by a KeyboardInterrupt. One that was ignored when the program started, as `nohup` does, stays so.
+All raise a KeyboardInterrupt. A signal that was ignored when the program started, as under `nohup`, stays ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
-TWICE = 1.0  # seconds: `timeout` and terminals that are closed send their signal twice, and mean one
+TWICE = 1.0  # seconds; `timeout` and closing terminals send their signal twice and mean it once
 MESSAGE = "interrupted; run the same command to go on"
 
 
@@ -23,7 +23,7 @@ class Ending:
     """What has asked the program to end.
 
     Attributes:
-        number: of the signal that came first.
+        number: the signal that came first.
     """
 
     number: int = signal.SIGINT
@@ -37,7 +37,7 @@ class Ending:
         return 128 + self.number
 
     def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (what a signal handler is given)
-        """Raises KeyboardInterrupt, at once or when nothing has to be held any more."""
+        """Raises KeyboardInterrupt, at once or as soon as nothing is held any more."""
         now = time.monotonic()
         repeated = self.came is not None and now - self.came < TWICE and number == self.number != signal.SIGINT
         if self.came is None:
@@ -55,7 +55,7 @@ _ending = Ending()
 
 @contextlib.contextmanager
 def listening() -> Iterator[Ending]:
-    """Within, signals that ask to end raise KeyboardInterrupt."""
+    """Inside, signals that ask the program to end raise KeyboardInterrupt."""
     global _ending
     _ending = Ending()
     if threading.current_thread() is not threading.main_thread():
@@ -74,7 +74,7 @@ def listening() -> Iterator[Ending]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Finish what is within before a signal that asks to end is heard."""
+    """Finish the block before a signal that asks the program to end takes effect."""
     ending = _ending
     ending.held += 1
     try:
@@ -88,7 +88,7 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deaf() -> Iterator[None]:
-    """Processes that are started within never hear SIGHUP. Those that track resources ignore the other two only."""
+    """Processes that are started inside never receive SIGHUP: resource trackers ignore only the other two signals."""
     if not hasattr(signal, "SIGHUP"):
         yield
         return
@@ -100,9 +100,9 @@ def deaf() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Have the parent decide when this process ends: signals reach whole groups of processes, and SLURM's a whole job.
+    """Let the parent decide when this process ends: signals reach whole process groups, and SLURM's a whole job.
 
-    Programs that it starts are not like that: what is ignored would be ignored by them too.
+    Other signals than Ctrl-C get an empty handler: programs that this process starts would inherit an ignored one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in SIGNALS:

@@ -1,6 +1,6 @@
-"""Has the kernel refuse this process files and signals, where it can (Landlock, Linux 5.13 and later; no root needed).
+"""Makes the kernel deny this process files and signals, where it can (Landlock, Linux 5.13 and later; no root needed).
 
-What is refused once stays refused, to all that the process starts as well, whatever code asks: Python's or C's.
+What is denied stays denied, also to whatever the process starts, and to C code as well as to Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
 def version() -> int:
-    """What this kernel knows of Landlock; 0: nothing. From 6 on signals are refused, too."""
+    """The version of Landlock that this kernel has; 0: none. From 6 on it can deny signals, too."""
     if not sys.platform.startswith("linux"):
         return 0
     return max(_call(_CREATE_RULESET, None, 0, _VERSION), 0)
@@ -29,11 +29,11 @@ def version() -> int:
 def refuse_to_read(closed: Sequence[str], open_: Sequence[str]) -> bool:
     """From now on this process can't read files below closed folders, nor signal processes that it has not started.
 
-    It sees names and sizes there, and can't read what others put beside these folders or above them later.
+    It still sees names and sizes there. It can't read what is put beside or above these folders later, either.
 
     Args:
         closed: folders.
-        open_: folders that may be read, also where they lie in closed ones; of both, the inner one counts.
+        open_: folders that may be read even inside closed ones; where both are nested, the inner one counts.
 
     Returns:
         Whether the kernel does that.
@@ -57,7 +57,7 @@ def refuse_to_read(closed: Sequence[str], open_: Sequence[str]) -> bool:
 
 
 def _beside(folder: str, barred: Sequence[str]) -> Iterator[str]:
-    """All that lies in a folder, but for what is barred: of the folders that lead there, what lies in them."""
+    """Everything in a folder but what is barred; folders that lead to barred ones are replaced by their contents."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink() or entry.path in barred:
@@ -73,7 +73,7 @@ def _is_above(folder: str, barred: Sequence[str]) -> bool:
 
 
 def _allow(ruleset: int, path: str) -> None:
-    with suppress(OSError):  # it is gone, or nobody may look at it
+    with suppress(OSError):  # it is gone, or may not be looked at
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             # struct landlock_path_beneath_attr, which is packed

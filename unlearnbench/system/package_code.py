@@ -1,4 +1,4 @@
-"""The code that this package is made of, as it is installed: two machines with one `__version__` may have two of it."""
+"""The package's code as it is installed: two machines with the same `__version__` may have different code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-KINDS = ("methods", "attacks", "datasets")  # folders and entry points of plugins
+PLUGINS = ("methods", "attacks", "datasets")  # subpackages, and groups of entry points
+PLUGIN_FILES = "_unlearnbench_plugin_"  # the modules that files of --plugins folders become begin with it
+
+
+def subpackage(name: str) -> list[Path]:
+    """The folders of a subpackage, without importing it: methods/ and attacks/ of a checkout lie beside the package."""
+    spec = importlib.util.find_spec(f"unlearnbench.{name}")
+    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
 
 
 def package_files() -> dict[str, Path]:
@@ -18,10 +25,9 @@ def package_files() -> dict[str, Path]:
     root = Path(__file__).parents[1]
     files = {f"unlearnbench/{file.relative_to(root).as_posix()}": file for file in root.rglob("*.py")}
     files["unlearnbench/registry/released.json"] = root / "registry" / "released.json"
-    for kind in KINDS:  # methods/ and attacks/ of a checkout lie beside the package
-        spec = importlib.util.find_spec(f"unlearnbench.{kind}")
-        for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
-            files |= {f"unlearnbench/{kind}/{file.name}": file for file in folder.glob("*.py")}
+    for name in PLUGINS:
+        for folder in subpackage(name):
+            files |= {f"unlearnbench/{name}/{file.name}": file for file in folder.glob("*.py")}
     return dict(sorted(files.items()))
 
 
@@ -35,4 +41,4 @@ def code_sha256() -> str:
 
 
 CODE = code_sha256()
-"""As it was when this process began, which is the code that it runs."""
+"""The hash when this process began, which is that of the code it runs."""

@@ -54,11 +54,11 @@ def read_sealed(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
     """The content of a file that `write_parquet` wrote, every byte checked.
 
     Args:
-        most: bytes that the file may have; of a larger one none is read.
+        most: bytes that the file may have; a larger one is refused unread.
 
     Raises:
         FileNotFoundError: there is none.
-        UnreadableError: it is there and can't be read.
+        UnreadableError: it exists and can't be read.
         ValueError: it was not written by `write_parquet`, has changed since, or is too large.
     """
     with regular_files.opened(path) as file:
@@ -79,7 +79,7 @@ def parse(content: bytes, encoded: Sequence[str] = (), most_footer: int | None =
     """What `read_sealed` returned, as a Parquet file; the columns `encoded` are read dictionary-encoded.
 
     Raises:
-        ValueError: over `most_footer` bytes describe its columns, all of which a reader takes into memory at once.
+        ValueError: its columns are described by over `most_footer` bytes, which a reader loads all at once.
     """
     if most_footer is not None and (size := int.from_bytes(content[-8:-4], "little")) > most_footer:
         raise ValueError(f"{size:,} bytes describe its columns; at most {most_footer:,}")
@@ -98,7 +98,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace a file's content so that readers, and a machine that loses power, see the old or the new one whole.
 
     Raises:
-        OSError: it can't be written, or what is there can't be read, so that nobody knows what would be replaced.
+        OSError: it can't be written, or what it would replace can't be read, and so is unknown.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """What was renamed in a folder stays so through a power cut, where the file system can promise that."""
+    """Make renames in a folder survive a power cut, where the file system can promise that."""
     try:
         number = os.open(folder, os.O_RDONLY)
     except OSError as error:  # Windows opens no folder
@@ -134,7 +134,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _bounded(file: io.FileIO, most: int) -> bytes:
-    """The bytes that a file says it has, and no more: what goes on without an end says that it has none."""
+    """As many bytes as the file's size says: a source without an end says that it has none."""
     size = os.fstat(file.fileno()).st_size
     if size > most:
         raise ValueError(f"{size:,} bytes; such a file has at most {most:,}")
@@ -145,8 +145,8 @@ def _bounded(file: io.FileIO, most: int) -> bytes:
 
 
 def _sync(number: int) -> None:
-    """Put a file or a folder on the disk. A full or broken disk is an error; a file system that knows no such thing (a
-    network share, many in user space) is used without it."""
+    """Flush a file or a folder to disk. A full or broken disk is an error; a file system that can't do this (a network
+    share, many in user space) is used without it."""
     try:
         os.fsync(number)
     except OSError as error:
@@ -157,7 +157,7 @@ def _sync(number: int) -> None:
 
 @cache
 def _say_unsynced() -> None:
-    """Once in a process."""
+    """Say it once per process."""
     complain("warning: this file system can't be told to put files on the disk: after a power cut the last may be lost")
 
 

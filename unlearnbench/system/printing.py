@@ -1,4 +1,4 @@
-"""The two streams that everything is printed to, where nothing but line ends commands the terminal."""
+"""Prints to stdout and stderr, in such a way that no text but its line ends can control the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
     "one_line", "visible",
 ]  # fmt: skip
 
-WIDTH = 80  # columns of a terminal, for text that is read and not searched
+WIDTH = 80  # columns of a terminal, for text that is read rather than searched
 
 
 def emit(text: str = "") -> None:
@@ -30,7 +30,7 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Results as aligned columns, one row a line however narrow the terminal, so that they can be searched."""
+    """Results as aligned columns, one row per line however narrow the terminal, so that they can be searched."""
     every = [list(columns), *([visible("" if cell is None else str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
     for line in every:

@@ -1,4 +1,4 @@
-"""What every process of the harness does when it starts: threads, memory, streams, and whose end is its own."""
+"""How every process of the harness sets itself up: threads, memory, streams, and ending with its parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def be_quiet() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A parent that was killed could not end its workers, and they would wait for ever."""
+    """End with the parent: one that was killed can't end its workers, which would wait for ever."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -51,9 +51,9 @@ def limit_threads() -> None:
 
 
 def _keep_memory() -> None:
-    """Have glibc keep what is freed: each step of many replicas frees and takes the same megabytes.
+    """Make glibc keep freed memory: each step of many replicas frees and allocates the same megabytes.
 
-    By default every block goes back to the kernel and comes again page by page: 512 replicas took 2.5 times as long.
+    By default every block returns to the kernel and is mapped again page by page: 512 replicas took 2.5 times as long.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library: slower, nothing else
         mallopt = ctypes.CDLL(None).mallopt
@@ -62,7 +62,7 @@ def _keep_memory() -> None:
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Whether memory ran out: CUDA's has an exception of its own, torch's CPU allocator says it in words."""
+    """Whether memory ran out: CUDA has an exception of its own for this, torch's CPU allocator only a message."""
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (

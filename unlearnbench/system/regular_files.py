@@ -1,12 +1,12 @@
-"""The one place where files that somebody else may have put there are opened: ordinary ones, or one line that says why.
+"""The one place that opens files which others may have put there: ordinary ones, or one line that says why not.
 
-Three things are told apart. A file that is not there is a FileNotFoundError, and may be made. One that is there and
+Three cases are distinguished. A file that does not exist is a FileNotFoundError, and may be made. One that exists and
 can't be read (no permission, a broken disk, a pipe, a socket, a device, a folder, a link to nothing) is an
-UnreadableError: nobody knows what is in it, so that it is neither missing nor damaged, and is not replaced. Whether the
-content of one that can be read is damaged is for the reader to say. Nothing here waits, as opening a pipe would.
+UnreadableError: its content is unknown, so it counts neither as missing nor as damaged, and is not replaced. Whether
+readable content is damaged is for the caller to say. Nothing here blocks, as opening a pipe would.
 
-Links are followed to ordinary files: annexes of large files keep data, results and artifacts that way, and a link to
-nothing is one whose content lies elsewhere at the moment. Records that others send are held to more: submitted.py.
+Links to ordinary files are followed: git-annex and the like keep large files that way, and a link to nothing is one
+whose content is elsewhere at the moment. Records that others send are checked more strictly: submissions/reading.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from unlearnbench.system.errors import UnreadableError
-
-Name = str | os.PathLike[str]
+from unlearnbench.system.errors import StrPath, UnreadableError, unreadable
 
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # Windows has neither, nor such pipes
 _KINDS = (
@@ -31,20 +29,20 @@ _KINDS = (
 )
 
 
-def opened(name: Name) -> FileIO:
+def opened(name: StrPath) -> FileIO:
     """An ordinary file, open for reading, unbuffered.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        UnreadableError: something is there that can't be read, or is no ordinary file.
+        FileNotFoundError: it does not exist.
+        UnreadableError: it exists and can't be read, or is not an ordinary file.
     """
     path = os.fspath(name)
-    if not is_there(path):  # before it is opened: to open a device may be to use it
+    if not is_there(path):  # before it is opened: opening a device may already use it
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     try:
         file = FileIO(path, opener=_open)
         try:
-            _refuse_special(os.fstat(file.fileno()).st_mode, path)  # it may have been exchanged
+            _refuse_special(os.fstat(file.fileno()).st_mode, path)  # it may have been replaced meanwhile
         except BaseException:
             file.close()
             raise
@@ -55,7 +53,7 @@ def opened(name: Name) -> FileIO:
     return file
 
 
-def read(name: Name, most: int = -1) -> bytes:
+def read(name: StrPath, most: int = -1) -> bytes:
     """The content of an ordinary file, or its first `most` bytes. Raises as `opened`."""
     with opened(name) as file:
         try:
@@ -64,11 +62,11 @@ def read(name: Name, most: int = -1) -> bytes:
             raise unreadable(error, name) from error
 
 
-def is_there(name: Name) -> bool:
-    """Whether an ordinary file has this name. Looks at its kind only, and does not open it.
+def is_there(name: StrPath) -> bool:
+    """Whether an ordinary file has this name. Looks only at its kind, and does not open it.
 
     Raises:
-        UnreadableError: something else has the name, or nobody may look.
+        UnreadableError: something else has the name, or it may not be looked at.
     """
     path = os.fspath(name)
     try:
@@ -82,16 +80,16 @@ def is_there(name: Name) -> bool:
     return True
 
 
-def check_readable(name: Name) -> None:
-    """Raise UnreadableError if a file of this name is there and can't be read; none is as good as one that can."""
+def check_readable(name: StrPath) -> None:
+    """Raise UnreadableError if a file of this name exists and can't be read; a missing one is no error."""
     try:
         opened(name).close()
     except FileNotFoundError:
         return
 
 
-def listing(folder: Name) -> list[str]:
-    """The names of all that lies in a folder, in order. (`Path.glob` finds nothing where it may not look.)
+def listing(folder: StrPath) -> list[str]:
+    """The sorted names of everything in a folder. (`Path.glob` finds nothing where it may not look.)
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -108,19 +106,13 @@ def listing(folder: Name) -> list[str]:
         raise unreadable(error, folder) from error
 
 
-def append(name: Name, text: str) -> None:
-    """Add to an ordinary file, or make it; what is no ordinary file is refused, as OSError."""
+def append(name: StrPath, text: str) -> None:
+    """Add to an ordinary file, or make it; anything else is refused with an OSError."""
     number = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AT_ONCE, 0o666)
     with os.fdopen(number, "a", encoding="utf-8", errors="backslashreplace") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise OSError(errno.EINVAL, _what(os.fstat(number).st_mode), os.fspath(name))
         file.write(text)
-
-
-def unreadable(error: Exception, name: Name) -> UnreadableError:
-    """The one line about a file that is there and can't be read, from what the system said of it."""
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UnreadableError(os.fspath(name), f"can't be read: {why}")
 
 
 def _open(path: str, flags: int) -> int:
@@ -134,7 +126,7 @@ def _refuse_special(mode: int, path: str) -> None:
 
 def _what(mode: int) -> str:
     kind = next((words for test, words in _KINDS if test(mode)), "something special")
-    return f"{kind}, and no ordinary file"
+    return f"{kind}, not an ordinary file"
 
 
 def _first(file: FileIO, most: int) -> bytes:
@@ -146,7 +138,7 @@ def _first(file: FileIO, most: int) -> bytes:
 
 
 def entries(folder: Path) -> list[str]:
-    """The entries of a folder, those of folders ending in a slash; empty if there is none."""
+    """The entries of a folder, folders with a slash at the end; empty if there is no such folder."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as found:

@@ -1,6 +1,6 @@
-"""Where things lie: the files and folders that a user names are absolute from the start, and shown as they were named.
+"""The files and folders that a user names: absolute from the start, and shown as they were named.
 
-A plugin is code that may call os.chdir, and what is relative would then lie elsewhere. Links are kept as they are.
+A plugin may call os.chdir, after which relative paths would point elsewhere. Links are kept as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _named: dict[str, str] = {}  # this command's roots, as they were named
 
 
 def forget() -> None:
-    """A command begins: those of another one in this process are none of its own."""
+    """Begin a command: forget the roots of an earlier one in this process."""
     _named.clear()
 
 

@@ -25,7 +25,7 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 def repetition_seed(suite_seed: int, dataset: str, repetition: int) -> int:
     """The seed that everything in one repetition on one dataset is derived from.
 
-    It knows nothing of the method, so that contenders are compared on the same sets, originals and targets.
+    It does not depend on the method, so that contenders are compared on the same sets, originals and targets.
 
     Args:
         dataset: the dataset's id, its parameters included.

@@ -60,11 +60,11 @@ class Store:
         return self.root / key[:2] / f"{key}.safetensors"
 
     def has(self, key: str) -> bool:
-        """Whether there is an artifact; raises UnreadableError if something else has its name, or nobody may look."""
+        """Whether there is an artifact; raises UnreadableError if something else has its name, or it can't be seen."""
         return regular_files.is_there(self.path(key))
 
     def put(self, key: str, artifact: Artifact) -> None:
-        """Write atomically; what is there under the key is replaced, unless it can't be read (OSError)."""
+        """Write atomically, replacing what the key had; raises OSError if that can't be read."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
         try:
             values = json.dumps(artifact.values, sort_keys=True, allow_nan=False)
@@ -83,11 +83,11 @@ class Store:
 
         Raises:
             CorruptArtifactError: if the file is damaged; delete it and compute it again.
-            UnreadableError: if it is there and can't be read.
+            UnreadableError: if it exists and can't be read.
         """
         path = self.path(key)
         try:
-            # safetensors says of a file that it may not open that there is none, and waits for a pipe.
+            # Of a file that it may not open, safetensors says that it does not exist; on a pipe it blocks.
             with regular_files.opened(path), safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -105,7 +105,7 @@ class Store:
 
         Raises:
             CorruptArtifactError: if they are missing or damaged.
-            UnreadableError: if they are there and can't be read.
+            UnreadableError: if they exist and can't be read.
         """
         path = self.path(key)
         try:
@@ -127,25 +127,25 @@ class Store:
             return None
 
     def discard(self, key: str) -> None:
-        """Delete an artifact, if it is there; raises UnreadableError for one that can't be read, and leaves it."""
+        """Delete an artifact, if it exists; raises UnreadableError for one that can't be read, and leaves it."""
         regular_files.check_readable(self.path(key))
         self.path(key).unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
-        """The keys of all artifacts, damaged ones too, in order; links and files that `put` did not name are none."""
+        """The sorted keys of all artifacts, damaged ones too; links and files that `put` did not name are left out."""
         found = (_ARTIFACT.fullmatch(path.name) for path in self._files())
         return sorted(match[1] for match in found if match)
 
     def special(self) -> list[Path]:
-        """What has an artifact's name and is no ordinary file: links, pipes and folders, of which none is touched."""
+        """Links, pipes and folders with an artifact's name; none of them is touched."""
         return sorted(path for path in self._files(ordinary=False) if _ARTIFACT.fullmatch(path.name))
 
     def leftovers(self) -> list[Path]:
-        """Temporary files: of writers at work, or left by those that were killed."""
+        """Temporary files of writers at work, or left behind by killed ones."""
         return sorted(path for path in self._files() if _TEMPORARY.fullmatch(path.name))
 
     def _files(self, ordinary: bool = True) -> Iterator[Path]:
-        """Ordinary files in the folders of artifacts, or all that lies beside them."""
+        """The ordinary files in the folders of artifacts, or everything else there."""
         with os.scandir(self.root) as entries:
             folders = [e.path for e in entries if _FOLDER.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
         for folder in folders:

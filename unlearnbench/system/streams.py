@@ -1,7 +1,7 @@
-"""Standard streams that are closed, full or broken: they stop no work, and the exit code says what could not be shown.
+"""Standard streams that are closed, full or broken stop no work; the exit code says that output was lost.
 
-A stream that is missing is dangerous as well: the next file that is opened takes its number, and what libraries print
-goes into that file.
+A missing stream is dangerous as well: the next file that is opened gets its number, and what libraries print ends up
+in that file.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import select
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
 
+from unlearnbench.system.errors import unwritable
 from unlearnbench.system.printing import complain
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-NOBODY_READS = 141  # 128 and SIGPIPE: what shells say of a program whose reader went away
+NOBODY_READS = 141  # 128 + SIGPIPE, which shells report of a program whose reader is gone
 NOT_SHOWN = 2
 
 
 class _Patient(io.FileIO):
-    """A stream that raises nothing: after the first error it takes what is written and drops it."""
+    """A stream that raises nothing: after the first error it drops whatever is written to it."""
 
     lost: OSError | None = None
 
@@ -34,14 +35,14 @@ class _Patient(io.FileIO):
                 written = super().write(data)
                 if written is not None:
                     return written
-                select.select([], [self], [])  # somebody else made it one that does not wait
+                select.select([], [self], [])  # somebody else made it non-blocking
         except OSError as error:
             self.lost = error
         return memoryview(data).nbytes
 
 
 def settle() -> None:
-    """Put the null device in the place of streams that are missing, and have stdout and stderr raise nothing."""
+    """Put the null device in the place of missing streams, and keep stdout and stderr from raising."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -49,7 +50,7 @@ def settle() -> None:
             null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
             os.set_inheritable(null, True)
     if sys.stdin is None:
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a number is no path, and it stays open)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a number is not a path, and it stays open)
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         sys.stdout = _patient(1, sys.stdout)
     if sys.stderr is None or sys.stderr is sys.__stderr__:
@@ -57,10 +58,10 @@ def settle() -> None:
 
 
 def reopen(stream: io.TextIOWrapper, number: int, mode: Literal["r", "w"]) -> None:
-    """Make a text stream that was closed what it was: whoever holds it goes on with it.
+    """Open a closed text stream again in place, for everybody who holds it.
 
     Raises:
-        TypeError: it is none that lies over a file.
+        TypeError: it is not a text stream over a file.
     """
     if not isinstance(stream, io.TextIOWrapper):
         raise TypeError(f"a {type(stream).__name__} that is closed can't be opened again")
@@ -70,7 +71,7 @@ def reopen(stream: io.TextIOWrapper, number: int, mode: Literal["r", "w"]) -> No
 
 
 def outcome(code: int) -> int:
-    """The exit code `code` of a program that is about to end, or a worse one if its results were not all shown."""
+    """The exit code of a program that is about to end: `code`, or a worse one if not all results could be shown."""
     with contextlib.suppress(OSError, ValueError):  # a caller's own stream
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
@@ -78,7 +79,7 @@ def outcome(code: int) -> int:
         return code
     if raw.lost.errno == errno.EPIPE:
         return NOBODY_READS
-    complain(f"error: stdout: can't be written: {raw.lost.strerror or raw.lost}")
+    complain(f"error: {unwritable(raw.lost, 'stdout')}")
     return NOT_SHOWN
 
 

@@ -1,4 +1,4 @@
-"""The time that a job may take: what runs longer is ended, however it hangs."""
+"""The time that a job may take: whatever runs longer is ended, however it hangs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class OverdueError(BaseException):
 
 @contextlib.contextmanager
 def limited(seconds: float | None, expendable: bool) -> Iterator[None]:
-    """End the work inside that takes longer than `seconds`.
+    """End the work inside if it takes longer than `seconds`.
 
     Args:
         expendable: whether this process may be ended with its work. If not, the work is interrupted, which needs the
-            main thread, and code that returns to Python now and then.
+            main thread and code that returns to Python now and then.
 
     Raises:
         OverdueError: the work was interrupted.
@@ -30,7 +30,7 @@ def limited(seconds: float | None, expendable: bool) -> Iterator[None]:
     if seconds is None:
         yield
     elif expendable:
-        # A thread of C ends the process: it waits neither for Python's lock nor for anything that a plugin holds.
+        # A C thread ends the process: it needs neither Python's lock nor anything that a plugin holds.
         with Path(os.devnull).open("w") as nowhere:
             faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
             try:

@@ -18,11 +18,11 @@ _CHUNK = 1 << 20
 
 
 class WireError(Exception):
-    """What came is not a message, or a longer one than is taken."""
+    """What arrived is not a message, or is longer than allowed."""
 
 
 def send(stream: socket.socket, text: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Send values that JSON knows, and tensors of any shape by name.
+    """Send JSON values, and tensors of any shape by name.
 
     Raises:
         OSError: the other side is gone.
@@ -36,10 +36,10 @@ def send(stream: socket.socket, text: Mapping[str, Any], tensors: Mapping[str, T
 
 
 def receive(stream: socket.socket, longest: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The next message; nothing is allocated for what was announced and does not come.
+    """The next message; nothing is allocated for what is announced and does not arrive.
 
     Args:
-        longest: bytes of tensors that are taken.
+        longest: bytes of tensors that are accepted.
 
     Raises:
         EOFError: the other side has closed its end.
@@ -51,8 +51,8 @@ def receive(stream: socket.socket, longest: int) -> tuple[dict[str, Any], dict[s
     try:
         text, names = json.loads(bytes(_exactly(stream, head)))
         found = load(bytes(_exactly(stream, body))) if body else {}
-        # In the order in which they were sent: safetensors has another one each time, and sums over parameters round by
-        # it. Copies: in the message's own memory a tensor begins at any byte, and kernels round by how it is aligned.
+        # In the order of sending: safetensors orders them differently each time, and sums over parameters round by the
+        # order. Copies: in the message's memory a tensor begins at any byte, and kernels round by its alignment.
         tensors = {name: found[name].clone() for name in names}
     except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise WireError(f"not a message ({type(error).__name__})") from error

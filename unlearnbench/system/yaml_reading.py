@@ -68,7 +68,7 @@ def parse(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that stops at anchors, aliases, tags and deep nesting, and of which only the structure is used."""
+    """SafeLoader that stops at anchors, aliases, tags and deep nesting; only the structure that it finds is used."""
 
     depth = 0
 
@@ -106,7 +106,7 @@ def _value(node: yaml.Node, where: str, path: str) -> Any:
 
 
 def _is_letter(key: yaml.Node) -> bool:
-    """Whether a key is `n` or `y`: names of numbers and of axes, which no program is known to take for truth values."""
+    """Whether a key is `n` or `y`: common names of numbers and axes, which no known program reads as truth values."""
     return isinstance(key, yaml.ScalarNode) and key.value in yaml_values.LETTERS
 
 
@@ -125,7 +125,7 @@ def _scalar(node: yaml.Node, where: str) -> Any:
 
 
 def _paired(text: str) -> str:
-    """JSON writes a character beyond 16 bits as an escaped pair, which to YAML is two halves; a lone half stays one."""
+    """Join escaped pairs, by which JSON writes characters beyond 16 bits and which YAML reads as two halves."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 

@@ -1,7 +1,7 @@
-"""What an unquoted word means in YAML: by YAML 1.2's core schema, or nothing where YAML 1.1 means something else by it.
+"""What an unquoted word means in YAML: by YAML 1.2's core schema, or an error where YAML 1.1 reads it differently.
 
-Many programs (PyYAML among them) read YAML 1.1, to which 1:30 is 90, 010 is 8 and `no` is false. Whoever writes one of
-these may mean either; guessing would run a suite that nobody wrote.
+Many programs (PyYAML among them) read YAML 1.1, in which 1:30 is 90, 010 is 8 and `no` is false. An author may mean
+either; guessing would run a suite that nobody wrote.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read(word: str) -> Any:
 
 
 def is_text(word: str) -> bool:
-    """Whether an unquoted word is text to everybody."""
+    """Whether every version of YAML reads an unquoted word as text."""
     try:
         return bool(read(word) == word)
     except ValueError:
@@ -55,7 +55,7 @@ def dump(value: Any, width: int) -> str:
 
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper that also quotes what is no text to every version."""
+    """SafeDumper that also quotes what some version does not read as text."""
 
 
 def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
@@ -90,7 +90,7 @@ def _new(word: str) -> Any:
 
 
 def _old(word: str) -> Any:
-    """By YAML 1.1. PyYAML can't read all that it takes for a value; then the kind of it."""
+    """By YAML 1.1; only the kind of value, where PyYAML recognises one that it can't read."""
     if word in LETTERS:
         return LETTERS[word]
     loader = yaml.SafeLoader("")

@@ -1,8 +1,8 @@
 """What names stand for: functions, classes and constants of the harness and of the libraries it computes with.
 
-Who replaces `torch.nn.functional.log_softmax` changes what every other plugin computes. Each name is compared by
-identity with what it stood for before, and so are the parts of functions (code, defaults) and the entries of mappings
-and lists of the harness. New names in modules are what lazy imports make; in classes they hide what was inherited.
+Replacing `torch.nn.functional.log_softmax` changes what every other plugin computes. Each name is compared by identity
+with what it stood for before, and so are the parts of functions (code, defaults) and the entries of the harness's
+mappings and lists. New names in modules come from lazy imports; new names in classes hide inherited ones.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from operator import attrgetter, is_, methodcaller
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.system.package_code import PLUGIN_FILES
 from unlearnbench.system.process_state.kernels import Kernels
-from unlearnbench.system.process_state.setting import Change, shown, spoil
+from unlearnbench.system.process_state.shared_state import Change, shown, spoil
 
-FILES = "_unlearnbench_plugin_"  # those of --plugins folders
-HARNESS = ("unlearnbench", FILES)
-PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", FILES)
-# All that the harness computes with, and what most plugins call. Of libraries only functions, classes and modules are
-# compared: what else they keep under a name is their own affair.
+HARNESS = ("unlearnbench", PLUGIN_FILES)
+PLUGINS = ("unlearnbench.methods.", "unlearnbench.attacks.", PLUGIN_FILES)
+# Everything that the harness computes with, and what most plugins call. Only functions, classes and modules are
+# compared in libraries: what else they keep under a name is their own affair.
 LIBRARIES = (
     "base64", "builtins", "collections", "contextlib", "copy", "dataclasses", "datetime", "functools", "gc", "hashlib",
     "heapq", "inspect", "io", "itertools", "json", "math", "operator", "os", "os.path", "pathlib", "random", "re",
@@ -45,7 +45,7 @@ LIBRARIES = (
     "torch.nn.utils", "torch.optim", "torch.optim.adam", "torch.optim.sgd", "torch.optim.optimizer", "torch.overrides",
     "torch.random", "torch.special", "torch.utils._device", "torch.utils._pytree", "torchvision.models",
 )  # fmt: skip
-# What Python and its libraries themselves set late.
+# Names that Python and libraries themselves set later.
 LATE = frozenset(("__warningregistry__", "__annotations__", "__doc__", "__abstractmethods__", "_abc_impl",
                   "__annotations_cache__", "__static_attributes__", "__slotnames__"))  # fmt: skip
 _MUTABLE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that Python code can change
@@ -60,8 +60,8 @@ class _Names:
     """The names of a module, class or mapping, and what they stood for.
 
     Attributes:
-        minds: whether it matters that a name now stands for something else, by name and what it stood for.
-        grows: whether a new name matters, by name and what it stands for.
+        minds: whether a changed name matters, given the name and what it stood for.
+        grows: whether a new name matters, given the name and what it stands for.
     """
 
     title: str
@@ -74,11 +74,11 @@ class _Names:
 
     @property
     def is_same(self) -> bool:
-        """The same names in the same order, for the same things."""
+        """Whether these are the same names in the same order, for the same things."""
         return len(self.live) == len(self.kept) and all(map(is_, self.live.values(), self.kept.values()))
 
     def settle(self) -> Iterator[Change]:
-        """What stands for something else, put back."""
+        """Put back what names stood for, and yield the changes."""
         for name, old in self.kept.items():
             new = self.live.get(name, _ABSENT)
             if _is_same(old, new) or not self.minds(name, old) or _is_torchs_own(f"{self.title}.{name}", old, new):
@@ -94,7 +94,7 @@ class _Names:
 
 
 class Definitions:
-    """What the names of all modules that matter stand for now; `settle` compares and puts back."""
+    """What the names of all relevant modules stand for now; `settle` compares and puts back."""
 
     def __init__(self) -> None:
         self._modules: dict[str, types.ModuleType] = {}
@@ -106,7 +106,7 @@ class Definitions:
         self._include()
 
     def _include(self) -> None:
-        """Take in the modules that were imported since."""
+        """Include modules that were imported since."""
         for name in _chosen():
             module = sys.modules[name]
             if self._modules.get(name) is not module and isinstance(module, types.ModuleType):
@@ -115,18 +115,18 @@ class Definitions:
         self._remember()
 
     def _remember(self) -> None:
-        """All there is in a few lists, which are compared without a loop in Python: there are tens of thousands."""
+        """Keep all names in a few lists that are compared without a Python loop: there are tens of thousands."""
         self._lives = [names.live for names in self._names]
         self._kept = list(chain.from_iterable(map(_values, self._lives)))
         self._parts = list(chain.from_iterable(map(_parts, self._functions)))
         self._loaded = len(sys.modules)
 
     def settle(self) -> list[Change]:
-        """What was changed since, put back; what was imported since is included from now on."""
+        """Put back and return what has changed; what was imported since is included from now on."""
         found = []
         for name, module in self._modules.items():
             # A plugin's file is imported anew whenever plugins are looked for.
-            if sys.modules.get(name) is not module and not name.startswith(FILES):
+            if sys.modules.get(name) is not module and not name.startswith(PLUGIN_FILES):
                 found.append(Change(f"sys.modules[{name!r}]", "a module", shown(type(sys.modules.get(name)).__name__)))
                 sys.modules[name] = module
         same = sum(map(len, self._lives)) == len(self._kept)
@@ -163,7 +163,7 @@ class Definitions:
         # A plugin's own module may hold what it likes.
         own_affair = not mine or name.startswith(PLUGINS)
         minds: Callable[[Any, Any], bool] = _is_definition if own_affair else _any_name
-        if module is sys:  # its hooks and last errors are no definitions
+        if module is sys:  # its hooks and last errors are not definitions
             minds = _is_built_in
         grows = _hides_builtin if module is not builtins else _never
         self._names.append(_Names(name, space, dict(space), space.__setitem__, space.__delitem__, minds, grows))
@@ -210,17 +210,17 @@ class Definitions:
 
 
 def _chosen() -> list[str]:
-    """The modules to look at that are imported."""
+    """The imported modules that are compared."""
     libraries = [name for name in LIBRARIES if name in sys.modules]
     return [*libraries, *(name for name in list(sys.modules) if name.startswith(HARNESS))]
 
 
 def _forgotten(names: Iterable[str]) -> Iterator[Change]:
-    """Modules that a plugin was the first to import, and has put functions or classes of its own into; others will
-    import them anew. A class of another module stays as it is: there is no way back.
+    """Forget modules that a plugin was the first to import and put its own functions or classes into: others import
+    them anew. A class of another module that it changed can't be restored.
 
     Raises:
-        ProcessStateError: that is the case.
+        ProcessStateError: there is such a class.
     """
     for name in names:
         if name.startswith(PLUGINS):
@@ -237,7 +237,7 @@ def _forgotten(names: Iterable[str]) -> Iterator[Change]:
 
 
 def _is_plugins(value: Any) -> bool:
-    return str(getattr(value, "__module__", None)).startswith(FILES)
+    return str(getattr(value, "__module__", None)).startswith(PLUGIN_FILES)
 
 
 def _functions_of(value: Any) -> Iterator[types.FunctionType]:
@@ -263,7 +263,7 @@ def _in_class(name: str, _: Any) -> bool:
 
 
 def _in_library_class(name: str, value: Any) -> bool:
-    """Numbers and the like are a library's own affair: torch counts handles of hooks in a class."""
+    """Numbers and the like are a library's own affair: torch counts hook handles in a class attribute."""
     return _in_class(name, value) and (callable(value) or hasattr(value, "__get__"))
 
 
@@ -276,13 +276,13 @@ def _is_built_in(_: str, value: Any) -> bool:
 
 
 def _is_same(old: Any, new: Any) -> bool:
-    """Whether it is the same thing, or a number or text of the same value."""
+    """Whether both are the same object, or equal numbers or texts."""
     return new is old or (type(new) is type(old) and type(old) in (bool, int, float, str) and bool(new == old))
 
 
 def _is_torchs_own(name: str, old: Any, new: Any) -> bool:
-    """Whether torch itself has wrapped a function: when the first optimiser of a class is made, and what that imports
-    for its compiler, which is told to leave `torch.manual_seed` alone. `torch.Storage` goes with the default type."""
+    """Whether torch itself wrapped a function: the step of an optimiser when the first one of its class is made, and
+    `torch.manual_seed`, which its compiler is to leave alone. `torch.Storage` follows the default type."""
     if name == "torch.Storage":
         return True
     if getattr(new, "__wrapped__", None) is not old or not name.startswith("torch."):

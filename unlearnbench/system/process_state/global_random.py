@@ -1,4 +1,4 @@
-"""The random streams that a whole process shares: torch's, numpy's and Python's own. Plugins leave them alone."""
+"""The random streams that a whole process shares: torch's, numpy's and Python's own. Plugins must not use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 class GlobalStreams(NamedTuple):
-    """Where the shared streams stand, in a form that can be compared."""
+    """The positions of the shared streams, in a form that can be compared."""
 
     torch: bytes
     numpy: tuple[Any, ...]
@@ -19,14 +19,14 @@ class GlobalStreams(NamedTuple):
 
 
 def seed(value: int) -> None:
-    """Restart all of them."""
+    """Seed all of them."""
     torch.manual_seed(value)
     np.random.seed(value)  # noqa: NPY002 (it is the shared stream that is meant)
     random.seed(value)
 
 
 def state() -> GlobalStreams:
-    """Where they stand now."""
+    """Their current positions."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return GlobalStreams(torch.get_rng_state().numpy().tobytes(), (name, np.asarray(keys).tobytes(), *rest),
                          random.getstate(), _cuda())  # fmt: skip
@@ -39,7 +39,7 @@ def _cuda() -> tuple[bytes, ...]:
 
 
 def moved(before: GlobalStreams, after: GlobalStreams) -> list[str]:
-    """Names of the streams that do not stand where they stood."""
+    """Names of the streams whose position has changed."""
     names = {"torch": "torch", "numpy": "numpy.random", "python": "random", "cuda": "torch.cuda"}
     return [shown for name, shown in names.items() if getattr(before, name) != getattr(after, name)]
 

@@ -1,10 +1,10 @@
-"""Keeps what a plugin does to its process from every other plugin.
+"""Protects every plugin from what another one does to their process.
 
-Around each call of plugin code the state that the whole process shares is read, put back afterwards, and what changed
-it fails: a method that sets the precision of matrix products would otherwise change the numbers of all cells that are
-computed after it. What a plugin sets inside a with-block is as it was when the call ends, and passes.
+The state that a process shares is read before each call of plugin code and put back afterwards, and a plugin that
+changed it fails: a method that sets the precision of matrix products would otherwise change the numbers of all cells
+computed after it. What a plugin sets inside a with-block is restored when the call ends, and passes.
 
-It finds mistakes, and what is tried without knowing of it. Code in the same process can't be kept from undoing it.
+The guard finds mistakes, and tricks by code that does not know of it. Code in the same process can always disable it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from unlearnbench.system.process_state import (
     torch_thread,
 )
 from unlearnbench.system.process_state.definitions import Definitions
-from unlearnbench.system.process_state.setting import SPOILT, Change, ProcessStateError, Setting, shown, spoil
+from unlearnbench.system.process_state.shared_state import SPOILT, Change, ProcessStateError, SharedState, shown, spoil
 
 __all__ = ["ProcessStateError", "Snapshot", "guarded", "recorded"]
 
-# Where the shared random streams stand is put back, and no failure: `check` has rules of its own about it, and what a
-# plugin seeds or draws then reaches nobody.
-RANDOM = Setting("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
-SETTINGS = (  # modes of torch before all that computes with it
-    *torch_settings.SETTINGS, *torch_thread.SETTINGS, *python_settings.SETTINGS, *standard_streams.SETTINGS,
-    *signals.SETTINGS,
+# The position of the shared random streams is put back without a failure: `check` has rules of its own for it, and what
+# a plugin seeds or draws then affects nobody.
+RANDOM = SharedState("the global random state", global_random.state, global_random.restore, lambda _before, _after: [])
+STATES = (  # modes of torch before all that computes with it
+    *torch_settings.STATES, *torch_thread.STATES, *python_settings.STATES, *standard_streams.STATES,
+    *signals.STATES,
 )  # fmt: skip
 
 GRACE = 1.0  # seconds that threads have to end
@@ -44,31 +44,31 @@ POOL_NAMES = ("asyncio_", "Dask-", "IO loop", "TCP-Executor", "Profile", "AsyncP
 
 
 class Snapshot:
-    """What the process shares, as it is now.
+    """The current state that the process shares.
 
     Args:
-        random: whether the shared random streams are among it.
-        settings: what is looked at in place of everything, threads among it.
+        random: whether to include the shared random streams.
+        states: what to look at instead of everything, threads included.
     """
 
-    def __init__(self, random: bool = False, settings: Sequence[Setting] | None = None) -> None:
-        self._settings = (*(SETTINGS if settings is None else settings), *((RANDOM,) if random else ()))
-        self._values: list[Any] = [setting.read() for setting in self._settings]
-        self._threads = set(threading.enumerate()) if settings is None else None
+    def __init__(self, random: bool = False, states: Sequence[SharedState] | None = None) -> None:
+        self._states = (*(STATES if states is None else states), *((RANDOM,) if random else ()))
+        self._values: list[Any] = [state.read() for state in self._states]
+        self._threads = set(threading.enumerate()) if states is None else None
 
     def settle(self) -> list[Change]:
-        """What is other than it was, put back.
+        """Put back what has changed since, and return the changes.
 
         Raises:
             ProcessStateError: something can't be put back; nothing may be computed in this process any more.
         """
         found = self._left_threads()
-        for setting, before in zip(self._settings, self._values, strict=True):
-            after = setting.read()
-            if before == after:  # in this order: some values know what may have come since
+        for state, before in zip(self._states, self._values, strict=True):
+            after = state.read()
+            if before == after:  # in this order: some values know which additions are allowed
                 continue
-            changes = setting.changes(before, after)
-            _put_back(setting, before, changes)
+            changes = state.changes(before, after)
+            _put_back(state, before, changes)
             found += changes
         return found
 
@@ -84,20 +84,20 @@ class Snapshot:
                 for thread in left]  # fmt: skip
 
 
-def _put_back(setting: Setting, value: Any, changes: list[Change]) -> None:
+def _put_back(state: SharedState, value: Any, changes: list[Change]) -> None:
     try:
-        setting.write(value)
-        if value == setting.read():
+        state.write(value)
+        if value == state.read():
             return
         why = "it has no effect"
     except Exception as error:
         why = shown(error)
-    what = ", ".join(map(str, changes)) or setting.name
+    what = ", ".join(map(str, changes)) or state.name
     spoil(f"{what} can't be put back ({why})")
 
 
 def _is_pool(thread: threading.Thread) -> bool:
-    """Whether a thread waits for the next call of a library."""
+    """Whether a thread is a library's, waiting for its next call."""
     target = getattr(thread, "_target", None)
     modules = {type(thread).__module__, getattr(target, "__module__", None) or ""}
     return thread.name.startswith(POOL_NAMES) or any(name.partition(".")[0] in POOLS for name in modules)
@@ -107,16 +107,16 @@ def _is_pool(thread: threading.Thread) -> bool:
 def guarded(
     who: str, definitions: Definitions | None = None, random: bool = False, before: Snapshot | None = None
 ) -> Iterator[None]:
-    """A plugin's code runs inside. What it changes of the process is put back, whether it raises or not.
+    """Run a plugin's code inside. Its changes to the process are put back, whether it raises or not.
 
     Args:
         who: the plugin, e.g. ``method crfu``.
-        definitions: also looked at; where more than one plugin's code runs, or it is imported.
-        random: whether the shared random streams are put back, too.
-        before: how everything was, if that is known.
+        definitions: names to check as well, where code of several plugins runs or a plugin is imported.
+        random: whether to put back the shared random streams, too.
+        before: the state before, if it is known.
 
     Raises:
-        ProcessStateError: it changed something. What else it raised goes first, but for what may be the consequence.
+        ProcessStateError: it changed something. Its own exception takes precedence, unless the change may be its cause.
     """
     if SPOILT:
         raise ProcessStateError(SPOILT[0])
@@ -125,18 +125,18 @@ def guarded(
         yield
     except BaseException as error:
         if changes := _settle(before, definitions):
-            # Where names are looked at the harness's own code runs, too, and may have met what they stand for now.
+            # Where names are checked the harness's own code runs, too, and may have used what they now stand for.
             if definitions is not None and isinstance(error, Exception):
-                raise ProcessStateError(f"{who} {_told(changes)}") from error
-            error.add_note(f"({who} also {_told(changes)})")
+                raise ProcessStateError(f"{who} {_summary(changes)}") from error
+            error.add_note(f"({who} also {_summary(changes)})")
         raise
     if changes := _settle(before, definitions):
-        raise ProcessStateError(f"{who} {_told(changes)}")
+        raise ProcessStateError(f"{who} {_summary(changes)}")
 
 
 @contextmanager
 def recorded(found: list[Change], definitions: Definitions) -> Iterator[None]:
-    """As `guarded`, for `check`: adds to `found` and raises nothing of its own. The random streams stay as they are."""
+    """As `guarded`, for `check`: adds to `found` and raises no error itself. The random streams are left alone."""
     before = Snapshot()
     try:
         yield
@@ -145,10 +145,10 @@ def recorded(found: list[Change], definitions: Definitions) -> Iterator[None]:
 
 
 def _settle(before: Snapshot, definitions: Definitions | None) -> list[Change]:
-    # Names first: what settings are read with may be among them.
+    # Names first: the functions that read states may be among them.
     return [*(definitions.settle() if definitions else []), *before.settle()]
 
 
-def _told(changes: list[Change]) -> str:
+def _summary(changes: list[Change]) -> str:
     listed = " and ".join(map(str, changes[:2])) + (f" and {len(changes) - 2} more" if len(changes) > 2 else "")
     return f"changed {listed}; set it inside a with-block"

@@ -1,8 +1,8 @@
-"""The kernels that Python code has registered for torch's operators, under whatever dispatch key.
+"""The kernels that Python code has registered for torch's operators, under any dispatch key.
 
-A kernel changes what an operator computes for everybody, and no name in any module tells of it. What matters are
-kernels of torch's own operators and of those that Python code had defined before, and new overloads of torch's own.
-Operators of a plugin's own are its own affair; so is torch's what its modules register when they are imported.
+A kernel changes what an operator computes for everybody, and no name in any module shows it. What matters are kernels
+of torch's own operators and of operators that Python code had defined before, and new overloads of torch's own. A
+plugin's own operators are its own affair, and what torch's modules register on import is torch's.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import torch.library  # (which `torch` alone does not promise)
 from torch import _C
 from torch._functorch.vmap import lazy_load_decompositions  # type: ignore[attr-defined]
 
-from unlearnbench.system.process_state.setting import Change, spoil
+from unlearnbench.system.process_state.shared_state import Change, spoil
 
 _REGISTERED: set[str] = torch.library._impls  # "namespace/operator/dispatch key"
 _DEFINED: set[str] = torch.library._defs  # "namespace::operator"
 _KEYS = tuple(key for key in _C.DispatchKey.__members__.values() if not key.name.startswith(("StartOf", "EndOf")))
 _TORCHS = Path(torch.__file__).parent
-# Where torch registers what it is handed by others.
+# Files of torch that register what others hand to them.
 _ON_BEHALF = (_TORCHS / "library.py", _TORCHS / "_library")
 _META = "/Meta"  # these compute shapes only
 
@@ -34,14 +34,14 @@ class _State(NamedTuple):
     """What is registered.
 
     Attributes:
-        told: what the dispatcher tells of those operators of torch's own that have a kernel in Python: such a kernel
-            can be registered again, under the same name.
-        fallbacks: of each dispatch key whether it has a kernel for all operators.
+        dumps: the dispatcher's description of each of torch's own operators that has a kernel in Python: such a kernel
+            can be registered again under the same name.
+        fallbacks: whether each dispatch key has a kernel for all operators.
     """
 
     kernels: frozenset[str]
     operators: frozenset[str]
-    told: tuple[str, ...]
+    dumps: tuple[str, ...]
     fallbacks: tuple[bool, ...]
 
 
@@ -59,47 +59,47 @@ class Kernels:
         self._modules = frozenset(sys.modules)
 
     def settle(self) -> Iterator[Change]:
-        """What was registered since, or is no longer; it is put back.
+        """Undo registrations made or ended since, and yield them.
 
         Raises:
-            ProcessStateError: it can't be.
+            ProcessStateError: one can't be undone.
         """
         kept, now = self._kept, self._state()
         if now == kept:
             return
-        told = [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in self._replaced(now)]
-        told += [Change(f"torch.library's kernel {name}", "its own", "none") for name in self._lost(now)]
-        told += [Change(f"torch.library's operator {name}", "none", "one") for name in self._defined(now)]
+        changes = [Change(f"torch.library's kernel {name}", "torch's own", "another") for name in self._replaced(now)]
+        changes += [Change(f"torch.library's kernel {name}", "its own", "none") for name in self._lost(now)]
+        changes += [Change(f"torch.library's operator {name}", "none", "one") for name in self._defined(now)]
         pairs = zip(_KEYS, kept.fallbacks, now.fallbacks, strict=True)
-        told += [Change(f"torch.library's fallback of {key.name}", str(old), str(new))
+        changes += [Change(f"torch.library's fallback of {key.name}", str(old), str(new))
                  for key, old, new in pairs if old != new]  # fmt: skip
-        if told:
+        if changes:
             since = (now.kernels - kept.kernels) | (now.operators - kept.operators)
             wrong = {*self._replaced(now), *self._defined(now)}
             _end(wrong, since | wrong, kept.fallbacks != now.fallbacks)
             _REGISTERED.update(self._twice)  # whose other registrations ended; if their own did, too, it shows
             now = self._state()
             if [*self._replaced(now), *self._lost(now), *self._defined(now)] or kept.fallbacks != now.fallbacks:
-                spoil(f"{', '.join(map(str, told[:2]))} can't be put back")
+                spoil(f"{', '.join(map(str, changes[:2]))} can't be put back")
         self._keep()
-        yield from told
+        yield from changes
 
     def _state(self) -> _State:
-        told = tuple([_C._dispatch_dump(_operator(name)) for name in self._twice])
-        return _State(frozenset(_REGISTERED), frozenset(_DEFINED), told,
+        dumps = tuple([_C._dispatch_dump(_operator(name)) for name in self._twice])
+        return _State(frozenset(_REGISTERED), frozenset(_DEFINED), dumps,
                       tuple(map(_C._dispatch_has_backend_fallback, _KEYS)))  # fmt: skip
 
     def _replaced(self, now: _State) -> list[str]:
-        """Kernels that are new for operators that aren't, or are registered a second time."""
+        """New kernels of operators that are not new, and kernels that were registered a second time."""
         there = self._kept.operators
         new = now.kernels - self._kept.kernels
         names = {name for name in new if name.startswith("aten/") or _operator(name) in there}
-        pairs = zip(self._twice, self._kept.told, now.told, strict=True)
+        pairs = zip(self._twice, self._kept.dumps, now.dumps, strict=True)
         names |= {name for name, before, after in pairs if before != after}
         return sorted(name for name in names if not self._is_torchs(_file_of(name)))
 
     def _lost(self, now: _State) -> list[str]:
-        """Those of torch's own operators that are gone."""
+        """Kernels of torch's own operators that are gone."""
         return sorted(name for name in self._kept.kernels - now.kernels if name.startswith("aten/"))
 
     def _defined(self, now: _State) -> list[str]:
@@ -120,23 +120,23 @@ def _operator(kernel: str) -> str:
 
 
 def _file_of(kernel: str) -> Path:
-    """The file that made the registration of a kernel, as the dispatcher tells it."""
+    """The file that registered a kernel, according to the dispatcher."""
     key = kernel.rpartition("/")[2] or "CompositeImplicitAutograd"
-    return _told(_operator(kernel), rf"{key}(?:\[alias\])?")
+    return _registered_by(_operator(kernel), rf"{key}(?:\[alias\])?")
 
 
 def _definer(operator: str) -> Path:
-    return _told(operator, "debug")
+    return _registered_by(operator, "debug")
 
 
-def _told(operator: str, of: str) -> Path:
+def _registered_by(operator: str, of: str) -> Path:
     found = re.search(rf"^{of}: registered at (.*?):\d+(?: ::|$)", _C._dispatch_dump(operator), re.MULTILINE)
     return Path(found[1] if found else "")
 
 
 def _end(wrong: set[str], since: Set[str], fallbacks: bool) -> None:
-    """End the registrations of these, whoever holds them: torch lists their names only. A library that has registered
-    something before stays; then there is no way back."""
+    """End these registrations, whoever holds them: torch lists only their names. A library that had registered
+    something before is kept, and its new registrations can't be undone."""
     for each in gc.get_objects():
         if not issubclass(type(each), torch.library.Library):
             continue

@@ -9,12 +9,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from unlearnbench.system.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.shared_state import Change, Read, SharedState, Write, named, table
 
 # --- the process and its surroundings --------------------------------------------------------------------------------
 
@@ -32,7 +33,7 @@ def _go_to(folder: str | None) -> None:
 
 
 def _umask() -> int:
-    # It can be read by setting it only. What another thread makes in between is nobody else's to read.
+    # It can only be read by setting it. Files that another thread makes in between are readable to nobody else.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -50,8 +51,8 @@ def _set_environment(values: Mapping[bytes, bytes]) -> None:
             os.environb[name] = value
 
 
-def _told_environment(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Change]:
-    """By name only: values may be secrets, and what is told here goes into records that are published."""
+def _environment_changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Change]:
+    """By name only: values may be secrets, and these texts end up in records that are published."""
     found = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
@@ -61,8 +62,8 @@ def _told_environment(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes
     return found
 
 
-# What scikit-learn, matplotlib and torch's profiler and compiler set when they are first used, which may be in any
-# stage. It is put back like everything else, and no failure.
+# What scikit-learn, matplotlib and torch's profiler and compiler set on first use, which may be in any stage. It is put
+# back like everything else, without a failure.
 LIBRARIES_SET = {
     b"CUBLAS_WORKSPACE_CONFIG", b"DISABLE_CUPTI_LAZY_REINIT", b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK",
     b"MPLCONFIGDIR", b"TEARDOWN_CUPTI", b"TORCHINDUCTOR_CACHE_DIR", b"TORCH_WARM_POOL", b"TRITON_CACHE_DIR",
@@ -80,31 +81,31 @@ def _set_path(path: list[str]) -> None:
     sys.path[:] = path
 
 
-def _told_path(before: list[str], after: list[str]) -> list[Change]:
-    """More entries are how plugins find modules beside them: they are taken away again, and no failure."""
+def _path_changes(before: list[str], after: list[str]) -> list[Change]:
+    """Plugins add entries to find modules beside them: these are removed again without a failure."""
     rest = iter(after)
     if all(entry in rest for entry in before):  # all of them, in their order
         return []
     return [Change("sys.path", f"{len(before)} entries", "less of them, or another order")]
 
 
-_INTERPRETER: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "sys.setrecursionlimit": (sys.getrecursionlimit, sys.setrecursionlimit),
-    "sys.setswitchinterval": (sys.getswitchinterval, sys.setswitchinterval),
-    "sys.set_int_max_str_digits": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
-    "sys.settrace": (sys.gettrace, sys.settrace),
-    "sys.setprofile": (sys.getprofile, sys.setprofile),
-    "gc.enable, gc.disable": (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
-    "gc.set_threshold": (gc.get_threshold, lambda thresholds: gc.set_threshold(*thresholds)),
-    "gc.set_debug": (gc.get_debug, gc.set_debug),
-    "os.umask": (_umask, os.umask),
-    "the current folder (os.chdir)": (_folder, _go_to),
-    "locale.setlocale": (lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
-}
+_INTERPRETER: tuple[tuple[str, Read, Write], ...] = (
+    ("sys.setrecursionlimit", sys.getrecursionlimit, sys.setrecursionlimit),
+    ("sys.setswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
+    ("sys.set_int_max_str_digits", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    ("sys.settrace", sys.gettrace, sys.settrace),
+    ("sys.setprofile", sys.getprofile, sys.setprofile),
+    ("gc.enable, gc.disable", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    ("gc.set_threshold", gc.get_threshold, lambda thresholds: gc.set_threshold(*thresholds)),
+    ("gc.set_debug", gc.get_debug, gc.set_debug),
+    ("os.umask", _umask, os.umask),
+    ("the current folder (os.chdir)", _folder, _go_to),
+    ("locale.setlocale", partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)),
+)
 
 
 def _context() -> tuple[Any, ...]:
-    """Python's decimal numbers, but for the flags, which every calculation sets."""
+    """The context of decimal numbers, without its flags, which every calculation sets."""
     context = decimal.getcontext()
     return (
         context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp,
@@ -130,9 +131,9 @@ def _set_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
 
 
-def _told_filters(before: list[Any], after: list[Any]) -> list[Change]:
-    """Filters of everything. Those of one message, one module or a class of a library's own are what libraries add
-    for themselves when they are imported."""
+def _filters_changes(before: list[Any], after: list[Any]) -> list[Change]:
+    """Changes of general filters. Filters of one message, one module or a library's own class are what libraries add
+    for themselves on import."""
 
     def general(filters: list[Any]) -> list[Any]:
         return [
@@ -149,55 +150,43 @@ def _told_filters(before: list[Any], after: list[Any]) -> list[Change]:
     return [Change("warnings.filters", f"{len(old)} general ones", what)]
 
 
-def _root() -> tuple[Any, ...]:
-    root = logging.getLogger()
-    return root.level, root.manager.disable, logging.raiseExceptions, tuple(root.handlers), tuple(root.filters)
+_ROOT = logging.getLogger()
 
 
-def _set_root(values: tuple[Any, ...]) -> None:
-    root = logging.getLogger()
-    root.setLevel(values[0])
-    root.manager.disable, logging.raiseExceptions = values[1:3]
-    root.handlers[:], root.filters[:] = values[3:]
+def _set_handlers(handlers: tuple[logging.Handler, ...]) -> None:
+    _ROOT.handlers[:] = handlers
 
+
+def _set_root_filters(filters: tuple[Any, ...]) -> None:
+    _ROOT.filters[:] = filters
+
+
+_LOGGING: tuple[tuple[str, Read, Write], ...] = (
+    ("logging's root level", lambda: _ROOT.level, _ROOT.setLevel),
+    ("logging.disable", lambda: _ROOT.manager.disable, partial(setattr, _ROOT.manager, "disable")),
+    ("logging.raiseExceptions", lambda: logging.raiseExceptions, partial(setattr, logging, "raiseExceptions")),
+    ("logging's root handlers", lambda: tuple(_ROOT.handlers), _set_handlers),
+    ("logging's root filters", lambda: tuple(_ROOT.filters), _set_root_filters),
+)
 
 # --- numpy -----------------------------------------------------------------------------------------------------------
 
-
-def _numpy() -> tuple[Any, ...]:
-    return np.geterr(), np.geterrcall(), np.getbufsize(), np.get_printoptions()
-
-
-def _set_numpy(values: tuple[Any, ...]) -> None:
-    errors, call, size, options = values
-    np.seterr(**errors)
-    np.seterrcall(call)
-    np.setbufsize(size)
-    np.set_printoptions(**options)
-
+_NUMPY: tuple[tuple[str, Read, Write], ...] = (
+    ("numpy.seterr", np.geterr, lambda errors: np.seterr(**errors)),
+    ("numpy.seterrcall", np.geterrcall, np.seterrcall),
+    ("numpy.setbufsize", np.getbufsize, np.setbufsize),
+    ("numpy.set_printoptions", np.get_printoptions, lambda options: np.set_printoptions(**options)),
+)
 
 # --- all of them -----------------------------------------------------------------------------------------------------
 
-
-def _interpreter() -> tuple[Any, ...]:
-    return tuple([read() for read, _ in _INTERPRETER.values()])
-
-
-def _set_interpreter(values: tuple[Any, ...]) -> None:
-    for (read, write), value in zip(_INTERPRETER.values(), values, strict=True):
-        if read() != value:
-            write(value)
-
-
 _PRECISION = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
-SETTINGS = (
-    Setting("sys", _interpreter, _set_interpreter, named(list(_INTERPRETER))),
-    Setting("os.environ", _environment, _set_environment, _told_environment),
-    Setting("sys.path", _path, _set_path, _told_path),
-    Setting("decimal", _context, _set_context, named([f"decimal.getcontext().{name}" for name in _PRECISION])),
-    Setting("warnings.filters", _filters, _set_filters, _told_filters),
-    Setting("logging", _root, _set_root, named(["logging's root level", "logging.disable", "logging.raiseExceptions",
-                                                "logging's root handlers", "logging's root filters"])),
-    Setting("numpy", _numpy, _set_numpy,
-            named(["numpy.seterr", "numpy.seterrcall", "numpy.setbufsize", "numpy.set_printoptions"])),
-)  # fmt: skip
+STATES = (
+    table("sys", _INTERPRETER),
+    SharedState("os.environ", _environment, _set_environment, _environment_changes),
+    SharedState("sys.path", _path, _set_path, _path_changes),
+    SharedState("decimal", _context, _set_context, named([f"decimal.getcontext().{name}" for name in _PRECISION])),
+    SharedState("warnings.filters", _filters, _set_filters, _filters_changes),
+    table("logging", _LOGGING),
+    table("numpy", _NUMPY),
+)

@@ -1,4 +1,4 @@
-"""Handlers of signals, which signals are held back, and the timers that send them."""
+"""Signal handlers, blocked signals, and the timers that send signals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.system.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.shared_state import Change, SharedState, named
 
 _SIGNALS = sorted(int(number) for number in signal.valid_signals())
 # As numbers and functions: the module `signal` takes 20 times as long, for names.
@@ -43,7 +43,7 @@ def _block(numbers: frozenset[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
 
 
-def _told_blocked(before: frozenset[int], after: frozenset[int]) -> list[Change]:
+def _blocked_changes(before: frozenset[int], after: frozenset[int]) -> list[Change]:
     def listed(numbers: frozenset[int]) -> str:
         return ", ".join(map(_name, sorted(numbers))) or "none"
 
@@ -64,8 +64,8 @@ class Timers:
     The harness's own time limit is one of them, and runs on while a plugin computes.
 
     Attributes:
-        since, until: when the first of them, that of `signal.alarm`, was read. It runs by the clock, the others by what
-            the process computes, and of those it is only seen whether they run.
+        since, until: when the first of them, that of `signal.alarm`, was read. It runs by the clock; the others run by
+            the process's computing time, and for those only whether they run is compared.
     """
 
     left: tuple[tuple[float, float], ...]
@@ -78,7 +78,7 @@ class Timers:
     __hash__ = None  # type: ignore[assignment]
 
     def changed(self, after: Timers) -> list[int]:
-        """Those that were set since."""
+        """The timers that were set since."""
         return [index for index in range(len(_TIMERS)) if not self._is_same(after, index)]
 
     def _is_same(self, after: Timers, index: int) -> bool:
@@ -108,7 +108,7 @@ def _set_timers(to: Timers) -> None:
         signal.setitimer(_NUMBERS[index], left, every)
 
 
-def _told_timers(before: Timers, after: Timers) -> list[Change]:
+def _timers_changes(before: Timers, after: Timers) -> list[Change]:
     def shown(timers: Timers, index: int) -> str:
         left, every = timers.left[index]
         return "off" if not left else f"{left:.3g} s" + (f", then every {every:.3g} s" if every else "")
@@ -119,9 +119,11 @@ def _told_timers(before: Timers, after: Timers) -> list[Change]:
     ]
 
 
-SETTINGS = (
-    Setting("signal.signal", _handlers, _set_handlers, named([f"the handler of {_name(each)}" for each in _SIGNALS])),
-    # Before what is held back is let through: a signal that a timer sends may be among it.
-    Setting("signal.setitimer", _timers, _set_timers, _told_timers),
-    Setting("signal.pthread_sigmask", _blocked, _block, _told_blocked),
+STATES = (
+    SharedState(
+        "signal.signal", _handlers, _set_handlers, named([f"the handler of {_name(each)}" for each in _SIGNALS])
+    ),
+    # Before signals are unblocked: one that a timer sends may be among them.
+    SharedState("signal.setitimer", _timers, _set_timers, _timers_changes),
+    SharedState("signal.pthread_sigmask", _blocked, _block, _blocked_changes),
 )

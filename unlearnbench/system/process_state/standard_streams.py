@@ -1,4 +1,4 @@
-"""Python's standard streams: which objects they are, whether these are open, and what their numbers stand for."""
+"""Python's standard streams: which objects they are, whether they are open, and which files their numbers stand for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from unlearnbench.system.process_state.setting import Change, Setting, shown
+from unlearnbench.system.process_state.shared_state import Change, SharedState, shown
 from unlearnbench.system.streams import reopen
 
 _NAMES = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
@@ -16,7 +16,7 @@ _KEPT = 8
 
 
 class Stream(NamedTuple):
-    """A stream, and the number that it writes to or reads from: None if it has none, or is closed."""
+    """A stream and its file descriptor, which is None if it has none or is closed."""
 
     stream: Any
     number: int | None
@@ -50,7 +50,7 @@ def _set_streams(values: tuple[Any, ...]) -> None:
         setattr(sys, name, value)
 
 
-def _told(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _stream_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     found = []
     for name, old, new in zip((*_NAMES, *_HOOKS), before, after, strict=True):
         if old == new:
@@ -65,7 +65,7 @@ def _told(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
 
 # --- the files that their numbers stand for --------------------------------------------------------------------------
 
-_copies: dict[tuple[int, int], int] = {}  # of each file a number that no plugin knows of, to put it back with
+_copies: dict[tuple[int, int], int] = {}  # a descriptor of each file that no plugin knows of, to put it back with
 
 
 def _files() -> tuple[tuple[int, int] | None, ...]:
@@ -94,7 +94,7 @@ def _set_files(identities: tuple[tuple[int, int] | None, ...]) -> None:
                 os.dup2(_copies[identity], number)
 
 
-def _told_files(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _files_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     return [
         Change(f"file descriptor {number}", "its file" if old else "none", "another" if new else "closed")
         for number, (old, new) in enumerate(zip(before, after, strict=True))
@@ -102,7 +102,7 @@ def _told_files(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]
     ]
 
 
-SETTINGS = (
-    Setting("file descriptors 0 to 2", _files, _set_files, _told_files),
-    Setting("sys.stdout", _streams, _set_streams, _told),
+STATES = (
+    SharedState("file descriptors 0 to 2", _files, _set_files, _files_changes),
+    SharedState("sys.stdout", _streams, _set_streams, _stream_changes),
 )

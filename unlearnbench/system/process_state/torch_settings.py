@@ -1,6 +1,6 @@
-"""What torch, and the libraries of linear algebra below it, keep for the whole process or thread.
+"""What torch, and the linear algebra libraries below it, keep for the whole process or thread.
 
-Much of it has no public name; what a version of torch doesn't have is left out.
+Much of it has no public name; what a version of torch lacks is left out.
 """
 
 from __future__ import annotations
@@ -8,30 +8,28 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import _C
 from torch.utils import _device as device_mode
 
-from unlearnbench.system.process_state.setting import Change, Setting, named
+from unlearnbench.system.process_state.shared_state import Change, Read, SharedState, Write, named, table
 
-Read: TypeAlias = Callable[[], Any]
-Write: TypeAlias = Callable[[Any], Any]
 MIXED = "a mixture"  # of old and new settings, which torch refuses to put into one word
 
 # --- modes that stay on a stack --------------------------------------------------------------------------------------
 
 
 class Modes(NamedTuple):
-    """What is between a call of torch and its kernel.
+    """What stands between a call of torch and its kernel.
 
     Attributes:
-        device: what torch.set_default_device has made, and where factories put tensors.
-        transforms: how many of torch.func's are under way.
-        hooks: for what is saved for a backward pass.
+        device: the mode that torch.set_default_device made, and where factories put tensors.
+        transforms: the number of torch.func's transforms under way.
+        hooks: of tensors that are saved for a backward pass.
     """
 
     functions: tuple[Any, ...]
@@ -56,7 +54,7 @@ def _modes() -> Modes:
     )
 
 
-_LEFT: deque[Any] = deque()  # ways out of inference mode, which end when they are collected
+_LEFT: deque[Any] = deque()  # guards that leave inference mode, and end when they are collected
 
 
 def _set_modes(to: Modes) -> None:
@@ -80,7 +78,7 @@ def _set_modes(to: Modes) -> None:
     _C._set_torch_function_state(to.overrides)  # type: ignore[attr-defined]
 
 
-def _told_modes(before: Modes, after: Modes) -> list[Change]:
+def _modes_changes(before: Modes, after: Modes) -> list[Change]:
     def device(modes: Modes) -> str:
         return str(modes.device[1] or "cpu")
 
@@ -176,12 +174,12 @@ _TINY = 4.9e-322  # subnormal
 
 
 def _flushes() -> bool:
-    """Whether the processor takes subnormal numbers for 0; torch can set it, and doesn't tell."""
+    """Whether the processor treats subnormal numbers as 0; torch can set this but has no function that reads it."""
     return _TINY * 0.5 == 0.0
 
 
 def _rounding() -> bool:
-    """Whether it rounds to the nearest."""
+    """Whether the processor rounds to the nearest number."""
     small = math.ulp(1.0) / 4
     return 1.0 + small == 1.0 and 1.0 - small / 2 == 1.0 and -1.0 - small == -1.0
 
@@ -221,20 +219,9 @@ def _set_einsum(values: tuple[Any, Any]) -> None:
 
 
 FLAGS = tuple(_flags())
-_READS = tuple(read for _, read, _ in FLAGS)
 
 
-def _read_flags() -> tuple[Any, ...]:
-    return tuple([read() for read in _READS])
-
-
-def _write_flags(values: tuple[Any, ...]) -> None:
-    for (_, read, write), value in zip(FLAGS, values, strict=True):
-        if read() != value:
-            write(value)
-
-
-def _told_flags(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _flags_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     changes = named([name for name, _, _ in FLAGS])(before, after)
     return [change for change in changes if MIXED not in change] or changes  # what makes it a mixture says more
 
@@ -265,7 +252,7 @@ def _set_hooks(values: tuple[tuple[Any, ...], ...]) -> None:
             registry.update(value)
 
 
-def _told_hooks(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
+def _hooks_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
     pairs = zip(_registries(), before, after, strict=True)
     return [Change(name, f"{len(old)} hooks", f"{len(new)}") for name, old, new in pairs if old != new]
 
@@ -274,7 +261,7 @@ def _told_hooks(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]
 
 
 def _gpu() -> int | None:
-    """The current one; None where none was used yet."""
+    """The current GPU; None if none has been used yet."""
     return torch.cuda.current_device() if torch.cuda.is_initialized() else None
 
 
@@ -288,7 +275,7 @@ def _set_gpu(device: int | None) -> None:
 
 @lru_cache(maxsize=1)
 def _libraries(_: tuple[bool, ...]) -> list[Any]:
-    """The loaded ones; to look for them takes a millisecond. Empty without threadpoolctl (scikit-learn has it)."""
+    """The loaded libraries; finding them takes a millisecond. Empty without threadpoolctl (scikit-learn has it)."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -298,7 +285,7 @@ def _libraries(_: tuple[bool, ...]) -> list[Any]:
 
 
 class Threads(dict[str, int]):
-    """How many each library uses, by its file. One that was loaded since is no difference."""
+    """How many threads each library uses, by its file. A library that was loaded since makes no difference."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Threads) and not self.changed(other)
@@ -324,14 +311,14 @@ def _set_blas(to: Threads) -> None:
             library.set_num_threads(to[library.filepath])
 
 
-def _told_blas(before: Threads, after: Threads) -> list[Change]:
+def _blas_changes(before: Threads, after: Threads) -> list[Change]:
     return [Change("threads of linear algebra", str(before[one]), str(after[one])) for one in before.changed(after)[:1]]
 
 
-SETTINGS = (
-    Setting("torch's modes", _modes, _set_modes, _told_modes),
-    Setting("torch's settings", _read_flags, _write_flags, _told_flags),
-    Setting("torch's hooks", _hooks, _set_hooks, _told_hooks),
-    Setting("torch.cuda.set_device", _gpu, _set_gpu),
-    Setting("threads of linear algebra", _blas, _set_blas, _told_blas),
+STATES = (
+    SharedState("torch's modes", _modes, _set_modes, _modes_changes),
+    table("torch's settings", FLAGS, _flags_changes),
+    SharedState("torch's hooks", _hooks, _set_hooks, _hooks_changes),
+    SharedState("torch.cuda.set_device", _gpu, _set_gpu),
+    SharedState("threads of linear algebra", _blas, _set_blas, _blas_changes),
 )

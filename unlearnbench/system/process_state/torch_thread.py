@@ -1,4 +1,4 @@
-"""What of torch a thread passes through on its way to a kernel, and how torch.func takes containers apart."""
+"""Torch's state of a thread on the way to a kernel, and how torch.func takes containers apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import _C
 from torch.autograd import forward_ad
 from torch.utils import _pytree
 
-from unlearnbench.system.process_state.setting import Change, Setting, named, shown
+from unlearnbench.system.process_state.shared_state import Change, SharedState, named, shown
 
 # --- dispatch keys ---------------------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ _excluded: Callable[[], Any] = _C._dispatch_tls_local_exclude_set
 
 
 def _keys() -> tuple[int, int]:
-    """Those that are looked at whatever a tensor has, and those that are passed over."""
+    """The dispatch keys that are included whatever a tensor has, and those that are excluded."""
     return _included().raw_repr(), _excluded().raw_repr()
 
 
@@ -28,13 +28,13 @@ _ENTERED: deque[Any] = deque()  # what sets both as long as it lives
 
 
 def _set_keys(to: tuple[int, int]) -> None:
-    # To take a key away again leaves the backend behind that came with it; this sets the whole.
+    # Removing a single key leaves behind the backend that came with it; this sets both sets as a whole.
     sets = [_C.DispatchKeySet.from_raw_repr(raw) for raw in to]
     _ENTERED.append(_C._ForceDispatchKeyGuard(*sets))
     _ENTERED[-1].__enter__()
 
 
-def _told_keys(before: tuple[int, int], after: tuple[int, int]) -> list[Change]:
+def _keys_changes(before: tuple[int, int], after: tuple[int, int]) -> list[Change]:
     plain = [tuple(str(_C.DispatchKeySet.from_raw_repr(raw)) for raw in values) for values in (before, after)]
     return named(["torch's included dispatch keys", "torch's excluded dispatch keys"])(*plain)
 
@@ -43,7 +43,7 @@ def _told_keys(before: tuple[int, int], after: tuple[int, int]) -> list[Change]:
 
 
 def _level() -> tuple[int, bool]:
-    """The level of dual numbers, as Python counts it, and whether torch below is at one."""
+    """The level of dual numbers as Python counts it, and whether torch itself is inside one."""
     try:
         _C._exit_dual_level(level=_C._enter_dual_level())
     except RuntimeError:  # there is one, and no more than one
@@ -59,7 +59,7 @@ def _set_level(to: tuple[int, bool]) -> None:
     forward_ad._current_level = to[0]
 
 
-def _told_level(before: tuple[int, bool], after: tuple[int, bool]) -> list[Change]:
+def _level_changes(before: tuple[int, bool], after: tuple[int, bool]) -> list[Change]:
     return [Change("torch.autograd.forward_ad's dual level", str(before[0]), str(max(after[0], int(after[1]) - 1)))]
 
 
@@ -70,7 +70,7 @@ _NODES = (_pytree.SUPPORTED_NODES,)  # the one that its functions know
 
 
 class Containers(tuple[Any, ...]):
-    """Classes that torch.func takes apart, and how. More classes are no difference, but for those that all use."""
+    """Classes that torch.func takes apart, and how. Further classes make no difference, except those that all use."""
 
     __slots__ = ()
 
@@ -80,7 +80,7 @@ class Containers(tuple[Any, ...]):
     __hash__ = None  # type: ignore[assignment]
 
     def changed(self, after: Containers) -> list[Any]:
-        """The classes that are taken apart in another way."""
+        """The classes that are taken apart differently."""
         if tuple.__eq__(self, after):
             return []
         old, new = dict(self), dict(after)
@@ -89,7 +89,7 @@ class Containers(tuple[Any, ...]):
 
 
 def _is_common(cls: Any) -> bool:
-    """Whether others' values may be of this class: Python's own, numpy's, tensors and modules."""
+    """Whether values of other plugins may be of this class: Python's own, numpy's, tensors and modules."""
     if not isinstance(cls, type):
         return False
     root = cls.__module__.partition(".")[0]
@@ -110,13 +110,13 @@ def _set_containers(to: Containers) -> None:
             del nodes[cls]
 
 
-def _told_containers(before: Containers, after: Containers) -> list[Change]:
+def _containers_changes(before: Containers, after: Containers) -> list[Change]:
     return [Change("torch.utils._pytree.SUPPORTED_NODES", "its own way", f"another for {shown(cls)}")
             for cls in before.changed(after)]  # fmt: skip
 
 
-SETTINGS = (
-    Setting("torch's dispatch keys", _keys, _set_keys, _told_keys),
-    Setting("torch.autograd.forward_ad", _level, _set_level, _told_level),
-    Setting("torch.utils._pytree", _read_containers, _set_containers, _told_containers),
+STATES = (
+    SharedState("torch's dispatch keys", _keys, _set_keys, _keys_changes),
+    SharedState("torch.autograd.forward_ad", _level, _set_level, _level_changes),
+    SharedState("torch.utils._pytree", _read_containers, _set_containers, _containers_changes),
 )
