@@ -118,7 +118,7 @@ def schema(metrics: list[str]) -> pa.Schema:
         if describe(name).good == "privacy":
             ends = ("_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
             fields += [pa.field(f"{name}{end}", pa.float64()) for end in ends]
-        if name in judge.FOUND_BY:
+        if describe(name).leak:
             fields += [pa.field(f"{name}{end}", pa.float64()) for end in ("_p_trivial", "_p_retrain")]
     return pa.schema(fields)
 
@@ -141,12 +141,12 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     rates = pooled_rates.pooled_rates(rows)
     there = {
         *values["metric"].unique(),
-        *(name for name in pooled_rates.RATES if name in rates and rates[name].notna().any()),
+        *(name for name in pooled_rates.rates() if name in rates and rates[name].notna().any()),
     }
     metrics = [name for name in METRICS if name in there]
     columns = _pooled(_metric_columns(own, values, contenders, metrics), rates, contenders)
-    for name in judge.FOUND_BY:
-        if name in metrics:
+    for name in metrics:
+        if describe(name).leak:
             columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = judge.leak_p_values(contenders, seeds, name)
     board = contenders.drop(columns=["own_original", "ranked_by", "reference_method"]).rename(
         columns={"reference": "retraining"}
@@ -184,7 +184,7 @@ def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame
     """The columns with rates over all seeds in their places: a difference to retraining has no interval of its own."""
     table = columns.astype(object)
     table[pooled_rates.NOTE] = rates[pooled_rates.NOTE].reindex(table.index) if len(rates) else None
-    for name in pooled_rates.RATES:
+    for name in pooled_rates.rates():
         if name not in table or name not in rates:
             continue
         scored = rates.index
@@ -238,7 +238,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame, contenders: pd.DataFrame) ->
     disputed = rows[rows["disputed"]].groupby("contender")["seed"].nunique()
     parts.append(disputed.map("seeds whose records contradict each other, and do not count: {}".format))
     parts += [mixed_versions.notes(ok), namesakes(contenders)]
-    timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
+    timed = ok[ok["metric"].isin([name for name, metric in METRICS.items() if metric.is_time])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))
     notes = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else pd.Series(dtype=object)

@@ -7,7 +7,7 @@ metric. All frames here are long: one row per contender, seed and metric.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
+from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
 from unlearnbench.settings.naming import HOW, dataset_id
@@ -218,7 +218,7 @@ def final_values(rows: pd.DataFrame) -> pd.DataFrame:
     ].rename(columns={"n_samples": "n"})
     values = values.dropna(subset=["value"]).drop_duplicates(["contender", "seed", "metric"])
     values = values.astype({"metric": object, "device": object})
-    timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
+    timed = values["metric"].isin(_names(lambda metric: metric.is_time))
     devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")
     mixed = devices.index[devices > 1]
     return values.drop(index=mixed).drop(columns="device").reset_index(drop=True)
@@ -240,7 +240,7 @@ def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame
     """The values, and for attacked contenders those that were measured without the attack and not with it."""
     pairs = contenders.loc[contenders["base"] != _NO_BASE, "base"]
     links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
-    public = values[~values["metric"].isin(_private_names())]  # what an attack found is never another row's
+    public = values[~values["metric"].isin(_names(_is_private))]  # what an attack found is never another row's
     lent = links.merge(public, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
     own = values[["contender", "metric"]].drop_duplicates()
     lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
@@ -250,7 +250,7 @@ def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame
 
 def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
     """Per-seed differences of privacy metrics to retraining (method - retrain), in the column `value`."""
-    private = values[values["metric"].isin(_private_names())].copy()
+    private = values[values["metric"].isin(_names(_is_private))].copy()
     private["reference"] = private["contender"].map(contenders["reference"])
     theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
     paired = private.merge(theirs, on=["reference", "seed", "metric"], suffixes=("", "_reference"))
@@ -261,7 +261,7 @@ def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFra
 def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
     """Per-seed differences of privacy metrics to the trivial attacker (method - trivial), in the column `value`."""
     trivial = {metric.name: metric.trivial for metric in METRICS.values() if metric.good == "privacy"}
-    private = values[values["metric"].isin(_private_names())].copy()
+    private = values[values["metric"].isin(_names(_is_private))].copy()
     other = private["metric"].map(trivial)
     constant = pd.to_numeric(other, errors="coerce")
     measured = private.assign(trivial=other)[["contender", "seed", "trivial"]].merge(
@@ -273,8 +273,12 @@ def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
     return private.dropna(subset=["value"])
 
 
-def _private_names() -> list[str]:
-    return [metric.name for metric in METRICS.values() if metric.good == "privacy"]
+def _names(wanted: Callable[[Metric], bool]) -> list[str]:
+    return [name for name, metric in METRICS.items() if wanted(metric)]
+
+
+def _is_private(metric: Metric) -> bool:
+    return metric.good == "privacy"
 
 
 def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.DataFrame]:
@@ -295,13 +299,13 @@ def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.D
     if not differences and len(table):
         names = table.index.get_level_values("metric")
         images = groups["n"].max().fillna(0).to_numpy(dtype=np.float64)
-        images = np.where(names.isin(list(OF_SEEDS)), 1.0, images)
+        images = np.where(names.isin(_names(lambda metric: metric.images == "seed")), 1.0, images)
         inside = (table["mean"] >= 0) & (table["mean"] <= 1)
-        shares = names.isin([name for name, metric in METRICS.items() if metric.is_share]) & (images > 0) & inside
+        shares = names.isin(_names(lambda metric: metric.is_share)) & (images > 0) & inside
         some = table[shares]
         low, high = share_intervals(
             some["mean"], some["std"].fillna(0.0) ** 2, some["count"], images[shares],
-            names[shares].isin(list(ON_TEST_IMAGES)),
+            names[shares].isin(_names(lambda metric: metric.images == "test")),
         )  # fmt: skip
         summary.loc[shares, "low"], summary.loc[shares, "high"] = low, high
     return {str(metric): part.droplevel("metric") for metric, part in summary.groupby(level="metric")}

@@ -6,7 +6,7 @@ Nothing is measured here: margins stand in the records' scenarios, values in the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,39 +46,31 @@ JUDGED_FROM = 2
 """The protocol version from which records hold what verdicts are made of."""
 
 ADVANTAGE = "advantage"
-_INFERRED = ("skill_blind_set", "skill_mean", "label_accuracy", "auc")
-_OTHERWISE = ("epsilon_erased", "klom_erased")
 _NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # attacks, where records do not say
 
 
 INVERTED = 0.025
 """Level of the test that an AUC is below one half."""
 
-FOUND_BY = (*_INFERRED, *_OTHERWISE)
-"""Metrics that a leak is shown by; each has two p-values in the leaderboard."""
-
-_NEEDED = frozenset(
-    {
-        *FOUND_BY,
-        ADVANTAGE,
-        "memory",
-        "memory_original",
-        "memory_square",
-        "memory_square_original",
-        "retrained_accuracy",
-        "accuracy",
-        "backdoor_accuracy",
-    }
-)
+_JUDGED = (
+    ADVANTAGE, "memory", "memory_original", "memory_square", "memory_square_original", "retrained_accuracy", "accuracy",
+    "backdoor_accuracy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """Per-seed values by metric, f64[C, S] with NaN where there is none, and the images behind one, f64[C]."""
+    """Values of C contenders by metric, f64[C, S] with NaN where there is none, the images behind one, f64[C], and the
+    numbers of the S seeds."""
 
     values: Mapping[str, Floats]
     images: Mapping[str, Floats]
-    shape: tuple[int, int]
+    numbers: Sequence[int]
+    contenders: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.contenders, len(self.numbers)
 
     def of(self, metric: str) -> Floats:
         return self.values.get(metric, np.full(self.shape, np.nan))
@@ -103,8 +95,9 @@ def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
         contenders: indexed 0, 1, ...
         values: columns contender, seed, metric, value, n.
     """
-    trivial = {t for name in FOUND_BY if name in METRICS and isinstance(t := METRICS[name].trivial, str)}
-    needed = values[values["metric"].isin(_NEEDED | trivial)]
+    found_by = [metric for metric in METRICS.values() if metric.leak]
+    trivial = [metric.trivial for metric in found_by if isinstance(metric.trivial, str)]
+    needed = values[values["metric"].isin([*_JUDGED, *(metric.name for metric in found_by), *trivial])]
     columns = sorted(needed["seed"].unique())
     found, images = {}, {}
     for metric, part in needed.groupby("metric"):
@@ -112,7 +105,7 @@ def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
         found[str(metric)] = table.reindex(index=contenders.index, columns=columns).to_numpy(dtype=np.float64)
         behind = part.groupby("contender")["n"].max().reindex(contenders.index)
         images[str(metric)] = behind.fillna(0).to_numpy(dtype=np.float64)
-    return Seeds(found, images, (len(contenders), len(columns)))
+    return Seeds(found, images, columns, len(contenders))
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -254,7 +247,7 @@ def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """
     seeds = seeds_of(contenders, values)
     found, behind = np.full(seeds.shape, np.nan), np.zeros(seeds.shape[0])
-    for metric in _INFERRED:
+    for metric in _inferred():
         asked = np.array([metric in ranked_by(contenders, number, seeds) for number in contenders.index], dtype=bool)
         trivial = seeds.trivial(metric)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -263,11 +256,10 @@ def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
         found = np.fmax(found, gained)
         behind = np.fmax(behind, np.where(asked, seeds.images.get(metric, np.zeros(len(asked))), 0))
     rows, columns = np.nonzero(~np.isnan(found))
-    order = sorted(values.loc[values["metric"].isin(_NEEDED | _trivial_names()), "seed"].unique())
     return pd.DataFrame(
         {
             "contender": contenders.index.to_numpy()[rows],
-            "seed": np.array(order, dtype=np.int64)[columns] if len(order) else np.zeros(0, dtype=np.int64),
+            "seed": np.array(seeds.numbers, dtype=np.int64)[columns],
             "metric": ADVANTAGE,
             "value": found[rows, columns],
             "n": behind[rows],
@@ -275,8 +267,9 @@ def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _trivial_names() -> frozenset[str]:
-    return frozenset(t for name in FOUND_BY if name in METRICS and isinstance(t := METRICS[name].trivial, str))
+def _inferred() -> list[str]:
+    """What an attack may infer of erased images: the metrics that advantages are made of."""
+    return [name for name, metric in METRICS.items() if metric.leak == "inferred"]
 
 
 def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str, ...]:
@@ -289,12 +282,16 @@ def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str,
     elif attack in _NO_ERASED_IMAGE:
         return ()
     else:
-        measured = [name for name in (*_INFERRED, *_OTHERWISE) if not np.isnan(seeds.of(name)[number]).all()]
-        names = tuple(name for name in measured if name in _INFERRED) or tuple(measured[:1])
-    # For sets the mean image is no bar: any different images, matched to the true ones, beat it.
-    if "skill_mean" in names and not np.isnan(seeds.of("skill_blind_set")[number]).all():
-        names = tuple("skill_blind_set" if name == "skill_mean" else name for name in names)
-    return names
+        measured = [each for each in METRICS.values() if each.leak and not np.isnan(seeds.of(each.name)[number]).all()]
+        names = tuple(each.name for each in measured if each.leak == "inferred")
+        names = names or tuple(each.name for each in measured[-1:])
+    return tuple(_superseding(name, number, seeds) for name in names)
+
+
+def _superseding(name: str, number: int, seeds: Seeds) -> str:
+    """The metric that stands in this one's place, if it was measured."""
+    other = METRICS[name].superseded_by if name in METRICS else None
+    return name if other is None or np.isnan(seeds.of(other)[number]).all() else other
 
 
 # --- ranks ------------------------------------------------------------------------------------------------------------
@@ -363,7 +360,7 @@ def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str 
         return "accuracy" if not np.isnan(seeds.of("accuracy")[rows]).all() else None
     named = [ranked_by(contenders, number, seeds) for number in rows]
     names = next((each for each in named if each), ())
-    if any(name in _INFERRED for name in names):
+    if any(name in _inferred() for name in names):
         return ADVANTAGE
     return next((name for name in names if name in METRICS and not np.isnan(seeds.of(name)[rows]).all()), None)
 

@@ -12,14 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import METRICS, shown
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import Setting
 from unlearnbench.suite.tune_section import Place, TuneFile, place_of
-
-SHOWN = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "gradient_steps", "forgot")
-"""Shown of every setting, behind the metric and the bounded ones."""
 
 ROUNDING = 1e-12  # of means: the mean of three times 0.95 lies below it
 
@@ -91,7 +88,7 @@ class Rule:
     @property
     def shown(self) -> list[str]:
         """The metrics that matter, the deciding one first."""
-        return list(dict.fromkeys([self.metric, *self.bounds, *SHOWN]))
+        return list(dict.fromkeys([self.metric, *self.bounds, *(metric.name for metric in shown("tuned"))]))
 
     def incomplete(self, trial: Trial) -> str | None:
         """What is missing of a trial's own seeds and metrics, or None."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from unlearnbench.metrics.catalog import describe
+from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.records import writing as records
 from unlearnbench.records.folder import is_intact
 from unlearnbench.records.schema import FAILED
@@ -20,7 +20,6 @@ from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.version import PROTOCOL_VERSION
 
 Failure = Literal["failed", "timeout"]
-WORK = ("gradient_steps", "samples_processed")
 
 
 def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
@@ -63,8 +62,8 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
             if name == "auc":
                 rows[-1] |= _membership(stages["attack"])
         # So that a record of an attack says how much work the attacked erasures were.
-        for name in WORK:
-            if name in measured["measures"]:
+        for name, metric in METRICS.items():
+            if metric.good == "cost" and name in measured["measures"]:
                 value, n = measured["measures"][name]
                 rows.append(_row(common, name, value, None, None, n))
     records.write(rows, path(folder, cell), _about(cell), cell.classes)
