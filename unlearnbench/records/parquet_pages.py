@@ -1,5 +1,8 @@
 """How large the pages of a Parquet column say they are once decompressed, and how many values they say they hold.
 
+pyarrow's metadata can't bound them, for it repeats what the file's end claims: a list of 400 scores by the end may be
+a page of 40 bytes with 10^8 in run lengths, for which a reader takes gigabytes (tests/parquet_bombs.py).
+
 Told without decompressing any. A page can't become larger than its header says: the decompressor is given so much room
 and no more. The headers are in Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3
 compressed size, then structs: 5 of a data page, 8 of one in version 2, 7 of a dictionary, each with 1 number of values
