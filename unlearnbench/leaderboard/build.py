@@ -13,21 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench.leaderboard import judge, mixed_versions, pooled_rates
-from unlearnbench.leaderboard.contenders import (
-    COLUMNS,
-    KEYS,
-    TABLE_COLUMNS,
-    WHOLE,
-    contenders_of,
-    final_values,
-    namesakes,
-    reference_gaps,
-    rows_of,
-    summarise,
-    trivial_gaps,
-    with_utility,
-)
+from unlearnbench.leaderboard import judge, leakage, mixed_versions, pooled_rates, ranking
+from unlearnbench.leaderboard.contenders import COLUMNS, KEYS, TABLE_COLUMNS, WHOLE, contenders_of, namesakes, rows_of
+from unlearnbench.leaderboard.seeds import seeds_of
+from unlearnbench.leaderboard.values import final_values, reference_gaps, summarise, trivial_gaps, with_utility
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.records import writing as records
 from unlearnbench.system.errors import InputError
@@ -39,6 +28,7 @@ _STATE = {
     "n_seeds": pa.int64(),
     "failed_seeds": pa.int64(),
     **judge.COLUMNS,
+    **ranking.COLUMNS,
     **pooled_rates.COLUMNS,
 }
 _DTYPES = {
@@ -131,13 +121,13 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     unknown = sorted(set(own["metric"].unique()) - set(METRICS))
     if unknown:
         raise InputError(where, f"records of the metric '{unknown[0]}', which this version does not know")
-    own = pd.concat([own, judge.advantages(contenders, own)], ignore_index=True)
+    own = pd.concat([own, leakage.advantages(contenders, own)], ignore_index=True)
     values = with_utility(own, contenders)
-    seeds = judge.seeds_of(contenders, values)
+    seeds = seeds_of(contenders, values)
     state = _state(rows, contenders)
     failed = state["failed_seeds"].where(state["status"] != "skipped", 0)
     verdicts = judge.judged(contenders, seeds, failed)
-    verdicts.update(judge.ranked(contenders, verdicts, seeds, failed))
+    places = ranking.ranked(contenders, verdicts, seeds, failed)
     rates = pooled_rates.pooled_rates(rows)
     there = {
         *values["metric"].unique(),
@@ -147,11 +137,11 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     columns = _pooled(_metric_columns(own, values, contenders, metrics), rates, contenders)
     for name in metrics:
         if describe(name).leak:
-            columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = judge.leak_p_values(contenders, seeds, name)
+            columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = leakage.p_values(contenders, seeds, name)
     board = contenders.drop(columns=["own_original", "ranked_by", "reference_method"]).rename(
         columns={"reference": "retraining"}
     )
-    board = pd.concat([board.join(state), verdicts, columns], axis=1)
+    board = pd.concat([board.join(state), verdicts, places, columns], axis=1)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
     order = ["protocol_version", *(key for key in TABLE_COLUMNS if key != "protocol_version"), "rank"]
     order += ["method_id", "method_params"]

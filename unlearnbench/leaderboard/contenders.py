@@ -1,13 +1,13 @@
-"""Records to contenders: per-seed values, what they are compared with, and their means and intervals.
+"""Records to contenders, and what each is compared with.
 
 A contender is one method with its parameters in one setting, attacked or not; its values are one number per seed and
-metric. All frames here are long: one row per contender, seed and metric.
+metric.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unlearnbench.metrics.catalog import METRICS, Metric
-from unlearnbench.metrics.intervals import half_width
-from unlearnbench.metrics.shares import share_intervals
 from unlearnbench.settings.naming import HOW, dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
@@ -66,9 +63,8 @@ COLUMNS = (
 )
 """The columns of records that contenders are made of."""
 
-_NO_BASE = -1
-
-_FORGOT_SINCE = 2  # the protocol that defines forgetting without a backdoor as it is measured now
+NOBODY = -1
+"""In place of a contender that is not there."""
 
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
@@ -172,13 +168,19 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     # Of several of one name nobody knows which is meant: which of them came last must decide nothing.
     only = is_reference & ~frame["table"].where(is_reference, -1 - number).duplicated(keep=False)
     references = dict(zip(frame.loc[only, "table"], number[only], strict=True))
-    base = pd.Series(method, index=frame.index).map(bases).fillna(_NO_BASE).astype(np.int64)
-    reference = frame["table"].map(references).fillna(_NO_BASE).astype(np.int64)
-    frame["base"] = base.where(attacked, _NO_BASE)
+    base = pd.Series(method, index=frame.index).map(bases).fillna(NOBODY).astype(np.int64)
+    reference = frame["table"].map(references).fillna(NOBODY).astype(np.int64)
+    frame["base"] = base.where(attacked, NOBODY)
     # Retraining is of the suite's network: what a method of another architecture leaks beyond it is not known.
     comparable = ~is_reference & attacked & (frame["own_original"] != True)  # noqa: E712
-    frame["reference"] = reference.where(comparable, _NO_BASE)
+    frame["reference"] = reference.where(comparable, NOBODY)
     return frame
+
+
+def in_tables(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
+    """For each table the contender of this id."""
+    there = contenders["method_id"] == method_id
+    return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))
 
 
 def namesakes(contenders: pd.DataFrame) -> pd.Series:
@@ -204,108 +206,3 @@ def _said_most(rows: pd.DataFrame, name: str) -> pd.Series:
     counts = said.groupby(["contender", name], observed=True, sort=True, dropna=False).size().reset_index(name="seeds")
     counts = counts.sort_values("seeds", ascending=False, kind="stable")
     return counts.drop_duplicates("contender").set_index("contender")[name]
-
-
-def final_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns contender, seed, metric, value, n: none that is null or that another record contradicts; n images.
-
-    Times from several kinds of machines are not one quantity, so a contender that mixes them has none. Neither is what
-    older protocols called forgotten, where no backdoor says it.
-    """
-    values = rows.loc[
-        (rows["status"] == "ok") & ~rows["disputed"] & ~_judged_otherwise(rows),
-        ["contender", "seed", "metric", "value", "n_samples", "device"],
-    ].rename(columns={"n_samples": "n"})
-    values = values.dropna(subset=["value"]).drop_duplicates(["contender", "seed", "metric"])
-    values = values.astype({"metric": object, "device": object})
-    timed = values["metric"].isin(_names(lambda metric: metric.is_time))
-    devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")
-    mixed = devices.index[devices > 1]
-    return values.drop(index=mixed).drop(columns="device").reset_index(drop=True)
-
-
-def _judged_otherwise(rows: pd.DataFrame) -> pd.Series:
-    """Whether each row is a verdict on forgetting by a criterion that is no longer used."""
-    old = (rows["metric"] == "forgot") & (rows["protocol_version"] < _FORGOT_SINCE)
-    stamped = [text for text in rows.loc[old, "scenario"].unique() if _has_backdoor(text)]
-    return old & ~rows["scenario"].isin(stamped)
-
-
-def _has_backdoor(scenario: str) -> bool:
-    found = json.loads(scenario)
-    return isinstance(found, dict) and found.get("backdoor") is not None
-
-
-def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """The values, and for attacked contenders those that were measured without the attack and not with it."""
-    pairs = contenders.loc[contenders["base"] != _NO_BASE, "base"]
-    links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
-    public = values[~values["metric"].isin(_names(_is_private))]  # what an attack found is never another row's
-    lent = links.merge(public, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
-    own = values[["contender", "metric"]].drop_duplicates()
-    lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
-    lent = lent[lent["found"] == "left_only"].drop(columns="found")
-    return pd.concat([values, lent[values.columns]], ignore_index=True)
-
-
-def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to retraining (method - retrain), in the column `value`."""
-    private = values[values["metric"].isin(_names(_is_private))].copy()
-    private["reference"] = private["contender"].map(contenders["reference"])
-    theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
-    paired = private.merge(theirs, on=["reference", "seed", "metric"], suffixes=("", "_reference"))
-    paired["value"] -= paired["value_reference"]
-    return paired[["contender", "seed", "metric", "value", "n"]]
-
-
-def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to the trivial attacker (method - trivial), in the column `value`."""
-    trivial = {metric.name: metric.trivial for metric in METRICS.values() if metric.good == "privacy"}
-    private = values[values["metric"].isin(_names(_is_private))].copy()
-    other = private["metric"].map(trivial)
-    constant = pd.to_numeric(other, errors="coerce")
-    measured = private.assign(trivial=other)[["contender", "seed", "trivial"]].merge(
-        values.rename(columns={"metric": "trivial", "value": "measured"}),
-        on=["contender", "seed", "trivial"],
-        how="left",
-    )
-    private["value"] -= constant.fillna(pd.Series(measured["measured"].to_numpy(), index=private.index))
-    return private.dropna(subset=["value"])
-
-
-def _names(wanted: Callable[[Metric], bool]) -> list[str]:
-    return [name for name, metric in METRICS.items() if wanted(metric)]
-
-
-def _is_private(metric: Metric) -> bool:
-    return metric.good == "privacy"
-
-
-def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.DataFrame]:
-    """Per metric a frame indexed by contender: mean over seeds, low and high of its 95 % interval, n (seeds).
-
-    Shares of images stay between 0 and 1 and are never narrower than their binomial (metrics/shares.py); for all else,
-    and for differences, the interval is Student's.
-
-    Args:
-        differences: whether the values are differences of the metrics.
-    """
-    groups = values.groupby(["metric", "contender"])
-    table = groups["value"].agg(["mean", "std", "count"])
-    half = half_width(table["std"].fillna(0.0), table["count"])
-    summary = pd.DataFrame(
-        {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": table["count"]}
-    )
-    if not differences and len(table):
-        names = table.index.get_level_values("metric")
-        images = groups["n"].max().fillna(0).to_numpy(dtype=np.float64)
-        images = np.where(names.isin(_names(lambda metric: metric.images == "seed")), 1.0, images)
-        inside = (table["mean"] >= 0) & (table["mean"] <= 1)
-        shares = names.isin(_names(lambda metric: metric.is_share)) & (images > 0) & inside
-        some = table[shares]
-        low, high = share_intervals(
-            some["mean"], some["std"].fillna(0.0) ** 2, some["count"], images[shares],
-            names[shares].isin(_names(lambda metric: metric.images == "test")),
-        )  # fmt: skip
-        summary.loc[shares, "low"], summary.loc[shares, "high"] = low, high
-    return {str(metric): part.droplevel("metric") for metric, part in summary.groupby(level="metric")}

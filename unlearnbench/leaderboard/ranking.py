@@ -7,17 +7,107 @@ of the draws, whichever it is (the union over the k - 1 that could beat it by ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import special
 
-from unlearnbench.leaderboard.verdicts import one_sided
-from unlearnbench.metrics.catalog import Better
+from unlearnbench.leaderboard import verdicts
+from unlearnbench.leaderboard.contenders import NOBODY, in_tables
+from unlearnbench.leaderboard.judge import margins_of
+from unlearnbench.leaderboard.leakage import inferred, ranked_by
+from unlearnbench.leaderboard.seeds import ADVANTAGE, Seeds, there
+from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting, one_sided
+from unlearnbench.metrics.catalog import METRICS, Better, describe
 from unlearnbench.metrics.intervals import MINIMUM, Floats
 
+COLUMNS: Mapping[str, pa.DataType] = {
+    "rank": pa.int64(),
+    "rank_metric": pa.string(),
+    "near_best": pa.bool_(),  # whether it can't be told from the best of its table
+    "beside_retrain": pa.string(),  # a Beside, of what the table ranks by
+    "power": pa.float64(),  # of the table's tests, for a difference of `power_for`
+    "power_for": pa.float64(),
+}
+"""The columns that are made here, and their types."""
+
+
 ALPHA = 0.05
+
+INVERTED = 0.025
+"""Level of the test that an AUC is below one half."""
+
+
+def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
+    """`COLUMNS` of each contender.
+
+    Args:
+        state: what `judge.judged` gave.
+        failed: by contender the seeds without a result. Only those that have all seeds of their table are ranked: the
+            best seeds of one say nothing beside all of another.
+    """
+    table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
+    able = (
+        (state["verdict"] == Forgetting.FORGOTTEN.value)
+        & (state["utility"] == Accuracy.KEPT.value)
+        & ~state["reference"].astype(bool)
+    )
+    retrain = in_tables(contenders, "retrain")
+    for number, rows in contenders.groupby("table").groups.items():
+        metric = _rank_metric(contenders, rows, seeds)
+        if metric is None:
+            continue
+        table.loc[rows, "rank_metric"] = metric
+        margins, _ = margins_of(str(contenders.at[rows[0], "scenario"]))
+        # Distances to retrained models are in nats: no margin is declared for them.
+        least = {"accuracy": margins.accuracy, ADVANTAGE: margins.leak}.get(metric)
+        measured = ~np.isnan(seeds.of(metric)[rows])
+        whole = measured[:, measured.any(0)].all(1) & (failed.reindex(rows).fillna(0).to_numpy() == 0)
+        if metric != "accuracy":  # a leak of another architecture is compared with nothing
+            whole &= contenders.loc[rows, "own_original"].to_numpy() != True  # noqa: E712
+        some = rows[able[rows].to_numpy() & whole]
+        values, floor = seeds.of(metric), seeds.floor(metric, rows)
+        for contender, standing in zip(some, standings(values[some], describe(metric).better, floor), strict=True):
+            if standing is not None:
+                table.at[contender, "rank"], table.at[contender, "near_best"] = standing.place, standing.near_best
+        other = retrain.get(int(str(number)), NOBODY)
+        compared = [*some, other] if other >= 0 else [*some]
+        if least is not None:
+            table.loc[rows, "power_for"] = least
+            table.loc[rows, "power"] = power(values[compared], least, floor)
+        if metric == ADVANTAGE and other >= 0:
+            for contender in rows[rows != other]:
+                if contenders.at[contender, "own_original"] is not True:
+                    apart = there(values[contender] - values[other])
+                    if len(apart):
+                        beside = verdicts.beside_retraining(apart, margins.leak, floor)
+                        if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]):
+                            beside = Beside.OPEN
+                        table.at[contender, "beside_retrain"] = beside.value
+    return table
+
+
+def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:
+    """What a table ranks by; None if nothing was measured, or of no erased image."""
+    if contenders.loc[rows, "attack"].isna().all():
+        return "accuracy" if not np.isnan(seeds.of("accuracy")[rows]).all() else None
+    named = [ranked_by(contenders, number, seeds) for number in rows]
+    names = next((each for each in named if each), ())
+    if any(name in inferred() for name in names):
+        return ADVANTAGE
+    return next((name for name in names if name in METRICS and not np.isnan(seeds.of(name)[rows]).all()), None)
+
+
+def _is_inverted(auc: Floats) -> bool:
+    """Whether an attack is shown to be right by being wrong: who turns its answers round has an advantage."""
+    return verdicts.one_sided(0.5 - there(auc)) < INVERTED
+
+
+# --- places and power -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

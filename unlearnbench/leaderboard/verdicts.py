@@ -9,13 +9,11 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from unlearnbench.metrics.intervals import MINIMUM, student_t
+from unlearnbench.metrics.intervals import MINIMUM, Floats, student_t
 from unlearnbench.metrics.shares import clopper_pearson
-
-Floats = NDArray[np.float64]
 
 UNEVEN_LEVEL = 0.005
 """Of the test that only takes a verdict away: retraining must not lose it by chance."""
