@@ -18,7 +18,8 @@ from unlearnbench.leaderboard.contenders import COLUMNS, KEYS, TABLE_COLUMNS, WH
 from unlearnbench.leaderboard.seeds import seeds_of
 from unlearnbench.leaderboard.values import final_values, reference_gaps, summarise, trivial_gaps, with_utility
 from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.records import writing as records
+from unlearnbench.records.reading import read_folder
+from unlearnbench.records.schema import SCHEMA_VERSION
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
@@ -70,13 +71,13 @@ def of(records_folder: str | Path) -> pd.DataFrame:
 
 def _made(records_folder: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     """The leaderboard, and what its file says about it."""
-    table, bad = records.read_folder(records_folder, COLUMNS)
+    table, bad = read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise type(bad[0])(bad[0].where, bad[0].what + more)
     board = assemble(table, str(records_folder))
     protocols = sorted(table.column("protocol_version").unique().to_pylist())
-    about = {"protocol_versions": protocols, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
+    about = {"protocol_versions": protocols, "schema_version": SCHEMA_VERSION, "record_rows": table.num_rows}
     return board, about
 
 

@@ -80,15 +80,21 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: 
             table.loc[rows, "power_for"] = least
             table.loc[rows, "power"] = power(values[compared], least, floor)
         if metric == ADVANTAGE and other >= 0:
-            for contender in rows[rows != other]:
-                if contenders.at[contender, "own_original"] is not True:
-                    apart = there(values[contender] - values[other])
-                    if len(apart):
-                        beside = verdicts.beside_retraining(apart, margins.leak, floor)
-                        if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]):
-                            beside = Beside.OPEN
-                        table.at[contender, "beside_retrain"] = beside.value
+            comparable = [c for c in rows if c != other and contenders.at[c, "own_original"] is not True]
+            for contender in comparable:
+                beside = _beside(contender, other, seeds, margins.leak, floor)
+                table.at[contender, "beside_retrain"] = None if beside is None else beside.value
     return table
+
+
+def _beside(contender: int, retrain: int, seeds: Seeds, margin: float, floor: float) -> Beside | None:
+    """How a contender's leak stands to that of retraining; None where no seed measured both."""
+    advantages = seeds.of(ADVANTAGE)
+    apart = there(advantages[contender] - advantages[retrain])
+    if not len(apart):
+        return None
+    beside = verdicts.beside_retraining(apart, margin, floor)
+    return Beside.OPEN if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]) else beside
 
 
 def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:

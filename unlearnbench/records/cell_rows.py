@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.records import writing as records
+from unlearnbench.records import writing
 from unlearnbench.records.folder import is_intact
-from unlearnbench.records.schema import FAILED
+from unlearnbench.records.schema import FAILED, MOST_SCORES, SCHEMA_VERSION
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.plan import Cell
 from unlearnbench.system import regular_files
@@ -52,9 +52,9 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
         rows.append(_row(common, "unlearn_seconds", common["unlearn_seconds"], low, high, n))
     elif cell.setting.attack is None:
         for name, (value, n) in measured["measures"].items():
-            rows.append(_row(common, name, value, None, None, n))
+            rows.append(_row(common, name, value, n=n))
         for step, name, value, n in measured["trajectory"]:
-            rows.append({**_row(common, name, value, None, None, n), "step": step})
+            rows.append({**_row(common, name, value, n=n), "step": step})
     else:
         common["attack_seconds"] = stages["attack"]["seconds"]
         for name, (value, low, high, n) in stages["attack"]["scores"].items():
@@ -65,8 +65,8 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
         for name, metric in METRICS.items():
             if metric.good == "cost" and name in measured["measures"]:
                 value, n = measured["measures"][name]
-                rows.append(_row(common, name, value, None, None, n))
-    records.write(rows, path(folder, cell), _about(cell), cell.classes)
+                rows.append(_row(common, name, value, n=n))
+    writing.write(rows, path(folder, cell), _about(cell), cell.classes)
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
@@ -81,9 +81,7 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
         Whether the failure is what counts.
     """
     row = {**_common(cell, device, at), "status": status, "error": error}
-    records.write(
-        [_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell), cell.classes
-    )
+    writing.write([_row(row, "status")], path(folder, cell, failed=True), _about(cell), cell.classes)
     if not is_intact(path(folder, cell)):
         return True
     path(folder, cell, failed=True).unlink(missing_ok=True)
@@ -93,7 +91,7 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
     """Record why a plugin can't take part in a cell's scenario."""
     row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell), cell.classes)
+    writing.write([_row(row, "status")], path(folder, cell), _about(cell), cell.classes)
 
 
 def log(file: Path, what: str, trace: str) -> None:
@@ -104,8 +102,9 @@ def log(file: Path, what: str, trace: str) -> None:
 
 
 def _row(
-    common: Mapping[str, Any], metric: str, value: float | None, low: float | None, high: float | None, n: int | None
-) -> dict[str, Any]:
+    common: Mapping[str, Any], metric: str, value: float | None = None, low: float | None = None,
+    high: float | None = None, n: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     direction = describe(metric).direction if metric != "status" else ""
     samples = None if value is None else n
     return {**common, "metric": metric, "value": value, "low": low, "high": high, "n_samples": samples,
@@ -115,7 +114,7 @@ def _row(
 def _membership(attacked: Mapping[str, Any]) -> dict[str, list[float]]:
     """The columns of an attack's scores; none where they are not about erased images, or too many."""
     found = attacked.get("membership")
-    if found is None or max(map(len, found.values())) > records.MOST_SCORES:
+    if found is None or max(map(len, found.values())) > MOST_SCORES:
         return {}
     return {f"scores_{of}": scores for of, scores in found.items()}
 
@@ -164,7 +163,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "versions": json.dumps(versions(*(package for each in chosen for package in each.info.packages))),
         "started_at": at,
         "protocol_version": PROTOCOL_VERSION,
-        "schema_version": records.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "reference": cell.reference,
         "own_original": cell.own_original,
         "ranked_by": None if cell.ranks_by is None else ",".join(cell.ranks_by),

@@ -12,17 +12,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from unlearnbench.records import writing as records
 from unlearnbench.records.bounds import LARGEST_FILE, LARGEST_FOOTER, open_record, schema_error
-from unlearnbench.records.reading import version_of
-from unlearnbench.records.schema import NewerRecordError, RecordError
+from unlearnbench.records.reading import schema_version
+from unlearnbench.records.schema import CELL, NewerRecordError, RecordError
+from unlearnbench.records.writing import canonical_json
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.parquet_files import parse, read_sealed
-
-IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
 
 
 class SetApart(NamedTuple):
@@ -41,7 +39,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
     """
     try:
         content = read_sealed(path, LARGEST_FILE)
-        if version_of(content) is not None:
+        if schema_version(content) is not None:
             return True
         error = schema_error(content, parse(content, most_footer=LARGEST_FOOTER), Path(path))
     except (OSError, ValueError, pa.ArrowException):
@@ -51,7 +49,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def names(folder: Path) -> set[str]:
+def names_in(folder: Path) -> set[str]:
     """The names in a folder, whatever has them; none if there is no folder. UnreadableError if nobody may look."""
     try:
         return set(regular_files.listing(folder))
@@ -67,7 +65,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
     be read.
     """
     planned = {cell.key for cell in plan.cells}
-    there = sorted(name for name in names(folder) if name.endswith(".parquet"))  # names sort faster than paths
+    there = sorted(name for name in names_in(folder) if name.endswith(".parquet"))  # names sort faster than paths
     outside = [folder / name for name in there if name.split(".")[0] not in planned]
     if not outside:
         return SetApart(0, [])
@@ -81,7 +79,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
                 continue
             if found is None:
                 damaged.append(move(path, "damaged").name)
-            elif tuple(found[name] for name in IDENTITY) in cells:
+            elif tuple(found[name] for name in CELL) in cells:
                 stale += 1
                 move(path, "stale")
     return SetApart(stale, damaged)
@@ -92,7 +90,7 @@ def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tupl
     with ThreadPoolExecutor(max_workers=2) as threads:
         for found in threads.map(lambda name: _first_row(folder / name, column), files):
             if isinstance(found, Mapping):
-                yield tuple(found[name] for name in IDENTITY), found[column]
+                yield tuple(found[name] for name in CELL), found[column]
 
 
 def move(path: Path, where: str) -> Path:
@@ -109,7 +107,7 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
     """What a cell is called in its records, whatever it is computed from; `params` keeps texts once made."""
     dataset = cell.setting.dataset
     if id(dataset) not in params:
-        params[id(dataset)] = records.canonical(json.dumps(canonical(dataset.params)))
+        params[id(dataset)] = canonical_json(json.dumps(canonical(dataset.params)))
     text = params[id(dataset)]
     names = (cell.setting.suite, cell.experiment, dataset.info.name, text, cell.scenario_id)
     return (*names, cell.method_id, cell.attack_id, cell.seed)
@@ -119,7 +117,7 @@ def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any
     """The identity of a record file, and a further column; None if it is damaged or no record, and an error if it is of
     a newer schema or can't be read."""
     try:
-        rows = open_record(path).reader().read_row_group(0, columns=[*IDENTITY, column], use_threads=False)
+        rows = open_record(path).reader().read_row_group(0, columns=[*CELL, column], use_threads=False)
         rows.validate(full=True)
         found: Mapping[str, Any] = rows.slice(0, 1).to_pylist()[0]
     except (NewerRecordError, UnreadableError) as error:

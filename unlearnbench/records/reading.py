@@ -88,7 +88,7 @@ def counting(names: Iterable[str]) -> list[str]:
     return [name for name in files if not (name.endswith(FAILED) and f"{name.removesuffix(FAILED)}.parquet" in there)]
 
 
-def version_of(content: bytes) -> int | None:
+def schema_version(content: bytes) -> int | None:
     """The version whose columns a sealed Parquet file with this content has; None if it is none of `SCHEMAS`."""
     # Where the note is found, at the file's end, nothing need be parsed, which takes a hundred times as long. Another
     # version of pyarrow may have put it otherwise.

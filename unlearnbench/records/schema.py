@@ -11,6 +11,9 @@ FAILED = ".failed.parquet"  # after a cell's key: a failure has a file of its ow
 MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
 MOST_ROWS = 5_000  # of a record: every metric once, and four at each point of the longest trajectory (settings.py)
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
+CELL = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
+"""The columns that say what a cell is called, whatever it was computed from."""
+
 JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
 
 _NULLABLE = True

@@ -21,6 +21,7 @@ import pyarrow as pa
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.records.reading import read, read_folder
 from unlearnbench.records.schema import (
+    CELL,
     JSON_COLUMNS,
     MOST_ROWS,
     MOST_SCORES,
@@ -46,7 +47,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "STATUSES",
     "RecordError",
-    "canonical",
+    "canonical_json",
     "check",
     "class_names",
     "read",
@@ -60,7 +61,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _FIELDS: dict[str, pa.Field] = {field.name: field for field in SCHEMA}
 _LATER = {version: set(SCHEMA.names) - set(schema.names) for version, schema in SCHEMAS.items()}
 _LONGEST_NAME = 80  # characters of a metric; to look for the nearest of a longer one would take seconds
-_IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
+_MEASUREMENT = (*CELL, "tier", "observation", "n_shadows", "metric", "step")
 
 
 def write(
@@ -123,7 +124,7 @@ def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> li
         raise RecordError(str(path), "rows of several schema versions")
     seen = set()
     for number, row in enumerate(checked):
-        identity = tuple(row[column] for column in (*_IDENTITY, "seed", "metric", "step"))
+        identity = tuple(row[column] for column in _MEASUREMENT)
         if identity in seen:
             raise RecordError(f"{path}:row {number}", f"metric '{row['metric']}' is there twice for this seed and step")
         seen.add(identity)
@@ -214,12 +215,12 @@ def _text(value: Any, column: str, where: str) -> str:
         raise RecordError(where, f"column '{column}' must be text, got {type(value).__name__}")
     try:
         value.encode()
-        return canonical(value) if column in JSON_COLUMNS else value
+        return canonical_json(value) if column in JSON_COLUMNS else value
     except ValueError as error:
         raise RecordError(where, f"column '{column}': {one_line(str(error), 200)}") from None
 
 
-def canonical(text: str) -> str:
+def canonical_json(text: str) -> str:
     """A JSON object as text with sorted keys and no spaces. Raises ValueError if it is not one, or holds NaN."""
     value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
     if not isinstance(value, dict):
