@@ -1,6 +1,6 @@
-"""Contenders and their values -> what is said of forgetting and of accuracy, one row per contender.
+"""From contenders and their values to verdicts on forgetting and accuracy, one row per contender.
 
-Nothing is measured here: margins stand in the records' scenarios, values in their rows.
+Nothing is measured here: margins come from the scenarios in the records, values from their rows.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.settings.scenario import Judging, StopRule
 
 COLUMNS: Mapping[str, pa.DataType] = {
-    "reference": pa.bool_(),  # whether it is there to be compared with
+    "reference": pa.bool_(),  # whether the method is a reference
     "verdict": pa.string(),  # a Forgetting
-    "verdict_half": pa.string(),  # the same under half and double of the margin
+    "verdict_half": pa.string(),  # the same with half and with twice the margin
     "verdict_double": pa.string(),
-    "forgot_seeds": pa.int64(),  # seeds within the margin, of `judged_seeds`
+    "forgot_seeds": pa.int64(),  # seeds within the margin, out of `judged_seeds`
     "judged_seeds": pa.int64(),
     "utility": pa.string(),  # an Accuracy
     "utility_half": pa.string(),
@@ -33,18 +33,21 @@ COLUMNS: Mapping[str, pa.DataType] = {
     "accuracy_to_retrain_low": pa.float64(),
     "accuracy_to_retrain_high": pa.float64(),
 }
-"""The columns that are made here, and their types."""
+"""The columns made here, and their types."""
 
 JUDGED_FROM = 2
-"""The protocol version from which records hold what verdicts are made of."""
+"""The first protocol version whose records hold what verdicts need."""
+
+_SCALES = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
+"""The factors of the margin, by column."""
 
 
 def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
-    """`COLUMNS`: of what was not attacked, and for attacked contenders those of the same models.
+    """`COLUMNS` of every contender; an attacked one has the verdicts of the same models without the attack.
 
     Args:
-        failed: by contender the seeds without a result. They count as seeds that did not forget, and while there are
-            any nothing is said to be forgotten or kept: a method that fails where it does badly must not pass for it.
+        failed: the number of seeds without a result, by contender. They count as seeds that did not forget, and no
+            verdict is "forgotten" or "kept" while there are any: a method must not pass by failing where it does badly.
     """
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
     table["reference"] = contenders["reference_method"]
@@ -61,7 +64,7 @@ def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.Data
             rows[number] = {"verdict": Forgetting.BEFORE.value}
         else:
             other = NOBODY if own is True else retrain.get(place, NOBODY)
-            # What a method trained itself may hold as much memory as it likes to throw away.
+            # A method's own original may hold as much memory as the method likes to discard later.
             held = number if own is not True else originals.get(place, NOBODY)
             missing = int(failed.get(number, 0))
             forgot = _forgetting(number, held, seeds, margins, threshold, missing)
@@ -78,7 +81,7 @@ def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.Data
 
 
 def margins_of(scenario: str) -> tuple[Judging, float | None]:
-    """What a scenario declares, and the accuracy on stamped images under which it counts as forgotten."""
+    """The margins of a scenario, and the accuracy on stamped images below which they count as forgotten."""
     values = json.loads(scenario)
     values = values if isinstance(values, dict) else {}
     margins, stop = values.get("judging"), StopRule.model_validate(values.get("stop") or {})
@@ -94,21 +97,14 @@ def _withheld(value: Any) -> Any:
 def _forgetting(
     number: int, held: int, seeds: Seeds, margins: Judging, threshold: float | None, failed: int
 ) -> dict[str, Any]:
-    """The verdicts and seeds.
+    """The verdicts on forgetting, and the numbers of seeds.
 
     Args:
-        held: the contender whose original's memory counts if it is the smaller one; -1: there is none.
-        failed: seeds without a result.
+        held: the contender whose original's memory counts if it is the smaller one, or `NOBODY`.
+        failed: the number of seeds without a result.
     """
-    places = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
     if threshold is not None:
-        accuracy = there(seeds.of("backdoor_accuracy")[number])
-        if not len(accuracy):
-            return {"verdict": Forgetting.NOT_JUDGED.value}
-        accuracy = np.concatenate([accuracy, np.ones(failed)])
-        found = {name: verdicts.backdoor_forgetting(accuracy, scale * threshold) for name, scale in places.items()}
-        counts = {"forgot_seeds": found["verdict"][1], "judged_seeds": len(accuracy)}
-        return {name: verdict.value for name, (verdict, _) in found.items()} | counts
+        return _forgetting_stamped(number, seeds, threshold, failed)
     memory, square = seeds.of("memory")[number], seeds.of("memory_square")[number]
     original, original_square = (
         np.minimum(seeds.of(name)[number], seeds.of(name)[held]) if held >= 0 else np.full(seeds.shape[1], np.nan)
@@ -119,19 +115,31 @@ def _forgetting(
         return {"verdict": Forgetting.NOT_JUDGED.value}
     memory, original, square, original_square = (x[both] for x in (memory, original, square, original_square))
     images = seeds.behind("memory", number) * len(memory)
-    verdict = {}
-    for name, scale in places.items():
+    found = {}
+    for name, scale in _SCALES.items():
         margin = scale * margins.memory
-        told = verdicts.forgetting(memory, original, margin, images)
-        if told == Forgetting.FORGOTTEN and verdicts.uneven(square, original_square, margin):
-            told = Forgetting.UNEVEN
-        verdict[name] = told.value
+        verdict = verdicts.forgetting(memory, original, margin, images)
+        if verdict == Forgetting.FORGOTTEN and verdicts.uneven(square, original_square, margin):
+            verdict = Forgetting.UNEVEN
+        found[name] = verdict.value
     met = verdicts.forgetting_seeds(memory, original, margins.memory)
-    return {**verdict, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
+    return {**found, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
+
+
+def _forgetting_stamped(number: int, seeds: Seeds, threshold: float, failed: int) -> dict[str, Any]:
+    """The same for stamped images, where forgetting means misclassifying."""
+    accuracy = there(seeds.of("backdoor_accuracy")[number])
+    if not len(accuracy):
+        return {"verdict": Forgetting.NOT_JUDGED.value}
+    accuracy = np.concatenate([accuracy, np.ones(failed)])
+    found = {name: verdicts.backdoor_forgetting(accuracy, scale * threshold) for name, scale in _SCALES.items()}
+    counts = {"forgot_seeds": found["verdict"][1], "judged_seeds": len(accuracy)}
+    return {name: verdict.value for name, (verdict, _) in found.items()} | counts
 
 
 def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict[str, Any]:
-    """Beside models retrained for it, of the method's own architecture; else beside retraining in its table."""
+    """Compared with models of the method's own architecture that were retrained for it, else with retraining in its
+    table."""
     accuracy, other = seeds.of("accuracy")[number], seeds.of("retrained_accuracy")[number]
     if np.isnan(other).all() and retrain >= 0:
         other = seeds.of("accuracy")[retrain]
