@@ -202,8 +202,8 @@ def test_a_file_has_the_columns_of_the_version_that_it_says(tmp_path: Path, said
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scores_erased": [float("nan"), 0.5]}, "'scores_erased' holds nan, which is no finite float32"),
-        ({"scores_erased": [1e39, 0.5]}, "'scores_erased' holds 1e\\+39, which is no finite float32"),
+        ({"scores_erased": [float("nan"), 0.5]}, "'scores_erased' holds nan, which is not a finite float32"),
+        ({"scores_erased": [1e39, 0.5]}, "'scores_erased' holds 1e\\+39, which is not a finite float32"),
         ({"scores_erased": [True, 0.5]}, "'scores_erased' holds True"),
         ({"scores_erased": 0.5}, "'scores_erased' must be list"),
         ({"metric": "ssim"}, "scores beside metric 'ssim'; they belong to 'auc'"),

@@ -1,6 +1,6 @@
 """Records to the leaderboard: one row per contender in its setting, with intervals, gaps to the references and ranks.
 
-Built from finished cells only and from nothing else, so it can be thrown away and made again. Inapplicable is null.
+It is built from finished cells and nothing else, so it can be deleted and built again. What does not apply is null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 _STATE = {
     "status": pa.string(),  # ok, partial (some seeds failed), failed, skipped
-    "note": pa.string(),  # the first error or reason, and what else a reader must know
+    "note": pa.string(),  # the first error or reason, and what else readers must know
     "n_seeds": pa.int64(),
     "failed_seeds": pa.int64(),
     **judge.COLUMNS,
@@ -45,10 +45,10 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
 
     Args:
         records_folder: holds one Parquet file per cell.
-        out_folder: where it is written or replaced; the folder is made.
+        out_folder: where it is written or replaced; the folder is created.
 
     Returns:
-        The leaderboard as `read` gives it.
+        The leaderboard as `read` returns it.
 
     Raises:
         InputError: as `of`.
@@ -60,17 +60,17 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
 
 
 def of(records_folder: str | Path) -> pd.DataFrame:
-    """The leaderboard of a folder of record files, as `read` gives it. Writes nothing.
+    """The leaderboard of a folder of record files, as `read` returns it. Writes nothing.
 
     Raises:
-        InputError: no such folder, a damaged or unreadable record file (a table that silently lacks rows is no result),
-            or a metric that this version does not know.
+        InputError: no such folder, a damaged or unreadable record file (a table that silently lacks rows is not a
+            result), or a metric that this version does not know.
     """
     return _to_pandas(_made(records_folder)[0])
 
 
 def _made(records_folder: str | Path) -> tuple[pa.Table, dict[str, Any]]:
-    """The leaderboard, and what its file says about it."""
+    """The leaderboard, and the metadata of its file."""
     table, bad = read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
@@ -100,7 +100,7 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def schema(metrics: list[str]) -> pa.Schema:
-    """Columns and types of a leaderboard with these metrics: keys, state, then each metric's columns."""
+    """Columns and types of a leaderboard with these metrics: the keys, the state, then the columns of each metric."""
     fields = [pa.field(key, pa.int64() if key in WHOLE else pa.string()) for key in KEYS]
     fields += [pa.field(name, kind) for name, kind in _STATE.items()]
     for name in metrics:
@@ -172,7 +172,7 @@ def _metric_columns(
 
 
 def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """The columns with rates over all seeds in their places: a difference to retraining has no interval of its own."""
+    """The columns, with rates pooled over all seeds in place of means; their gaps to retraining have no interval."""
     table = columns.astype(object)
     table[pooled_rates.NOTE] = rates[pooled_rates.NOTE].reindex(table.index) if len(rates) else None
     for name in pooled_rates.rates():
@@ -192,7 +192,7 @@ def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame
 
 
 def _state(rows: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """Per contender: seeds with results and without, status, note."""
+    """For each contender: seeds with and without results, status, note."""
     ok = rows["status"] == "ok"
     seeds = rows.assign(ok=ok, broken=~ok & ~rows["status"].isin(["skipped", "not_run"]))
     seeds = seeds.groupby(["contender", "seed"])[["ok", "broken"]].any().reset_index()
@@ -217,7 +217,7 @@ def _state(rows: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
 
 
 def _notes(rows: pd.DataFrame, seeds: pd.DataFrame, contenders: pd.DataFrame) -> pd.Series:
-    """Text per contender, null where there is nothing to say."""
+    """Text per contender; null if there is nothing to note."""
     without = seeds.loc[seeds["other"], ["contender", "seed"]]
     errors = rows[rows["error"].notna()].merge(without, on=["contender", "seed"])
     parts = [errors.drop_duplicates("contender").set_index("contender")["error"].astype(object)]

@@ -23,19 +23,19 @@ SCENE_COLUMNS = (
 )  # fmt: skip
 ATTACK_COLUMNS = ("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows")
 TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
-"""Contenders that agree on these stand in one table and are ranked together."""
+"""Contenders that agree in these columns stand in one table and are ranked together."""
 
 KEYS = (*SCENE_COLUMNS, *METHOD_COLUMNS, *ATTACK_COLUMNS)
-"""What tells one contender from another."""
+"""The columns that distinguish contenders."""
 
 WHOLE = ("n_shadows", "protocol_version")
-"""Keys that are whole numbers; the others are text."""
+"""Keys that are integers; the others are text."""
 
-OF_OLD = ("original", "retrain", "retrain_paired", "seed_noise")
-"""References by name, for records of before they said which methods are."""
+KNOWN_REFERENCES = ("original", "retrain", "retrain_paired", "seed_noise")
+"""Names of reference methods, for records written before records stated which methods are references."""
 
 REFERENCE_ID = "retrain"
-"""`method_id` of retraining with default parameters, which gaps are measured from."""
+"""The `method_id` of retraining with default parameters, from which gaps are measured."""
 
 _MEASURED = (
     "seed",
@@ -52,7 +52,7 @@ _MEASURED = (
 )
 
 FACTS = ("reference", "own_original", "ranked_by")
-"""What records say of the plugins of a contender; null in those of older versions."""
+"""What records state about the plugins of a contender; null in older records."""
 
 COLUMNS = (
     *(key for key in KEYS if key != "dataset_id"),
@@ -61,15 +61,14 @@ COLUMNS = (
     "scores_erased",
     "scores_unseen",
 )
-"""The columns of records that contenders are made of."""
+"""The columns of records from which contenders are made."""
 
 NOBODY = -1
-"""In place of a contender that is not there."""
+"""Stands for a missing contender."""
 
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
-    """The final rows of records as a frame, with the number of its contender in each row, and whether it is
-    `disputed`."""
+    """The final rows of records as a frame, each with the number of its contender and whether it is `disputed`."""
     frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
     frame = frame[frame["step"].isna()].reset_index(drop=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
@@ -82,13 +81,13 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
 
 
 def disputed(frame: pd.DataFrame, measurement: Sequence[str]) -> pd.Series:
-    """Whether each row is a value that another record of its cell contradicts, so that none of them can count.
+    """Whether each row is a value that another record of its cell contradicts, so that neither can count.
 
-    A folder that `run` or `merge` made has one record a cell. Where records lie side by side that were computed from
-    other code or data, nothing in them tells which is right: anybody can write a date.
+    A folder made by `run` or `merge` has one record per cell. If it has several that were computed from different code
+    or data, nothing in them shows which is right: anybody can write a date.
 
     Args:
-        measurement: the columns that say what was measured.
+        measurement: the columns that identify a measurement.
     """
     values = frame[(frame["status"] == "ok") & frame["value"].notna()]
     several = values[values.duplicated(list(measurement), keep=False)]
@@ -104,7 +103,7 @@ def _plain(scores: Any) -> Any:
 
 
 def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
-    """The name of each row's dataset with its parameters."""
+    """The name of the dataset of each row, with its parameters."""
     codes = group_codes(frame, ("dataset", "dataset_params"))
     firsts = frame[["dataset", "dataset_params"]].astype(object)[~pd.Series(codes).duplicated().to_numpy()]
     names = [dataset_id(name, json.loads(params)) for name, params in firsts.itertuples(index=False)]
@@ -112,14 +111,14 @@ def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _measured_scenario(text: str) -> str:
-    """A scenario without how many models were computed at a time: for want of memory that may differ in one table."""
+    """A scenario without the number of models computed at a time, which memory may limit differently in one table."""
     scenario = json.loads(text)
     kept = {name: value for name, value in scenario.items() if name not in HOW} if isinstance(scenario, dict) else None
     return text if kept is None else json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64]:
-    """Numbers 0, 1, ... of the rows' groups in order of appearance; null is a value like any other."""
+    """The group of each row, numbered 0, 1, ... in order of appearance; null is a value like any other."""
     codes = np.zeros(len(frame), dtype=np.int64)
     for column in columns:
         series = frame[column]
@@ -132,7 +131,7 @@ def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64
 
 
 def _known_shadows(rows: pd.DataFrame) -> pd.Series:
-    """n_shadows; for a cell that ended before it had any, what finished cells of its contender or its table had."""
+    """n_shadows; for a cell that ended before it had any, that of finished cells of its contender or its table."""
     shadows = rows["n_shadows"].copy()
     finished = (rows["status"] == "ok") & shadows.notna()
     for columns in (KEYS, TABLE_COLUMNS):
@@ -145,10 +144,10 @@ def _known_shadows(rows: pd.DataFrame) -> pd.Series:
 
 
 def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a contender (the index is its number): its keys, and the numbers of what it is compared with.
+    """One row per contender (the index is its number): its keys, and the numbers of those it is compared with.
 
-    `base` is the same method without an attack, `reference` is retraining under the same attack with the same number
-    of shadows; -1 where there is none, or where it would be the contender itself.
+    `base` is the same method without an attack; `reference` is retraining under the same attack with the same number
+    of shadows. Either is `NOBODY` if there is none, or if it would be the contender itself.
     """
     frame = rows.drop_duplicates("contender").set_index("contender")[list(KEYS)].sort_index()
     for key in KEYS:
@@ -158,35 +157,35 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
         frame[name] = _said_most(rows, name).reindex(frame.index).astype(object)
         frame[name] = frame[name].where(frame[name].notna(), None)
     known = frame.pop("reference")
-    frame["reference_method"] = known.where(known.notna(), frame["method"].isin(OF_OLD)).astype(bool)
+    frame["reference_method"] = known.where(known.notna(), frame["method"].isin(KNOWN_REFERENCES)).astype(bool)
     number = pd.Series(frame.index, index=frame.index)
     attacked = frame["attack"].notna()
     method = group_codes(frame, [*SCENE_COLUMNS, *METHOD_COLUMNS])
     bases = dict(zip(method[~attacked], number[~attacked], strict=True))
     frame["table"] = group_codes(frame, TABLE_COLUMNS)
     is_reference = frame["method_id"] == REFERENCE_ID
-    # Of several of one name nobody knows which is meant: which of them came last must decide nothing.
+    # With several of the same name it is unclear which is meant, and their order must not decide.
     only = is_reference & ~frame["table"].where(is_reference, -1 - number).duplicated(keep=False)
     references = dict(zip(frame.loc[only, "table"], number[only], strict=True))
     base = pd.Series(method, index=frame.index).map(bases).fillna(NOBODY).astype(np.int64)
     reference = frame["table"].map(references).fillna(NOBODY).astype(np.int64)
     frame["base"] = base.where(attacked, NOBODY)
-    # Retraining is of the suite's network: what a method of another architecture leaks beyond it is not known.
+    # Retraining uses the suite's network: how much more another architecture leaks is not known.
     comparable = ~is_reference & attacked & (frame["own_original"] != True)  # noqa: E712
     frame["reference"] = reference.where(comparable, NOBODY)
     return frame
 
 
 def in_tables(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
-    """For each table the contender of this id."""
+    """The contender with this id, by table."""
     there = contenders["method_id"] == method_id
     return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))
 
 
 def namesakes(contenders: pd.DataFrame) -> pd.Series:
-    """A note for each contender of a table in which several have one `method_id`; others are left out.
+    """A note for each contender in a table where several share a `method_id`; other contenders are left out.
 
-    Records of one run never say so: a plugin has got parameters since, or somebody has written other ones.
+    Records of a single run never do: a plugin has gained parameters since, or the records come from somebody else.
     """
     notes = dict[int, list[str]]()
     for (table, name), same in contenders.groupby(["table", "method_id"], sort=True):
@@ -200,8 +199,8 @@ def namesakes(contenders: pd.DataFrame) -> pd.Series:
 
 
 def _said_most(rows: pd.DataFrame, name: str) -> pd.Series:
-    """What most seeds of each contender say of a fact, where most say anything: a plugin may say it another way than it
-    did, and one seed that speaks is no majority of those that don't."""
+    """The value of a fact in most seeds of each contender, null included: a plugin may declare something else than it
+    used to, and a single seed with a value does not outvote those without."""
     said = rows[["contender", "seed", name]].astype({name: object}).drop_duplicates()
     counts = said.groupby(["contender", name], observed=True, sort=True, dropna=False).size().reset_index(name="seeds")
     counts = counts.sort_values("seeds", ascending=False, kind="stable")

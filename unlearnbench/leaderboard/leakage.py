@@ -1,4 +1,4 @@
-"""What attacks gain, and what is shown to leak: the metrics that each is judged by, its advantage, its p-values."""
+"""What attacks gain, and which leaks are shown: the metrics each attack is judged by, its advantage, its p-values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from unlearnbench.leaderboard.seeds import ADVANTAGE, Seeds, seeds_of, there
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.metrics.intervals import Floats
 
-_NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # attacks, where records do not say
+_NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # attacks, for records that do not state it
 
 
 def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Rows of the metric `advantage`: columns contender, seed, metric, value, n.
 
-    Of what an attack infers (image, label, membership) the largest (score - trivial) / (1 - trivial), at least 0: the
-    share that the attacker gains of all that there is to gain beyond looking at nothing.
+    The advantage is the largest (score - trivial) / (1 - trivial) over what the attack infers (image, label,
+    membership), at least 0: the share that the attacker gains of all that the trivial attacker leaves.
     """
     seeds = seeds_of(contenders, values)
     found, behind = np.full(seeds.shape, np.nan), np.zeros(seeds.shape[0])
@@ -42,12 +42,13 @@ def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def inferred() -> list[str]:
-    """What an attack may infer of erased images: the metrics that advantages are made of."""
+    """The metrics of what an attack may infer about erased images, from which advantages are computed."""
     return [name for name, metric in METRICS.items() if metric.leak == "inferred"]
 
 
 def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str, ...]:
-    """The metrics of what an attack infers: as it declares, else those of its evidence; empty if of no erased image."""
+    """The metrics that an attack is ranked by: those that it declares, else those of its evidence. Empty if it infers
+    nothing about erased images."""
     declared, attack = contenders.at[number, "ranked_by"], contenders.at[number, "attack"]
     if not isinstance(attack, str):
         return ()
@@ -63,15 +64,18 @@ def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str,
 
 
 def _superseding(name: str, number: int, seeds: Seeds) -> str:
-    """The metric that stands in this one's place, if it was measured."""
+    """The metric that supersedes this one if it was measured, else this one."""
     other = METRICS[name].superseded_by if name in METRICS else None
     return name if other is None or np.isnan(seeds.of(other)[number]).all() else other
 
 
 def p_values(contenders: pd.DataFrame, seeds: Seeds, metric: str) -> tuple[Floats, Floats]:
-    """One-sided p of each contender: that the attack beats the trivial attacker, and that it does so by more than the
-    same attack on retraining, both scores clipped at the trivial attacker's: f64[C] each, NaN where there is nothing to
-    compare with."""
+    """Two one-sided p-values of each contender: that the attack beats the trivial attacker, and that it scores higher
+    than the same attack on retraining, with both scores clipped at the trivial attacker's.
+
+    Returns:
+        f64[C] each, NaN where there is nothing to compare with.
+    """
     sign = 1.0 if describe(metric).better == "lower" else -1.0
     values, trivial = sign * seeds.of(metric), sign * seeds.trivial(metric)
     beyond, retrain = np.full(seeds.shape[0], np.nan), np.full(seeds.shape[0], np.nan)

@@ -12,24 +12,24 @@ from unlearnbench.metrics.catalog import METRICS, Rate
 from unlearnbench.metrics.pooled import Scores, tnr_at_tpr, tpr_at_fpr
 
 NOTE = "rates_note"
-"""The column that says why there is no rate."""
+"""The column with the reason why there is no rate."""
 
 COLUMNS: Mapping[str, pa.DataType] = {NOTE: pa.string()}
 
 
 def rates() -> dict[str, Rate]:
-    """By metric."""
+    """The rates of the catalogue, by metric."""
     return {name: metric.rate for name, metric in METRICS.items() if metric.rate is not None}
 
 
 def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each contender with scores in its records the columns NAME, NAME_low, NAME_high and NAME_n of the rates that
-    its seeds have enough images for, and `NOTE`; indexed by contender.
+    """The columns NAME, NAME_low, NAME_high and NAME_n of the rates for which a contender's seeds have enough images,
+    and `NOTE`; one row per contender with scores in its records.
 
-    A rate that was measured within each seed is replaced by the one over all of them: one threshold for all seeds.
+    These rates, with one threshold for all seeds, replace those that were measured within each seed.
 
     Args:
-        rows: as `contenders.rows_of` gives them.
+        rows: as `contenders.rows_of` returns them.
     """
     scored = rows[(rows["metric"] == "auc") & (rows["status"] == "ok") & rows["scores_erased"].notna()]
     scored = scored[~scored["disputed"]].drop_duplicates(["contender", "seed"])

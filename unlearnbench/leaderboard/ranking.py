@@ -1,8 +1,8 @@
-"""The order of contenders in one table, and what can't be told from the best (docs/protocol.md, section 12, rule 9).
+"""The order of contenders in a table, and which are indistinguishable from the best (docs/protocol.md 12, rule 9).
 
-Rows stand in the order of their means. A contender is told from the best if a paired test over seeds says so at
-alpha / (k - 1), one-sided, k contenders: then the true best is among those that are not told from it in all but alpha
-of the draws, whichever it is (the union over the k - 1 that could beat it by chance; Hsu, 1996, section 4).
+Contenders are ordered by their means. One of k contenders is distinguished from the best if a paired one-sided test
+over seeds rejects at alpha / (k - 1). In all but alpha of the draws the true best, whichever it is, is then among those
+that are not distinguished (a union bound over the k - 1 that could beat it by chance; Hsu, 1996, section 4).
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from unlearnbench.metrics.intervals import MINIMUM, Floats
 COLUMNS: Mapping[str, pa.DataType] = {
     "rank": pa.int64(),
     "rank_metric": pa.string(),
-    "near_best": pa.bool_(),  # whether it can't be told from the best of its table
-    "beside_retrain": pa.string(),  # a Beside, of what the table ranks by
-    "power": pa.float64(),  # of the table's tests, for a difference of `power_for`
+    "near_best": pa.bool_(),  # whether it can't be distinguished from the best of its table
+    "beside_retrain": pa.string(),  # a Beside, for the metric that the table ranks by
+    "power": pa.float64(),  # of the table's tests to detect a difference of `power_for`
     "power_for": pa.float64(),
 }
-"""The columns that are made here, and their types."""
+"""The columns made here, and their types."""
 
 
 ALPHA = 0.05
 
 INVERTED = 0.025
-"""Level of the test that an AUC is below one half."""
+"""Level of the test whether an AUC is below one half."""
 
 
 def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
     """`COLUMNS` of each contender.
 
     Args:
-        state: what `judge.judged` gave.
-        failed: by contender the seeds without a result. Only those that have all seeds of their table are ranked: the
-            best seeds of one say nothing beside all of another.
+        state: what `judge.judged` returned.
+        failed: the number of seeds without a result, by contender. Only contenders with all seeds of their table are
+            ranked: the best seeds of one can't be compared with all seeds of another.
     """
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
     able = (
@@ -63,11 +63,11 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: 
             continue
         table.loc[rows, "rank_metric"] = metric
         margins, _ = margins_of(str(contenders.at[rows[0], "scenario"]))
-        # Distances to retrained models are in nats: no margin is declared for them.
+        # Distances to retrained models are in nats, and no margin is declared for them.
         least = {"accuracy": margins.accuracy, ADVANTAGE: margins.leak}.get(metric)
         measured = ~np.isnan(seeds.of(metric)[rows])
         whole = measured[:, measured.any(0)].all(1) & (failed.reindex(rows).fillna(0).to_numpy() == 0)
-        if metric != "accuracy":  # a leak of another architecture is compared with nothing
+        if metric != "accuracy":  # the leak of another architecture is not comparable
             whole &= contenders.loc[rows, "own_original"].to_numpy() != True  # noqa: E712
         some = rows[able[rows].to_numpy() & whole]
         values, floor = seeds.of(metric), seeds.floor(metric, rows)
@@ -88,7 +88,7 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: 
 
 
 def _beside(contender: int, retrain: int, seeds: Seeds, margin: float, floor: float) -> Beside | None:
-    """How a contender's leak stands to that of retraining; None where no seed measured both."""
+    """How a contender's leak compares with that of retraining; None if no seed has both."""
     advantages = seeds.of(ADVANTAGE)
     apart = there(advantages[contender] - advantages[retrain])
     if not len(apart):
@@ -98,7 +98,7 @@ def _beside(contender: int, retrain: int, seeds: Seeds, margin: float, floor: fl
 
 
 def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:
-    """What a table ranks by; None if nothing was measured, or of no erased image."""
+    """The metric that a table ranks by; None if nothing was measured, or nothing about erased images."""
     if contenders.loc[rows, "attack"].isna().all():
         return "accuracy" if not np.isnan(seeds.of("accuracy")[rows]).all() else None
     named = [ranked_by(contenders, number, seeds) for number in rows]
@@ -109,7 +109,7 @@ def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str 
 
 
 def _is_inverted(auc: Floats) -> bool:
-    """Whether an attack is shown to be right by being wrong: who turns its answers round has an advantage."""
+    """Whether an attack is shown to be worse than chance: inverting its answers would give an advantage."""
     return verdicts.one_sided(0.5 - there(auc)) < INVERTED
 
 
@@ -122,7 +122,7 @@ class Standing:
 
     Attributes:
         place: 1 + the number of contenders with a better mean.
-        near_best: whether it can't be told from the one with the best mean (which is not told from itself).
+        near_best: whether it can't be distinguished from the contender with the best mean (which is near, too).
     """
 
     place: int
@@ -130,12 +130,12 @@ class Standing:
 
 
 def standings(values: Floats, better: Better, floor: float = 0.0) -> list[Standing | None]:
-    """Places of contenders.
+    """The places of contenders.
 
     Args:
         values: f64[contenders, seeds], NaN where a contender has no value for a seed.
-        better: which way is good.
-        floor: least standard error of a mean difference: that of one image.
+        better: which direction is good.
+        floor: least standard error of a mean difference, that of one image.
 
     Returns:
         None for a contender with fewer than 3 seeds.
@@ -149,22 +149,22 @@ def standings(values: Floats, better: Better, floor: float = 0.0) -> list[Standi
     means = np.nanmean(goodness, axis=1)
     best, alpha = int(means.argmax()), ALPHA / max(1, len(able) - 1)
     for number, contender in enumerate(able):
-        told = number != best and one_sided(goodness[best] - goodness[number], floor) < alpha
-        found[contender] = Standing(1 + int((means > means[number]).sum()), not told)
+        is_worse = number != best and one_sided(goodness[best] - goodness[number], floor) < alpha
+        found[contender] = Standing(1 + int((means > means[number]).sum()), not is_worse)
     return found
 
 
 def power(values: Floats, difference: float, floor: float = 0.0) -> float | None:
-    """Chance that a contender which is worse than the best by `difference` is told from it.
+    """The probability that a contender that is worse than the best by `difference` is distinguished.
 
-    Of Student's test as `standings` does it, at the largest spread of paired differences to any one contender that
-    these values show: power for the pair that is hardest to tell apart.
+    This is the power of Student's test as used by `standings`, for the pair of contenders with the largest spread of
+    paired differences: the pair that is hardest to tell apart.
 
     Args:
-        values: f64[contenders, seeds]; those with fewer than 3 seeds in common with another are left out of its pairs.
+        values: f64[contenders, seeds]; pairs with fewer than 3 seeds in common are left out.
 
     Returns:
-        None with fewer than two contenders that have 3 seeds in common.
+        None if no two contenders have 3 seeds in common.
     """
     able = values[(~np.isnan(values)).sum(1) >= MINIMUM]
     powers = [

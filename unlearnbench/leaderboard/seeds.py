@@ -1,4 +1,4 @@
-"""What contenders are judged, tested and ranked by: one number per seed, and how many images are behind it."""
+"""The values by which contenders are judged, tested and ranked: one number per seed, and the images behind it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ _JUDGED = (
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """Values of C contenders by metric, f64[C, S] with NaN where there is none, the images behind one, f64[C], and the
-    numbers of the S seeds."""
+    """The values of C contenders in S seeds.
+
+    Attributes:
+        values: f64[C, S] by metric, NaN where there is no value.
+        images: f64[C] by metric, the images behind the value of one seed.
+        numbers: the numbers of the seeds.
+        contenders: C.
+    """
 
     values: Mapping[str, Floats]
     images: Mapping[str, Floats]
@@ -40,7 +46,7 @@ class Seeds:
         return int(self.images[metric][contender]) if metric in self.images else 0
 
     def trivial(self, metric: str) -> Floats:
-        """What an attacker gets for nothing, seed by seed."""
+        """What the trivial attacker gets, seed by seed."""
         trivial = describe(metric).trivial
         return (
             self.of(trivial)
@@ -49,7 +55,7 @@ class Seeds:
         )
 
     def floor(self, metric: str, contenders: Iterable[int]) -> float:
-        """The least standard error of a mean difference: one image's. Test images are the same for all seeds."""
+        """The least standard error of a mean difference, that of one image. All seeds share the same test images."""
         about, rows = METRICS[metric], list(contenders)
         images = max((self.behind(metric, number) for number in rows), default=0)
         if not images or about.unit != "share":
@@ -59,7 +65,7 @@ class Seeds:
 
 
 def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
-    """What judging looks at.
+    """The values that verdicts, ranks and tests of leaks need.
 
     Args:
         contenders: indexed 0, 1, ...
@@ -79,5 +85,5 @@ def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
 
 
 def there(values: Floats) -> Floats:
-    """Those of f64[n] that were measured."""
+    """The values of f64[n] that are not NaN."""
     return values[~np.isnan(values)]

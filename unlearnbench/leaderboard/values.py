@@ -1,4 +1,4 @@
-"""Contenders' values: one per seed and metric, their differences to references, their means and intervals over seeds.
+"""The values of contenders: one per seed and metric, differences to references, means and intervals over seeds.
 
 All frames here are long: one row per contender, seed and metric.
 """
@@ -16,14 +16,15 @@ from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.metrics.shares import share_intervals
 
-_FORGOT_SINCE = 2  # the protocol that defines forgetting without a backdoor as it is measured now
+_FORGOT_SINCE = 2  # the first protocol that defines forgetting without a backdoor as it is measured now
 
 
 def final_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns contender, seed, metric, value, n: none that is null or that another record contradicts; n images.
+    """The values that count, with columns contender, seed, metric, value and n (images). Values that are null, or that
+    another record contradicts, are left out.
 
-    Times from several kinds of machines are not one quantity, so a contender that mixes them has none. Neither is what
-    older protocols called forgotten, where no backdoor says it.
+    Times on several kinds of machines are not one quantity, so a contender that mixes them has none. What older
+    protocols called forgotten without a backdoor is left out, too.
     """
     values = rows.loc[
         (rows["status"] == "ok") & ~rows["disputed"] & ~_judged_otherwise(rows),
@@ -38,7 +39,7 @@ def final_values(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged_otherwise(rows: pd.DataFrame) -> pd.Series:
-    """Whether each row is a verdict on forgetting by a criterion that is no longer used."""
+    """Whether each row is a verdict on forgetting under a criterion that is no longer used."""
     old = (rows["metric"] == "forgot") & (rows["protocol_version"] < _FORGOT_SINCE)
     stamped = [text for text in rows.loc[old, "scenario"].unique() if _has_backdoor(text)]
     return old & ~rows["scenario"].isin(stamped)
@@ -50,10 +51,10 @@ def _has_backdoor(scenario: str) -> bool:
 
 
 def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """The values, and for attacked contenders those that were measured without the attack and not with it."""
+    """The values; attacked contenders also get those that were measured without the attack and not with it."""
     pairs = contenders.loc[contenders["base"] != NOBODY, "base"]
     links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
-    public = values[~values["metric"].isin(_names(_is_private))]  # what an attack found is never another row's
+    public = values[~values["metric"].isin(_names(_is_private))]  # what one attack found is never shown for another
     lent = links.merge(public, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
     own = values[["contender", "metric"]].drop_duplicates()
     lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
@@ -62,7 +63,7 @@ def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame
 
 
 def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to retraining (method - retrain), in the column `value`."""
+    """Differences of privacy metrics to retraining (method - retrain) per seed, in the column `value`."""
     private = values[values["metric"].isin(_names(_is_private))].copy()
     private["reference"] = private["contender"].map(contenders["reference"])
     theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
@@ -72,7 +73,7 @@ def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFra
 
 
 def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to the trivial attacker (method - trivial), in the column `value`."""
+    """Differences of privacy metrics to the trivial attacker (method - trivial) per seed, in the column `value`."""
     trivial = {metric.name: metric.trivial for metric in METRICS.values() if metric.good == "privacy"}
     private = values[values["metric"].isin(_names(_is_private))].copy()
     other = private["metric"].map(trivial)
@@ -95,10 +96,10 @@ def _is_private(metric: Metric) -> bool:
 
 
 def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.DataFrame]:
-    """Per metric a frame indexed by contender: mean over seeds, low and high of its 95 % interval, n (seeds).
+    """For each metric a frame indexed by contender: mean over seeds, low and high of its 95 % interval, n (seeds).
 
-    Shares of images stay between 0 and 1 and are never narrower than their binomial (metrics/shares.py); for all else,
-    and for differences, the interval is Student's.
+    Intervals of shares of images stay within 0 and 1 and are never narrower than the binomial's (metrics/shares.py).
+    For everything else, and for differences, the interval is Student's.
 
     Args:
         differences: whether the values are differences of the metrics.

@@ -1,6 +1,6 @@
-"""What each metric means, which way is good and what a trivial attacker would get.
+"""What each metric means, how it is shown and checked, and what a trivial attacker would get.
 
-Every name that may stand in a record's `metric` column is here; docs/protocol.md section 11 has the reasons.
+Every name allowed in the `metric` column of a record is here; docs/protocol.md, section 11, has the reasons.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ Good = Literal["privacy", "utility", "cost", "info"]
 Better = Literal["higher", "lower", "none"]
 
 View = Literal["attacked", "pages", "beside", "unattacked", "tuned", "tradeoff", "beta", "ratio"]
-"""Where metrics are shown that nobody asked for by name: tables of attacked contenders, those of the site's pages as
-well, what stands beside an attack, tables of contenders that were not attacked, choices of `tune`, and the site's
-figures of leakage against accuracy, over beta and over the erased ratio."""
+"""Where metrics are shown by default: in tables of attacked contenders ("pages": only in those of the site), beside the
+metrics of an attack, in tables of contenders without an attack, in the choices of `tune`, and in the site's figures of
+leakage against accuracy, over beta and over the erased ratio."""
 
 LARGEST = 3.4e38
-"""The largest number of 32 bits, so that of values of 64 bits sums and squares stay finite."""
+"""The largest 32-bit float, so that sums and squares of such values stay finite in 64 bits."""
 
 _RANGES = {
     "share": (0.0, 1.0), "probability": (0.0, 1.0), "quantile": (-1.0, 1.0), "quantile^2": (-1.0, 1.0),
     "-1 to 1": (-1.0, 1.0),
 }  # fmt: skip
-"""By unit; all else is between 0 and `LARGEST`."""
+"""By unit; all others lie between 0 and `LARGEST`."""
 
 # Of 40 cells of the suite `attacks` on digits, recorded on one processor and computed again on another with the same
 # packages, 8 were equal to the last bit. The others' shares were at most 3 images of 48 apart (a decision tree), skills
 # 0.004, and everything else at most 1.3 % of its value.
-SHARE = 0.005  # of shares and skills: the half point of accuracy of rule 13
-SAMPLES = 4  # or so many of the images behind a share, where half a point is less than that
-RELATIVE = 0.02  # of everything else
+SHARE = 0.005  # for shares and skills: the half point of accuracy of rule 13
+SAMPLES = 4  # or this many of the images behind a share, if half a point is less
+RELATIVE = 0.02  # for everything else
 
 
 class Rate(NamedTuple):
-    """A rate at few errors: images of one kind found, while so large a share of the other kind is taken for them (tpr)
-    or while so large a share of it is found (tnr)."""
+    """A rate at few errors: the true positive rate at a false positive rate of `at`, or the true negative rate at a
+    true positive rate of `at`."""
 
     of: Literal["tpr", "tnr"]
     at: float
@@ -47,28 +47,28 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that a cell may report, with all that the suite knows about it.
+    """One number that a cell may report, with everything that the suite knows about it.
 
     Attributes:
         name: as in the records.
         unit: of the value; "share" is a proportion from 0 to 1.
-        good: what a better value is good for. Privacy metrics are the attacker's success or error.
-        better: which way is good for that; "none" where neither is.
+        good: what a better value is good for. Privacy metrics measure the attacker's success or error.
+        better: which direction is good for that; "none" if neither is.
         description: one line for tables and documentation.
-        trivial: what the best attacker who looks at no model output and knows no label gets: a constant, or the
-            name of the metric that measured it on the same erasures; None where there is no such attacker.
+        trivial: the value for the best attacker that looks at no model output and knows no label: a constant, or the
+            name of the metric that measures it on the same erasures; None if there is no such attacker.
         short: its name over a narrow column of text; empty: its name.
         title: its name in a heading or at an axis; empty: its name.
-        bounds: the smallest and the largest value, where these are not those of its unit.
-        images: whether the images behind it are drawn anew for each seed, or are the same test images for all; or
-            whether it says yes or no of a seed as a whole.
-        given_by: who may record it. All that is not given by a plugin is measured by the harness alone.
-        needs_backdoor: whether it is only measured in scenarios with a backdoor.
-        leak: whether a leak is shown by it, in something that the attack infers of erased images, or in a distance to
-            retrained models. Where only distances were measured, the last of the catalogue ranks.
-        superseded_by: the metric that stands in its place where both were measured.
-        rate: of a rate that is read from the scores of all seeds together, which.
-        shown: the views that show it, with its place in each: the smallest comes first.
+        bounds: the smallest and the largest value, if they differ from those of its unit.
+        images: "own" if the images behind it are drawn anew for each seed, "test" if all seeds share the test images,
+            "seed" if it is a yes or no for the seed as a whole.
+        given_by: what records it: only the harness, or a method or an attack itself.
+        needs_backdoor: whether it is measured only in scenarios with a backdoor.
+        leak: whether leaks are shown by it, as something that the attack infers about erased images or as a distance
+            to retrained models. If only distances were measured, the last one in the catalogue ranks.
+        superseded_by: the metric that replaces it if both were measured.
+        rate: the rate that it is, if it is computed from the scores of all seeds together.
+        shown: the views that show it, with its position in each; the smallest comes first.
     """
 
     name: str
@@ -100,17 +100,17 @@ class Metric:
 
     @property
     def is_share(self) -> bool:
-        """Whether it is a proportion of images (or seeds), between 0 and 1; a skill is not, it has no lower end."""
+        """Whether it is a proportion of images (or seeds) between 0 and 1. Skills are not: they have no lower bound."""
         return self.unit == "share" and self.range == (0.0, 1.0)
 
     @property
     def is_time(self) -> bool:
-        """Whether it depends on the machine: times of several kinds are never compared or averaged."""
+        """Whether it is a time: times on several kinds of machines are never compared or averaged."""
         return self.unit == "s"
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that it can have, or that a model with numbers of 32 bits can give it."""
+        """The smallest and the largest value that it can have, or that a model with 32-bit floats can produce."""
         return self.bounds or _RANGES.get(self.unit, (0.0, LARGEST))
 
     @property
@@ -119,15 +119,15 @@ class Metric:
         return self.good if self.better == "none" else f"{self.good}: {self.better} is better"
 
     def tolerance(self, value: float, samples: int | None) -> float:
-        """How far values may be apart on different kinds of machines.
+        """How far two values may be apart if they were computed on different kinds of machines.
 
         Args:
-            value: one of the two.
+            value: one of the two values.
             samples: images, or attacked erasures, behind it.
         """
         if self.unit not in ("share", "probability"):
             return RELATIVE * abs(value)
-        if self.range == _SKILL:  # which may be about 0, where no share of it is a measure
+        if self.range == _SKILL:  # may be close to 0, where a relative tolerance means nothing
             return max(SHARE, RELATIVE * abs(value))
         return max(SHARE, SAMPLES / samples if samples else 0.0)
 
@@ -154,10 +154,10 @@ def _info(name: str, unit: str, description: str, **facts: Any) -> Metric:
     return Metric(name, unit, "info", "none", description, **facts)
 
 
-# One metric after another, in the order of columns of a leaderboard.
+# In the order of the columns of a leaderboard.
 # fmt: off
 _ALL = (
-    # What the model still can do, and whether it forgot.
+    # What the model can still do, and whether it forgot.
     _utility("accuracy", "accuracy on the test images",
              short="acc.", images="test", shown={"beside": 10, "unattacked": 10, "tuned": 10, "beta": 50, "ratio": 40}),
     _utility("remaining_accuracy", "accuracy on the remaining training images", short="remain."),
@@ -191,7 +191,7 @@ _ALL = (
           given_by="method"),
     _info("certified_delta", "probability", "delta of certified removal: chance that epsilon does not hold",
           given_by="method"),
-    # What it cost.
+    # What erasing cost.
     _cost("unlearn_seconds", "s", "time of one erasure: one replica, nothing else running, median of 5",
           short="seconds", title="seconds", shown={"unattacked": 70, "ratio": 30}),
     _cost("train_seconds", "s", "time of training the original", short="train s"),
@@ -244,7 +244,7 @@ _ALL = (
     _privacy("deg_count", "share", "lower", "candidates it is surer of than the classical attack; equal: half", 0.5),
     _privacy("deg_rate", "probability", "lower", "mean gain in confidence over the classical attack", 0.0,
              bounds=_DIFFERENCE),
-    # Of what the attack infers, the largest share gained of all that there is to gain.
+    # The largest share, over what the attack infers, of all that there is to gain.
     _privacy("advantage", "share", "lower", "(score - trivial) / (1 - trivial), largest of what the attack infers", 0.0,
              short="adv.", shown={"attacked": 10, "tradeoff": 10}),
     # Distance to a distribution of retrained models.
@@ -282,11 +282,11 @@ _ALL = (
 _BY_NAME = {metric.name: metric for metric in _ALL}
 
 METRICS: Mapping[str, Metric] = MappingProxyType(_BY_NAME)
-"""All metrics by name, in the order of columns of a leaderboard."""
+"""All metrics by name, in the order of the columns of a leaderboard."""
 
 
 def shown(*views: View) -> list[Metric]:
-    """The metrics of one view, or of several together, in their order there."""
+    """The metrics of one view, or of several merged, in the order in which they are shown."""
     places = [
         (min(own), metric)
         for metric in METRICS.values()
@@ -296,8 +296,8 @@ def shown(*views: View) -> list[Metric]:
 
 
 def given_by(giver: Literal["method", "attack"]) -> frozenset[str]:
-    """The metrics that a method (what it guarantees) or an attack (distances to retrained models, and its score on its
-    own data) may record itself. All else is measured by the harness, from what they return."""
+    """The metrics that a method (its guarantees) or an attack (distances to retrained models, and its score on its own
+    data) may record itself. The harness measures all others from what they return."""
     return frozenset(name for name, metric in METRICS.items() if metric.given_by == giver)
 
 

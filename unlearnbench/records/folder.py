@@ -1,4 +1,4 @@
-"""Which record files of a folder count: those that a plan replaced, and damaged ones, are set apart, never deleted."""
+"""Which record files of a folder count. Replaced and damaged ones are moved aside, never deleted."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from unlearnbench.system.parquet_files import parse, read_sealed
 
 
 class SetApart(NamedTuple):
-    """How many files were moved, and where from."""
+    """The files that were moved: how many were stale, and the names of the damaged ones."""
 
     stale: int
     damaged: list[str]
 
 
 def is_intact(path: str | os.PathLike[str]) -> bool:
-    """Whether a record file is whole, unchanged since it was written, and of a schema that can be read.
+    """Whether a record file is complete, unchanged since it was written, and of a schema that can be read.
 
     Raises:
-        NewerRecordError: a later version of unlearnbench wrote it, so that it must not be replaced.
-        UnreadableError: it is there and can't be read, so that it must not be replaced either.
+        NewerRecordError: a later version of unlearnbench wrote it, so it must not be replaced.
+        UnreadableError: it exists but can't be read, so it must not be replaced either.
     """
     try:
         content = read_sealed(path, LARGEST_FILE)
@@ -50,7 +50,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names in a folder, whatever has them; none if there is no folder. UnreadableError if nobody may look."""
+    """All names in a folder; none if it does not exist. Raises UnreadableError if it can't be listed."""
     try:
         return set(regular_files.listing(folder))
     except FileNotFoundError:
@@ -58,11 +58,11 @@ def names_in(folder: Path) -> set[str]:
 
 
 def set_apart(folder: Path, plan: Plan) -> SetApart:
-    """Move what must not be averaged with a plan's records into `folder`/stale and `folder`/damaged.
+    """Move records that must not be averaged with those of a plan into `folder`/stale and `folder`/damaged.
 
-    Stale are records of a planned cell that was computed from other code, data or parameters, or under another
-    protocol. Records of cells outside the plan stay, whatever their protocol, and those of a newer schema or that can't
-    be read.
+    A record is stale if its cell is planned but was computed from other code, data or parameters, or under another
+    protocol. Records of cells outside the plan stay, whatever their protocol; so do those of a newer schema and those
+    that can't be read.
     """
     planned = {cell.key for cell in plan.cells}
     there = sorted(name for name in names_in(folder) if name.endswith(".parquet"))  # names sort faster than paths
@@ -86,7 +86,7 @@ def set_apart(folder: Path, plan: Plan) -> SetApart:
 
 
 def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What the cells of record files are called, and a further column; files that can't be read are left out."""
+    """The identity of the cell in each record file, and one more column. Files that can't be read are left out."""
     with ThreadPoolExecutor(max_workers=2) as threads:
         for found in threads.map(lambda name: _first_row(folder / name, column), files):
             if isinstance(found, Mapping):
@@ -94,7 +94,7 @@ def first_rows(folder: Path, files: Sequence[str], column: str) -> Iterator[tupl
 
 
 def move(path: Path, where: str) -> Path:
-    """Put a record file into a folder below its own, where no leaderboard is built from it, beside any of its name."""
+    """Move a record file into a subfolder, where leaderboards ignore it, without overwriting one of the same name."""
     folder = path.parent / where
     folder.mkdir(exist_ok=True)
     names = chain([path.name], (f"{path.stem}.{number}{path.suffix}" for number in count(2)))
@@ -104,7 +104,7 @@ def move(path: Path, where: str) -> Path:
 
 
 def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
-    """What a cell is called in its records, whatever it is computed from; `params` keeps texts once made."""
+    """The values of `CELL` in the records of a cell. `params` caches the texts of parameters between calls."""
     dataset = cell.setting.dataset
     if id(dataset) not in params:
         params[id(dataset)] = canonical_json(json.dumps(canonical(dataset.params)))
@@ -114,8 +114,8 @@ def identity(cell: Cell, params: dict[int, str]) -> tuple[Any, ...]:
 
 
 def _first_row(path: Path, column: str = "protocol_version") -> Mapping[str, Any] | InputError | None:
-    """The identity of a record file, and a further column; None if it is damaged or no record, and an error if it is of
-    a newer schema or can't be read."""
+    """The identity of the cell in a record file, and one more column. None if the file is damaged or not a record; the
+    error if it has a newer schema or can't be read."""
     try:
         rows = open_record(path).reader().read_row_group(0, columns=[*CELL, column], use_threads=False)
         rows.validate(full=True)
