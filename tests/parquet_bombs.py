@@ -30,7 +30,7 @@ GOOD = cell("vbu", 0)
 NAME = f"{GOOD[0]['cell_key']}.parquet"
 LARGEST_NUMBER = 2**31 - 1
 _DATA, _DICTIONARY = 0, 2  # kinds of pages
-_PLAIN, _DELTA, _DELTA_TEXT = 0, 5, 7  # encodings
+_PLAIN, _DELTA, _DELTA_TEXT, _BY_DICTIONARY = 0, 5, 7, 8  # encodings
 _DELTA_HEADER = (
     b"\x80\x80\x80\x80\x08" + b"\xff\xff\xff\xff\x07" * 2 + b"\x00"
 )  # block, miniblocks, values: 2^31 and so
@@ -134,6 +134,36 @@ def lying(
     return write
 
 
+def scores_in_run_lengths(path: Path, count: int = 10**8) -> None:
+    """A list that has 400 scores by the footer, and 10^8 in its page, which says one of them that often in 40 bytes.
+
+    Only the page itself knows how many a reader will make room for.
+    """
+    membership = {"attack": "a", "attack_params": "{}", "attack_id": "a", "metric": "auc"}
+    scores = {"scores_erased": [float(number) for number in range(400)], "scores_unseen": [0.5]}
+    written(lambda: table([{**GOOD[0], **membership, **scores}]))(path)
+    content = read_sealed(path)
+    about = parse(content).metadata.row_group(0).column(SCHEMA.get_field_index("scores_erased"))
+    assert about.path_in_schema == "scores_erased.list.element"
+    levels = [said_by_runs((1, 0), (count - 1, 1)), said_by_runs((count, 2))]  # one row, all elements there
+    body = b"".join(len(each).to_bytes(4, "little") + each for each in levels) + b"\1" + said_by_runs((count, 0))
+    dictionary = filled(_DICTIONARY, 1, _PLAIN, b"", about.data_page_offset - about.dictionary_page_offset)
+    data = filled(_DATA, count, _BY_DICTIONARY, body, about.total_compressed_size - len(dictionary))
+    start = about.dictionary_page_offset
+    path.write_bytes(resealed(content[:start] + dictionary + data + content[start + len(dictionary + data) :]))
+
+
+def said_by_runs(*runs: tuple[int, int]) -> bytes:
+    """Small numbers, each so many times."""
+    return b"".join(varint(times << 1) + bytes([number]) for times, number in runs)
+
+
+def filled(kind: int, values: int, encoding: int, body: bytes, length: int) -> bytes:
+    """A page that takes so many bytes, zeros behind what it holds."""
+    guesses = (page(kind, size, size, values, encoding) + body.ljust(size, b"\0") for size in range(len(body), length))
+    return next(made for made in guesses if len(made) == length)
+
+
 def footer_says(length: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         records.write(GOOD, path)
@@ -198,6 +228,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "values without end": lying("error", (_DATA, 10, HUGE, _PLAIN)),
     "numbers without end": lying("seed", (_DATA, 10, HUGE, _PLAIN)),
     "scores without end": lying("scores_erased", (_DATA, 10, HUGE, _PLAIN)),
+    "scores in run lengths": scores_in_run_lengths,
     "dictionary without end": lying("error", (_DICTIONARY, 10, HUGE, _PLAIN)),
     "dictionary of numbers without end": lying("seed", (_DICTIONARY, 10, HUGE, _PLAIN)),
     "steps without end": lying("seed", (_DATA, 10, 2, _DELTA), data=_DELTA_HEADER),

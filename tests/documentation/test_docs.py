@@ -18,6 +18,7 @@ from tiny_runs import write_method, write_suite
 from unlearnbench.claims import comparison, model
 from unlearnbench.cli import main as cli
 from unlearnbench.leaderboard import build as leaderboard
+from unlearnbench.metrics import catalog
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.registry import discover
 from unlearnbench.report import paper_tables
@@ -269,12 +270,11 @@ def test_the_commands_of_submitting_run(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_submitting_names_every_verdict_and_tolerance() -> None:
     from unlearnbench.cli.verify import VERDICTS
-    from unlearnbench.submissions import agreement
 
     text = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
     assert all(f"| {verdict} |" in text for verdict in VERDICTS)
-    assert f"{agreement.SHARE}, or {agreement.SAMPLES} of the images" in text
-    assert f"everything else {agreement.RELATIVE:.0%} of the value".replace("%", " %") in text
+    assert f"{catalog.SHARE}, or {catalog.SAMPLES} of the images" in text
+    assert f"everything else {catalog.RELATIVE:.0%} of the value".replace("%", " %") in text
 
 
 def test_the_reference_has_every_verb() -> None:

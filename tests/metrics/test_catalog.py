@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from unlearnbench.metrics.catalog import METRICS, describe
+from unlearnbench.metrics.catalog import METRICS, describe, given_by, shown
 
 
 def test_every_metric_is_found_under_its_own_name():
@@ -46,3 +46,20 @@ def test_catalogue_can_not_be_changed():
         describe("mse").unit = "other"  # type: ignore[misc]
     with pytest.raises(TypeError):
         METRICS["mse"] = describe("auc")  # type: ignore[index]
+
+
+def test_views_show_metrics_in_their_own_order():
+    assert [metric.name for metric in shown("beside")] == ["accuracy", "erased_accuracy"]
+    assert [metric.name for metric in shown("ratio")][:3] == ["gradient_steps", "samples_processed", "unlearn_seconds"]
+    pages, attacked = (shown("attacked", "pages"), shown("attacked"))
+    assert [metric for metric in pages if metric in attacked] == attacked
+    assert {metric.name for metric in pages} - {metric.name for metric in attacked} == {"tpr_at_0_1pct_fpr"}
+
+
+def test_metrics_that_stand_in_for_others_exist():
+    assert {metric.superseded_by for metric in METRICS.values()} - {None} <= set(METRICS)
+
+
+def test_plugins_may_record_guarantees_and_distances_alone():
+    assert given_by("method") == {"certified_epsilon", "certified_delta"}
+    assert all(name.startswith(("klom_", "epsilon_", "auc_on_")) for name in given_by("attack"))

@@ -106,7 +106,7 @@ def test_what_plugins_say_and_scores_of_erased_images_are_recorded(cells: list[C
 
 
 def test_too_many_scores_are_left_out(cells: list[Cell], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MOST_SCORES", 1)
+    monkeypatch.setattr(recording, "MOST_SCORES", 1)
     attacked = STAGES["attack"] | {"membership": {"erased": [0.5], "unseen": [0.25, 0.125]}}
     recording.write_result(folder, cells[1], STAGES | {"attack": attacked})
     assert records.read(folder / "key1.parquet").to_pylist()[0]["scores_erased"] is None

@@ -17,7 +17,7 @@ from unlearnbench.cli import main as cli
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.records import bounds as record_bounds
 from unlearnbench.records import parquet_pages as page_sizes
-from unlearnbench.records import reading as record_reading
+from unlearnbench.records import reading
 from unlearnbench.records import writing as records
 from unlearnbench.records.folder import first_rows, is_intact, set_apart
 from unlearnbench.records.schema import (
@@ -66,9 +66,9 @@ def test_published_records_are_read_by_everybody(suite: str) -> None:
     assert len(table.column("cell_key").unique()) == len(list(folder.glob("*.parquet")))
     for path in sorted(folder.glob("*.parquet"))[::60]:
         content = read_sealed(path)
-        version = record_reading.version_of(content)
+        version = reading.schema_version(content)
         assert version in SCHEMAS
-        assert record_reading._stored_schema(version) in content  # else thousands take ten times as long to look up
+        assert reading._stored_schema(version) in content  # else thousands take ten times as long to look up
         assert is_intact(path)
         assert records.read(path).to_pylist() == submitted.read_cell(path, folder.parent).rows
 
@@ -99,7 +99,7 @@ def test_the_first_version_is_as_it_was() -> None:
 FIRST = "1d49e2b903a98664b983f7b3fcfa2631554b3cb2702d7832b96d72cc5b1e59c0"
 
 
-@pytest.mark.parametrize("rows", [2, record_reading._SHORT + 1])
+@pytest.mark.parametrize("rows", [2, reading._SHORT + 1])
 @pytest.mark.parametrize("wanted", [SCHEMA.names, ["method", "value"], ["ranked_by", "scores_unseen", "metric"]])
 def test_a_folder_of_two_versions_is_one_table(tmp_path: Path, rows: int, wanted: list[str]) -> None:
     long = [row("vbu", 0, "accuracy", 0.5, cell_key="long", step=step, schema_version=1) for step in range(rows)]
@@ -119,7 +119,7 @@ def test_an_old_record_is_written_as_it_was(tmp_path: Path) -> None:
     for path in sorted((ROOT / "results" / "attacks" / "records").glob("*.parquet"))[::80]:
         found = submitted.read_cell(path, path.parent.parent)
         records.write(found.rows, tmp_path / path.name, found.about)
-        assert record_reading.version_of(read_sealed(tmp_path / path.name)) == found.common["schema_version"]
+        assert reading.schema_version(read_sealed(tmp_path / path.name)) == found.common["schema_version"]
         assert records.read(tmp_path / path.name).equals(records.read(path))
 
 
@@ -202,8 +202,8 @@ def test_a_file_has_the_columns_of_the_version_that_it_says(tmp_path: Path, said
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scores_erased": [float("nan"), 0.5]}, "'scores_erased' holds nan, which is no finite float32"),
-        ({"scores_erased": [1e39, 0.5]}, "'scores_erased' holds 1e\\+39, which is no finite float32"),
+        ({"scores_erased": [float("nan"), 0.5]}, "'scores_erased' holds nan, which is not a finite float32"),
+        ({"scores_erased": [1e39, 0.5]}, "'scores_erased' holds 1e\\+39, which is not a finite float32"),
         ({"scores_erased": [True, 0.5]}, "'scores_erased' holds True"),
         ({"scores_erased": 0.5}, "'scores_erased' must be list"),
         ({"metric": "ssim"}, "scores beside metric 'ssim'; they belong to 'auc'"),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_records import START, row, rows, write_cells
 
-from unlearnbench.records import reading as record_reading
+from unlearnbench.records import reading
 from unlearnbench.records import writing as records
 from unlearnbench.records.writing import RecordError, read, read_folder, write
 from unlearnbench.system.errors import InputError
@@ -197,12 +197,12 @@ def test_a_file_without_rows_is_refused(tmp_path):
 def test_the_schema_may_be_noted_in_another_form(tmp_path, monkeypatch):
     write(CELL, tmp_path / "k.parquet")
     content = (tmp_path / "k.parquet").read_bytes()
-    assert record_reading._stored_schema(2) in content  # else thousands of records take ten times as long to look up
-    monkeypatch.setattr(record_reading, "_stored_schema", lambda version: b"as another version of pyarrow writes it")
-    assert record_reading.version_of(content) == 2
+    assert reading._stored_schema(2) in content  # else thousands of records take ten times as long to look up
+    monkeypatch.setattr(reading, "_stored_schema", lambda version: b"as another version of pyarrow writes it")
+    assert reading.schema_version(content) == 2
     assert read(tmp_path / "k.parquet").num_rows == 2
     write_parquet(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    assert record_reading.version_of((tmp_path / "other.parquet").read_bytes()) is None
+    assert reading.schema_version((tmp_path / "other.parquet").read_bytes()) is None
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_an_empty_folder_gives_no_rows_and_a_missing_one_is_an_error(tmp_path):
         read_folder(tmp_path / "absent")
 
 
-LONG = [row("vbu", 0, "accuracy", 0.5, cell_key="long", step=step) for step in range(record_reading._SHORT + 1)]
+LONG = [row("vbu", 0, "accuracy", 0.5, cell_key="long", step=step) for step in range(reading._SHORT + 1)]
 
 
 @pytest.mark.parametrize("order", ["alb", "lab", "abl", "l"])

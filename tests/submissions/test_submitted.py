@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another's key": (sealed(changed(cell_key=key("other"))), f"the record of another cell: its key is {key('other')}"),
     "two cells": (sealed([GOOD[0], {**GOOD[1], "cell_key": key("b")}]), "rows of several cells"),
     "two methods": (sealed([GOOD[0], {**GOOD[1], "method": "hbu"}]), "column 'method' differs between the rows"),
-    "the same row twice": (sealed([GOOD[0], GOOD[0]]), "is there twice"),
+    "the same row twice": (sealed([GOOD[0], GOOD[0]]), "appears twice"),
     "NaN": (sealed(changed(value=float("nan"))), "'value' is nan"),
     "infinite": (sealed(changed(high=float("inf"))), "'high' is inf"),
     "a null": (sealed(changed(metric="msee")), "unknown metric 'msee'"),

@@ -16,11 +16,12 @@ from submitted_folders import cell, everything, failure, file_of, hand_in, taken
 from tiny_runs import write_method, write_suite
 
 from unlearnbench.cli import main as cli
+from unlearnbench.metrics.catalog import describe
 from unlearnbench.records import writing as records
 from unlearnbench.run import worker
 from unlearnbench.submissions import agreement, recipes, sampling
 from unlearnbench.submissions import reading as submitted
-from unlearnbench.submissions.agreement import differences, tolerance
+from unlearnbench.submissions.agreement import differences
 from unlearnbench.system.parquet_files import open_parquet
 
 
@@ -264,11 +265,11 @@ def test_another_seed_is_another_sample_and_cheap_ones_are_cheap() -> None:
 
 
 def test_tolerances_are_those_that_the_documentation_states() -> None:
-    assert tolerance("accuracy", 0.9, 10_000) == 0.005
-    assert tolerance("auc", 0.6, 100) == 0.04
-    assert tolerance("skill_mean", 0.001, 100) == 0.005
-    assert tolerance("mse", 0.05, 100) == pytest.approx(0.001)
-    assert tolerance("gradient_steps", 500.0, 5) == 10.0
+    assert describe("accuracy").tolerance(0.9, 10_000) == 0.005
+    assert describe("auc").tolerance(0.6, 100) == 0.04
+    assert describe("skill_mean").tolerance(0.001, 100) == 0.005
+    assert describe("mse").tolerance(0.05, 100) == pytest.approx(0.001)
+    assert describe("gradient_steps").tolerance(500.0, 5) == 10.0
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["cpu", "cpu: other"]))

@@ -126,7 +126,7 @@ class Measured:
         codes = found.codes(selection.metric, by_seed.values())
         if several := versions(codes):
             return Values(reason=f"its seeds come from {several}: not one quantity")
-        timed = METRICS[selection.metric].unit == "s"
+        timed = METRICS[selection.metric].is_time
         devices = frozenset(number.device for number in by_seed.values()) if timed else frozenset()
         part = part_of(found.scenario)
         if part and (other := found.other_than(selection)):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.records.folder import move, names, set_apart
+from unlearnbench.records.folder import move, names_in, set_apart
 from unlearnbench.records.reading import counting
 from unlearnbench.records.schema import NewerRecordError, RecordError
 from unlearnbench.run.up_to_date import leaderboard_is_current
@@ -57,7 +57,7 @@ def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
     for name in moved.damaged:
         complain(f"moved a damaged record file to {folder / 'damaged' / name}")
     changed = bool(ran) or moved.stale > 0 or bool(moved.damaged)
-    if (leaderboard_is_current(results) and not changed) or not counting(names(folder)):
+    if (leaderboard_is_current(results) and not changed) or not counting(names_in(folder)):
         return True
     return _build(results, folder)
 

@@ -1,6 +1,6 @@
 """Records to the leaderboard: one row per contender in its setting, with intervals, gaps to the references and ranks.
 
-Built from finished cells only and from nothing else, so it can be thrown away and made again. Inapplicable is null.
+It is built from finished cells and nothing else, so it can be deleted and built again. What does not apply is null.
 """
 
 from __future__ import annotations
@@ -13,32 +13,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench.leaderboard import judge, mixed_versions, pooled_rates
-from unlearnbench.leaderboard.contenders import (
-    COLUMNS,
-    KEYS,
-    TABLE_COLUMNS,
-    WHOLE,
-    contenders_of,
-    final_values,
-    namesakes,
-    reference_gaps,
-    rows_of,
-    summarise,
-    trivial_gaps,
-    with_utility,
-)
+from unlearnbench.leaderboard import judge, leakage, mixed_versions, pooled_rates, ranking
+from unlearnbench.leaderboard.contenders import COLUMNS, KEYS, TABLE_COLUMNS, WHOLE, contenders_of, namesakes, rows_of
+from unlearnbench.leaderboard.seeds import seeds_of
+from unlearnbench.leaderboard.values import final_values, reference_gaps, summarise, trivial_gaps, with_utility
 from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.records import writing as records
+from unlearnbench.records.reading import read_folder
+from unlearnbench.records.schema import SCHEMA_VERSION
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import open_parquet, write_parquet
 
 _STATE = {
     "status": pa.string(),  # ok, partial (some seeds failed), failed, skipped
-    "note": pa.string(),  # the first error or reason, and what else a reader must know
+    "note": pa.string(),  # the first error or reason, and what else readers must know
     "n_seeds": pa.int64(),
     "failed_seeds": pa.int64(),
     **judge.COLUMNS,
+    **ranking.COLUMNS,
     **pooled_rates.COLUMNS,
 }
 _DTYPES = {
@@ -54,10 +45,10 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
 
     Args:
         records_folder: holds one Parquet file per cell.
-        out_folder: where it is written or replaced; the folder is made.
+        out_folder: where it is written or replaced; the folder is created.
 
     Returns:
-        The leaderboard as `read` gives it.
+        The leaderboard as `read` returns it.
 
     Raises:
         InputError: as `of`.
@@ -69,24 +60,24 @@ def build(records_folder: str | Path, out_folder: str | Path) -> pd.DataFrame:
 
 
 def of(records_folder: str | Path) -> pd.DataFrame:
-    """The leaderboard of a folder of record files, as `read` gives it. Writes nothing.
+    """The leaderboard of a folder of record files, as `read` returns it. Writes nothing.
 
     Raises:
-        InputError: no such folder, a damaged or unreadable record file (a table that silently lacks rows is no result),
-            or a metric that this version does not know.
+        InputError: no such folder, a damaged or unreadable record file (a table that silently lacks rows is not a
+            result), or a metric that this version does not know.
     """
     return _to_pandas(_made(records_folder)[0])
 
 
 def _made(records_folder: str | Path) -> tuple[pa.Table, dict[str, Any]]:
-    """The leaderboard, and what its file says about it."""
-    table, bad = records.read_folder(records_folder, COLUMNS)
+    """The leaderboard, and the metadata of its file."""
+    table, bad = read_folder(records_folder, COLUMNS)
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
         raise type(bad[0])(bad[0].where, bad[0].what + more)
     board = assemble(table, str(records_folder))
     protocols = sorted(table.column("protocol_version").unique().to_pylist())
-    about = {"protocol_versions": protocols, "schema_version": records.SCHEMA_VERSION, "record_rows": table.num_rows}
+    about = {"protocol_versions": protocols, "schema_version": SCHEMA_VERSION, "record_rows": table.num_rows}
     return board, about
 
 
@@ -109,7 +100,7 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def schema(metrics: list[str]) -> pa.Schema:
-    """Columns and types of a leaderboard with these metrics: keys, state, then each metric's columns."""
+    """Columns and types of a leaderboard with these metrics: the keys, the state, then the columns of each metric."""
     fields = [pa.field(key, pa.int64() if key in WHOLE else pa.string()) for key in KEYS]
     fields += [pa.field(name, kind) for name, kind in _STATE.items()]
     for name in metrics:
@@ -118,7 +109,7 @@ def schema(metrics: list[str]) -> pa.Schema:
         if describe(name).good == "privacy":
             ends = ("_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
             fields += [pa.field(f"{name}{end}", pa.float64()) for end in ends]
-        if name in judge.FOUND_BY:
+        if describe(name).leak:
             fields += [pa.field(f"{name}{end}", pa.float64()) for end in ("_p_trivial", "_p_retrain")]
     return pa.schema(fields)
 
@@ -131,27 +122,27 @@ def assemble(table: pa.Table, where: str) -> pa.Table:
     unknown = sorted(set(own["metric"].unique()) - set(METRICS))
     if unknown:
         raise InputError(where, f"records of the metric '{unknown[0]}', which this version does not know")
-    own = pd.concat([own, judge.advantages(contenders, own)], ignore_index=True)
+    own = pd.concat([own, leakage.advantages(contenders, own)], ignore_index=True)
     values = with_utility(own, contenders)
-    seeds = judge.seeds_of(contenders, values)
+    seeds = seeds_of(contenders, values)
     state = _state(rows, contenders)
     failed = state["failed_seeds"].where(state["status"] != "skipped", 0)
     verdicts = judge.judged(contenders, seeds, failed)
-    verdicts.update(judge.ranked(contenders, verdicts, seeds, failed))
+    places = ranking.ranked(contenders, verdicts, seeds, failed)
     rates = pooled_rates.pooled_rates(rows)
     there = {
         *values["metric"].unique(),
-        *(name for name in pooled_rates.RATES if name in rates and rates[name].notna().any()),
+        *(name for name in pooled_rates.rates() if name in rates and rates[name].notna().any()),
     }
     metrics = [name for name in METRICS if name in there]
     columns = _pooled(_metric_columns(own, values, contenders, metrics), rates, contenders)
-    for name in judge.FOUND_BY:
-        if name in metrics:
-            columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = judge.leak_p_values(contenders, seeds, name)
+    for name in metrics:
+        if describe(name).leak:
+            columns[f"{name}_p_trivial"], columns[f"{name}_p_retrain"] = leakage.p_values(contenders, seeds, name)
     board = contenders.drop(columns=["own_original", "ranked_by", "reference_method"]).rename(
         columns={"reference": "retraining"}
     )
-    board = pd.concat([board.join(state), verdicts, columns], axis=1)
+    board = pd.concat([board.join(state), verdicts, places, columns], axis=1)
     hidden = board["attack"].isna() & board.index.isin(board["base"])
     order = ["protocol_version", *(key for key in TABLE_COLUMNS if key != "protocol_version"), "rank"]
     order += ["method_id", "method_params"]
@@ -181,10 +172,10 @@ def _metric_columns(
 
 
 def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """The columns with rates over all seeds in their places: a difference to retraining has no interval of its own."""
+    """The columns, with rates pooled over all seeds in place of means; their gaps to retraining have no interval."""
     table = columns.astype(object)
     table[pooled_rates.NOTE] = rates[pooled_rates.NOTE].reindex(table.index) if len(rates) else None
-    for name in pooled_rates.RATES:
+    for name in pooled_rates.rates():
         if name not in table or name not in rates:
             continue
         scored = rates.index
@@ -201,7 +192,7 @@ def _pooled(columns: pd.DataFrame, rates: pd.DataFrame, contenders: pd.DataFrame
 
 
 def _state(rows: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """Per contender: seeds with results and without, status, note."""
+    """For each contender: seeds with and without results, status, note."""
     ok = rows["status"] == "ok"
     seeds = rows.assign(ok=ok, broken=~ok & ~rows["status"].isin(["skipped", "not_run"]))
     seeds = seeds.groupby(["contender", "seed"])[["ok", "broken"]].any().reset_index()
@@ -226,7 +217,7 @@ def _state(rows: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
 
 
 def _notes(rows: pd.DataFrame, seeds: pd.DataFrame, contenders: pd.DataFrame) -> pd.Series:
-    """Text per contender, null where there is nothing to say."""
+    """Text per contender; null if there is nothing to note."""
     without = seeds.loc[seeds["other"], ["contender", "seed"]]
     errors = rows[rows["error"].notna()].merge(without, on=["contender", "seed"])
     parts = [errors.drop_duplicates("contender").set_index("contender")["error"].astype(object)]
@@ -238,7 +229,7 @@ def _notes(rows: pd.DataFrame, seeds: pd.DataFrame, contenders: pd.DataFrame) ->
     disputed = rows[rows["disputed"]].groupby("contender")["seed"].nunique()
     parts.append(disputed.map("seeds whose records contradict each other, and do not count: {}".format))
     parts += [mixed_versions.notes(ok), namesakes(contenders)]
-    timed = ok[ok["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])]
+    timed = ok[ok["metric"].isin([name for name, metric in METRICS.items() if metric.is_time])]
     kinds = timed.groupby("contender")["device"].nunique()
     parts.append(kinds[kinds > 1].map("times of {} kinds of machines are not averaged".format))
     notes = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else pd.Series(dtype=object)

@@ -1,7 +1,7 @@
-"""Records to contenders: per-seed values, what they are compared with, and their means and intervals.
+"""Records to contenders, and what each is compared with.
 
 A contender is one method with its parameters in one setting, attacked or not; its values are one number per seed and
-metric. All frames here are long: one row per contender, seed and metric.
+metric.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unlearnbench.metrics.catalog import METRICS, OF_SEEDS, ON_TEST_IMAGES
-from unlearnbench.metrics.intervals import half_width
-from unlearnbench.metrics.shares import share_intervals
 from unlearnbench.settings.naming import BATCHING, dataset_id
 
 METHOD_COLUMNS = ("method", "method_params", "method_id")
@@ -26,19 +23,19 @@ SCENE_COLUMNS = (
 )  # fmt: skip
 ATTACK_COLUMNS = ("attack", "attack_params", "attack_id", "tier", "observation", "n_shadows")
 TABLE_COLUMNS = (*SCENE_COLUMNS, *ATTACK_COLUMNS)
-"""Contenders that agree on these stand in one table and are ranked together."""
+"""Contenders that agree in these columns stand in one table and are ranked together."""
 
 KEYS = (*SCENE_COLUMNS, *METHOD_COLUMNS, *ATTACK_COLUMNS)
-"""What tells one contender from another."""
+"""The columns that distinguish contenders."""
 
 WHOLE = ("n_shadows", "protocol_version")
-"""Keys that are whole numbers; the others are text."""
+"""Keys that are integers; the others are text."""
 
-OF_OLD = ("original", "retrain", "retrain_paired", "seed_noise")
-"""References by name, for records of before they said which methods are."""
+KNOWN_REFERENCES = ("original", "retrain", "retrain_paired", "seed_noise")
+"""Names of reference methods, for records written before records stated which methods are references."""
 
 REFERENCE_ID = "retrain"
-"""`method_id` of retraining with default parameters, which gaps are measured from."""
+"""The `method_id` of retraining with default parameters, from which gaps are measured."""
 
 _MEASURED = (
     "seed",
@@ -55,7 +52,7 @@ _MEASURED = (
 )
 
 FACTS = ("reference", "own_original", "ranked_by")
-"""What records say of the plugins of a contender; null in those of older versions."""
+"""What records state about the plugins of a contender; null in older records."""
 
 COLUMNS = (
     *(key for key in KEYS if key != "dataset_id"),
@@ -64,16 +61,14 @@ COLUMNS = (
     "scores_erased",
     "scores_unseen",
 )
-"""The columns of records that contenders are made of."""
+"""The columns of records from which contenders are made."""
 
-_NO_BASE = -1
-
-_FORGOT_SINCE = 2  # the protocol that defines forgetting without a backdoor as it is measured now
+NOBODY = -1
+"""Stands for a missing contender."""
 
 
 def rows_of(table: pa.Table) -> pd.DataFrame:
-    """The final rows of records as a frame, with the number of its contender in each row, and whether it is
-    `disputed`."""
+    """The final rows of records as a frame, each with the number of its contender and whether it is `disputed`."""
     frame: pd.DataFrame = table.select(COLUMNS).to_pandas()
     frame = frame[frame["step"].isna()].reset_index(drop=True)
     texts = {text: _measured_scenario(text) for text in frame["scenario"].dropna().unique()}
@@ -86,13 +81,13 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
 
 
 def disputed(frame: pd.DataFrame, measurement: Sequence[str]) -> pd.Series:
-    """Whether each row is a value that another record of its cell contradicts, so that none of them can count.
+    """Whether each row is a value that another record of its cell contradicts, so that neither can count.
 
-    A folder that `run` or `merge` made has one record a cell. Where records lie side by side that were computed from
-    other code or data, nothing in them tells which is right: anybody can write a date.
+    A folder made by `run` or `merge` has one record per cell. If it has several that were computed from different code
+    or data, nothing in them shows which is right: anybody can write a date.
 
     Args:
-        measurement: the columns that say what was measured.
+        measurement: the columns that identify a measurement.
     """
     values = frame[(frame["status"] == "ok") & frame["value"].notna()]
     several = values[values.duplicated(list(measurement), keep=False)]
@@ -108,7 +103,7 @@ def _plain(scores: Any) -> Any:
 
 
 def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
-    """The name of each row's dataset with its parameters."""
+    """The name of the dataset of each row, with its parameters."""
     codes = group_codes(frame, ("dataset", "dataset_params"))
     firsts = frame[["dataset", "dataset_params"]].astype(object)[~pd.Series(codes).duplicated().to_numpy()]
     names = [dataset_id(name, json.loads(params)) for name, params in firsts.itertuples(index=False)]
@@ -116,7 +111,7 @@ def dataset_ids(frame: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _measured_scenario(text: str) -> str:
-    """A scenario without how many models were computed at a time: for want of memory that may differ in one table."""
+    """A scenario without the number of models computed at a time, which memory may limit differently in one table."""
     scenario = json.loads(text)
     if not isinstance(scenario, dict):
         return text
@@ -125,7 +120,7 @@ def _measured_scenario(text: str) -> str:
 
 
 def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64]:
-    """Numbers 0, 1, ... of the rows' groups in order of appearance; null is a value like any other."""
+    """The group of each row, numbered 0, 1, ... in order of appearance; null is a value like any other."""
     codes = np.zeros(len(frame), dtype=np.int64)
     for column in columns:
         series = frame[column]
@@ -138,7 +133,7 @@ def group_codes(frame: pd.DataFrame, columns: Iterable[str]) -> NDArray[np.int64
 
 
 def _known_shadows(rows: pd.DataFrame) -> pd.Series:
-    """n_shadows; for a cell that ended before it had any, what finished cells of its contender or its table had."""
+    """n_shadows; for a cell that ended before it had any, that of finished cells of its contender or its table."""
     shadows = rows["n_shadows"].copy()
     finished = (rows["status"] == "ok") & shadows.notna()
     for columns in (KEYS, TABLE_COLUMNS):
@@ -151,10 +146,10 @@ def _known_shadows(rows: pd.DataFrame) -> pd.Series:
 
 
 def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a contender (the index is its number): its keys, and the numbers of what it is compared with.
+    """One row per contender (the index is its number): its keys, and the numbers of those it is compared with.
 
-    `base` is the same method without an attack, `reference` is retraining under the same attack with the same number
-    of shadows; -1 where there is none, or where it would be the contender itself.
+    `base` is the same method without an attack; `reference` is retraining under the same attack with the same number
+    of shadows. Either is `NOBODY` if there is none, or if it would be the contender itself.
     """
     frame = rows.drop_duplicates("contender").set_index("contender")[list(KEYS)].sort_index()
     for key in KEYS:
@@ -164,29 +159,35 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
         frame[name] = _said_most(rows, name).reindex(frame.index).astype(object)
         frame[name] = frame[name].where(frame[name].notna(), None)
     known = frame.pop("reference")
-    frame["reference_method"] = known.where(known.notna(), frame["method"].isin(OF_OLD)).astype(bool)
+    frame["reference_method"] = known.where(known.notna(), frame["method"].isin(KNOWN_REFERENCES)).astype(bool)
     number = pd.Series(frame.index, index=frame.index)
     attacked = frame["attack"].notna()
     method = group_codes(frame, [*SCENE_COLUMNS, *METHOD_COLUMNS])
     bases = dict(zip(method[~attacked], number[~attacked], strict=True))
     frame["table"] = group_codes(frame, TABLE_COLUMNS)
     is_reference = frame["method_id"] == REFERENCE_ID
-    # Of several of one name nobody knows which is meant: which of them came last must decide nothing.
+    # With several of the same name it is unclear which is meant, and their order must not decide.
     only = is_reference & ~frame["table"].where(is_reference, -1 - number).duplicated(keep=False)
     references = dict(zip(frame.loc[only, "table"], number[only], strict=True))
-    base = pd.Series(method, index=frame.index).map(bases).fillna(_NO_BASE).astype(np.int64)
-    reference = frame["table"].map(references).fillna(_NO_BASE).astype(np.int64)
-    frame["base"] = base.where(attacked, _NO_BASE)
-    # Retraining is of the suite's network: what a method of another architecture leaks beyond it is not known.
+    base = pd.Series(method, index=frame.index).map(bases).fillna(NOBODY).astype(np.int64)
+    reference = frame["table"].map(references).fillna(NOBODY).astype(np.int64)
+    frame["base"] = base.where(attacked, NOBODY)
+    # Retraining uses the suite's network: how much more another architecture leaks is not known.
     comparable = ~is_reference & attacked & (frame["own_original"] != True)  # noqa: E712
-    frame["reference"] = reference.where(comparable, _NO_BASE)
+    frame["reference"] = reference.where(comparable, NOBODY)
     return frame
 
 
-def namesakes(contenders: pd.DataFrame) -> pd.Series:
-    """A note for each contender of a table in which several have one `method_id`; others are left out.
+def in_tables(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
+    """The contender with this id, by table."""
+    there = contenders["method_id"] == method_id
+    return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))
 
-    Records of one run never say so: a plugin has got parameters since, or somebody has written other ones.
+
+def namesakes(contenders: pd.DataFrame) -> pd.Series:
+    """A note for each contender in a table where several share a `method_id`; other contenders are left out.
+
+    Records of a single run never do: a plugin has gained parameters since, or the records come from somebody else.
     """
     notes = dict[int, list[str]]()
     for (table, name), same in contenders.groupby(["table", "method_id"], sort=True):
@@ -200,110 +201,9 @@ def namesakes(contenders: pd.DataFrame) -> pd.Series:
 
 
 def _said_most(rows: pd.DataFrame, name: str) -> pd.Series:
-    """What most seeds of each contender say of a fact, where most say anything: a plugin may say it another way than it
-    did, and one seed that speaks is no majority of those that don't."""
+    """The value of a fact in most seeds of each contender, null included: a plugin may declare something else than it
+    used to, and a single seed with a value does not outvote those without."""
     said = rows[["contender", "seed", name]].astype({name: object}).drop_duplicates()
     counts = said.groupby(["contender", name], observed=True, sort=True, dropna=False).size().reset_index(name="seeds")
     counts = counts.sort_values("seeds", ascending=False, kind="stable")
     return counts.drop_duplicates("contender").set_index("contender")[name]
-
-
-def final_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns contender, seed, metric, value, n: none that is null or that another record contradicts; n images.
-
-    Times from several kinds of machines are not one quantity, so a contender that mixes them has none. Neither is what
-    older protocols called forgotten, where no backdoor says it.
-    """
-    values = rows.loc[
-        (rows["status"] == "ok") & ~rows["disputed"] & ~_judged_otherwise(rows),
-        ["contender", "seed", "metric", "value", "n_samples", "device"],
-    ].rename(columns={"n_samples": "n"})
-    values = values.dropna(subset=["value"]).drop_duplicates(["contender", "seed", "metric"])
-    values = values.astype({"metric": object, "device": object})
-    timed = values["metric"].isin([metric.name for metric in METRICS.values() if metric.unit == "s"])
-    devices = values[timed].groupby(["contender", "metric"])["device"].transform("nunique")
-    mixed = devices.index[devices > 1]
-    return values.drop(index=mixed).drop(columns="device").reset_index(drop=True)
-
-
-def _judged_otherwise(rows: pd.DataFrame) -> pd.Series:
-    """Whether each row is a verdict on forgetting by a criterion that is no longer used."""
-    old = (rows["metric"] == "forgot") & (rows["protocol_version"] < _FORGOT_SINCE)
-    stamped = [text for text in rows.loc[old, "scenario"].unique() if _has_backdoor(text)]
-    return old & ~rows["scenario"].isin(stamped)
-
-
-def _has_backdoor(scenario: str) -> bool:
-    found = json.loads(scenario)
-    return isinstance(found, dict) and found.get("backdoor") is not None
-
-
-def with_utility(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """The values, and for attacked contenders those that were measured without the attack and not with it."""
-    pairs = contenders.loc[contenders["base"] != _NO_BASE, "base"]
-    links = pd.DataFrame({"attacked": pairs.index, "contender": pairs.to_numpy()})
-    public = values[~values["metric"].isin(_private_names())]  # what an attack found is never another row's
-    lent = links.merge(public, on="contender").drop(columns="contender").rename(columns={"attacked": "contender"})
-    own = values[["contender", "metric"]].drop_duplicates()
-    lent = lent.merge(own, on=["contender", "metric"], how="left", indicator="found")
-    lent = lent[lent["found"] == "left_only"].drop(columns="found")
-    return pd.concat([values, lent[values.columns]], ignore_index=True)
-
-
-def reference_gaps(values: pd.DataFrame, contenders: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to retraining (method - retrain), in the column `value`."""
-    private = values[values["metric"].isin(_private_names())].copy()
-    private["reference"] = private["contender"].map(contenders["reference"])
-    theirs = private[["contender", "seed", "metric", "value"]].rename(columns={"contender": "reference"})
-    paired = private.merge(theirs, on=["reference", "seed", "metric"], suffixes=("", "_reference"))
-    paired["value"] -= paired["value_reference"]
-    return paired[["contender", "seed", "metric", "value", "n"]]
-
-
-def trivial_gaps(values: pd.DataFrame) -> pd.DataFrame:
-    """Per-seed differences of privacy metrics to the trivial attacker (method - trivial), in the column `value`."""
-    trivial = {metric.name: metric.trivial for metric in METRICS.values() if metric.good == "privacy"}
-    private = values[values["metric"].isin(_private_names())].copy()
-    other = private["metric"].map(trivial)
-    constant = pd.to_numeric(other, errors="coerce")
-    measured = private.assign(trivial=other)[["contender", "seed", "trivial"]].merge(
-        values.rename(columns={"metric": "trivial", "value": "measured"}),
-        on=["contender", "seed", "trivial"],
-        how="left",
-    )
-    private["value"] -= constant.fillna(pd.Series(measured["measured"].to_numpy(), index=private.index))
-    return private.dropna(subset=["value"])
-
-
-def _private_names() -> list[str]:
-    return [metric.name for metric in METRICS.values() if metric.good == "privacy"]
-
-
-def summarise(values: pd.DataFrame, differences: bool = False) -> dict[str, pd.DataFrame]:
-    """Per metric a frame indexed by contender: mean over seeds, low and high of its 95 % interval, n (seeds).
-
-    Shares of images stay between 0 and 1 and are never narrower than their binomial (metrics/shares.py); for all else,
-    and for differences, the interval is Student's.
-
-    Args:
-        differences: whether the values are differences of the metrics.
-    """
-    groups = values.groupby(["metric", "contender"])
-    table = groups["value"].agg(["mean", "std", "count"])
-    half = half_width(table["std"].fillna(0.0), table["count"])
-    summary = pd.DataFrame(
-        {"mean": table["mean"], "low": table["mean"] - half, "high": table["mean"] + half, "n": table["count"]}
-    )
-    if not differences and len(table):
-        names = table.index.get_level_values("metric")
-        images = groups["n"].max().fillna(0).to_numpy(dtype=np.float64)
-        images = np.where(names.isin(list(OF_SEEDS)), 1.0, images)
-        inside = (table["mean"] >= 0) & (table["mean"] <= 1)
-        shares = names.isin([name for name, metric in METRICS.items() if metric.is_share]) & (images > 0) & inside
-        some = table[shares]
-        low, high = share_intervals(
-            some["mean"], some["std"].fillna(0.0) ** 2, some["count"], images[shares],
-            names[shares].isin(list(ON_TEST_IMAGES)),
-        )  # fmt: skip
-        summary.loc[shares, "low"], summary.loc[shares, "high"] = low, high
-    return {str(metric): part.droplevel("metric") for metric, part in summary.groupby(level="metric")}

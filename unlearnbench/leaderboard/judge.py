@@ -1,31 +1,30 @@
-"""Contenders and their per-seed values -> verdicts, places and what is shown to leak, one row a contender.
+"""From contenders and their values to verdicts on forgetting and accuracy, one row per contender.
 
-Nothing is measured here: margins stand in the records' scenarios, values in their rows.
+Nothing is measured here: margins come from the scenarios in the records, values from their rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench.leaderboard import ranking, verdicts
-from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting
-from unlearnbench.metrics.catalog import METRICS, describe
-from unlearnbench.metrics.intervals import Floats
+from unlearnbench.leaderboard import verdicts
+from unlearnbench.leaderboard.contenders import NOBODY, in_tables
+from unlearnbench.leaderboard.seeds import Seeds, there
+from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.settings.scenario import Judging, StopRule
 
 COLUMNS: Mapping[str, pa.DataType] = {
-    "reference": pa.bool_(),  # whether it is there to be compared with
+    "reference": pa.bool_(),  # whether the method is a reference
     "verdict": pa.string(),  # a Forgetting
-    "verdict_half": pa.string(),  # the same under half and double of the margin
+    "verdict_half": pa.string(),  # the same with half and with twice the margin
     "verdict_double": pa.string(),
-    "forgot_seeds": pa.int64(),  # seeds within the margin, of `judged_seeds`
+    "forgot_seeds": pa.int64(),  # seeds within the margin, out of `judged_seeds`
     "judged_seeds": pa.int64(),
     "utility": pa.string(),  # an Accuracy
     "utility_half": pa.string(),
@@ -33,115 +32,40 @@ COLUMNS: Mapping[str, pa.DataType] = {
     "accuracy_to_retrain": pa.float64(),
     "accuracy_to_retrain_low": pa.float64(),
     "accuracy_to_retrain_high": pa.float64(),
-    "rank": pa.int64(),
-    "rank_metric": pa.string(),
-    "near_best": pa.bool_(),  # whether it can't be told from the best of its table
-    "beside_retrain": pa.string(),  # a Beside, of what the table ranks by
-    "power": pa.float64(),  # of the table's tests, for a difference of `power_for`
-    "power_for": pa.float64(),
 }
-"""The columns that are made here, and their types."""
+"""The columns made here, and their types."""
 
 JUDGED_FROM = 2
-"""The protocol version from which records hold what verdicts are made of."""
+"""The first protocol version whose records hold what verdicts need."""
 
-ADVANTAGE = "advantage"
-_INFERRED = ("skill_blind_set", "skill_mean", "label_accuracy", "auc")
-_OTHERWISE = ("epsilon_erased", "klom_erased")
-_NO_ERASED_IMAGE = ("representation", "representation_sampled", "blind")  # attacks, where records do not say
-
-
-INVERTED = 0.025
-"""Level of the test that an AUC is below one half."""
-
-FOUND_BY = (*_INFERRED, *_OTHERWISE)
-"""Metrics that a leak is shown by; each has two p-values in the leaderboard."""
-
-_NEEDED = frozenset(
-    {
-        *FOUND_BY,
-        ADVANTAGE,
-        "memory",
-        "memory_original",
-        "memory_square",
-        "memory_square_original",
-        "retrained_accuracy",
-        "accuracy",
-        "backdoor_accuracy",
-    }
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Seeds:
-    """Per-seed values by metric, f64[C, S] with NaN where there is none, and the images behind one, f64[C]."""
-
-    values: Mapping[str, Floats]
-    images: Mapping[str, Floats]
-    shape: tuple[int, int]
-
-    def of(self, metric: str) -> Floats:
-        return self.values.get(metric, np.full(self.shape, np.nan))
-
-    def behind(self, metric: str, contender: int) -> int:
-        return int(self.images[metric][contender]) if metric in self.images else 0
-
-    def trivial(self, metric: str) -> Floats:
-        """What an attacker gets for nothing, seed by seed."""
-        trivial = describe(metric).trivial
-        return (
-            self.of(trivial)
-            if isinstance(trivial, str)
-            else np.full(self.shape, np.nan if trivial is None else trivial)
-        )
-
-
-def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
-    """What judging looks at.
-
-    Args:
-        contenders: indexed 0, 1, ...
-        values: columns contender, seed, metric, value, n.
-    """
-    trivial = {t for name in FOUND_BY if name in METRICS and isinstance(t := METRICS[name].trivial, str)}
-    needed = values[values["metric"].isin(_NEEDED | trivial)]
-    columns = sorted(needed["seed"].unique())
-    found, images = {}, {}
-    for metric, part in needed.groupby("metric"):
-        table = part.pivot(index="contender", columns="seed", values="value")
-        found[str(metric)] = table.reindex(index=contenders.index, columns=columns).to_numpy(dtype=np.float64)
-        behind = part.groupby("contender")["n"].max().reindex(contenders.index)
-        images[str(metric)] = behind.fillna(0).to_numpy(dtype=np.float64)
-    return Seeds(found, images, (len(contenders), len(columns)))
-
-
-# --- verdicts ---------------------------------------------------------------------------------------------------------
+_SCALES = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
+"""The factors of the margin, by column."""
 
 
 def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
-    """`COLUMNS` but for the ranks: of what was not attacked, and for attacked contenders those of the same models.
+    """`COLUMNS` of every contender; an attacked one has the verdicts of the same models without the attack.
 
     Args:
-        failed: by contender the seeds without a result. They count as seeds that did not forget, and while there are
-            any nothing is said to be forgotten or kept: a method that fails where it does badly must not pass for it.
+        failed: the number of seeds without a result, by contender. They count as seeds that did not forget, and no
+            verdict is "forgotten" or "kept" while there are any: a method must not pass by failing where it does badly.
     """
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
     table["reference"] = contenders["reference_method"]
-    retrain, originals = _retrain(contenders), _of_table(contenders, "original")
+    retrain, originals = in_tables(contenders, "retrain"), in_tables(contenders, "original")
     scenarios: dict[str, tuple[Judging, float | None]] = {}
     rows = {}
     bare = contenders[contenders["attack"].isna()]
     keys = (bare[name] for name in ("scenario", "protocol_version", "own_original", "table"))
     for number, text, version, own, place in zip(bare.index, *keys, strict=True):
         if text not in scenarios:
-            scenarios[text] = _margins(text)
+            scenarios[text] = margins_of(text)
         margins, threshold = scenarios[text]
         if version < JUDGED_FROM:
             rows[number] = {"verdict": Forgetting.BEFORE.value}
         else:
-            other = -1 if own is True else retrain.get(place, -1)
-            # What a method trained itself may hold as much memory as it likes to throw away.
-            held = number if own is not True else originals.get(place, -1)
+            other = NOBODY if own is True else retrain.get(place, NOBODY)
+            # A method's own original may hold as much memory as the method likes to discard later.
+            held = number if own is not True else originals.get(place, NOBODY)
             missing = int(failed.get(number, 0))
             forgot = _forgetting(number, held, seeds, margins, threshold, missing)
             rows[number] = forgot | _accuracy(number, other, seeds, margins)
@@ -156,8 +80,8 @@ def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.Data
     return table
 
 
-def _margins(scenario: str) -> tuple[Judging, float | None]:
-    """What a scenario declares, and the accuracy on stamped images under which it counts as forgotten."""
+def margins_of(scenario: str) -> tuple[Judging, float | None]:
+    """The margins of a scenario, and the accuracy on stamped images below which they count as forgotten."""
     values = json.loads(scenario)
     values = values if isinstance(values, dict) else {}
     margins, stop = values.get("judging"), StopRule.model_validate(values.get("stop") or {})
@@ -170,35 +94,17 @@ def _withheld(value: Any) -> Any:
     return Forgetting.OPEN.value if isinstance(value, str) and value in passed else value
 
 
-def _retrain(contenders: pd.DataFrame) -> dict[int, int]:
-    """For each table its retraining."""
-    return _of_table(contenders, "retrain")
-
-
-def _of_table(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
-    """For each table the contender of this id."""
-    there = contenders["method_id"] == method_id
-    return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))
-
-
 def _forgetting(
     number: int, held: int, seeds: Seeds, margins: Judging, threshold: float | None, failed: int
 ) -> dict[str, Any]:
-    """The verdicts and seeds.
+    """The verdicts on forgetting, and the numbers of seeds.
 
     Args:
-        held: the contender whose original's memory counts if it is the smaller one; -1: there is none.
-        failed: seeds without a result.
+        held: the contender whose original's memory counts if it is the smaller one, or `NOBODY`.
+        failed: the number of seeds without a result.
     """
-    places = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
     if threshold is not None:
-        accuracy = _there(seeds.of("backdoor_accuracy")[number])
-        if not len(accuracy):
-            return {"verdict": Forgetting.NOT_JUDGED.value}
-        accuracy = np.concatenate([accuracy, np.ones(failed)])
-        found = {name: verdicts.backdoor_forgetting(accuracy, scale * threshold) for name, scale in places.items()}
-        counts = {"forgot_seeds": found["verdict"][1], "judged_seeds": len(accuracy)}
-        return {name: verdict.value for name, (verdict, _) in found.items()} | counts
+        return _forgetting_stamped(number, seeds, threshold, failed)
     memory, square = seeds.of("memory")[number], seeds.of("memory_square")[number]
     original, original_square = (
         np.minimum(seeds.of(name)[number], seeds.of(name)[held]) if held >= 0 else np.full(seeds.shape[1], np.nan)
@@ -209,23 +115,35 @@ def _forgetting(
         return {"verdict": Forgetting.NOT_JUDGED.value}
     memory, original, square, original_square = (x[both] for x in (memory, original, square, original_square))
     images = seeds.behind("memory", number) * len(memory)
-    verdict = {}
-    for name, scale in places.items():
+    found = {}
+    for name, scale in _SCALES.items():
         margin = scale * margins.memory
-        told = verdicts.forgetting(memory, original, margin, images)
-        if told == Forgetting.FORGOTTEN and verdicts.uneven(square, original_square, margin):
-            told = Forgetting.UNEVEN
-        verdict[name] = told.value
+        verdict = verdicts.forgetting(memory, original, margin, images)
+        if verdict == Forgetting.FORGOTTEN and verdicts.uneven(square, original_square, margin):
+            verdict = Forgetting.UNEVEN
+        found[name] = verdict.value
     met = verdicts.forgetting_seeds(memory, original, margins.memory)
-    return {**verdict, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
+    return {**found, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
+
+
+def _forgetting_stamped(number: int, seeds: Seeds, threshold: float, failed: int) -> dict[str, Any]:
+    """The same for stamped images, where forgetting means misclassifying."""
+    accuracy = there(seeds.of("backdoor_accuracy")[number])
+    if not len(accuracy):
+        return {"verdict": Forgetting.NOT_JUDGED.value}
+    accuracy = np.concatenate([accuracy, np.ones(failed)])
+    found = {name: verdicts.backdoor_forgetting(accuracy, scale * threshold) for name, scale in _SCALES.items()}
+    counts = {"forgot_seeds": found["verdict"][1], "judged_seeds": len(accuracy)}
+    return {name: verdict.value for name, (verdict, _) in found.items()} | counts
 
 
 def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict[str, Any]:
-    """Beside models retrained for it, of the method's own architecture; else beside retraining in its table."""
+    """Compared with models of the method's own architecture that were retrained for it, else with retraining in its
+    table."""
     accuracy, other = seeds.of("accuracy")[number], seeds.of("retrained_accuracy")[number]
     if np.isnan(other).all() and retrain >= 0:
         other = seeds.of("accuracy")[retrain]
-    apart = _there(accuracy - other)
+    apart = there(accuracy - other)
     if not len(apart):
         return {"utility": Accuracy.NOT_JUDGED.value}
     images = seeds.behind("accuracy", number)
@@ -237,164 +155,3 @@ def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict
     return {
         **kept, "accuracy_to_retrain": mean, "accuracy_to_retrain_low": low, "accuracy_to_retrain_high": high,
     }  # fmt: skip
-
-
-def _there(values: Floats) -> Floats:
-    return values[~np.isnan(values)]
-
-
-# --- the attacker's advantage -----------------------------------------------------------------------------------------
-
-
-def advantages(contenders: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the metric `advantage`: columns contender, seed, metric, value, n.
-
-    Of what an attack infers (image, label, membership) the largest (score - trivial) / (1 - trivial), at least 0: the
-    share that the attacker gains of all that there is to gain beyond looking at nothing.
-    """
-    seeds = seeds_of(contenders, values)
-    found, behind = np.full(seeds.shape, np.nan), np.zeros(seeds.shape[0])
-    for metric in _INFERRED:
-        asked = np.array([metric in ranked_by(contenders, number, seeds) for number in contenders.index], dtype=bool)
-        trivial = seeds.trivial(metric)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            gained = np.clip((seeds.of(metric) - trivial) / (1 - trivial), 0.0, None)
-        gained[~asked] = np.nan
-        found = np.fmax(found, gained)
-        behind = np.fmax(behind, np.where(asked, seeds.images.get(metric, np.zeros(len(asked))), 0))
-    rows, columns = np.nonzero(~np.isnan(found))
-    order = sorted(values.loc[values["metric"].isin(_NEEDED | _trivial_names()), "seed"].unique())
-    return pd.DataFrame(
-        {
-            "contender": contenders.index.to_numpy()[rows],
-            "seed": np.array(order, dtype=np.int64)[columns] if len(order) else np.zeros(0, dtype=np.int64),
-            "metric": ADVANTAGE,
-            "value": found[rows, columns],
-            "n": behind[rows],
-        }
-    )
-
-
-def _trivial_names() -> frozenset[str]:
-    return frozenset(t for name in FOUND_BY if name in METRICS and isinstance(t := METRICS[name].trivial, str))
-
-
-def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str, ...]:
-    """The metrics of what an attack infers: as it declares, else those of its evidence; empty if of no erased image."""
-    declared, attack = contenders.at[number, "ranked_by"], contenders.at[number, "attack"]
-    if not isinstance(attack, str):
-        return ()
-    if isinstance(declared, str):
-        names = tuple(name for name in declared.split(",") if name)
-    elif attack in _NO_ERASED_IMAGE:
-        return ()
-    else:
-        measured = [name for name in (*_INFERRED, *_OTHERWISE) if not np.isnan(seeds.of(name)[number]).all()]
-        names = tuple(name for name in measured if name in _INFERRED) or tuple(measured[:1])
-    # For sets the mean image is no bar: any different images, matched to the true ones, beat it.
-    if "skill_mean" in names and not np.isnan(seeds.of("skill_blind_set")[number]).all():
-        names = tuple("skill_blind_set" if name == "skill_mean" else name for name in names)
-    return names
-
-
-# --- ranks ------------------------------------------------------------------------------------------------------------
-
-
-def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
-    """The columns rank, rank_metric, near_best, beside_retrain, power and power_for.
-
-    Args:
-        state: what `judged` gave.
-        failed: by contender the seeds without a result. Only those that have all seeds of their table are ranked: the
-            best seeds of one say nothing beside all of another.
-    """
-    names = ["rank", "rank_metric", "near_best", "beside_retrain", "power", "power_for"]
-    table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in names})
-    able = (
-        (state["verdict"] == Forgetting.FORGOTTEN.value)
-        & (state["utility"] == Accuracy.KEPT.value)
-        & ~state["reference"].astype(bool)
-    )
-    retrain = _retrain(contenders)
-    for number, rows in contenders.groupby("table").groups.items():
-        metric = _rank_metric(contenders, rows, seeds)
-        if metric is None:
-            continue
-        table.loc[rows, "rank_metric"] = metric
-        margins, _ = _margins(str(contenders.at[rows[0], "scenario"]))
-        # Distances to retrained models are in nats: no margin is declared for them.
-        least = {"accuracy": margins.accuracy, ADVANTAGE: margins.leak}.get(metric)
-        there = ~np.isnan(seeds.of(metric)[rows])
-        whole = there[:, there.any(0)].all(1) & (failed.reindex(rows).fillna(0).to_numpy() == 0)
-        if metric != "accuracy":  # a leak of another architecture is compared with nothing
-            whole &= contenders.loc[rows, "own_original"].to_numpy() != True  # noqa: E712
-        some = rows[able[rows].to_numpy() & whole]
-        values, floor = seeds.of(metric), _floor(metric, seeds, rows)
-        for contender, standing in zip(
-            some, ranking.standings(values[some], describe(metric).better, floor), strict=True
-        ):
-            if standing is not None:
-                table.at[contender, "rank"], table.at[contender, "near_best"] = standing.place, standing.near_best
-        other = retrain.get(int(str(number)), -1)
-        compared = [*some, other] if other >= 0 else [*some]
-        if least is not None:
-            table.loc[rows, "power_for"] = least
-            table.loc[rows, "power"] = ranking.power(values[compared], least, floor)
-        if metric == ADVANTAGE and other >= 0:
-            for contender in rows[rows != other]:
-                if contenders.at[contender, "own_original"] is not True:
-                    apart = _there(values[contender] - values[other])
-                    if len(apart):
-                        beside = verdicts.beside_retraining(apart, margins.leak, floor)
-                        if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]):
-                            beside = Beside.OPEN
-                        table.at[contender, "beside_retrain"] = beside.value
-    return table
-
-
-def _is_inverted(auc: Floats) -> bool:
-    """Whether an attack is shown to be right by being wrong: who turns its answers round has an advantage."""
-    return verdicts.one_sided(0.5 - _there(auc)) < INVERTED
-
-
-def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:
-    """What a table ranks by; None if nothing was measured, or of no erased image."""
-    if contenders.loc[rows, "attack"].isna().all():
-        return "accuracy" if not np.isnan(seeds.of("accuracy")[rows]).all() else None
-    named = [ranked_by(contenders, number, seeds) for number in rows]
-    names = next((each for each in named if each), ())
-    if any(name in _INFERRED for name in names):
-        return ADVANTAGE
-    return next((name for name in names if name in METRICS and not np.isnan(seeds.of(name)[rows]).all()), None)
-
-
-def _floor(metric: str, seeds: Seeds, rows: pd.Index) -> float:
-    """The least standard error of a mean difference: one image's. Test images are the same for all seeds."""
-    images = max((seeds.behind(metric, number) for number in rows), default=0)
-    if not images or describe(metric).unit != "share":
-        return 0.0
-    counts = (~np.isnan(seeds.of(metric)[rows])).sum(1).max(initial=1)
-    return float(1 / images if metric == "accuracy" else 1 / (images * max(1, counts)))
-
-
-# --- what is shown to leak --------------------------------------------------------------------------------------------
-
-
-def leak_p_values(contenders: pd.DataFrame, seeds: Seeds, metric: str) -> tuple[Floats, Floats]:
-    """One-sided p of each contender: that the attack beats the trivial attacker, and that it does so by more than the
-    same attack on retraining, both scores clipped at the trivial attacker's: f64[C] each, NaN where there is nothing to
-    compare with."""
-    sign = 1.0 if describe(metric).better == "lower" else -1.0
-    values, trivial = sign * seeds.of(metric), sign * seeds.trivial(metric)
-    beyond, retrain = np.full(seeds.shape[0], np.nan), np.full(seeds.shape[0], np.nan)
-    clipped = np.fmax(values, trivial) if not np.isnan(trivial).all() else values
-    clipped[np.isnan(values)] = np.nan
-    references = contenders["reference"].to_numpy(dtype=np.int64)
-    for number in np.flatnonzero(~np.isnan(values).all(1)):
-        floor = _floor(metric, seeds, pd.Index([number]))
-        if len(_there(values[number] - trivial[number])):
-            beyond[number] = verdicts.one_sided(values[number] - trivial[number], floor)
-        other = references[number]
-        if other >= 0 and len(_there(clipped[number] - clipped[other])):
-            retrain[number] = verdicts.one_sided(clipped[number] - clipped[other], floor)
-    return beyond, retrain

@@ -1,6 +1,7 @@
-"""What a table says of numbers that were computed with several versions of a package: it never mixes them in silence.
+"""Notes on numbers that were computed with several versions of a package, which are never mixed silently.
 
-Keys hold the versions, so one run mixes none; records of several machines, and those of cells outside a plan, may.
+Keys include the versions, so a single run never mixes them, but records of several machines may, and so may cells
+outside a plan.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from unlearnbench.registry.plugin_info import DATASET_PACKAGES
 from unlearnbench.system.package_versions import COMPUTING, shown
 from unlearnbench.system.provenance import PACKAGES
 
-# Versions that records say and that change no number: the harness has versions of its own.
+# Packages in records that change no number; changes of the harness show in versions of their own.
 _NO_NUMBERS = {"unlearnbench", "code", "python", *PACKAGES} - set(COMPUTING)
 
 
 def notes(rows: pd.DataFrame) -> pd.Series:
-    """Text per contender whose seeds, or whose table, are of several versions of one package.
+    """Text for each contender whose seeds, or whose table, come from several versions of one package.
 
     Args:
-        rows: of results, with the columns contender and versions and those of a table.
+        rows: results, with the columns contender and versions and those of `TABLE_COLUMNS`.
     """
     frame = rows[["contender", "versions", "dataset"]].assign(table=group_codes(rows, TABLE_COLUMNS))
     of_contender, of_table = dict[int, dict[str, set[str]]](), dict[int, dict[str, set[str]]]()
     table_of: dict[int, int] = {}
-    told = frame.drop_duplicates().astype(object)
-    for contender, versions, dataset, table in told.itertuples(index=False, name=None):
+    distinct = frame.drop_duplicates().astype(object)
+    for contender, versions, dataset, table in distinct.itertuples(index=False, name=None):
         table_of[contender] = table
-        for package, version in _told(versions, dataset).items():
+        for package, version in _versions(versions, dataset).items():
             for sets in (of_contender.setdefault(contender, {}), of_table.setdefault(table, {})):
                 sets.setdefault(package, set()).add(version)
     found = {}
@@ -50,8 +51,8 @@ def notes(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=object)
 
 
-def _told(versions: str, dataset: str) -> dict[str, str]:
-    """The versions that a record says, as far as they may change its numbers."""
+def _versions(versions: str, dataset: str) -> dict[str, str]:
+    """The versions in a record that may change its numbers."""
     unimportant = _NO_NUMBERS - set(DATASET_PACKAGES.get(dataset, ()))
     return {name: shown(name, str(full)) for name, full in json.loads(versions).items() if name not in unimportant}
 

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearnbench.metrics.pooled import PooledRate, Scores, tnr_at_tpr, tpr_at_fpr
-
-RATES: Mapping[str, Callable[[Sequence[Scores]], PooledRate]] = {
-    "tpr_at_1pct_fpr": lambda seeds: tpr_at_fpr(seeds, 0.01),
-    "tpr_at_0_1pct_fpr": lambda seeds: tpr_at_fpr(seeds, 0.001),
-    "tnr_at_95pct_tpr": lambda seeds: tnr_at_tpr(seeds, 0.95),
-}
-"""By metric."""
+from unlearnbench.metrics.catalog import METRICS, Rate
+from unlearnbench.metrics.pooled import Scores, tnr_at_tpr, tpr_at_fpr
 
 NOTE = "rates_note"
-"""The column that says why there is no rate."""
+"""The column with the reason why there is no rate."""
 
 COLUMNS: Mapping[str, pa.DataType] = {NOTE: pa.string()}
 
 
-def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each contender with scores in its records the columns NAME, NAME_low, NAME_high and NAME_n of the rates that
-    its seeds have enough images for, and `NOTE`; indexed by contender.
+def rates() -> dict[str, Rate]:
+    """The rates of the catalogue, by metric."""
+    return {name: metric.rate for name, metric in METRICS.items() if metric.rate is not None}
 
-    A rate that was measured within each seed is replaced by the one over all of them: one threshold for all seeds.
+
+def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns NAME, NAME_low, NAME_high and NAME_n of the rates for which a contender's seeds have enough images,
+    and `NOTE`; one row per contender with scores in its records.
+
+    These rates, with one threshold for all seeds, replace those that were measured within each seed.
 
     Args:
-        rows: as `contenders.rows_of` gives them.
+        rows: as `contenders.rows_of` returns them.
     """
     scored = rows[(rows["metric"] == "auc") & (rows["status"] == "ok") & rows["scores_erased"].notna()]
     scored = scored[~scored["disputed"]].drop_duplicates(["contender", "seed"])
@@ -47,8 +46,8 @@ def pooled_rates(rows: pd.DataFrame) -> pd.DataFrame:
 def _of_contender(seeds: Sequence[Scores]) -> dict[str, float | int | str | None]:
     columns: dict[str, float | int | str | None] = {}
     reasons = []
-    for name, rate in RATES.items():
-        pooled = rate(seeds)
+    for name, rate in rates().items():
+        pooled = (tpr_at_fpr if rate.of == "tpr" else tnr_at_tpr)(seeds, rate.at)
         if pooled.value is None:
             reasons.append(f"{name}: {pooled.reason}")
         columns |= {name: pooled.value, f"{name}_low": pooled.low, f"{name}_high": pooled.high}

@@ -1,8 +1,8 @@
-"""Records -> the best setting of every method, by a rule that was declared before any was run.
+"""From records to the best setting of every method, by a rule that was declared before anything was run.
 
-Pure functions: nothing is read, written or drawn here. A setting wins if it was measured with every seed, forgot on
-every seed (where the scenario stops at forgetting) and keeps all bounds on its means; of these the best mean of the
-metric, then fewer gradient steps, then the method id decide. If none does, nothing is chosen.
+These are pure functions: nothing is read or written here. A setting can be chosen if it was measured with every seed,
+forgot on every seed (if the scenario stops at forgetting) and keeps all bounds on its means. Among these the best mean
+of the metric wins, then fewer gradient steps, then the method id. If there are none, nothing is chosen.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import METRICS, shown
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import Setting
 from unlearnbench.suite.tune_section import Place, TuneFile, place_of
-
-SHOWN = ("accuracy", "other_classes_accuracy", "target_class_accuracy", "gradient_steps", "forgot")
-"""Shown of every setting, behind the metric and the bounded ones."""
 
 ROUNDING = 1e-12  # of means: the mean of three times 0.95 lies below it
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over n seeds with Student's interval; no interval for fewer than 3."""
+    """Mean over n seeds with Student's interval, which needs at least 3 seeds."""
 
     mean: float
     low: float | None
@@ -36,13 +33,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of a method in its place, with all that was measured of it.
+    """One setting of a method in one experiment, dataset and scenario, with everything that was measured for it.
 
     Attributes:
-        cells: one a seed.
+        cells: one per seed.
         finished: the seeds that have a result.
         estimates: by metric.
-        error: the first error, or why the method can't take part.
+        error: the first error, or the reason why the method can't take part.
     """
 
     cells: tuple[Cell, ...]
@@ -52,24 +49,24 @@ class Trial:
 
     @property
     def setting(self) -> Setting:
-        """That of its first cell: of all seeds the same but for the seed."""
+        """That of its first cell; the others differ only in the seed."""
         return self.cells[0].setting
 
     @property
     def gradient_steps(self) -> float:
-        """Mean over seeds; infinite where it was not measured."""
+        """Mean over seeds; infinite if it was not measured."""
         return self.estimates["gradient_steps"].mean if "gradient_steps" in self.estimates else float("inf")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What decides.
+    """The rule that decides.
 
     Attributes:
-        metric: to make as good as can be.
-        bounds: the most (or least, by direction) that means of other metrics may be.
-        must_forget: whether it must have forgotten on every seed.
-        seeds: how many a setting must have been measured with.
+        metric: whose best mean wins.
+        bounds: by metric the largest mean allowed, or the smallest if higher is better.
+        must_forget: whether a setting must have forgotten on every seed.
+        seeds: the number of seeds that a setting must have been measured with.
     """
 
     metric: str
@@ -84,17 +81,17 @@ class Rule:
 
     @property
     def conditions(self) -> list[str]:
-        """What a setting must meet, in words: ``backdoor_accuracy <= 0.02``."""
+        """The conditions on a setting, in words: ``backdoor_accuracy <= 0.02``."""
         forgets = ["forgot on every seed"] if self.must_forget else []
         return [*forgets, *(f"{name} {_sign(name)} {bound:g}" for name, bound in self.bounds.items())]
 
     @property
     def shown(self) -> list[str]:
-        """The metrics that matter, the deciding one first."""
-        return list(dict.fromkeys([self.metric, *self.bounds, *SHOWN]))
+        """The metrics to show, the deciding one first."""
+        return list(dict.fromkeys([self.metric, *self.bounds, *(metric.name for metric in shown("tuned"))]))
 
     def incomplete(self, trial: Trial) -> str | None:
-        """What is missing of a trial's own seeds and metrics, or None."""
+        """What a trial lacks of its own seeds and metrics, or None."""
         if len(trial.finished) < len(trial.cells):
             missing = len(trial.cells) - len(trial.finished)
             return f"no result for {missing} of {len(trial.cells)} seeds: {trial.error or 'not run'}"
@@ -117,9 +114,9 @@ class Rule:
     def order(self, trial: Trial) -> tuple[Any, ...]:
         """Sorts trials of one method, best first.
 
-        Those with all seeds come before others; then those that meet all conditions, the rest by their distance, and
-        what is incomplete last. The distance is the sum of how far means lie beyond their bounds, in shares of the
-        bound (where that is 0, as they are), and of the share of seeds that did not forget.
+        Trials with all seeds come before others. Then come those that meet all conditions, the rest by their distance,
+        and incomplete ones last. The distance is the sum of the amounts by which means exceed their bounds, relative to
+        the bound (absolute if it is 0), plus the share of seeds that did not forget.
         """
         last = (trial.gradient_steps, trial.setting.method.id)
         if self.incomplete(trial) is not None:
@@ -133,15 +130,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Pick:
-    """What was chosen for one method in its place.
+    """What was chosen for one method in one experiment, dataset and scenario.
 
     Attributes:
         trials: all settings, best first.
-        chosen: the best, or None if none will do.
-        closest: if none will do, the complete one that misses the conditions by least.
+        chosen: the best setting, or None if none qualifies.
+        closest: if none qualifies, the complete setting that misses the conditions by the least.
         reason: why nothing was chosen.
-        met: settings that met all conditions with the seeds that they were run with.
-        finalists: settings that were run with all seeds.
+        met: the number of settings that met all conditions with the seeds that they were run with.
+        finalists: the number of settings that were run with all seeds.
     """
 
     rule: Rule
@@ -154,7 +151,7 @@ class Pick:
 
     @property
     def first(self) -> Setting:
-        """Of the settings the best, for names that they share."""
+        """The best setting, for names that all of them share."""
         return self.trials[0].setting
 
     @property
@@ -163,7 +160,7 @@ class Pick:
 
     @property
     def incomplete(self) -> int:
-        """Settings that lack results of their own seeds."""
+        """The number of settings without results for all of their own seeds."""
         return sum(self.rule.incomplete(trial) is not None for trial in self.trials)
 
     def state(self, trial: Trial) -> tuple[str, str | None]:
@@ -179,10 +176,10 @@ class Pick:
 
 
 def trials(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Bring together the cells of each setting, in their order, and what was measured of them.
+    """Group cells by setting, in their order, with what was measured for them.
 
     Args:
-        rows: of records, final values only: cell_key, metric, value, status, error.
+        rows: final values of records, with cell_key, metric, value, status and error.
     """
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -198,14 +195,14 @@ def picks(found: Sequence[Trial], rules: Mapping[str, TuneFile], seeds: int) -> 
 
     Args:
         rules: the sections `tune` by experiment.
-        seeds: how many a setting must have been measured with.
+        seeds: the number of seeds that a setting must have been measured with.
     """
     groups = _by_method(found)
     return [_pick(group, Rule.of(rules[group[0].setting.experiment], group[0].setting, seeds)) for group in groups]
 
 
 def finalists(found: Sequence[Trial], rules: Mapping[str, TuneFile]) -> set[Place]:
-    """The settings that go on to all seeds after the first round: of each method the best complete ones."""
+    """The settings that run with all seeds after the first round: the best complete ones of each method."""
     kept: set[Place] = set()
     for group in _by_method(found):
         tune = rules[group[0].setting.experiment]
@@ -255,7 +252,7 @@ def _pick(group: Sequence[Trial], rule: Rule) -> Pick:
 
 
 def _excess(trial: Trial, name: str, bound: float) -> float:
-    """How far a mean lies beyond its bound; 0 if it keeps it."""
+    """The amount by which a mean exceeds its bound; 0 if it keeps the bound."""
     mean = trial.estimates[name].mean
     excess = bound - mean if METRICS[name].better == "higher" else mean - bound
     return excess if excess > ROUNDING else 0.0

@@ -1,7 +1,7 @@
-"""What may be said of forgetting and of accuracy, from one number a seed (docs/protocol.md, section 12).
+"""Verdicts on forgetting and accuracy, from one number per seed (docs/protocol.md, section 12).
 
-Each verdict is an interval against a margin that was declared beforehand: what the interval leaves open is said to be
-open, so that more seeds make a verdict surer and never turn chance into one.
+Each verdict compares an interval with a margin that was declared beforehand. What the interval leaves open stays open,
+so more seeds make a verdict more certain and never turn chance into one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from unlearnbench.metrics.intervals import MINIMUM, Floats, student_t
 from unlearnbench.metrics.shares import clopper_pearson
 
 UNEVEN_LEVEL = 0.005
-"""Of the test that only takes a verdict away: retraining must not lose it by chance."""
+"""Level of the test that only takes a verdict away: retraining must not lose it by chance."""
 
 MOST = 0.5
-"""Of the seeds: a criterion that is met or missed in each is met if it is in more than so many."""
+"""The share of seeds above which a criterion that each seed meets or misses counts as met."""
 
 
 class Forgetting(StrEnum):
@@ -36,7 +36,7 @@ class Forgetting(StrEnum):
 
 
 class Accuracy(StrEnum):
-    """Whether a method kept the accuracy of retraining but for a margin."""
+    """Whether a method kept the accuracy of retraining within a margin."""
 
     KEPT = "kept"
     BELOW = "below the floor"
@@ -45,7 +45,7 @@ class Accuracy(StrEnum):
 
 
 class Beside(StrEnum):
-    """How a leak stands to that of retraining."""
+    """How a leak compares with that of retraining."""
 
     NO_WORSE = "no worse"
     WORSE = "worse"
@@ -53,16 +53,16 @@ class Beside(StrEnum):
 
 
 def forgetting(memory: ArrayLike, original: ArrayLike, margin: float, images: int = 0) -> Forgetting:
-    """The verdict on clean erasures: is what is left of the original's memory within `margin` of it, on both sides?
+    """The verdict on clean erasures: is the memory that is left within `margin` of the original's, on both sides of 0?
 
-    Two paired tests over seeds, as of equivalence (Schuirmann, 1987): margin * D0 - D and margin * D0 + D, D the memory
-    of the method's models and D0 the original's. Both above 0: forgotten. The first below 0: remembered; the second:
-    over-forgotten. D0 itself must be above 0, else there was nothing to forget.
+    Two paired tests of equivalence over seeds (Schuirmann, 1987), of margin * D0 - D and margin * D0 + D, where D is
+    the memory of the method's models and D0 that of the original. If both are above 0: forgotten. If the first is below
+    0: remembered. If the second is below 0: over-forgotten. If D0 is not above 0, there was nothing to forget.
 
     Args:
         memory: f64[n], D of each seed.
         original: f64[n], D0 of the same seeds.
-        images: erased images of all seeds, if the standard error is never to be below that of one.
+        images: erased images of all seeds; the standard error is then at least that of one image. 0: no such bound.
     """
     left, held = np.asarray(memory, dtype=np.float64), np.asarray(original, dtype=np.float64)
     if len(left) < MINIMUM:
@@ -79,8 +79,8 @@ def forgetting(memory: ArrayLike, original: ArrayLike, margin: float, images: in
 
 
 def uneven(square: ArrayLike, original: ArrayLike, margin: float) -> bool:
-    """Whether more is left image by image than in the mean: the mean square of what is left is shown to be above
-    margin^2 times that of the original, as it is where some images are remembered and others over-forgotten.
+    """Whether more is left in single images than in their mean: the mean square of what is left is shown to be above
+    margin^2 times that of the original, as happens if some images are remembered and others over-forgotten.
 
     Args:
         square: f64[n], `memory_square` of each seed.
@@ -91,21 +91,22 @@ def uneven(square: ArrayLike, original: ArrayLike, margin: float) -> bool:
 
 
 def forgetting_seeds(memory: ArrayLike, original: ArrayLike, margin: float) -> int:
-    """In how many seeds what is left lies within the margin of the original's mean memory."""
+    """The number of seeds in which what is left lies within the margin of the original's mean memory."""
     left, before = np.asarray(memory, dtype=np.float64), np.asarray(original, dtype=np.float64)
     held = float(before.mean()) if before.size else 0.0
     return int((np.abs(left) <= margin * max(held, 0.0)).sum())
 
 
 def backdoor_forgetting(accuracy: ArrayLike, threshold: float) -> tuple[Forgetting, int]:
-    """The verdict on stamped images, where forgetting is misclassifying, and the seeds whose accuracy is under the bar.
+    """The verdict on stamped images, where forgetting means misclassifying, and the number of seeds that got below the
+    threshold.
 
-    Methods stop as soon as they are under it, so their accuracies crowd below it and their mean says little: what
-    counts is in how many seeds they got there. Forgotten: in most, by the one-sided 95 % bound of Clopper and Pearson
-    (all of 5, 9 of 10); remembered: in fewer.
+    Methods stop as soon as they are below it, so their accuracies crowd there and the mean says little; what counts is
+    the number of seeds that got there. Forgotten means more than half, by the one-sided 95 % bound of Clopper and
+    Pearson (all of 5, 9 of 10); remembered means fewer than half, by the same bound.
 
     Args:
-        accuracy: f64[n], of each seed, on the stamped training images.
+        accuracy: f64[n], on the stamped training images of each seed.
     """
     values = np.asarray(accuracy, dtype=np.float64)
     met = int((values < threshold).sum())
@@ -117,11 +118,11 @@ def backdoor_forgetting(accuracy: ArrayLike, threshold: float) -> tuple[Forgetti
 
 
 def accuracy_kept(differences: ArrayLike, margin: float, images: int) -> Accuracy:
-    """Whether accuracy is within `margin` of retraining's: a test of non-inferiority.
+    """Whether accuracy is within `margin` of that of retraining: a test of non-inferiority.
 
     Args:
         differences: f64[n], accuracy minus retraining's, seed by seed.
-        images: test images, the same for all seeds: the standard error is never below that of one.
+        images: test images, the same for all seeds; the standard error is at least that of one image.
     """
     values = np.asarray(differences, dtype=np.float64)
     floor = 1 / images if images else 0.0
@@ -133,11 +134,12 @@ def accuracy_kept(differences: ArrayLike, margin: float, images: int) -> Accurac
 
 
 def beside_retraining(differences: ArrayLike, margin: float, floor: float = 0.0) -> Beside:
-    """Whether a leak is within `margin` of retraining's: a test of non-inferiority; and if not, whether it is worse.
+    """Whether a leak is within `margin` of that of retraining (a test of non-inferiority), and if not, whether it is
+    worse.
 
     Args:
         differences: f64[n], the method's advantage minus that under retraining, seed by seed.
-        floor: least standard error.
+        floor: least standard error of the mean.
     """
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < MINIMUM:
@@ -151,8 +153,8 @@ def one_sided(values: Floats, floor: float = 0.0) -> float:
     """p of Student's test that the mean of f64[n] is not above 0; 1 for fewer than 3 values.
 
     Args:
-        floor: least standard error of the mean: equal values in all seeds are not certain, an image is the least that
-            could have been otherwise.
+        floor: least standard error of the mean. Equal values in all seeds are not certain: at least one image could
+            have turned out differently.
     """
     x = np.asarray(values, dtype=np.float64)
     x = x[~np.isnan(x)]
@@ -170,7 +172,7 @@ def _above(values: Floats, floor: float) -> bool:
 
 
 def interval(values: ArrayLike, floor: float = 0.0) -> tuple[float, float | None, float | None]:
-    """Mean and Student's 95 % interval, with a standard error of `floor` at least."""
+    """Mean and Student's 95 % interval, with a standard error of at least `floor`."""
     mean, low, high = student_t(values)
     if low is None or high is None:
         return mean, None, None

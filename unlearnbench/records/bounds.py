@@ -1,7 +1,7 @@
-"""Opens record files: how large one may become is bounded by what its end says, before anything of it is read.
+"""Opens record files: bounds how large each may become in memory before any of its data is read.
 
-The seal of a record protects it from accidents and not from people: anybody can write a small file with a valid one
-that fills the memory when it is read. So whoever reads records opens them here.
+The seal of a record protects it from accidents, not from people: anybody can write a small file with a valid seal that
+fills the memory when it is read. All code that reads records therefore opens them here.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from unlearnbench.system.printing import one_line
 
 LARGEST_FILE = 16 * 2**20  # bytes; the largest of the published records has 18,525
 LARGEST_FOOTER = 64 * 2**10  # bytes; the published records have 10,426, and later versions may have more columns
-LARGEST_TABLE = 64 * 2**20  # bytes of a file once decompressed, and of its texts counted in every row where they stand
+LARGEST_TABLE = 64 * 2**20  # bytes of a decompressed file, and of its texts if each is counted in every row
 LONGEST_TEXT = 20_000  # bytes of one value
 CODECS = ("UNCOMPRESSED", "ZSTD")  # what records are and were written with
 
-_PLAINLY = 4 * 2**20  # bytes that texts may take if each is read as often as it stands in a row
+_PLAINLY = 4 * 2**20  # bytes that texts may take when they are copied into every row
 _LISTS = tuple(f"{name}.list.element" for name in SCORES)  # as Parquet names them
-_LOOKED_AT = 1_000  # rows in which an unknown file says its version
+_LOOKED_AT = 1_000  # rows in which the version of an unknown file is looked for
 
 
 class Opened(NamedTuple):
-    """A record file whose columns are those of a version, with nothing read but its end.
+    """A record file whose columns are those of a known version; only its footer has been read.
 
     Attributes:
-        size: bytes of its columns once decompressed.
+        size: bytes of its decompressed columns.
     """
 
     content: bytes
@@ -56,25 +56,25 @@ class Opened(NamedTuple):
 
     @property
     def repeats(self) -> bool:
-        """Whether its texts might fill the memory, were each read as often as it stands in a row."""
+        """Whether its texts could fill the memory if they were copied into every row."""
         return bool(self.size * self.file.metadata.num_rows > _PLAINLY)
 
     def reader(self, encoded: bool = False) -> pq.ParquetFile:
-        """The file to be read; its texts dictionary-encoded if that is asked for, or if they might fill the memory."""
+        """The file to read from, with dictionary-encoded texts if asked for, or if plain ones could fill the memory."""
         return parse(self.content, texts(self.version)) if encoded or self.repeats else self.file
 
 
 def open_record(path: str | os.PathLike[str], every_page: bool = False) -> Opened:
-    """A sealed record file, bounded.
+    """Open a sealed record file and check its bounds.
 
     Args:
-        every_page: whether to look at each page of each column as well: what a stranger wrote may say there other
-            things than at its end.
+        every_page: whether to check the header of every page as well: in a file from a stranger the pages may
+            contradict the footer.
 
     Raises:
-        FileNotFoundError: there is none.
-        RecordError: it is larger than any record, or its columns are not those of a record.
-        ValueError: it is damaged, or not written by unlearnbench (also as pyarrow's errors).
+        FileNotFoundError: there is no such file.
+        RecordError: it is larger than any record, or does not have the columns of a record.
+        ValueError: it is damaged or was not written by unlearnbench (or one of pyarrow's errors).
         OSError: it can't be read.
     """
     content = read_sealed(path, LARGEST_FILE)
@@ -86,18 +86,18 @@ def open_record(path: str | os.PathLike[str], every_page: bool = False) -> Opene
 
 
 def version_of_schema(schema: pa.Schema) -> int | None:
-    """The version that has these columns, if any."""
+    """The schema version that has exactly these columns, or None."""
     return next((version for version, known in SCHEMAS.items() if schema.equals(known)), None)
 
 
 def refuse_long_texts(table: pa.Table, path: Path) -> None:
-    """A text that stands once in the file and in every row of the table can be as large as a bomb.
+    """Refuse texts that are stored once but repeated in so many rows that they would fill the memory.
 
     Args:
-        table: as it was read, its texts dictionary-encoded and its indices validated.
+        table: as read, with dictionary-encoded texts and validated indices.
 
     Raises:
-        RecordError: a text, or all together, are longer than in any record.
+        RecordError: one text, or all of them together, are longer than in any record.
     """
     total = 0
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -115,7 +115,7 @@ def refuse_long_texts(table: pa.Table, path: Path) -> None:
 
 
 def _bounded(about: pq.FileMetaData, content: bytes, path: Path, every_page: bool) -> int:
-    """The bytes of all columns once decompressed; RecordError if that, or what they hold, is more than in a record."""
+    """The bytes of all decompressed columns. Raises RecordError if they hold more than a record can."""
     if about.num_row_groups > 1 or about.num_rows > MOST_ROWS:
         what = f"{about.num_rows:,} rows in {about.num_row_groups:,} groups; a record has at most {MOST_ROWS:,} in one"
         raise RecordError(str(path), what)
@@ -132,7 +132,7 @@ def _bounded(about: pq.FileMetaData, content: bytes, path: Path, every_page: boo
             if values and (every_page or codec != "UNCOMPRESSED" or is_list):
                 found = pages(content, column)
                 total += found.size
-                if found.values != values:  # of a list a reader believes the pages
+                if found.values != values:  # for lists a reader believes the pages
                     raise RecordError(str(path), f"{where} holds {found.values:,} values, not {values:,}")
             else:
                 total += max(column.total_compressed_size, 0)
@@ -145,10 +145,10 @@ def _bounded(about: pq.FileMetaData, content: bytes, path: Path, every_page: boo
 
 
 def schema_error(content: bytes, file: pq.ParquetFile, path: Path) -> RecordError:
-    """In what a file's columns are not those of the version that it says, or that it is of a newer one.
+    """The error that says how a file's columns differ from those of its version, or that the version is newer.
 
     Args:
-        content: what `file` was parsed from.
+        content: the bytes that `file` was parsed from.
     """
     found: pa.Schema = file.schema_arrow
     wanted, said = SCHEMA, _said_versions(content, file)
@@ -166,7 +166,7 @@ def schema_error(content: bytes, file: pq.ParquetFile, path: Path) -> RecordErro
 
 
 def version_error(versions: Iterable[int], path: Path) -> RecordError:
-    """Of rows that say a version which is none, or whose columns they have not."""
+    """The error for rows whose version is unknown, or whose columns are not those of the version that they state."""
     said = sorted(set(versions))
     listed = ", ".join(map(str, said[:3])) + (", ..." if len(said) > 3 else "")
     if len(said) == 1 and said[0] in SCHEMAS:
@@ -176,10 +176,9 @@ def version_error(versions: Iterable[int], path: Path) -> RecordError:
 
 
 def _said_versions(content: bytes, file: pq.ParquetFile) -> set[int] | None:
-    """The versions that the first rows of any file say; None where it has no column for them that is safe to read.
+    """The versions stated in the first rows of any file; None if it has no such column that is safe to read.
 
-    How many rows and columns a later version may have is not known here. So of any file only some rows are read, of one
-    plain column.
+    The number of rows and columns of later versions is not known here, so only some rows of one plain column are read.
     """
     fields = [field for field in file.schema_arrow if field.name == "schema_version"]
     if len(fields) != 1 or fields[0].type != pa.int64():

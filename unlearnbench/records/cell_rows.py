@@ -1,4 +1,4 @@
-"""A finished cell -> the rows of its record file."""
+"""From a finished cell to the rows of its record file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from unlearnbench.metrics.catalog import describe
-from unlearnbench.records import writing as records
+from unlearnbench.metrics.catalog import METRICS, describe
+from unlearnbench.records import writing
 from unlearnbench.records.folder import is_intact
-from unlearnbench.records.schema import FAILED
+from unlearnbench.records.schema import FAILED, MOST_SCORES, SCHEMA_VERSION
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.plan import Cell
 from unlearnbench.system import regular_files
@@ -20,7 +20,6 @@ from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.version import PROTOCOL_VERSION
 
 Failure = Literal["failed", "timeout"]
-WORK = ("gradient_steps", "samples_processed")
 
 
 def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
@@ -29,17 +28,17 @@ def path(folder: Path, cell: Cell, failed: bool = False) -> Path:
 
 
 def file_name(cell: Cell, failed: bool = False) -> str:
-    """The name of a cell's record file. A failure has one of its own, so that it is never taken for a result."""
+    """The name of a cell's record file. A failure has its own, so that it is never mistaken for a result."""
     return f"{cell.key}{FAILED if failed else '.parquet'}"
 
 
 def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any]]) -> None:
-    """Record a cell from the values of its stages' artifacts (stage -> values)."""
+    """Write the record of a cell, given the values of its artifacts by stage."""
     last = stages[cell.last_stage]["provenance"]
     common = _common(cell, last["device"], datetime.fromisoformat(last["started_at"]))
     measured = stages["timing" if cell.setting.timing else "unlearn"]
     common |= {"sizes": json.dumps(measured["sizes"]), "status": "ok"}
-    # Of the code that computed the numbers, which need not be the code that writes them down.
+    # Hashes of the code that computed the numbers, which need not be the code that records them.
     hashes = [last["plugin_sha256"][kind] for kind in ("method", "attack") if kind in last["plugin_sha256"]]
     common |= {"git_sha": last["git_sha"], "git_dirty": last["git_dirty"], "versions": json.dumps(last["versions"]),
                "plugin_sha256": "+".join(hashes)}  # fmt: skip
@@ -48,43 +47,41 @@ def write_result(folder: Path, cell: Cell, stages: Mapping[str, Mapping[str, Any
     common["peak_bytes"] = max(peaks, default=None)
     rows = []
     if cell.setting.timing is not None:
-        # Nowhere else: the time of many replicas, or beside other work, is not that of an erasure.
+        # Only here: the time of many replicas, or one measured beside other work, is not the time of an erasure.
         common["unlearn_seconds"], low, high, n = measured["unlearn_seconds"]
         rows.append(_row(common, "unlearn_seconds", common["unlearn_seconds"], low, high, n))
     elif cell.setting.attack is None:
         for name, (value, n) in measured["measures"].items():
-            rows.append(_row(common, name, value, None, None, n))
+            rows.append(_row(common, name, value, n=n))
         for step, name, value, n in measured["trajectory"]:
-            rows.append({**_row(common, name, value, None, None, n), "step": step})
+            rows.append({**_row(common, name, value, n=n), "step": step})
     else:
         common["attack_seconds"] = stages["attack"]["seconds"]
         for name, (value, low, high, n) in stages["attack"]["scores"].items():
             rows.append(_row(common, name, value, low, high, n))
             if name == "auc":
                 rows[-1] |= _membership(stages["attack"])
-        # So that a record of an attack says how much work the attacked erasures were.
-        for name in WORK:
-            if name in measured["measures"]:
+        # So that the record of an attack states the work done by the erasures that it attacked.
+        for name, metric in METRICS.items():
+            if metric.good == "cost" and name in measured["measures"]:
                 value, n = measured["measures"][name]
-                rows.append(_row(common, name, value, None, None, n))
-    records.write(rows, path(folder, cell), _about(cell), cell.classes)
+                rows.append(_row(common, name, value, n=n))
+    writing.write(rows, path(folder, cell), _about(cell), cell.classes)
     path(folder, cell, failed=True).unlink(missing_ok=True)
 
 
 def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetime, status: Failure = "failed") -> bool:
-    """Record that a cell failed: one row with a null value. Where there is a result nothing is recorded: it stays.
+    """Record that a cell failed, as one row with a null value. An existing result stays, and the failure is dropped.
 
-    The result may be another run's that came first, or an earlier one that --force was to replace: it has the cell's
-    key, and so was computed from the same. A result is looked for last here, and a failure removed last where a result
-    is written, so that in whichever order two runs do this, the result is all that is left.
+    That result may come from another run that was faster, or from an earlier one that --force was meant to replace. It
+    has the same key, so it was computed from the same inputs. This function looks for a result last, and writing a
+    result removes the failure last: in whichever order two runs do this, only the result is left.
 
     Returns:
-        Whether the failure is what counts.
+        Whether the failure counts, as there is no result.
     """
     row = {**_common(cell, device, at), "status": status, "error": error}
-    records.write(
-        [_row(row, "status", None, None, None, None)], path(folder, cell, failed=True), _about(cell), cell.classes
-    )
+    writing.write([_row(row, "status")], path(folder, cell, failed=True), _about(cell), cell.classes)
     if not is_intact(path(folder, cell)):
         return True
     path(folder, cell, failed=True).unlink(missing_ok=True)
@@ -92,21 +89,22 @@ def write_failure(folder: Path, cell: Cell, error: str, device: str, at: datetim
 
 
 def write_skip(folder: Path, cell: Cell, device: str, at: datetime) -> None:
-    """Record why a plugin can't take part in a cell's scenario."""
+    """Record why a plugin can't take part in the scenario of a cell."""
     row = {**_common(cell, device, at), "status": "skipped", "error": cell.skip}
-    records.write([_row(row, "status", None, None, None, None)], path(folder, cell), _about(cell), cell.classes)
+    writing.write([_row(row, "status")], path(folder, cell), _about(cell), cell.classes)
 
 
 def log(file: Path, what: str, trace: str) -> None:
-    """Add a failure with its traceback to the error log."""
+    """Append a failure and its traceback to the error log."""
     file.parent.mkdir(parents=True, exist_ok=True)
     text = f"--- {datetime.now(UTC).isoformat()} {visible(what)}\n{lines(trace.rstrip())}\n\n"
     regular_files.append(file, text)
 
 
 def _row(
-    common: Mapping[str, Any], metric: str, value: float | None, low: float | None, high: float | None, n: int | None
-) -> dict[str, Any]:
+    common: Mapping[str, Any], metric: str, value: float | None = None, low: float | None = None,
+    high: float | None = None, n: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     direction = describe(metric).direction if metric != "status" else ""
     samples = None if value is None else n
     return {**common, "metric": metric, "value": value, "low": low, "high": high, "n_samples": samples,
@@ -114,20 +112,20 @@ def _row(
 
 
 def _membership(attacked: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The columns of an attack's scores; none where they are not about erased images, or too many."""
+    """The columns with an attack's scores; empty if the scores do not concern erased images or are too many."""
     found = attacked.get("membership")
-    if found is None or max(map(len, found.values())) > records.MOST_SCORES:
+    if found is None or max(map(len, found.values())) > MOST_SCORES:
         return {}
     return {f"scores_{of}": scores for of, scores in found.items()}
 
 
 def _about(cell: Cell) -> dict[str, int]:
-    """The one part of a cell's recipe that has no column."""
+    """The one part of a cell's recipe that has no column of its own."""
     return {"suite_seed": cell.setting.suite_seed}
 
 
 def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
-    """Everything a row says whatever its metric."""
+    """The values that all rows of a cell share."""
     setting, attack = cell.setting, cell.setting.attack
     commit, dirty = git_state()
     chosen = [setting.dataset, setting.method, *([attack] if attack else [])]
@@ -165,7 +163,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "versions": json.dumps(versions(*(package for each in chosen for package in each.info.packages))),
         "started_at": at,
         "protocol_version": PROTOCOL_VERSION,
-        "schema_version": records.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "reference": cell.reference,
         "own_original": cell.own_original,
         "ranked_by": None if cell.ranks_by is None else ",".join(cell.ranks_by),

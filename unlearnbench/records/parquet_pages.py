@@ -1,7 +1,10 @@
-"""How large the pages of a Parquet column say they are once decompressed, and how many values they say they hold.
+"""The sizes and numbers of values that the pages of a Parquet column state in their headers.
 
-Told without decompressing any. A page can't become larger than its header says: the decompressor is given so much room
-and no more. The headers are in Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3
+pyarrow's metadata can't bound them, as it repeats what the footer claims: a list of 400 scores according to the footer
+may be a page of 40 bytes with 10^8 scores in run lengths, which take gigabytes to read (tests/parquet_bombs.py).
+
+Nothing is decompressed here. A page can't become larger than its header says, because the decompressor gets exactly
+that much room. The headers are in Thrift's compact protocol (parquet.thrift, PageHeader: 1 type, 2 uncompressed size, 3
 compressed size, then structs: 5 of a data page, 8 of one in version 2, 7 of a dictionary, each with 1 number of values
 and an encoding, which is 2, of a data page in version 2: 4).
 """
@@ -14,16 +17,21 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-_ENCODINGS = (0, 2, 3, 8)  # plain, dictionary, run lengths, dictionary: others make room for as much as a page says
+_ENCODINGS = (
+    0,
+    2,
+    3,
+    8,
+)  # plain, dictionary, run lengths, dictionary: other encodings allocate as much as a page claims
 _DEEPEST = 8  # structs within structs; Parquet's own headers have three
 
 
 class Pages(NamedTuple):
-    """What the headers of a column's pages say together.
+    """What the page headers of a column state in total.
 
     Attributes:
-        size: bytes once decompressed.
-        values: those of the data pages, nulls among them; of lists each element counts.
+        size: decompressed bytes.
+        values: values in the data pages, including nulls; every element of a list counts.
     """
 
     size: int
@@ -31,10 +39,10 @@ class Pages(NamedTuple):
 
 
 def pages(content: bytes, column: pq.ColumnChunkMetaData) -> Pages:
-    """What the headers of all pages of a column say.
+    """Read the headers of all pages of a column.
 
     Raises:
-        ValueError: the column lies outside the file, or a header is none.
+        ValueError: the column lies outside the file, or a header is malformed.
     """
     starts = [column.data_page_offset, *([column.dictionary_page_offset] if column.has_dictionary_page else [])]
     place, end = min(starts), min(starts) + column.total_compressed_size
@@ -46,7 +54,7 @@ def pages(content: bytes, column: pq.ColumnChunkMetaData) -> Pages:
         size, compressed, held, listed = reader.page_header()
         total, values, entries = total + size, values + held, entries + listed
         place = reader.place + compressed
-    if entries > values:  # for as many a reader makes room
+    if entries > values:  # a reader allocates room for each entry
         raise ValueError("a dictionary with more entries than there are values")
     return Pages(total, values)
 
@@ -58,8 +66,8 @@ class _Reader:
     end: int
 
     def page_header(self) -> tuple[int, int, int, int]:
-        """Uncompressed and compressed size, and the numbers of data values and of a dictionary's entries, of the page
-        that follows."""
+        """The uncompressed and compressed size of the next page, its number of data values, and its number of
+        dictionary entries."""
         found = self._struct(1)
         sizes = found.get((2,), -1), found.get((3,), -1)
         if min(sizes) < 0:
@@ -72,8 +80,8 @@ class _Reader:
         return *sizes, values[0] + values[1], values[2]
 
     def _struct(self, depth: int) -> dict[tuple[int, ...], int]:
-        """The whole numbers of a struct and of those within it, by the fields that lead to each; the rest is passed
-        over."""
+        """The integers in a struct and its nested structs, by the path of fields to each. Everything else is
+        skipped."""
         if depth > _DEEPEST:
             raise ValueError("a page header too deep")
         found: dict[tuple[int, ...], int] = {}

@@ -1,6 +1,6 @@
-"""Record files to tables of rows: a file that is damaged, foreign or of a newer schema is an error that names it.
+"""Record files to tables of rows. A file that is damaged, foreign or of a newer schema is an error that names it.
 
-Older schemas lack the last columns of the current one; these are null in what is read.
+Older schemas lack the last columns of the current one; these columns are null in the tables.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ENCODED: pa.Schema = pa.schema(
     [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in _TEXT else field for field in SCHEMA]
 )
 
-_BATCH = 250  # files that are put together and looked at as one
-_SHORT = 200  # rows of a file, up to which Parquet's reader takes longer to encode its columns than to read them
+_BATCH = 250  # files that are joined and checked as one table
+_SHORT = 200  # rows up to which Parquet's reader needs longer to dictionary-encode a file than to read it
 
 
 def read(path: str | os.PathLike[str]) -> pa.Table:
@@ -42,7 +42,7 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
 
     Raises:
         RecordError: the file is missing, truncated, damaged, not a record file, or of a newer schema version.
-        UnreadableError: it is there and can't be read.
+        UnreadableError: it exists but can't be read.
     """
     where = Path(path)
     return _checked(_rows(where), where).table.cast(SCHEMA)
@@ -51,14 +51,15 @@ def read(path: str | os.PathLike[str]) -> pa.Table:
 def read_folder(
     folder: str | os.PathLike[str], columns: Sequence[str] = tuple(SCHEMA.names)
 ) -> tuple[pa.Table, list[RecordError]]:
-    """All rows of the ``*.parquet`` files in a folder, in the order of file names, and what was wrong with the rest.
+    """All rows of the ``*.parquet`` files in a folder, in the order of file names, and the errors of unusable files.
 
-    Text columns come dictionary-encoded (the long JSON texts repeat in every row), else the schema is `SCHEMA`.
+    Text columns are dictionary-encoded, as the long JSON texts repeat in every row; apart from that the schema is
+    `SCHEMA`.
 
     Args:
-        folder: holds the files; every byte of theirs is checked.
-        columns: those that are wanted, for each takes time in each file; they come in the schema's order, and
-            `schema_version` with them.
+        folder: holds the files; every byte of them is checked.
+        columns: the columns to read, as each costs time in each file. They are returned in the schema's order,
+            together with `schema_version`.
 
     Raises:
         InputError: there is no such folder, or something in it can't be read (as `UnreadableError`).
@@ -79,31 +80,31 @@ def read_folder(
 
 
 def counting(names: Iterable[str]) -> list[str]:
-    """Of the names in a folder those of record files, but for failures of cells that have a result there.
+    """The names of record files among those in a folder, without failures of cells that also have a result.
 
-    A run leaves no such failure. One that was killed, or two at once on a disk that is shared, may.
+    A run leaves no such failure behind, but a killed run may, and so may two runs at once on a shared disk.
     """
     files = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
     there = set(files)
     return [name for name in files if not (name.endswith(FAILED) and f"{name.removesuffix(FAILED)}.parquet" in there)]
 
 
-def version_of(content: bytes) -> int | None:
-    """The version whose columns a sealed Parquet file with this content has; None if it is none of `SCHEMAS`."""
-    # Where the note is found, at the file's end, nothing need be parsed, which takes a hundred times as long. Another
-    # version of pyarrow may have put it otherwise.
+def schema_version(content: bytes) -> int | None:
+    """The version of `SCHEMAS` whose columns a sealed Parquet file with this content has, or None."""
+    # If the note is found at the file's end, nothing needs to be parsed, which takes a hundred times as long. Other
+    # versions of pyarrow may have written the note in another form.
     place, version = max((content.rfind(_stored_schema(version)), version) for version in SCHEMAS)
     return version if place >= 0 else version_of_schema(parse(content, most_footer=LARGEST_FOOTER).schema_arrow)
 
 
 @cache
 def _stored_schema(version: int) -> bytes:
-    """A version's schema as pyarrow notes it in a file."""
+    """The schema of a version in the form in which pyarrow stores it in a file."""
     return base64.b64encode(SCHEMAS[version].serialize())
 
 
 class _Rows(NamedTuple):
-    """The rows of files, and the version whose columns the file of each has."""
+    """The rows of files and, for each row, the version whose columns its file has."""
 
     table: pa.Table
     versions: np.ndarray  # i64[rows]
@@ -113,10 +114,10 @@ class _Rows(NamedTuple):
 
 
 def _read_batch(paths: Sequence[Path], columns: list[str]) -> tuple[pa.Table, list[RecordError]]:
-    """The rows of some files as one table, and what was wrong with the files that have none."""
+    """The rows of some files as one table, and the errors of the files that have none."""
     found = [_attempt(_rows, path, columns) for path in paths]
     joined = _joined(found, columns)
-    try:  # as one, for many small tables take long to look at
+    try:  # as one table, because checking many small ones takes long
         _checked(joined, paths[0])
     except RecordError:
         found = [_attempt(_checked, rows, path) for rows, path in zip(found, paths, strict=True)]
@@ -125,7 +126,7 @@ def _read_batch(paths: Sequence[Path], columns: list[str]) -> tuple[pa.Table, li
 
 
 def _attempt(step: Callable[..., Any], given: Any, *more: Any) -> Any:
-    """What a step makes of what the one before gave, or the first error of any."""
+    """Apply a step to the result of the previous one, unless that is an error; returns the first error."""
     if isinstance(given, RecordError):
         return given
     try:
@@ -139,7 +140,7 @@ def _joined(found: Sequence[_Rows | RecordError], columns: list[str]) -> _Rows:
     tables = [each.table for each in rows]
     versions = np.concatenate([np.zeros(0, np.int64), *(each.versions for each in rows)])
     if any(_is_encoded(table) for table in tables):
-        # In as many pieces as files: to put them together is to follow indices which nobody has checked yet.
+        # One chunk per file: combining them would follow indices that have not been checked yet.
         return _Rows(pa.concat_tables(map(_encoded, tables)), versions)
     return _Rows(pa.concat_tables([SCHEMA.empty_table().select(columns), *tables]).combine_chunks(), versions)
 
@@ -160,8 +161,8 @@ def _encoded(table: pa.Table) -> pa.Table:
 
 
 def _rows(path: Path, columns: list[str] | None = None) -> _Rows:
-    """The rows of a whole file with the right columns, all or those that are wanted, their values not checked yet;
-    encoded if they are many."""
+    """The rows of a file, with all columns or those that are wanted. Values are not checked yet; texts are
+    dictionary-encoded if there are many rows."""
     try:
         opened = open_record(path)
         version = opened.version
@@ -182,7 +183,7 @@ def _rows(path: Path, columns: list[str] | None = None) -> _Rows:
 
 
 def with_later_columns(table: pa.Table, version: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table with nulls in the columns (of those that are wanted) that its version does not have."""
+    """The table with null columns appended in place of those (among `columns`) that its version does not have."""
     schema = _ENCODED if _is_encoded(table) else SCHEMA
     for name in [name for name in columns or SCHEMA.names if name not in SCHEMAS[version].names]:
         table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
@@ -190,7 +191,7 @@ def with_later_columns(table: pa.Table, version: int, columns: Sequence[str] | N
 
 
 def _checked(rows: _Rows, path: Path) -> _Rows:
-    """The rows, if every value is one of its type and they say that they are of the version whose columns they have."""
+    """The rows, if every value fits its type and each row states the version whose columns it has."""
     try:
         rows.table.validate(full=True)
     except (ValueError, pa.ArrowException) as error:

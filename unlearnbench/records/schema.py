@@ -1,4 +1,4 @@
-"""The columns of a record, and the error of one that breaks their rules."""
+"""The columns of a record, and the error for a record that breaks their rules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from unlearnbench.system.errors import InputError
 
 SCHEMA_VERSION = 2
 FAILED = ".failed.parquet"  # after a cell's key: a failure has a file of its own, and a result beside it counts
-MOST_SCORES = 1_000_000  # of either kind in a record; of more, rates need no pooling
+MOST_SCORES = 1_000_000  # of either kind in a record; with more, rates need no pooling
 MOST_ROWS = 5_000  # of a record: every metric once, and four at each point of the longest trajectory (settings.py)
 STATUSES = ("ok", "failed", "timeout", "skipped", "not_run")
+CELL = ("suite", "experiment", "dataset", "dataset_params", "scenario_id", "method_id", "attack_id", "seed")
+"""The columns that identify a cell, whatever it was computed from."""
+
 JSON_COLUMNS = ("dataset_params", "scenario", "method_params", "attack_params", "sizes", "versions")
 
 _NULLABLE = True
@@ -72,13 +75,15 @@ _ADDED: dict[int, tuple[pa.Field, ...]] = {
     2: (
         _field("reference", pa.bool_(), _NULLABLE),  # whether the method is shown unranked (`Method.reference`)
         _field("own_original", pa.bool_(), _NULLABLE),  # whether it trains an original that no other method shares
-        _field("ranked_by", pa.string(), _NULLABLE),  # `Attack.ranks_by`, by commas; null: derived from the evidence
-        # An attack's membership scores of the erased and of the never-seen candidates: in the row of `auc` alone.
+        _field(
+            "ranked_by", pa.string(), _NULLABLE
+        ),  # `Attack.ranks_by`, separated by commas; null: derived from the evidence
+        # An attack's membership scores of the erased and of the never-seen candidates, in the row of `auc` only.
         _field("scores_erased", _SCORES, _NULLABLE),
         _field("scores_unseen", _SCORES, _NULLABLE),
     ),
 }
-"""The columns that a version added, at the end and nullable; they are null in what is read of older records."""
+"""The columns that each version added, at the end and nullable; they are null when older records are read."""
 
 
 def _schemas() -> dict[int, pa.Schema]:
@@ -89,23 +94,23 @@ def _schemas() -> dict[int, pa.Schema]:
 
 
 SCHEMAS: dict[int, pa.Schema] = _schemas()
-"""The columns of every version that can be read."""
+"""The schema of every version that can be read."""
 
 SCHEMA: pa.Schema = SCHEMAS[SCHEMA_VERSION]
 
 
 def texts(version: int) -> list[str]:
-    """A version's columns of text."""
+    """The text columns of a version."""
     return [field.name for field in SCHEMAS[version] if field.type == pa.string()]
 
 
 READABLE = " and ".join([", ".join(map(str, range(1, SCHEMA_VERSION))), str(SCHEMA_VERSION)])
-"""The versions of `SCHEMAS`, for people."""
+"""The versions of `SCHEMAS`, in words."""
 
 
 class RecordError(InputError):
-    """A record file that can't be trusted: `where` is its path (or the row at fault), `what` is wrong with it."""
+    """A record file that can't be trusted: `where` is its path or the faulty row, `what` says what is wrong."""
 
 
 class NewerRecordError(RecordError):
-    """A record that a later version of unlearnbench wrote: nothing is wrong with it, but here it can't be read."""
+    """A record that a later version of unlearnbench wrote: nothing is wrong with it, but this version can't read it."""

@@ -1,8 +1,8 @@
 """The long results table: one row per cell and metric, one Parquet file per finished cell.
 
-The schema is explicit and checked on both sides: a value is a finite number or null, a JSON column holds a JSON
-object, and a file that is damaged, foreign or from a newer schema is an error that names it. Records of older schemas
-are read as they are: columns that they lack are null.
+The schema is explicit and checked both on writing and on reading: a value is a finite number or null, a JSON column
+holds a JSON object, and a file that is damaged, foreign or from a newer schema is an error that names it. Records of
+older schemas are read as they are; the columns that they lack are null.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow as pa
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.records.reading import read, read_folder
 from unlearnbench.records.schema import (
+    CELL,
     JSON_COLUMNS,
     MOST_ROWS,
     MOST_SCORES,
@@ -54,13 +55,15 @@ __all__ = [
     "write",
 ]
 
-ABOUT = "unlearnbench"  # the entry of a file's metadata that says what no column does
-CLASSES = "unlearnbench.classes"  # another, which older versions do not look at: the names of the dataset's classes
+ABOUT = "unlearnbench"  # the metadata entry for facts that have no column
+CLASSES = (
+    "unlearnbench.classes"  # the metadata entry for the names of the dataset's classes, which older versions ignore
+)
 _LARGEST = float(np.finfo(np.float32).max)
 _FIELDS: dict[str, pa.Field] = {field.name: field for field in SCHEMA}
 _LATER = {version: set(SCHEMA.names) - set(schema.names) for version, schema in SCHEMAS.items()}
-_LONGEST_NAME = 80  # characters of a metric; to look for the nearest of a longer one would take seconds
-_IDENTITY = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows")
+_LONGEST_NAME = 80  # characters of a metric's name; finding the nearest name to a longer one would take seconds
+_MEASUREMENT = (*CELL, "tier", "observation", "n_shadows", "metric", "step")
 
 
 def write(
@@ -69,32 +72,34 @@ def write(
     about: Mapping[str, int] | None = None,
     classes: Sequence[str] = (),
 ) -> None:
-    """Write one finished cell: all rows are checked first, and the file appears whole or not at all.
+    """Write the record of one finished cell. All rows are checked first, and the file appears complete or not at all.
 
     Args:
-        rows: one mapping per metric with exactly the keys of the schema that their `schema_version` names (of an
-            older one the later columns may be there as None). JSON columns are text (stored canonically, so that
-            equal parameters are equal text); `started_at` is a datetime with a time zone.
-        path: the file to write or replace, ``<cell_key>.parquet``; its folder is made.
-        about: what else there is to know of the cell (`suite_seed`); it goes into the file's metadata.
-        classes: the names of the dataset's classes 0, 1, ..., as far as they have any; they go there too.
+        rows: one mapping per metric, with exactly the keys of the schema that its `schema_version` names (rows of an
+            older schema may have later columns as None). JSON columns are text, stored in canonical form so that equal
+            parameters are equal text; `started_at` is a datetime with a time zone.
+        path: the file to write or replace, ``<cell_key>.parquet``; its folder is created.
+        about: further facts about the cell (`suite_seed`), stored in the file's metadata.
+        classes: the names of the dataset's classes 0, 1, ..., if they have any; stored there, too.
 
     Raises:
-        RecordError: no rows, or the first row and column that break a rule.
+        RecordError: there are no rows, or a rule is broken (names the first such row and column).
     """
     checked = check(rows, path)
     more = {ABOUT: json.dumps(dict(about), sort_keys=True)} if about else {}
     more |= {CLASSES: json.dumps(list(classes))} if classes else {}
-    schema = SCHEMAS[checked[0]["schema_version"]]  # as it was recorded: a null says more where there is a column
+    schema = SCHEMAS[
+        checked[0]["schema_version"]
+    ]  # that of the rows: a null in a column says more than a missing column
     write_parquet(pa.Table.from_pylist(checked, schema=schema), path, more)
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The names of the classes that a record was computed from, out of its file's metadata; none where they have none,
-    or where it was recorded before records said them.
+    """The class names in the metadata of a record file; empty if the classes have no names, or if the record was
+    written before names were recorded.
 
     Raises:
-        RecordError: they are no list of texts, or too long a one.
+        RecordError: they are not a list of texts, or the list is too long.
     """
     text = (metadata or {}).get(CLASSES.encode())
     if text is None:
@@ -123,9 +128,9 @@ def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> li
         raise RecordError(str(path), "rows of several schema versions")
     seen = set()
     for number, row in enumerate(checked):
-        identity = tuple(row[column] for column in (*_IDENTITY, "seed", "metric", "step"))
+        identity = tuple(row[column] for column in _MEASUREMENT)
         if identity in seen:
-            raise RecordError(f"{path}:row {number}", f"metric '{row['metric']}' is there twice for this seed and step")
+            raise RecordError(f"{path}:row {number}", f"metric '{row['metric']}' appears twice for this seed and step")
         seen.add(identity)
     return checked
 
@@ -134,11 +139,11 @@ def check(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> li
 
 
 def _checked(row: Mapping[str, Any], where: str, first: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The row in the schema's order with plain Python values; RecordError names the first rule that it breaks.
+    """The row in the schema's order with plain Python values. Raises RecordError naming the first broken rule.
 
     Args:
-        first: the first row of the file, most of whose values stand in every row.
-        known: that, checked; empty for itself.
+        first: the first row of the file, most of whose values are repeated in every row.
+        known: the checked first row; empty when the first row itself is checked.
     """
     unknown = [str(key) for key in row if key not in _FIELDS]
     if unknown:
@@ -162,14 +167,14 @@ def _checked(row: Mapping[str, Any], where: str, first: Mapping[str, Any], known
     if scored and values["metric"] != "auc":
         raise RecordError(where, f"scores beside metric '{one_line(values['metric'], 60)}'; they belong to 'auc'")
     if scored and not all(values[column] for column in SCORES):
-        raise RecordError(where, f"scores of one side only; {' and '.join(SCORES)} have one each at least")
+        raise RecordError(where, f"scores of one side only; {' and '.join(SCORES)} each need at least one")
     if values["status"] == "ok":
         try:
             describe(values["metric"][:_LONGEST_NAME])
         except KeyError as error:
             raise RecordError(where, one_line(error.args[0])) from None
     elif values["value"] is not None:
-        raise RecordError(where, f"status '{values['status']}' with a value; a cell that is not ok has null")
+        raise RecordError(where, f"status '{values['status']}' with a value; it must be null for a cell that is not ok")
     return values
 
 
@@ -189,7 +194,7 @@ def _value(value: Any, field: pa.Field, where: str) -> Any:
         return int(value)
     if field.type == pa.float64() and isinstance(value, numbers.Real) and not is_flag:
         if not math.isfinite(value):
-            raise RecordError(where, f"column '{field.name}' is {value}; what is not a finite number must be None")
+            raise RecordError(where, f"column '{field.name}' is {value}; values that are not finite must be None")
         return float(value)
     if pa.types.is_list(field.type) and isinstance(value, list):
         return _scores(value, field.name, where)
@@ -205,7 +210,7 @@ def _scores(values: list[Any], column: str, where: str) -> list[float]:
         raise RecordError(where, f"column '{column}' holds {len(values):,} numbers; at most {MOST_SCORES:,}")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(float(value)) <= _LARGEST:
-            raise RecordError(where, f"column '{column}' holds {str(value)[:40]}, which is no finite float32")
+            raise RecordError(where, f"column '{column}' holds {str(value)[:40]}, which is not a finite float32")
     return [float(value) for value in values]
 
 

@@ -21,10 +21,6 @@ from unlearnbench.system.errors import InputError
 
 Row = Mapping[str, Any]
 
-HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
-"""What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
-any different images, matched to the true ones, beat it."""
-
 NULLS = ("original", "seed_noise")
 """Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data."""
 
@@ -77,12 +73,10 @@ def access_of(row: Row) -> str:
 
 
 def metrics_of(row: Row) -> list[str]:
-    """The metrics that a row's attack is judged by."""
-    measured = [name for name in (*HEADLINES, "mse") if not missing(row.get(name))]
-    chosen = [name for name in measured if name in HEADLINES] or measured
-    if "skill_blind_set" in chosen and "skill_mean" in chosen:
-        chosen.remove("skill_mean")
-    return chosen
+    """The metrics that a row's attack is judged by: those that leaks are shown by, and if it has none then `mse`."""
+    measured = {metric.name: metric for metric in METRICS.values() if metric.leak and not missing(row.get(metric.name))}
+    chosen = [name for name, metric in measured.items() if metric.superseded_by not in measured]
+    return chosen or [name for name in ("mse",) if not missing(row.get(name))]
 
 
 def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.catalog import METRICS, Metric, shown
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
 from unlearnbench.settings.protocols import measured_under
@@ -25,54 +25,6 @@ if TYPE_CHECKING:
 
 NOTHING = "\u2013"  # an en dash: no value, no rank
 
-PRIVACY_HEADLINES = (
-    "advantage", "mse", "skill_mean", "skill_blind_set", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr",
-    "klom_erased", "epsilon_erased",
-)  # fmt: skip
-PRIVACY_CONDITIONS = ("accuracy", "erased_accuracy")
-UTILITY_HEADLINES = (
-    "accuracy",
-    "target_class_accuracy",
-    "backdoor_accuracy",
-    "backdoor_success",
-    "erased_accuracy",
-    "gradient_steps",
-    "unlearn_seconds",
-)
-
-_HEADERS = {
-    "accuracy": "acc.",
-    "remaining_accuracy": "remain.",
-    "erased_accuracy": "erased",
-    "target_class_accuracy": "target",
-    "backdoor_accuracy": "bd.acc.",
-    "backdoor_success": "bd.succ.",
-    "backdoor_success_any": "bd.any",
-    "gradient_steps": "steps",
-    "samples_processed": "samples",
-    "unlearn_seconds": "seconds",
-    "train_seconds": "train s",
-    "mse": "MSE",
-    "sse": "SSE",
-    "skill_mean": "skill",
-    "skill_blind_set": "skill s.",
-    "skill_class_true": "skill c.",
-    "skill_class_inferred": "skill i.",
-    "ssim": "SSIM",
-    "retrieval_top1": "top-1",
-    "label_accuracy": "label",
-    "label_kl": "label KL",
-    "auc": "AUC",
-    "tpr_at_1pct_fpr": "TPR@1%",
-    "tpr_at_0_1pct_fpr": "TPR@.1%",
-    "tnr_at_95pct_tpr": "TNR@95%",
-    "balanced_accuracy": "bal.acc.",
-    "auc_on_attack_training_data": "AUC tr.",
-    "auc_classical": "AUC cl.",
-    "klom_erased": "KLoM",
-    "epsilon_erased": "epsilon >=",
-    "advantage": "adv.",
-}
 _SETTING = (
     "suite",
     "experiment",
@@ -131,7 +83,7 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     check_metrics(frame, metrics)
     order = None if sort is None else sort_order(frame, sort)
     several_suites = frame["suite"].nunique() > 1
-    wanted = {*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS, *UTILITY_HEADLINES, *(metrics or ())}
+    wanted = {*(metric.name for metric in shown("attacked", "beside", "unattacked")), *(metrics or ())}
     ends = ("", "_low", "_high", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
     needed = {*_SETTING, *_STATE, *(order or ())[:1], *(f"{name}{end}" for name in wanted for end in ends)}
     # Few columns of one dtype: a hundred columns of nullable dtypes make each small table slow.
@@ -237,29 +189,24 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
 
 
 def _chosen(part: pd.DataFrame, metrics: Sequence[str] | None, attacked: bool) -> list[str]:
-    if metrics is not None:
-        wanted = list(metrics)
-    elif attacked:
-        wanted = [*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS]
-    else:
-        wanted = list(UTILITY_HEADLINES)
+    usual = [*shown("attacked"), *shown("beside")] if attacked else shown("unattacked")
+    wanted = [metric.name for metric in usual] if metrics is None else metrics
     return [name for name in wanted if name in part and part[name].notna().any()]
 
 
 def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[tuple[str, list[str]]]:
     name = metric.name
-    header = _HEADERS.get(name, name)
     values = zip(part[name], part[f"{name}_low"], part[f"{name}_high"], strict=True)
-    columns = [(header, [format_interval(*value, metric.unit) for value in values])]
+    columns = [(metric.header, [format_interval(*value, metric.unit) for value in values])]
     if metric.good != "privacy":
         return columns
     gap = f"{name}_gap_retrain"
     if part[gap].notna().any():
         gaps = zip(part[gap], part[f"{gap}_low"], part[f"{gap}_high"], strict=True)
-        columns.append((f"Δ{header}", [format_interval(*each) for each in gaps]))
+        columns.append((f"Δ{metric.header}", [format_interval(*each) for each in gaps]))
     if isinstance(metric.trivial, str) and part[f"{name}_gap_trivial"].notna().any():
         trivial = part[name] - part[f"{name}_gap_trivial"]
-        columns.append((f"triv.{header}" if several else "trivial", [format_value(value) for value in trivial]))
+        columns.append((f"triv.{metric.header}" if several else "trivial", [format_value(value) for value in trivial]))
     return columns
 
 
@@ -291,7 +238,7 @@ def _legend(part: pd.DataFrame, shown: list[Metric], headers: list[str]) -> tupl
     lines = [f"mean ± 95 % interval over {counts} seed{'' if counts == '1' else 's'}"] if seeds else []
     for metric in shown:
         trivial = f"; trivial attacker {metric.trivial:g}" if isinstance(metric.trivial, float) else ""
-        lines.append(f"{_HEADERS.get(metric.name, metric.name)}: {metric.description} ({metric.direction}{trivial})")
+        lines.append(f"{metric.header}: {metric.description} ({metric.direction}{trivial})")
     if any(header.startswith("Δ") for header in headers):
         lines.append("Δ: minus retrain, seed by seed")
     if any(header.startswith("triv") for header in headers):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.records import cell_rows as recording
-from unlearnbench.records.folder import is_intact, names
+from unlearnbench.records.folder import is_intact, names_in
 from unlearnbench.run.tally import Became
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError
@@ -41,7 +41,7 @@ def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
     Raises:
         UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
     """
-    found, not_tried, there = Found(), 0, names(folder)
+    found, not_tried, there = Found(), 0, names_in(folder)
     for cell in plan.cells:
         if cell.skip is not None:
             found.became[cell.key] = "skipped"
@@ -131,7 +131,7 @@ def _check_group(cells: list[Cell], data_root: Path) -> Report:
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
     """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
-    now, told, there = datetime.now(UTC), set(), names(folder)
+    now, told, there = datetime.now(UTC), set(), names_in(folder)
     for cell in plan.cells:
         if cell.skip is not None and not _is_there(there, folder, cell):
             recording.write_skip(folder, cell, "none", now)

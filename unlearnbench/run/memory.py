@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.records.folder import first_rows, identity, names
+from unlearnbench.records.folder import first_rows, identity, names_in
 from unlearnbench.records.schema import FAILED
 from unlearnbench.suite.plan import Cell, Plan, Task
 from unlearnbench.suite.suite import Setting
@@ -50,7 +50,7 @@ def exchange(plan: Plan, cells: Mapping[str, Cell], tasks: Iterable[Task]) -> Pl
 
 def adopt(plan: Plan, folder: Path, replan: Replan) -> Plan:
     """The plan with those cells exchanged that an earlier run finished with fewer models at a time."""
-    there = names(folder)
+    there = names_in(folder)
     cells = [cell for cell in plan.cells if cell.stages and cell.setting.timing is None]
     missing = [cell for cell in cells if f"{cell.key}.parquet" not in there]
     planned = {cell.key for cell in plan.cells}

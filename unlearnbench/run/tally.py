@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from unlearnbench.records import cell_rows as recording
-from unlearnbench.records.folder import names
+from unlearnbench.records.folder import names_in
 from unlearnbench.run.options import Summary
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.printing import complain
@@ -27,7 +27,7 @@ def tally(
         computed: the cells that this run was to compute.
         force: whether records may be there that are of an earlier run.
     """
-    there, counts = names(folder), Counter[str]()
+    there, counts = names_in(folder), Counter[str]()
     for cell in plan.cells:
         what = became.get(cell.key) or ("done" if interrupted and not force and _is_result(cell, there) else None)
         if what is not None:  # an interrupt may have come between a record and its count

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.leaderboard.contenders import TABLE_COLUMNS
-from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.catalog import METRICS, Metric, shown
 from unlearnbench.report import tables
 from unlearnbench.report.findings import findings
-from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES
 from unlearnbench.settings.protocols import measured_under, titled
 from unlearnbench.site import cells, standing
 from unlearnbench.site.cells import Cell, Row
@@ -21,10 +20,6 @@ from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_RATE = PRIVACY_HEADLINES.index("tpr_at_1pct_fpr") + 1
-_PRIVACY = (*PRIVACY_HEADLINES[:_RATE], "tpr_at_0_1pct_fpr", *PRIVACY_HEADLINES[_RATE:])
-_BESIDE_PRIVACY = ("accuracy", "erased_accuracy")
 
 DIMENSIONS = {
     "dataset": "Dataset", "method": "Method", "attack": "Attack", "tier": "Tier", "observes": "Observes",
@@ -271,12 +266,12 @@ def experiment_path(part: str, experiment: str) -> str:
 
 
 def _metrics(rows: Sequence[Row], attacked: bool) -> list[Metric]:
-    wanted = (*_PRIVACY, *_BESIDE_PRIVACY) if attacked else UTILITY_HEADLINES
-    return [METRICS[name] for name in wanted if any(row.get(name) is not None for row in rows)]
+    wanted = [*shown("attacked", "pages"), *shown("beside")] if attacked else shown("unattacked")
+    return [metric for metric in wanted if any(row.get(metric.name) is not None for row in rows)]
 
 
 def _metric_columns(metric: Metric) -> list[Maker]:
-    label = short(metric)
+    label = metric.heading
     better = {"higher": "↑", "lower": "↓"}.get(metric.better, "")
     good = {"privacy": "more private", "utility": "more useful", "cost": "cheaper"}.get(metric.good, "")
     about = metric.description + (f"; {metric.better} is {good}" if better else "")
@@ -293,20 +288,6 @@ def _metric_columns(metric: Metric) -> list[Maker]:
             lambda row: cells.to_trivial(row, metric),
         ),
     ]
-
-
-_SHORT = {
-    "mse": "MSE", "auc": "AUC", "skill_mean": "skill", "skill_blind_set": "skill (sets)", "label_accuracy": "label",
-    "label_kl": "label KL", "tpr_at_1pct_fpr": "TPR at 1 % FPR", "tpr_at_0_1pct_fpr": "TPR at 0.1 % FPR",
-    "klom_erased": "KLoM", "epsilon_erased": "ε", "accuracy": "accuracy", "target_class_accuracy": "target class",
-    "backdoor_accuracy": "backdoor, train", "backdoor_success": "backdoor, test", "erased_accuracy": "on erased",
-    "gradient_steps": "steps", "unlearn_seconds": "seconds",
-}  # fmt: skip
-
-
-def short(metric: Metric) -> str:
-    """A metric's name in a head or at an axis."""
-    return _SHORT.get(metric.name, metric.name.replace("_", " "))
 
 
 def _size(text: str) -> tuple[int, float, str]:

@@ -115,9 +115,9 @@ def state_of(row: Row) -> str:
 def _why_not(row: Row, metric: Metric) -> str:
     if state := state_of(row):
         return state
-    if metric.name.startswith("tpr_at") and row.get("auc") is not None:
+    if metric.rate is not None and metric.rate.of == "tpr" and row.get("auc") is not None:
         return "not given: too few never-seen images for so few false alarms"
-    if metric.unit == "s":
+    if metric.is_time:
         return "not measured: times are measured in cells of their own, and never averaged over kinds of machines"
     return "not measured"
 

@@ -12,7 +12,7 @@ from unlearnbench.report import wording
 from unlearnbench.report.findings import Finding, scene_of
 from unlearnbench.settings.protocols import titled
 from unlearnbench.site import cells, standing
-from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
+from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol
 from unlearnbench.site.cells import MINUS, Cell, Row
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.system.escaping import plain
@@ -111,7 +111,7 @@ def _board(rows: Sequence[Row], protocol: int) -> Board | None:
         row, finding = next(iter(each.values()))
         identity = [cells.named(row["attack_id"], f"attacks/{slug(row['attack'])}.html")]
         identity += [cells.named(_words(row[name])) for name, _ in differing]
-        identity.append(Cell(short(finding.metric), short(finding.metric), _meaning(finding)))
+        identity.append(Cell(finding.metric.heading, finding.metric.heading, _meaning(finding)))
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
     title = titled("What leaks, at a glance", protocol)

@@ -19,7 +19,6 @@ from unlearnbench.site.naming import slug
 from unlearnbench.site.places import by_place
 from unlearnbench.system.escaping import label, plain
 
-_RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
 _FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
 
 
@@ -30,7 +29,7 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
         rows: of one experiment.
         name: that the figures' names begin with.
     """
-    having = [row for row in rows if any(row.get(metric) is not None for metric in _RATES)]
+    having = [row for row in rows if any(row.get(metric) is not None for metric in _rates())]
     found = []
     for place, all_here in by_place(having).items():
         for attack in dict.fromkeys(row["attack"] for row in all_here):
@@ -40,6 +39,12 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
                 drawing.attempt(f"rates, {what}", _drawn, here, f"{name}-{place.number}-rates-{slug(attack)}", what)
             )
     return list(filter(None, found))
+
+
+def _rates() -> dict[str, float]:
+    """By metric the false positive rate, the smallest first."""
+    found = {name: metric.rate.at for name, metric in METRICS.items() if metric.rate and metric.rate.of == "tpr"}
+    return dict(sorted(found.items(), key=lambda each: each[1]))
 
 
 def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
@@ -52,7 +57,7 @@ def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
         for place, method in enumerate(methods):
             colour, marker = looks[method]
             shift = 1.09 ** (place - (len(methods) - 1) / 2)  # side by side
-            for metric, rate in _RATES.items():
+            for metric, rate in _rates().items():
                 own = [row for row in rows if row["method_id"] == method and row.get(metric) is not None]
                 if not own:
                     continue

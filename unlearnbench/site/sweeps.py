@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.catalog import Metric, View, shown
 from unlearnbench.report import drawing
 from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
-from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import split_id
@@ -20,17 +19,7 @@ from unlearnbench.system.escaping import plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_METRICS = {
-    "beta": ("mse", "skill_mean", "auc", "label_accuracy", "accuracy", "kld_to_prior"),
-    "edr": (
-        "gradient_steps",
-        "samples_processed",
-        "unlearn_seconds",
-        "accuracy",
-        "backdoor_accuracy",
-        "backdoor_success",
-    ),
-}
+_VIEWS: dict[str, View] = {"beta": "beta", "edr": "ratio"}
 _LABELS = {"beta": "distortion rate β", "edr": "erased share of the training images, %"}
 
 Lines = dict[str, list[Row]]
@@ -48,7 +37,7 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
         for place, all_here in by_place(rows).items():
             here = [row for row in all_here if row[over] is not None]
             points = sorted({row[over] for row in here})
-            sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
+            sides = [(metric, _lines(here, metric, over)) for metric in shown(_VIEWS[over])]
             sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
             if len(points) > 1 and sides:
                 figure = f"{name}-{place.number}-{over}"
@@ -56,17 +45,16 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
+def _lines(rows: Sequence[Row], metric: Metric, over: str) -> Lines:
     """By method, and by attack where several have the metric; one row a place."""
-    private = METRICS[metric].good == "privacy"
-    having = [row for row in rows if row.get(metric) is not None]
+    having = [row for row in rows if row.get(metric.name) is not None]
     attacks = {row["attack_id"] for row in having}
     others = {_elsewhere(row, over) for row in having}
     one = len({row["attack"] for row in having}) == 1
     lines: dict[str, dict[float, Row]] = {}
     for row in having:
         label = row["method_id"]
-        if private and len(attacks) > 1:
+        if metric.good == "privacy" and len(attacks) > 1:
             label += f", {(split_id(row['attack_id'])[1] or 'default') if one else row['attack_id']}"
         if len(others) > 1 and (other := _elsewhere(row, over)):
             label += f", {other}"
@@ -96,7 +84,7 @@ def _drawn(
     if any(metric.good == "privacy" for metric, _ in sides):
         caption += " Dashed: what an attacker gets who looks at no output."
     rows = [
-        (short(metric), label, _place(row[over], over), _number(row, metric))
+        (metric.heading, label, _place(row[over], over), _number(row, metric))
         for metric, lines in sides
         for label, line in lines.items()
         for row in line
@@ -135,7 +123,7 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
         drawing.plain_ticks(axes.yaxis)
     axes.set_xticks(list(where.values()), [_place(place, over).removesuffix(" %") for place in places])
     axes.set_xlabel(_LABELS[over])
-    axes.set_title(f"{short(metric)} {'↑' if metric.better == 'higher' else '↓' if metric.better == 'lower' else ''}")
+    axes.set_title(f"{metric.heading} {'↑' if metric.better == 'higher' else '↓' if metric.better == 'lower' else ''}")
 
 
 def _place(value: float, over: str) -> str:
@@ -154,5 +142,5 @@ def _alt(sides: Sequence[tuple[Metric, Lines]], over: str, title: str) -> str:
             f" at {_place(line[-1][over], over)}"
             for label, line in lines.items()
         ]
-        parts.append(f"{short(metric)}: {'; '.join(told)}.")
+        parts.append(f"{metric.heading}: {'; '.join(told)}.")
     return " ".join(parts)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import METRICS, Metric
+from unlearnbench.metrics.catalog import METRICS, Metric, shown
 from unlearnbench.report import drawing, wording
 from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas, standing
-from unlearnbench.site.boards import short
 from unlearnbench.site.cells import Row
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.places import by_place
@@ -19,7 +18,6 @@ from unlearnbench.system.escaping import label, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LEAKS = ("advantage", "auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
 _LABELLED = 12  # points, above which their labels hide one another
 _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "accuracy kept", "on the front")
 
@@ -62,10 +60,10 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
     attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
     for place, here in by_place(attacked).items():
-        measured = [METRICS[metric] for metric in _LEAKS if any(row.get(metric) is not None for row in here)]
-        if any(metric.name == "skill_blind_set" for metric in measured):
-            measured = [metric for metric in measured if metric.name != "skill_mean"]
-        sides = [_strongest(here, metric) for metric in measured]
+        measured = {
+            each.name: each for each in shown("tradeoff") if any(row.get(each.name) is not None for row in here)
+        }
+        sides = [_strongest(here, metric) for metric in measured.values() if metric.superseded_by not in measured]
         if any(len(side) > 1 for side in sides):
             title = f"What leaks against what is kept, {place.title}"
             drawn = [side for side in sides if len(side) > 1]
@@ -162,7 +160,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
         drawing.plain_ticks(axes.yaxis)
     axes.set_xlim(*canvas.within_a_share(*axes.get_xlim()))
     axes.set_xlabel("test accuracy →")
-    axes.set_title(f"{short(y)}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
+    axes.set_title(f"{y.heading}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
 
 
 def _trivial(side: Sequence[Point]) -> float | None:
@@ -180,7 +178,7 @@ def _line(point: Point, on_front: bool) -> tuple[str, ...]:
         format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
         for metric in (point.x, point.y)
     ]
-    attack = f"{plain(row['attack_id'])} ({short(point.y)})" if row["attack_id"] else ""
+    attack = f"{plain(row['attack_id'])} ({point.y.heading})" if row["attack_id"] else ""
     verdicts = wording.forgetting(row), wording.accuracy(row)
     return point.name, row["beta_text"], attack, *shown, *verdicts, "yes" if on_front else ""
 
@@ -191,7 +189,7 @@ def _alt(sides: Sequence[Sequence[Point]], title: str) -> str:
         best = ", ".join(f"{point.name} ({point.at[0]:.3g}; {point.at[1]:.3g})" for point in front(side))
         worst = max(side, key=lambda point: point.at[1])
         parts.append(
-            f"{short(side[0].y)} of {len(side)} contenders; on the front, with accuracy and {short(side[0].y)}:"
+            f"{side[0].y.heading} of {len(side)} contenders; on the front, with accuracy and {side[0].y.heading}:"
             f" {best or 'none'}; highest: {worst.name} at {worst.at[1]:.3g}."
         )
     return " ".join(parts)

@@ -10,7 +10,6 @@ from unlearnbench.metrics.intervals import half_width
 from unlearnbench.report import drawing
 from unlearnbench.report.tables import format_interval
 from unlearnbench.site import canvas
-from unlearnbench.site.boards import short
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.places import PLACE, by_place
 from unlearnbench.site.settings import setting_of
@@ -88,9 +87,9 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
                 parts.append(f"{line} from {first['mean']:.3g} to {last['mean']:.3g}, lowest {part['mean'].min():.3g}")
                 for at in (first, part.loc[part["mean"].idxmin()], last):
                     shown = format_interval(at["mean"], at["low"], at["high"], metric.unit)
-                    rows.append((short(metric), line, f"{at['x']:g}", shown))
-            told.append(f"{short(metric)}: {'; '.join(parts)}.")
-            each.set_title(short(metric))
+                    rows.append((metric.heading, line, f"{at['x']:g}", shown))
+            told.append(f"{metric.heading}: {'; '.join(parts)}.")
+            each.set_title(metric.heading)
             each.set_xlabel(unit)
             if metric.unit == "share":
                 each.set_ylim(*canvas.within_a_share(*each.get_ylim()))

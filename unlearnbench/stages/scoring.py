@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.metrics import label_sets, membership, reconstruction
-from unlearnbench.metrics.catalog import may_be_claimed
+from unlearnbench.metrics.catalog import given_by
 from unlearnbench.metrics.intervals import Statistic, bootstrap
 from unlearnbench.metrics.similarity import structural_similarity
 from unlearnbench.plugin import Evidence, Measured
@@ -75,7 +75,7 @@ def _measured(name: str, given: float | Measured) -> Score:
     """What the attack measured itself."""
     value, n, low, high = Measured.of(given)
     known = [number for number in (value, low, high) if number is not None]
-    if not may_be_claimed(name) or not all(math.isfinite(number) for number in known):
+    if name not in given_by("attack") or not all(math.isfinite(number) for number in known):
         raise EvidenceError(
             f"evidence.metrics: '{name}' = {given} is not a finite value of a metric that an attack measures itself"
         )

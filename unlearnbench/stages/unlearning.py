@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
-from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
+from unlearnbench.metrics.catalog import given_by
 from unlearnbench.models.stack import Stack
 from unlearnbench.models.stack import concatenate as concatenate_stacks
 from unlearnbench.plugin import Method
@@ -93,10 +93,10 @@ def _measures(
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
         measures[name] = [float(counts[own].double().mean()) if counted else None, count]
     for name, recorded in context.recorded.items():
-        if name not in RECORDED_BY_METHODS or not bool(torch.isfinite(recorded[own]).all()):
+        if name not in given_by("method") or not bool(torch.isfinite(recorded[own]).all()):
             raise PluginError(
                 f"method {method.name} recorded '{name}', not a finite value of "
-                f"{' or '.join(sorted(RECORDED_BY_METHODS))}"
+                f"{' or '.join(sorted(given_by('method')))}"
             )
         measures[name] = [float(recorded[own].mean()), count]
     return measures

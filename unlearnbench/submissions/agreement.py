@@ -14,19 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import METRICS
+from unlearnbench.metrics.catalog import describe
 from unlearnbench.records.schema import SCORES
 from unlearnbench.settings.naming import BATCHING
 from unlearnbench.submissions.reading import Submitted, scenario_name
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
-
-# Of 40 cells of the suite `attacks` on digits, recorded on one processor and computed again on another with the same
-# packages, 8 were equal to the last bit. The others' shares were at most 3 images of 48 apart (a decision tree), skills
-# 0.004, and everything else at most 1.3 % of its value.
-SHARE = 0.005  # of shares and skills: the half point of accuracy of rule 13
-SAMPLES = 4  # or so many of the images behind a share, where half a point is less than that
-RELATIVE = 0.02  # of everything else
 
 # What a cell is; the same for equal keys, unless a record says other things than it was computed from.
 NAMES = (
@@ -96,21 +89,6 @@ def differences(one: Submitted, other: Submitted) -> list[Difference]:
     return found
 
 
-def tolerance(metric: str, value: float, samples: int | None) -> float:
-    """How far values of a metric may be apart on different kinds of machines.
-
-    Args:
-        value: one of the two.
-        samples: images, or attacked erasures, behind it.
-    """
-    about = METRICS.get(metric)
-    if metric.startswith("skill_"):  # which may be about 0, where no share of it is a measure
-        return max(SHARE, RELATIVE * abs(value))
-    if about is not None and about.unit in ("share", "probability"):
-        return max(SHARE, SAMPLES / samples if samples else 0.0)
-    return RELATIVE * abs(value)
-
-
 def _compared(
     key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool, one_version: bool
 ) -> list[Difference]:
@@ -119,7 +97,7 @@ def _compared(
     if one is None or other is None:
         found += [Difference(_shown(key), one, other)] if one is not other else []
     elif one != other:
-        allowed = 0.0 if strict else max(tolerance(key[0], value, left["n_samples"]) for value in (one, other))
+        allowed = 0.0 if strict else max(describe(key[0]).tolerance(value, left["n_samples"]) for value in (one, other))
         found.append(Difference(_shown(key), one, other, abs(one - other), allowed))
     if left["n_samples"] != right["n_samples"]:
         found.append(Difference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
@@ -149,8 +127,7 @@ def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:
 
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
     """The rows by metric and step, but those that are times."""
-    timed = {metric.name for metric in METRICS.values() if metric.unit == "s"}
-    return {(row["metric"], row["step"]): row for row in cell.measured if row["metric"] not in timed}
+    return {(row["metric"], row["step"]): row for row in cell.measured if not describe(row["metric"]).is_time}
 
 
 def _value(row: Mapping[str, Any] | None) -> float | None:

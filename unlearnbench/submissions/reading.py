@@ -21,7 +21,7 @@ import pyarrow as pa
 from unlearnbench.records import writing as records
 from unlearnbench.records.bounds import open_record, refuse_long_texts
 from unlearnbench.records.reading import with_later_columns
-from unlearnbench.records.schema import SCHEMA, RecordError
+from unlearnbench.records.schema import CELL, SCHEMA, RecordError
 from unlearnbench.settings.naming import dataset_id
 from unlearnbench.submissions.plausibility import MEASURED, contradiction
 from unlearnbench.system.errors import InputError, records_of
@@ -31,7 +31,7 @@ MOST_FILES = 1_000_000  # as many as a suite has cells
 BELOW = ("stale", "damaged")  # where a run puts what does not count
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
-_IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "method_id", "attack_id", "seed")
+_IDENTITY = tuple(name for name in CELL if name != "scenario_id")
 
 
 @dataclass(frozen=True, eq=False)

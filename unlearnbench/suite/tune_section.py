@@ -24,14 +24,6 @@ from unlearnbench.system.printing import one_line
 if TYPE_CHECKING:
     from unlearnbench.suite.suite import Selection, Setting, Suite
 
-BACKDOOR_METRICS = (
-    "target_class_accuracy",
-    "other_classes_accuracy",
-    "backdoor_accuracy",
-    "backdoor_success",
-    "backdoor_success_any",
-)
-
 Place = tuple[str, str, str, str]
 """A setting of a method in its place: experiment, dataset id, scenario id, method id."""
 
@@ -81,7 +73,7 @@ def check_rule(tune: TuneFile, scenarios: Iterable[Scenario], attacked: bool, pl
             what = "'validation' is missing: say how many training images 'tune' measures on instead of the test images"
             raise InputError(f"{place}.scenario", what)
         for where, metric in metrics:
-            if scenario.backdoor is None and metric.name in BACKDOOR_METRICS:
+            if scenario.backdoor is None and metric.needs_backdoor:
                 raise InputError(where, f"'{metric.name}' needs a scenario with a backdoor")
 
 
@@ -99,7 +91,7 @@ def _why_not(metric: Metric) -> str | None:
         return "has no direction: neither higher nor lower is better"
     if metric.good == "privacy":
         return "is measured by attacks, which an experiment with 'tune' does not have"
-    return "depends on the machine" if metric.unit == "s" else None
+    return "depends on the machine" if metric.is_time else None
 
 
 # --- which settings --------------------------------------------------------------------------------------------------
