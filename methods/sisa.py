@@ -1,7 +1,6 @@
 """SISA: one model a shard of the data, so that erasing retrains only the shards that held what is erased."""
 
 import copy
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -70,8 +69,7 @@ class Sisa(Method):
 
 def _trained(images: Images, shard: int, context: Context) -> InformationBottleneck:
     """The model of one shard; steps and samples are counted where the ensemble's are."""
-    own = replace(context, seeds=[derive(context.seeds[0], "shard", shard)])
-    own.steps, own.samples = context.steps, context.samples
+    own = context.with_seeds([derive(context.seeds[0], "shard", shard)])
     if not len(images):
         return cast(InformationBottleneck, own.fresh().module(0))
     everything = torch.arange(len(images), device=images.labels.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +21,10 @@ from unlearnbench.training import mlp_descent
 from unlearnbench.training.mlp_descent import MlpDescent
 from unlearnbench.training.objectives import InformationBottleneckLoss, NewtonTraining, training_phase
 from unlearnbench.training.phases import Objective, Phase, Transformation
-from unlearnbench.training.replica_run import Outcome, ReplicaRun
+from unlearnbench.training.replica_run import Outcome, ReplicaRun, Watch
 
 # A model after forgetting `Splits.erased`.
 Unlearn = Callable[[nn.Module, Splits, Any], nn.Module]
-# First replica of a chunk, epoch, step, and the chunk's models as they are: called at the end of an epoch.
-Watch = Callable[[int, int, int, Stack], None]
 
 
 @dataclass
@@ -52,13 +50,14 @@ class Context:
     dtype: torch.dtype = torch.float32
     watch: Watch | None = None
     origin: Sequence[int] = ()
+    counts: InitVar[tuple[Tensor, Tensor] | None] = None  # `steps` and `samples` of another context, to count there
     steps: Tensor = field(init=False)
     samples: Tensor = field(init=False)
     recorded: dict[str, Tensor] = field(init=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.steps = torch.zeros(len(self.seeds), dtype=torch.int64)
-        self.samples = torch.zeros(len(self.seeds), dtype=torch.int64)
+    def __post_init__(self, counts: tuple[Tensor, Tensor] | None) -> None:
+        zeros = torch.zeros(2, len(self.seeds), dtype=torch.int64)
+        self.steps, self.samples = (zeros[0], zeros[1]) if counts is None else counts
 
     # --- for methods ------------------------------------------------------------------------------------------------
 
@@ -136,16 +135,17 @@ class Context:
         """
         if not self.origin:
             raise ValueError("the original was not trained by the shared trainer: its random numbers are not known")
-        again = replace(self, seeds=list(self.origin) * (len(self.seeds) // len(self.origin)))
-        again.steps, again.samples = self.steps, self.samples
-        return again
+        return self.with_seeds(list(self.origin) * (len(self.seeds) // len(self.origin)))
+
+    def with_seeds(self, seeds: Sequence[int]) -> Context:
+        """The context with other seeds, for as many replicas; what it counts is counted here too."""
+        return replace(self, seeds=seeds, counts=(self.steps, self.samples))
 
     def single(self, replica: int) -> Context:
         """The context of one replica; what it counts is counted here too (the tensors are views)."""
         origin = self.origin if len(self.origin) < 2 else [self.origin[replica]]
-        single = replace(self, seeds=[self.seeds[replica]], origin=origin)
-        single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
-        return single
+        counts = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
+        return replace(self, seeds=[self.seeds[replica]], origin=origin, counts=counts)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,8 @@ class Context:
                 self.seeds[first:last],
                 self.scenario,
                 training,
-                None if training or self.watch is None else partial(self.watch, first),
+                first,
+                None if training else self.watch,
             )
             outcome = work(run, slice(first, last))
             self.steps[first:last] += outcome.steps

@@ -7,7 +7,7 @@ numbers are drawn outside, each replica's from its own streams, and sliced insid
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -62,10 +62,8 @@ class Vectoriser:
     device: torch.device
     dtype: torch.dtype
     frozen_shared: bool
-    frozen_asked: bool = False
-
-    def __post_init__(self) -> None:
-        self._counts: dict[tuple[int, ...], tuple[int, int]] = {}
+    frozen_asked: bool = field(default=False, init=False)
+    _counts: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict, init=False)
 
     @property
     def single(self) -> bool:
