@@ -55,6 +55,26 @@ class Erasures:
         changes = {n.removeprefix(_CHANGE): value for n, value in tensors.items() if n.startswith(_CHANGE)}
         return cls(**{name: tensors[name] for name in _FIELDS}, changes=changes)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Erasures], shared: bool = True) -> Erasures:
+        """All erasures, in order.
+
+        Args:
+            shared: whether all start from one original; its outputs on the probes then stay one row.
+        """
+        joined = {}
+        for name in _FIELDS:
+            values = [getattr(part, name) for part in parts]
+            if name.startswith("probe_before"):
+                if shared and all(len(value) == 1 for value in values):
+                    joined[name] = values[0]
+                    continue
+                counts = [len(part.erased_rows) for part in parts]
+                values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
+            joined[name] = torch.cat(values)
+        changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
+        return cls(**joined, changes=changes)
+
     def updates(self, access: Access, world: World) -> Updates:
         """As seen with an access."""
         level, temperature = access.level, access.temperature
@@ -94,23 +114,3 @@ def observe_erasures(
     tensors = [*(output.float().cpu() for output in outputs), candidates.cpu(), (order < size).cpu(), sets.erased.cpu()]
     changes = {_CHANGE + n: (after.params[n] - before.params[n]).cpu() for n in after.params} if keep else {}
     return Erasures.of_tensors(dict(zip(_FIELDS, tensors, strict=True)) | changes)
-
-
-def concatenate(parts: Sequence[Erasures], shared: bool = True) -> Erasures:
-    """All erasures, in order.
-
-    Args:
-        shared: whether all start from one original; then what it answers on the probes stays one row.
-    """
-    joined = {}
-    for name in _FIELDS:
-        values = [getattr(part, name) for part in parts]
-        if name.startswith("probe_before") and shared and all(len(value) == 1 for value in values):
-            joined[name] = values[0]
-            continue
-        if name.startswith("probe_before"):
-            counts = [len(part.erased_rows) for part in parts]
-            values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
-        joined[name] = torch.cat(values)
-    changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
-    return Erasures(**joined, changes=changes)

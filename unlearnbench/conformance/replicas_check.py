@@ -9,7 +9,7 @@ from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.method_checks import FOR_ONE_MODEL
 from unlearnbench.conformance.small_problem import SEEDS
 from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
-from unlearnbench.models.stack import Stack, concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stages.result_checks import PluginError
 
@@ -43,6 +43,6 @@ def _apart(case: MethodCase, dtype: torch.dtype) -> float:
             raise PluginError(f"unlearn_many returned {result.type}")
         return result
 
-    together, alone = unlearned(None), concatenate([unlearned(k) for k in range(len(SEEDS))])
+    together, alone = unlearned(None), Stack.concatenate([unlearned(k) for k in range(len(SEEDS))])
     gaps = [(value - alone.tensors[name]).abs().max() for name, value in together.tensors.items()]
     return float(torch.stack([gap.double() for gap in gaps]).max())

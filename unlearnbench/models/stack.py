@@ -84,6 +84,14 @@ class Stack:
         base = copy.deepcopy(modules[0]).to("meta")
         return cls(base, detached, {name: value.detach().clone() for name, value in buffers.items()})
 
+    @classmethod
+    def concatenate(cls, stacks: Sequence[Stack]) -> Stack:
+        """One stack of all replicas, in order."""
+        first = stacks[0]
+        if len(stacks) == 1:
+            return first
+        return first.with_tensors({name: torch.cat([s.tensors[name] for s in stacks]) for name in first.tensors})
+
     @property
     def replicas(self) -> int:
         return next(iter(self.params.values())).shape[0]
@@ -196,11 +204,3 @@ class Stack:
     def first(self) -> tuple[Tensors, Tensors]:
         """Parameters and buffers of the first replica, without the replica dimension."""
         return {n: v[0] for n, v in self.params.items()}, {n: v[0] for n, v in self.buffers.items()}
-
-
-def concatenate(stacks: Sequence[Stack]) -> Stack:
-    """One stack of all replicas, in order."""
-    first = stacks[0]
-    if len(stacks) == 1:
-        return first
-    return first.with_tensors({name: torch.cat([s.tensors[name] for s in stacks]) for name in first.tensors})

@@ -27,6 +27,7 @@ from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.training.context import Context
+from unlearnbench.training.replica_run import Watch
 
 Part = TypeVar("Part")
 
@@ -105,11 +106,13 @@ class Workplace:
             raise MissingArtifactError(key, self.store.root)
         return artifact
 
-    def context(self, task: Task, world: World, seeds: list[int], origin: Sequence[int] = ()) -> Context:
+    def context(
+        self, task: Task, world: World, seeds: list[int], origin: Sequence[int] = (), watch: Watch | None = None
+    ) -> Context:
         """What a method is handed, for so many replicas; `origin`: the seeds their originals were trained with."""
         channels, height, width = world.pool.pixels.shape[1:]
         shape, classes = (channels, height, width), self.data(task).classes
-        return Context(self.scenario(task), seeds, shape, classes, self.device, origin=origin)
+        return Context(self.scenario(task), seeds, shape, classes, self.device, watch=watch, origin=origin)
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.observed_erasures import concatenate, observe_erasures
+from unlearnbench.adversary.observed_erasures import Erasures, observe_erasures
 from unlearnbench.models.stack import Stack
-from unlearnbench.splits import retrained_sets as retrained_draw
+from unlearnbench.splits import retrained_sets
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import World
@@ -51,8 +51,8 @@ def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, se
 
 def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
     """Logits f32[T, 2N, n, Y] on each target's images of the models that never saw it; a few models at a time."""
-    made = retrained_draw.group(world, task.work["models"], "without")
-    images, _ = retrained_draw.shown(world)
+    made = retrained_sets.group(world, task.work["models"], "without")
+    images, _ = retrained_sets.shown(world)
     together = torch.cat([own.pixels for own in images])
     seeds, step, parts = _seeds(task, "without", made.sets.replicas), workplace.scenario(task).replicas, []
     for first in range(0, made.sets.replicas, step):
@@ -88,20 +88,20 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
             parts.append(observe_erasures(before, after, chunk, world, f"shadow {at}", keep))
             check_outputs(parts[-1].candidates_after_logits, f"unlearning with {method.name}")
             at += chunk.replicas
-    tensors = concatenate(parts, shared=draw == "same").tensors
+    tensors = Erasures.concatenate(parts, shared=draw == "same").tensors
     return Artifact({**tensors, "validation": drawn.validation, "model": drawn.model}, {})
 
 
 def _beside_retrained(task: Task, workplace: Workplace, world: World) -> Artifact:
     """Each target forgotten by N originals that held it, beside 2N models that never saw it: logits on its images."""
     count, step, method = task.work["models"], workplace.scenario(task).replicas, workplace.method(task)
-    made, originals = retrained_draw.group(world, count, "originals"), _originals(task, workplace, world)
-    trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_draw.shown(world)
+    made, originals = retrained_sets.group(world, count, "originals"), _originals(task, workplace, world)
+    trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_sets.shown(world)
     unlearned = []
     for target, own in enumerate(images):
         answers = []
         for first in range(0, count, step):
-            chunk = retrained_draw.erasures(world, made, target, first, first + step)
+            chunk = retrained_sets.erasures(world, made, target, first, first + step)
             models = made.models[target, first : first + step]
             seeds = [seed_of(task, "shadow", target * count + first + index) for index in range(chunk.replicas)]
             origin = [] if method.own_original else [trained[model] for model in models.tolist()]

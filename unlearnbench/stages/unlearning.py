@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.adversary.observed_erasures import Erasures, observe_erasures
 from unlearnbench.metrics.catalog import RECORDED_BY_METHODS
 from unlearnbench.models.stack import Stack
-from unlearnbench.models.stack import concatenate as concatenate_stacks
 from unlearnbench.plugin import Method
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, join
 from unlearnbench.stages.evaluation import evaluate, original_accuracy, trajectory_point
@@ -22,6 +22,7 @@ from unlearnbench.stages.retraining import of_artifact
 from unlearnbench.suite.plan import Job, Task
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
+from unlearnbench.training.replica_run import Watch
 
 # --- unlearn ---------------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     scenario, method = workplace.scenario(task), workplace.method(task)
     originals = [workplace.original(task, world) for task, world in zip(job, worlds, strict=True)]
     if task.together:
-        before, sets = concatenate_stacks(filled(job, originals)), join(filled(job, worlds))
+        before, sets = Stack.concatenate(filled(job, originals)), join(filled(job, worlds))
         seeds = filled(job, [seed_of(task, "target", 0) for task in job])
         own = [slice(place, place + 1) for place in places(job)]
     else:
@@ -44,10 +45,9 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         own = [slice(0, sets.replicas)]
     trained = [seed_of(task, "train") for task in job]
     origin = filled(job, trained) if task.together else trained
-    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin)
     trajectories: list[list[list[Any]]] = [[] for _ in job]
-    if scenario.trajectory is not None:
-        _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    watch = _follow(scenario, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin, watch)
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
     retrained = [_retrained(each, workplace) for each in job]
@@ -102,14 +102,15 @@ def _measures(
     return measures
 
 
-def _follow(context: Context, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> None:
-    """Evaluate every few epochs of unlearning (Figures 5 to 7); step 0 is the original.
+def _follow(scenario: Scenario, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> Watch | None:
+    """What evaluates every few epochs of unlearning (Figures 5 to 7), where the scenario asks for it; step 0 is the
+    original.
 
     Args:
         followed: a replica, its world, and where its points go.
     """
-    scenario = context.scenario
-    assert scenario.trajectory is not None
+    if scenario.trajectory is None:
+        return None
     every = scenario.trajectory.every_epochs
 
     def watch(first: int, epoch: int, step: int, models: Stack) -> None:
@@ -122,7 +123,7 @@ def _follow(context: Context, before: Stack, followed: list[tuple[int, World, li
                         points.append([step, name, measure.value, measure.n])
 
     watch(0, 0, 0, before)
-    context.watch = watch
+    return watch
 
 
 def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep: bool, chunk: int = 64) -> Erasures:
@@ -132,4 +133,4 @@ def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep
         last = min(first + chunk, sets.replicas)
         models, some = after.slice(first, last), sets.take(first, last)
         parts.append(observe_erasures(before, models, some, world, f"target {first}", keep))
-    return concatenate(parts)
+    return Erasures.concatenate(parts)

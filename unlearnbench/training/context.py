@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from unlearnbench.models import information_bottleneck
-from unlearnbench.models.stack import Stack, concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import Splits
@@ -111,7 +111,7 @@ class Context:
             after.append(Stack.of([unlearn(model, sets.splits(k), single)]))
             for metric, value in single.recorded.items():
                 self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
-        return concatenate(after)
+        return Stack.concatenate(after)
 
     def train(self, sets: ErasureSets) -> Stack:
         """The shared trainer: fresh models from the seeds, trained on each replica's remaining set (Eq. 2)."""
@@ -176,4 +176,4 @@ class Context:
             self.steps[first:last] += outcome.steps
             self.samples[first:last] += outcome.samples
             after.append(outcome.stack)
-        return concatenate(after)
+        return Stack.concatenate(after)
