@@ -43,7 +43,7 @@ class UpdateLeak(Attack):
     the decoders. `best` averages those features and decoders that have the lowest error on the validation shadows.
 
     The labels are inferred by ridge regression of their counts. Of several erased images each inferred label is one to
-    decode. In the tier `disjoint` representations are aligned with the target's first (`alignment`).
+    decode. In the tier `disjoint` representations are aligned with the target's first (`procrustes`).
     """
 
     version = 2

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.context import Context
-from unlearnbench.training.objectives import training_loss
-from unlearnbench.training.relabelling import wrong_labels
+from unlearnbench.training.objectives import training_loss, wrong_labels
 
 
 class RandomLabel(LossMethod):

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.context import Context
 from unlearnbench.training.curvature import Vector, mean_in_chunks
-from unlearnbench.training.objectives import training_loss
-from unlearnbench.training.relabelling import wrong_labels
+from unlearnbench.training.objectives import training_loss, wrong_labels
 
 # Images in one evaluation of the gradient: a ResNet takes about 35 MB an image.
 CHUNK = {"resnet18": 32}

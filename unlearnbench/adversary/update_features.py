@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.alignment import procrustes
 from unlearnbench.adversary.updates import ShadowUpdates, Updates
 from unlearnbench.settings.scenario import Level, Tier
 from unlearnbench.system.errors import AccessError
@@ -57,6 +56,24 @@ def features(shadow: ShadowUpdates, target: Updates, level: Level, tier: Tier) -
         directions = _directions(matrices[0][~shadow.validation])
         images["delta"] = (matrices[0] @ directions).flatten(1), (matrices[1] @ directions).flatten(1)
     return Features(images, (_vectors(shadow.updates), _vectors(target)))
+
+
+def procrustes(source: Tensor, reference: Tensor) -> Tensor:
+    """The rotation that brings `source` closest to `reference` (orthogonal Procrustes; Schoenemann, 1966).
+
+    Two trainings of one architecture find representations of one geometry in coordinates of their own. Both arguments
+    are centred first; a change of the source's representation is aligned by ``change @ procrustes(...)``.
+
+    Args:
+        source, reference: f32[P, J], representations of the same P images by two models.
+
+    Returns:
+        f32[J, J], orthogonal: it may mirror. With fewer images than dimensions the rest is turned anyhow.
+    """
+    centred = [part.double() - part.double().mean(0) for part in (source, reference)]
+    left, _, right = torch.linalg.svd(centred[0].T @ centred[1])
+    rotation: Tensor = left @ right
+    return rotation.to(source.dtype)
 
 
 def _outputs(shadow: ShadowUpdates, target: Updates, level: Level, tier: Tier) -> tuple[Tensor, Tensor]:

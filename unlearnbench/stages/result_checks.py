@@ -26,6 +26,18 @@ class RemoteError(Exception):
         self.line, self.trace = line, trace
 
 
+def train_own(method: Method, sets: ErasureSets, context: Context) -> Stack:
+    """A model for each replica's remaining set, by a method that trains originals of its own. Raises PluginError."""
+    models = []
+    for k in range(sets.replicas):
+        with guarded(f"method {method.name}"):
+            model = method.train(sets.pool.take(sets.remaining(k)), context.single(k))
+        if model is None:
+            raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
+        models.append(model)
+    return Stack.of(models)
+
+
 def erase(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
     """The method's erasures, with all of its contract checked. Raises PluginError."""
     after = erase_each(method, before, sets, context)

@@ -11,9 +11,8 @@ from unlearnbench.splits.world import World, leak_parts
 from unlearnbench.stages.evaluation import accuracies
 from unlearnbench.stages.memory import Retrained, margins, standings
 from unlearnbench.stages.resources import Workplace, seed_of
-from unlearnbench.stages.result_checks import PluginError, check_finite
+from unlearnbench.stages.result_checks import check_finite, train_own
 from unlearnbench.suite.plan import Task
-from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact
 
@@ -79,14 +78,7 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
     sets = ErasureSets(world.targets.pool, world.targets.members, erased)
     context = workplace.context(task, world, [seed_of(task, "retrained", k) for k in range(len(erased))])
     if "method" in task.work:
-        method, models = workplace.method(task), []
-        for k in range(len(erased)):
-            with guarded(f"method {method.name}"):
-                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
-            if model is None:
-                raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
-            models.append(model)
-        stack = Stack.of(models).to(workplace.device)
+        stack = train_own(workplace.method(task), sets, context).to(workplace.device)
     else:
         stack = context.train(sets)
     check_finite(stack, f"retraining with beta {scenario.beta}")

@@ -12,9 +12,8 @@ from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import World
 from unlearnbench.stages.resources import Workplace, seed_of
-from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase
+from unlearnbench.stages.result_checks import check_finite, check_outputs, erase, train_own
 from unlearnbench.suite.plan import Task
-from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 
 # --- models ---------------------------------------------------------------------------------------------------------
@@ -33,18 +32,7 @@ def shadow_models(task: Task, workplace: Workplace) -> Artifact:
 def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]) -> Stack:
     """One model a seed, by the shared trainer or by a method that trains an original of its own."""
     context = workplace.context(task, world, seeds)
-    method = workplace.method(task) if "method" in task.work else None
-    if method is None:
-        stack = context.train(sets)
-    else:
-        models = []
-        for k in range(sets.replicas):
-            with guarded(f"method {method.name}"):
-                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
-            if model is None:
-                raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
-            models.append(model)
-        stack = Stack.of(models)
+    stack = train_own(workplace.method(task), sets, context) if "method" in task.work else context.train(sets)
     check_finite(stack, f"training shadow models with beta {context.scenario.beta}")
     return stack
 

@@ -1,4 +1,5 @@
-"""The shared trainer: cross-entropy plus beta times the KL of the representation to its prior (CRFU paper, Eq. 2)."""
+"""The shared trainer, cross-entropy plus beta times the KL of the representation to its prior (CRFU paper, Eq. 2), and
+what methods share of their losses."""
 
 from __future__ import annotations
 
@@ -87,6 +88,14 @@ def training_loss(models: Models, batch: Batch, noise: Noise) -> Tensor:
     """The loss that the original was trained with, on a batch of any set: for methods that go on training."""
     loss = InformationBottleneckLoss(models.scenario.beta, models.scenario.training)
     return loss.loss(models, None, batch, None, noise)
+
+
+def wrong_labels(models: Models, erased: Batch, noise: Noise) -> Tensor:
+    """One label for each image, i64[B], uniform over the classes that are not its own."""
+    classes = models.frozen(erased.images[:1]).shape[-1]
+    # Rounding may lift a number just under 1 to the number of other classes, which would be the image's own label.
+    others = (noise.uniform(len(erased.labels)) * (classes - 1)).long().clamp(max=classes - 2)
+    return (erased.labels + 1 + others) % classes
 
 
 def l2_penalty(params: Mapping[str, Tensor], weight: float) -> Tensor:
