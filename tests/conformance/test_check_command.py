@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from examining import source
 
-from unlearnbench.conformance import Request, check
+from unlearnbench.conformance import CheckRequest, check
 from unlearnbench.plugin import Method
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import discover
@@ -46,7 +46,7 @@ def checks(ran: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     [(name, kind) for kind in KINDS for name, info in discover().of(kind).items() if info.builtin],
 )
 def test_every_built_in_plugin_keeps_every_rule(name: str, kind: Any) -> None:
-    report = check(Request(name, kind, time_limit=300))
+    report = check(CheckRequest(name, kind, time_limit=300))
     assert [f"{result.check}: {result.line}" for result in report.results if result.status == "fail"] == []
     assert report.builtin
     # Of photographs and the like there may be no files here, and then there is nothing to look at.

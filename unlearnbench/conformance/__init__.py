@@ -4,7 +4,7 @@ A plugin is checked in a process of its own, which refuses connections and write
 harm. One idea a file, one small function a check; `suites` says which checks a kind of plugin has.
 """
 
-from unlearnbench.conformance.supervisor import TIME_LIMIT, Report, Request, check, failures
-from unlearnbench.conformance.verdict import Result, Status
+from unlearnbench.conformance.rulings import Result, Status
+from unlearnbench.conformance.supervisor import TIME_LIMIT, CheckRequest, PluginReport, check, failures
 
-__all__ = ["TIME_LIMIT", "Report", "Request", "Result", "Status", "check", "failures"]
+__all__ = ["TIME_LIMIT", "CheckRequest", "PluginReport", "Result", "Status", "check", "failures"]

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from unlearnbench.conformance.channel import Ask, Respond, Tensors, Told
-from unlearnbench.conformance.verdict import Verdict
-from unlearnbench.conformance.watch import Deed
+from unlearnbench.conformance.audit_hook import Attempt
+from unlearnbench.conformance.channel import AskSubject, Message, NamedTensors, Respond
+from unlearnbench.conformance.rulings import Ruling
+from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import Scenario
 
-Outcome = Mapping[str, Tensor]
-
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """Where a plugin is examined.
 
     Attributes:
@@ -48,7 +45,7 @@ class RaisedError(Exception):
         bad_input: of an InputError, its two parts; else None.
     """
 
-    def __init__(self, raised: Told) -> None:
+    def __init__(self, raised: Message) -> None:
         super().__init__(str(raised["line"]))
         self.types = [str(name) for name in raised["types"]]
         self.at = str(raised["at"])
@@ -66,9 +63,9 @@ class Odd(NamedTuple):
     shown: str
 
     @classmethod
-    def of(cls, told: Told) -> Odd | None:
+    def of(cls, answer: Message) -> Odd | None:
         """What an answer says was odd, if it does."""
-        return cls(*map(str, told["odd"])) if "odd" in told else None
+        return cls(*map(str, answer["odd"])) if "odd" in answer else None
 
 
 class Case(ABC):
@@ -81,26 +78,31 @@ class Case(ABC):
         folder: holds `empty`, which the plugin is run in, and `scratch`, in which it may write.
 
     Attributes:
-        deeds: what the plugin tried to do to the world outside.
+        attempts: what the plugin tried to do to the world outside.
         changes: what the plugin left changed in its process, of which all was put back.
         moved: which random streams of its process the plugin moved in its last run.
     """
 
     kind: Kind
 
-    def __init__(self, origin: str, place: Place, subject: Ask, other: Ask, folder: Path) -> None:
-        self.origin, self.place, self.subject, self.other, self.folder = origin, place, subject, other, folder
-        self.deeds: list[Deed] = []
+    def __init__(self, origin: str, setup: Setup, subject: AskSubject, other: AskSubject, folder: Path) -> None:
+        self.origin, self.setup, self.subject, self.other, self.folder = origin, setup, subject, other, folder
+        self.attempts: list[Attempt] = []
         self.changes: list[str] = []
         self.moved: list[str] = []
 
+    @cached_property
+    def scenario(self) -> Scenario | None:
+        """The first of the small scenarios that the plugin does not skip."""
+        return next((s for s in SCENARIOS if self.skip(s) is None), None)
+
     @property
-    @abstractmethod
     def reason(self) -> str | None:
         """Why the plugin can't be run here, or None if it can."""
+        return f"the {self.kind} skips every scenario that there is to check it on" if self.scenario is None else None
 
     @abstractmethod
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
         """Run the plugin once more, on inputs of its own; all numbers that come out of it.
 
         Args:
@@ -109,7 +111,7 @@ class Case(ABC):
         """
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         """What came out of the first run."""
         return self.run()
 
@@ -119,19 +121,19 @@ class Case(ABC):
         return sorted(path.name for path in (self.folder / "empty").iterdir())
 
     def ask(
-        self, what: str, tensors: Tensors | None = None, respond: Respond | None = None, **told: Any
-    ) -> tuple[Told, Tensors]:
+        self, what: str, tensors: NamedTensors | None = None, respond: Respond | None = None, **details: Any
+    ) -> tuple[Message, NamedTensors]:
         """The subject's answer.
 
         Raises:
             RaisedError: the plugin raised something.
             LostError: there is no answer.
         """
-        return self.told(*self.subject({"ask": what, **told}, tensors, respond))
+        return self.noted(*self.subject({"ask": what, **details}, tensors, respond))
 
-    def told(self, answer: Told, tensors: Tensors) -> tuple[Told, Tensors]:
+    def noted(self, answer: Message, tensors: NamedTensors) -> tuple[Message, NamedTensors]:
         """An answer, with what is part of all answers taken note of. Raises RaisedError."""
-        self.deeds += deeds_of(answer)
+        self.attempts += attempts_in(answer)
         self.changes += [str(change) for change in answer["changes"]]
         self.moved = [str(name) for name in answer["moved"]]
         if "raised" in answer:
@@ -140,13 +142,13 @@ class Case(ABC):
 
     def skip(self, scenario: Scenario) -> str | Odd | None:
         """What the plugin says of a scenario."""
-        told, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
-        if (odd := Odd.of(told)) is not None:
+        answer, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
+        if (odd := Odd.of(answer)) is not None:
             return odd
-        return None if told["reason"] is None else str(told["reason"])
+        return None if answer["reason"] is None else str(answer["reason"])
 
 
-class Check(NamedTuple):
+class Rule(NamedTuple):
     """One rule.
 
     Attributes:
@@ -156,13 +158,13 @@ class Check(NamedTuple):
     """
 
     name: str
-    examine: Callable[[Any], Verdict]
+    examine: Callable[[Any], Ruling]
     runs: bool = True
 
 
-def deeds_of(answer: Told) -> list[Deed]:
+def attempts_in(answer: Message) -> list[Attempt]:
     """What an answer says that the plugin tried."""
-    return [Deed(what, str(to)) for what, to in answer["deeds"]]
+    return [Attempt(what, str(to)) for what, to in answer["attempts"]]
 
 
 def line_of(error: BaseException, origin: str) -> str:

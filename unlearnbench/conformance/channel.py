@@ -24,22 +24,22 @@ LARGEST = 1 << 31  # bytes of tensors in an answer
 ENDED = "ended the process"
 FORGED = "wrote into check's own channel"
 
-Tensors = Mapping[str, Tensor]
-Told = dict[str, Any]
+NamedTensors = Mapping[str, Tensor]
+Message = dict[str, Any]
 # What the subject asks in between: an attack asks its view.
-Respond = Callable[[Told, Tensors], tuple[Told, Tensors]]
+Respond = Callable[[Message, NamedTensors], tuple[Message, NamedTensors]]
 
 
 class LostError(Exception):
     """The subject answers no more, or what comes from it is no answer; its process is of no further use."""
 
 
-class Ask(Protocol):
+class AskSubject(Protocol):
     """Whoever answers: a process, or in tests an object in this one."""
 
     def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         """The answer to a question. Raises LostError."""
 
 
@@ -59,8 +59,8 @@ class Channel:
         self._limit, self._until = limit, time.monotonic() + limit + more
 
     def ask(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         """The answer to a question.
 
         Raises:
@@ -68,10 +68,10 @@ class Channel:
         """
         if not self.silent:
             raise LostError(FORGED)
-        told, found = self._turn(question, tensors)
-        while "view" in told and respond is not None:
-            told, found = self._turn(*respond(told, found))
-        return told, found
+        answer, found = self._turn(question, tensors)
+        while "view" in answer and respond is not None:
+            answer, found = self._turn(*respond(answer, found))
+        return answer, found
 
     @property
     def silent(self) -> bool:
@@ -87,11 +87,11 @@ class Channel:
     def close(self) -> None:
         self._stream.close()
 
-    def _turn(self, told: Told, tensors: Tensors | None) -> tuple[Told, Tensors]:
+    def _turn(self, message: Message, tensors: NamedTensors | None) -> tuple[Message, NamedTensors]:
         nonce = secrets.token_hex(16)
         try:
             self._stream.settimeout(max(self._until - time.monotonic(), 0.001))
-            wire.send(self._stream, {**told, "nonce": nonce}, tensors)
+            wire.send(self._stream, {**message, "nonce": nonce}, tensors)
             answer, found = wire.receive(self._stream, LARGEST)
         except TimeoutError:
             raise LostError(f"took longer than {self._limit:g} s") from None

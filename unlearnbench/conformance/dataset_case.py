@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unlearnbench.conformance.case import Case, Odd, Outcome, RaisedError
-from unlearnbench.conformance.channel import Tensors, Told
+from unlearnbench.conformance.case import Case, Odd, RaisedError
+from unlearnbench.conformance.channel import Message, NamedTensors
 from unlearnbench.plugin import ImageData, Images
 
 PARTS = {"train": "training", "test": "test"}
@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
     """
 
     data: ImageData | Odd
-    outcome: Outcome
+    outcome: NamedTensors
     lacks: str | None = None
 
 
@@ -38,7 +38,7 @@ class DatasetCase(Case):
     @cached_property
     def reason(self) -> str | None:
         try:
-            self.files(self.place.data_root)
+            self.files(self.setup.data_root)
         except RaisedError as error:
             if error.bad_input is None:
                 raise
@@ -47,8 +47,8 @@ class DatasetCase(Case):
 
     def files(self, root: Path) -> list[Path] | Odd:
         """What the dataset says that it reads."""
-        told, _ = self.ask("files", root=str(root))
-        return Odd.of(told) or [Path(file) for file in told["files"]]
+        answer, _ = self.ask("files", root=str(root))
+        return Odd.of(answer) or [Path(file) for file in answer["files"]]
 
     def load(self, root: Path, seed: int | None = None, restore: bool = False) -> Loaded:
         """Load the images; `seed` and `restore`: see `run`."""
@@ -57,31 +57,31 @@ class DatasetCase(Case):
     @cached_property
     def loaded(self) -> Loaded:
         """What came of loading first."""
-        return self.load(self.place.data_root)
+        return self.load(self.setup.data_root)
 
     @cached_property
     def class_names(self) -> list[str] | Odd:
         """What the dataset calls its classes."""
-        told, _ = self.ask("class_names", root=str(self.place.data_root))
-        return Odd.of(told) or [str(name) for name in told["names"]]
+        answer, _ = self.ask("class_names", root=str(self.setup.data_root))
+        return Odd.of(answer) or [str(name) for name in answer["names"]]
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         return self.loaded.outcome
 
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
-        return self.load(self.place.data_root, seed, restore).outcome
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
+        return self.load(self.setup.data_root, seed, restore).outcome
 
-    def run_there(self) -> Outcome:
+    def run_there(self) -> NamedTensors:
         """What another process loads."""
-        question = {"ask": "load", "root": str(self.place.data_root)}
-        return _loaded(*self.told(*self.other(question))).outcome
+        question = {"ask": "load", "root": str(self.setup.data_root)}
+        return _loaded(*self.noted(*self.other(question))).outcome
 
 
-def _loaded(told: Told, tensors: Tensors) -> Loaded:
-    if (odd := Odd.of(told)) is not None:
+def _loaded(answer: Message, tensors: NamedTensors) -> Loaded:
+    if (odd := Odd.of(answer)) is not None:
         return Loaded(odd, {})
-    classes, parts = int(told["classes"]), told["pixels"]
+    classes, parts = int(answer["classes"]), answer["pixels"]
     outcome = {**tensors, "classes": torch.tensor(classes)}
     for name, facts in parts.items():
         outcome[f"{name}.pixels"] = torch.frombuffer(bytearray(str(sorted(facts.items())), "utf-8"), dtype=torch.uint8)
@@ -92,7 +92,7 @@ def _loaded(told: Told, tensors: Tensors) -> Loaded:
     return Loaded(ImageData(train, test, classes), outcome)
 
 
-def _images(facts: Mapping[str, Any], tensors: Tensors, name: str) -> Images:
+def _images(facts: Mapping[str, Any], tensors: NamedTensors, name: str) -> Images:
     if facts["dtype"] not in PIXELS:
         raise ValueError(f"{name} pixels are {facts['dtype']}")
     pixels = torch.empty(facts["shape"], dtype=getattr(torch, facts["dtype"]), device="meta")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.conformance.case import Check, Odd, RaisedError
+from unlearnbench.conformance.case import Odd, RaisedError
 from unlearnbench.conformance.dataset_case import DatasetCase
-from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 from unlearnbench.plugin import ImageData, Images
 
 
-def lists_files(case: DatasetCase) -> Verdict:
+def lists_files(case: DatasetCase) -> Ruling:
     """`files` lists existing files: their contents are the data's fingerprint."""
-    files = case.files(case.place.data_root)
+    files = case.files(case.setup.data_root)
     advice = "return the paths of all files that load reads, as a list; raise InputError naming one that is missing"
     if isinstance(files, Odd):
         return failed("files returned no list of paths", advice)
@@ -25,7 +25,7 @@ def lists_files(case: DatasetCase) -> Verdict:
     return failed(f"no such file: {absent[0]}", advice) if absent else passed(f"{len(files)} files")
 
 
-def loads(case: DatasetCase) -> Verdict:
+def loads(case: DatasetCase) -> Ruling:
     """Training and test images, and the number of classes."""
     data, _, lacks = case.loaded
     if lacks is not None:
@@ -40,7 +40,7 @@ def loads(case: DatasetCase) -> Verdict:
     return passed(f"{len(data.train)} training and {len(data.test)} test images")
 
 
-def pixels_are_bytes(case: DatasetCase) -> Verdict:
+def pixels_are_bytes(case: DatasetCase) -> Ruling:
     """u8[N, C, H, W], training and test images alike."""
     data = _data(case)
     for name, part in _parts(data):
@@ -52,7 +52,7 @@ def pixels_are_bytes(case: DatasetCase) -> Verdict:
     return passed("x".join(str(side) for side in data.train.pixels.shape[1:]))
 
 
-def labels_are_classes(case: DatasetCase) -> Verdict:
+def labels_are_classes(case: DatasetCase) -> Ruling:
     """i64[N], 0 to classes - 1, each class among the training images."""
     data = _data(case)
     for name, part in _parts(data):
@@ -75,7 +75,7 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
     return passed(f"{data.classes} classes" + (f", named {names[0]} to {names[-1]}" if names else ""))
 
 
-def ids_are_in_order(case: DatasetCase) -> Verdict:
+def ids_are_in_order(case: DatasetCase) -> Ruling:
     """Training images 0..N-1, test images N..N+M-1."""
     data = _data(case)
     ids = torch.cat([data.train.ids, data.test.ids])
@@ -84,7 +84,7 @@ def ids_are_in_order(case: DatasetCase) -> Verdict:
     return failed("ids do not count from 0 over training and then test images", "use torch.arange(N) and go on from N")
 
 
-def misses_files_in_words(case: DatasetCase) -> Verdict:
+def misses_files_in_words(case: DatasetCase) -> Ruling:
     """From an empty folder: InputError, or no files needed."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("files", "load"):
@@ -108,13 +108,3 @@ def _data(case: DatasetCase) -> ImageData:
 
 def _parts(data: ImageData) -> list[tuple[str, Images]]:
     return [("training", data.train), ("test", data.test)]
-
-
-MISSING = Check("missing_files", misses_files_in_words, runs=False)
-CHECKS = [
-    Check("runs", loads),
-    Check("files", lists_files),
-    Check("pixels", pixels_are_bytes),
-    Check("labels", labels_are_classes),
-    Check("ids", ids_are_in_order),
-]

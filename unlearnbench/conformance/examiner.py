@@ -1,12 +1,12 @@
-"""The process that judges a plugin, and never imports it: it asks, compares what it is told, and tells each verdict.
+"""The process that judges a plugin, and never imports it: it asks, compares what it is told, and tells each ruling.
 
-Three processes, so that a verdict is never made where the plugin can reach it:
+Three processes, so that a ruling is never made where the plugin can reach it:
 
 - the program (supervisor.py) starts the examiner, and prints what it tells;
 - the examiner holds the models, the images and the truth, plans what is asked, and decides. Its channel to the program
   is handed to nobody;
 - the subject (subject.py) imports the plugin and answers. An answer holds tensors and numbers, what was raised and what
-  was tried, and no verdict: whatever a plugin prints, patches or writes into its process's files, nothing there says
+  was tried, and no ruling: whatever a plugin prints, patches or writes into its process's files, nothing there says
   "pass". What is no answer to the question just asked fails the check (channel.py), and so does what is left running.
 
 What remains: a plugin shares the subject's process, and Python has no walls inside one. By patching what answers there
@@ -30,9 +30,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.conformance.channel import ENDED, FORGED, Ask, LostError, Respond, Tensors, Told
+from unlearnbench.conformance.channel import ENDED, FORGED, AskSubject, LostError, Message, NamedTensors, Respond
+from unlearnbench.conformance.rulings import Ruling, failed, passed, skipped
 from unlearnbench.conformance.subject_host import Host, forked, fresh
-from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import named
 from unlearnbench.system import descendants
@@ -41,13 +41,12 @@ from unlearnbench.system.printing import error_line, one_line
 from unlearnbench.system.process import be_quiet, limit_threads
 
 if TYPE_CHECKING:
-    from unlearnbench.conformance.case import Case, Check
-    from unlearnbench.conformance.watch import Deed
+    from unlearnbench.conformance.audit_hook import Attempt
+    from unlearnbench.conformance.case import Case, Rule
 
 STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
 LONGEST = 2000  # characters of what a plugin is known by
 LOADS, ENDS = "loads", "no_processes"
-ATTACKED = "vbu"  # the method that attacks are shown: it forgets at the price of betraying what
 
 Tell = Callable[..., None]
 
@@ -106,7 +105,7 @@ class Examiner:
         self._plugin_dirs = [Path(folder) for folder in request["plugin_dirs"]]
         self._hosts: dict[str, Host] = {}
         self._ready: set[str] = set()
-        self._deeds: list[Deed] = []
+        self._attempts: list[Attempt] = []
         self._left, self._forged = 0, False
 
     def start(self) -> None:
@@ -133,7 +132,7 @@ class Examiner:
         try:
             case = self._case()
             if case is not None:
-                self._make_checks(case)
+                self._examine_rules(case)
         except (LostError, UnloadableError) as error:
             self._result(LOADS, failed(str(error), "do nothing when the file is imported but define the class"))
 
@@ -146,21 +145,22 @@ class Examiner:
 
     def _case(self) -> Case | None:
         """The plugin with its parameters, or None if it can't be made, which is told."""
-        from unlearnbench.conformance.case import Place, RaisedError
+        from unlearnbench.conformance.case import RaisedError, Setup
+        from unlearnbench.conformance.pipeline import ATTACKED
         from unlearnbench.conformance.suites import CASES
         from unlearnbench.registry.registry import Registry, load
 
         try:
-            told = self._find("subject")
-            kind, origin = told["kind"], told["origin"]
-            identity = one_line(str(told.get("identity", "")), LONGEST)
+            answer = self._find("subject")
+            kind, origin = answer["kind"], answer["origin"]
+            identity = one_line(str(answer.get("identity", "")), LONGEST)
             self._tell(found={"kind": kind or "plugin", "name": self._name, "origin": origin,
                               "builtin": _is_builtin(origin), "identity": identity})  # fmt: skip
-            if "broken" in told:
-                self._result(LOADS, failed(told["broken"], f"mend {origin} until `unlearnbench list` shows it"))
+            if "broken" in answer:
+                self._result(LOADS, failed(answer["broken"], f"fix {origin} until `unlearnbench list` shows it"))
                 return None
-            if told["missing"] is not None:
-                why = f"give it what has no default: unlearnbench check '{self._name}[{told['missing']}=...]'"
+            if answer["missing"] is not None:
+                why = f"give it what has no default: unlearnbench check '{self._name}[{answer['missing']}=...]'"
                 self._result(LOADS, skipped(why))
                 return None
             self._make("subject")
@@ -170,28 +170,28 @@ class Examiner:
             self._result(LOADS, failed(str(error), "let it be made from its Params alone"))
             return None
         registry = Registry({ATTACKED: load("method", ATTACKED)}, {}, {"digits": load("dataset", "digits")}, [])
-        place = Place(registry, self._folder / "judged", Path(self._request["data_root"]))
-        case = CASES[kind](origin, place, self._ask("subject"), self._ask("other"), self._folder)
-        case.deeds = self._deeds
+        setup = Setup(registry, self._folder / "judged", Path(self._request["data_root"]))
+        case = CASES[kind](origin, setup, self._ask("subject"), self._ask("other"), self._folder)
+        case.attempts = self._attempts
         return case
 
-    def _make_checks(self, case: Case) -> None:
-        from unlearnbench.conformance.suites import CHECKS, RUNS
+    def _examine_rules(self, case: Case) -> None:
+        from unlearnbench.conformance.suites import RULES, RUNS
 
-        lame: str | None = None
-        for check in CHECKS[case.kind]:
-            self._tell(begin=check.name)
+        not_run: str | None = None
+        for rule in RULES[case.kind]:
+            self._tell(begin=rule.name)
             began = time.perf_counter()
             for host in self._hosts.values():
                 host.channel.restart(self._limit)
             try:
-                verdict = skipped(lame) if check.runs and lame else verdict_of(check, case)
+                ruling = skipped(not_run) if rule.runs and not_run else ruling_on(rule, case)
                 self._pause()
             except LostError as error:
-                verdict = failed(str(error), _advice(str(error)))
-            self._result(check.name, verdict, time.perf_counter() - began)
-            if check.name == RUNS and verdict.status != "pass":
-                lame = "it is not run" if verdict.status == "skipped" else "it does not run"
+                ruling = failed(str(error), _advice(str(error)))
+            self._result(rule.name, ruling, time.perf_counter() - began)
+            if rule.name == RUNS and ruling.status != "pass":
+                not_run = "it is not run" if ruling.status == "skipped" else "it does not run"
         self._tell(begin=ENDS)
         began = time.perf_counter()
         for which in list(self._hosts):
@@ -203,7 +203,7 @@ class Examiner:
         for which in list(self._ready):
             self._asked(which, {"ask": "pause"})
 
-    def _outlived(self) -> Verdict:
+    def _outlived(self) -> Ruling:
         """Nothing that the plugin has started goes on, or has written to the examiner."""
         if self._left:
             processes = "a process" if self._left == 1 else f"{self._left} processes"
@@ -212,8 +212,8 @@ class Examiner:
             return failed(FORGED, _advice(FORGED))
         return passed("" if self._adopts else "only its own process group was looked at: this system tells no more")
 
-    def _result(self, check: str, verdict: Verdict, seconds: float = 0.0) -> None:
-        self._tell(result=[check, verdict.status, verdict.note, verdict.advice, round(seconds, 3)])
+    def _result(self, check: str, ruling: Ruling, seconds: float = 0.0) -> None:
+        self._tell(result=[check, ruling.status, ruling.note, ruling.advice, round(seconds, 3)])
 
     # --- subjects ---------------------------------------------------------------------------------------------------
 
@@ -221,10 +221,12 @@ class Examiner:
     def _name(self) -> str:
         return one_line(self._request["text"].partition("[")[0].strip(), 60)
 
-    def _ask(self, which: str) -> Ask:
+    def _ask(self, which: str) -> AskSubject:
         """What asks one of the processes, which is started and told of the plugin if need be."""
 
-        def ask(question: Told, tensors: Tensors | None = None, respond: Respond | None = None) -> tuple[Told, Tensors]:
+        def ask(
+            question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+        ) -> tuple[Message, NamedTensors]:
             from unlearnbench.conformance.case import RaisedError
 
             if which not in self._ready:
@@ -237,7 +239,7 @@ class Examiner:
 
         return ask
 
-    def _find(self, which: str) -> Told:
+    def _find(self, which: str) -> Message:
         """Have a process look for the plugin. Raises RaisedError and LostError."""
         if which not in self._hosts:
             # No fork: the truth, which this process holds by now, would be at hand in it.
@@ -245,12 +247,12 @@ class Examiner:
             self._hosts[which].show()
         self._hosts[which].channel.restart(self._limit, STARTING)
         request = {name: self._request[name] for name in ("text", "kind", "plugin_dirs", "data_root")}
-        told = self._seen(which, {"ask": "find", **request, "scratch": str(self._folder / "scratch")})
+        answer = self._seen(which, {"ask": "find", **request, "scratch": str(self._folder / "scratch")})
         # Where it is from can be told without loading it: it can't say that it was another one.
         places = [named(kind, self._plugin_dirs) for kind in KINDS]
-        if told["kind"] not in (*KINDS, None) or told["origin"] not in [place.get(self._name) for place in places]:
+        if answer["kind"] not in (*KINDS, None) or answer["origin"] not in [place.get(self._name) for place in places]:
             raise LostError(FORGED)
-        return told
+        return answer
 
     def _make(self, which: str) -> None:
         """Have a process make an instance. Raises RaisedError and LostError."""
@@ -258,20 +260,20 @@ class Examiner:
         self._hosts[which].channel.restart(self._limit)
         self._ready.add(which)
 
-    def _seen(self, which: str, question: Told) -> Told:
-        from unlearnbench.conformance.case import RaisedError, deeds_of
+    def _seen(self, which: str, question: Message) -> Message:
+        from unlearnbench.conformance.case import RaisedError, attempts_in
 
-        told, _ = self._asked(which, question)
-        self._deeds += deeds_of(told)
-        if "raised" in told:
-            raise RaisedError(told["raised"])
-        return told
+        answer, _ = self._asked(which, question)
+        self._attempts += attempts_in(answer)
+        if "raised" in answer:
+            raise RaisedError(answer["raised"])
+        return answer
 
     def _asked(
-        self, which: str, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, which: str, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         try:
-            return self._hosts[which](question, tensors, respond)
+            return self._hosts[which].channel.ask(question, tensors, respond)
         except LostError as error:
             # What a process that ended by itself has left running, it has left on purpose.
             self._end(which, Host.end if str(error) == ENDED else Host.kill)
@@ -285,27 +287,27 @@ class Examiner:
         self._forged |= host.forged
 
 
-def verdict_of(check: Check, case: Case) -> Verdict:
-    """What a check finds; whatever the plugin raises is a finding.
+def ruling_on(rule: Rule, case: Case) -> Ruling:
+    """Whether a plugin keeps a rule; whatever the plugin raises is a failure.
 
     Raises:
         LostError, UnloadableError: its process is gone.
     """
     from unlearnbench.conformance.case import RaisedError
 
-    mend = f"mend {case.origin}: it has to work on three erasures of digits"
+    advice = f"fix {case.origin}: it has to work on three erasures of digits"
     try:
-        if check.runs and (reason := case.reason) is not None:
+        if rule.runs and (reason := case.reason) is not None:
             return skipped(reason)
-        return check.examine(case)
+        return rule.examine(case)
     except (LostError, UnloadableError):
         raise
     except RaisedError as error:
         if error.refused is not None:
             return failed(f"{error.refused}{error.at}", "leave it out; see the checks no_network, no_writes")
-        return failed(f"{error}{error.at}", mend)
+        return failed(f"{error}{error.at}", advice)
     except Exception as error:  # of what it told nothing could be made
-        return failed(error_line(error), mend)
+        return failed(error_line(error), advice)
 
 
 def _is_builtin(origin: str) -> bool:

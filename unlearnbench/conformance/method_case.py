@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from unlearnbench.conformance import small_problem
-from unlearnbench.conformance.case import Case, Odd, Outcome
-from unlearnbench.conformance.channel import Tensors, Told
-from unlearnbench.conformance.small_problem import SCENARIOS, SEEDS, TRAINED_WITH
+from unlearnbench.conformance.case import Case, Odd
+from unlearnbench.conformance.channel import Message, NamedTensors
+from unlearnbench.conformance.small_problem import SEEDS, TRAINED_WITH
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -44,7 +44,7 @@ class Unlearned:
     """What came of a run: what the method returned, and what it was given, as it left that."""
 
     result: Stack | Odd
-    left: Tensors
+    left: NamedTensors
     steps: list[int]
 
 
@@ -54,16 +54,7 @@ class MethodCase(Case):
     kind = "method"
 
     @cached_property
-    def scenario(self) -> Scenario | None:
-        """The first of the small scenarios that the method does not skip."""
-        return next((s for s in SCENARIOS if self.skip(s) is None), None)
-
-    @property
-    def reason(self) -> str | None:
-        return "the method skips every scenario that there is to check it on" if self.scenario is None else None
-
-    @cached_property
-    def facts(self) -> Told:
+    def facts(self) -> Message:
         """What the method says of itself: own_original and many_at_once."""
         return self.ask("facts")[0]
 
@@ -94,13 +85,13 @@ class MethodCase(Case):
         self, given: Given, steps: int | None = None, seed: int | None = None, restore: bool = False
     ) -> Unlearned:
         """Run the method; `steps`: shortened to so many. The others: see `run`."""
-        told, tensors = self.ask(
+        answer, tensors = self.ask(
             "unlearn", given.tensors, scenario=given.scenario.model_dump(mode="json"), seeds=list(given.seeds),
             origin=list(given.origin), dtype=str(given.dtype).removeprefix("torch."), steps=steps, seed=seed,
             restore=restore,
         )  # fmt: skip
         left = {name.removeprefix("left."): value for name, value in tensors.items() if name.startswith("left.")}
-        return Unlearned(Odd.of(told) or _stack(tensors, "new."), left, [int(count) for count in told["steps"]])
+        return Unlearned(Odd.of(answer) or _stack(tensors, "new."), left, [int(count) for count in answer["steps"]])
 
     @cached_property
     def first_given(self) -> Given:
@@ -113,19 +104,19 @@ class MethodCase(Case):
         return self.unlearn(self.first_given)
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         return _outcome(self.first_unlearned.result)
 
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
         return _outcome(self.unlearn(self.given(), seed=seed, restore=restore).result)
 
 
-def _outcome(result: Stack | Odd) -> Outcome:
+def _outcome(result: Stack | Odd) -> NamedTensors:
     """The models' tensors; none if it returned something else, which is another check's concern."""
     return result.tensors if isinstance(result, Stack) else {}
 
 
-def _stack(tensors: Tensors, prefix: str) -> Stack:
+def _stack(tensors: NamedTensors, prefix: str) -> Stack:
     """Models of whatever architecture, which are compared and never asked."""
     parts: dict[str, dict[str, torch.Tensor]] = {f"{prefix}p.": {}, f"{prefix}b.": {}}
     for name, value in tensors.items():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench.conformance.case import Check, Odd, RaisedError
+from unlearnbench.conformance.case import Odd, RaisedError
 from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.repeatability import differing
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 from unlearnbench.conformance.small_problem import SEEDS
-from unlearnbench.conformance.verdict import Verdict, failed, passed
 
 OTHER_SEEDS = tuple(seed + 1 for seed in SEEDS)
 FOR_ONE_MODEL = (
@@ -18,7 +18,7 @@ FOR_ONE_MODEL = (
 COPY = "work on copies: clone() tensors, copy.deepcopy() modules; `unlearn` is handed a copy of the model already"
 
 
-def runs(case: MethodCase) -> Verdict:
+def unlearns(case: MethodCase) -> Ruling:
     """Three erasures on digits end without an error."""
     try:
         steps = case.first_unlearned.steps
@@ -30,7 +30,7 @@ def runs(case: MethodCase) -> Verdict:
     return passed(f"kind {case.scenario.kind}" + (f", steps {steps}" if any(steps) else ""))
 
 
-def shapes(case: MethodCase) -> Verdict:
+def shapes(case: MethodCase) -> Ruling:
     """As many models as erasures, of the architecture of the original."""
     result, expected = case.first_unlearned.result, case.before.expand(len(SEEDS))
     if isinstance(result, Odd):
@@ -50,13 +50,13 @@ def shapes(case: MethodCase) -> Verdict:
     return passed()
 
 
-def model_untouched(case: MethodCase) -> Verdict:
+def model_untouched(case: MethodCase) -> Ruling:
     """The model before unlearning is as it was."""
     name = _changed(case, ("p.", "b."))
     return passed() if name is None else failed(f"the original model's {name[2:]} was changed", COPY)
 
 
-def data_untouched(case: MethodCase) -> Verdict:
+def data_untouched(case: MethodCase) -> Ruling:
     """Images, labels and the choice of the erased are as they were."""
     name = _changed(case, ("pool.", "sets."))
     if name is None:
@@ -65,7 +65,7 @@ def data_untouched(case: MethodCase) -> Verdict:
     return failed(f"{what} changed", "work on copies: clone() a tensor before writing to it")
 
 
-def uses_its_seed(case: MethodCase) -> Verdict:
+def uses_its_seed(case: MethodCase) -> Ruling:
     """For information: whether another seed gives other models."""
     other = case.unlearn(case.given(seeds=OTHER_SEEDS)).result
     same = not isinstance(other, Odd) and differing(case.first, other.tensors) is None
@@ -83,14 +83,3 @@ def _changed(case: MethodCase, parts: tuple[str, ...]) -> str | None:
 
 def _kind(value: torch.Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-
-
-BEFORE = [
-    Check("runs", runs),
-    Check("shapes", shapes),
-]
-AFTER = [
-    Check("model_untouched", model_untouched),
-    Check("data_untouched", data_untouched),
-    Check("seed", uses_its_seed),
-]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench.conformance.case import Case, Check, Outcome
-from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.conformance.case import Case
+from unlearnbench.conformance.channel import NamedTensors
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 
 SOURCES = {
     "method": "`noise`, or unlearnbench.system.seeding.stream(context.seeds[k], 'purpose')",
@@ -14,14 +15,14 @@ SOURCES = {
 }
 
 
-def differing(first: Outcome, second: Outcome) -> str | None:
+def differing(first: NamedTensors, second: NamedTensors) -> str | None:
     """The first thing that is not equal bit for bit, or None."""
     if set(first) != set(second):
         return ", ".join(sorted(set(first) ^ set(second)))
     return next((name for name, value in first.items() if not _equal(value, second[name])), None)
 
 
-def deterministic(case: Case) -> Verdict:
+def deterministic(case: Case) -> Ruling:
     """Two runs with one seed are equal bit for bit."""
     name = differing(case.first, case.run())
     if name is None:
@@ -32,7 +33,7 @@ def deterministic(case: Case) -> Verdict:
     )
 
 
-def ignores_global_streams(case: Case) -> Verdict:
+def ignores_global_streams(case: Case) -> Ruling:
     """Reseeding torch, numpy and random changes nothing."""
     outcomes = [case.run(seed=value, restore=True) for value in (1, 2)]
     name = differing(*outcomes)
@@ -42,7 +43,7 @@ def ignores_global_streams(case: Case) -> Verdict:
     return failed(what, f"draw from {SOURCES[case.kind]} in its place")
 
 
-def leaves_global_streams(case: Case) -> Verdict:
+def leaves_global_streams(case: Case) -> Ruling:
     """torch, numpy and random stand where they stood."""
     case.run(restore=True)
     moved = case.moved
@@ -57,7 +58,7 @@ def leaves_global_streams(case: Case) -> Verdict:
     )
 
 
-def finite(case: Case) -> Verdict:
+def finite(case: Case) -> Ruling:
     """No NaN, no infinity."""
     for name, value in case.first.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
@@ -73,10 +74,3 @@ def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
     # NaN is no NaN's equal, and two runs may well agree on where there are some.
     same = first.dtype == second.dtype and first.shape == second.shape
     return same and (torch.equal(first, second) or torch.equal(first.nan_to_num(), second.nan_to_num()))
-
-
-CHECKS = [
-    Check("deterministic", deterministic),
-    Check("ignores_global_random_state", ignores_global_streams),
-    Check("leaves_global_random_state", leaves_global_streams),
-]

@@ -7,8 +7,8 @@ import torch
 from unlearnbench.conformance.case import Odd
 from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.method_checks import FOR_ONE_MODEL
+from unlearnbench.conformance.rulings import Ruling, failed, passed, skipped
 from unlearnbench.conformance.small_problem import SEEDS
-from unlearnbench.conformance.verdict import Verdict, failed, passed, skipped
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stages.result_checks import PluginError
@@ -17,7 +17,7 @@ STEPS = 20
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: PROTOCOL section 11, rule 13
 
 
-def together_is_alone(case: MethodCase) -> Verdict:
+def together_is_alone(case: MethodCase) -> Ruling:
     """Within 1e-9 in float64 and 1e-4 in float32, over 20 steps."""
     if not case.facts["many_at_once"]:
         return skipped("the method unlearns one model after the other")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.conformance.case import Place
-from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.watch import RefusedError, Watch
+from unlearnbench.conformance.audit_hook import AuditHook, RefusedError
+from unlearnbench.conformance.case import Setup
+from unlearnbench.conformance.channel import Message, NamedTensors, Respond
 from unlearnbench.registry.registry import PluginInfo, Registry
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.system.errors import InputError
@@ -22,7 +22,7 @@ from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import recorded
 from unlearnbench.system.process_state.setting import Change
 
-Answer = tuple[Told, Tensors]
+Reply = tuple[Message, NamedTensors]
 
 
 @dataclass
@@ -30,13 +30,13 @@ class Subject:
     """A plugin and what is seen of it.
 
     Attributes:
-        place: where it is examined, from the first question on.
+        setup: where it is examined, from the first question on.
         changes: what the plugin has left changed in the process since the last answer, of which all was put back.
         moved: the random streams of the process that the last call of the plugin has moved.
     """
 
-    watch: Watch
-    _place: Place | None = None
+    watch: AuditHook
+    _setup: Setup | None = None
     _info: PluginInfo | None = None
     _params: PluginParams | None = None
     _plugin: Any = None
@@ -45,9 +45,9 @@ class Subject:
     moved: list[str] = field(default_factory=list)
 
     @property
-    def place(self) -> Place:
-        assert self._place is not None
-        return self._place
+    def setup(self) -> Setup:
+        assert self._setup is not None
+        return self._setup
 
     @property
     def info(self) -> PluginInfo:
@@ -71,49 +71,49 @@ class Subject:
             with recorded(self.changes, self._definitions):
                 return function(*args)
 
-    def run(self, told: Told, function: Callable[..., Any], *args: Any) -> Any:
+    def run(self, question: Message, function: Callable[..., Any], *args: Any) -> Any:
         """A whole run of the plugin, watched.
 
         Args:
-            told: the question; `seed` for the random streams of the process, and whether to `restore` them.
+            question: the question; `seed` for the random streams of the process, and whether to `restore` them.
         """
         from unlearnbench.system.process_state import global_random
 
         before = global_random.state()
-        if told.get("seed") is not None:
-            global_random.seed(told["seed"])
+        if question.get("seed") is not None:
+            global_random.seed(question["seed"])
         began = global_random.state()
         try:
             return self.watched(function, *args)
         finally:
             self.moved = global_random.moved(began, global_random.state())
-            if told.get("restore"):
+            if question.get("restore"):
                 global_random.restore(before)
 
-    def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, told: Told) -> None:
+    def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, question: Message) -> None:
         """The plugin that is asked about; without parameters where some have no default and are not given."""
-        folders = tuple(Path(folder) for folder in told["plugin_dirs"])
-        self._place = Place(registry, Path(told["scratch"]), Path(told["data_root"]), folders)
+        folders = tuple(Path(folder) for folder in question["plugin_dirs"])
+        self._setup = Setup(registry, Path(question["scratch"]), Path(question["data_root"]), folders)
         self._info, self._params, self._definitions = info, params, Definitions()
 
     def make(self) -> None:
         """An instance of it."""
         self._plugin = self.watched(self.info.cls, self.params)
 
-    def answer(self, question: Told, tensors: Tensors, respond: Respond) -> Answer:
+    def answer(self, question: Message, tensors: NamedTensors, respond: Respond) -> Reply:
         """What was seen; what the plugin raised is something seen."""
         from unlearnbench.conformance.answers import ANSWERS
 
         self.moved = []
         try:
-            told, found = ANSWERS[question["ask"]](self, question, tensors, respond)
+            reply, found = ANSWERS[question["ask"]](self, question, tensors, respond)
         except BaseException as error:  # also SystemExit: it is the plugin's, and must not end this process
-            told, found = {"raised": self._raised(error)}, {}
-        deeds, self.watch.deeds[:] = [list(deed) for deed in self.watch.deeds], []
+            reply, found = {"raised": self._raised(error)}, {}
+        attempts, self.watch.attempts[:] = [list(attempt) for attempt in self.watch.attempts], []
         changes, self.changes = [str(change) for change in self.changes], []
-        return {**told, "moved": self.moved, "deeds": deeds, "changes": changes}, found
+        return {**reply, "moved": self.moved, "attempts": attempts, "changes": changes}, found
 
-    def _raised(self, error: BaseException) -> Told:
+    def _raised(self, error: BaseException) -> Message:
         from unlearnbench.conformance.case import line_of
 
         return {
@@ -124,7 +124,7 @@ class Subject:
         }  # fmt: skip
 
 
-def odd(value: object) -> Told:
+def odd(value: object) -> Message:
     """What stands for a value that should have been another."""
     return {"odd": [type(value).__name__, f"{str(value)!r:.40}"]}
 

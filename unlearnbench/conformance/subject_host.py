@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unlearnbench.conformance import subject_process
-from unlearnbench.conformance.channel import Channel, LostError, Respond, Tensors, Told
+from unlearnbench.conformance.channel import Channel, LostError
 from unlearnbench.system import descendants
 from unlearnbench.system.printing import one_line
 
@@ -44,12 +44,6 @@ class Host:
     def show(self) -> None:
         """From now on, show what it prints."""
         threading.Thread(target=_relay, args=(self._output,), daemon=True).start()
-
-    def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
-        """The answer to a question. Raises LostError."""
-        return self.channel.ask(question, tensors, respond)
 
     def end(self, others: Collection[int]) -> None:
         """Let the process end, count what it leaves running, and kill that.
@@ -108,7 +102,7 @@ def forked(folder: Path) -> Host:
     ours, theirs = socket.socketpair()
     output, write = os.pipe()
     arguments = (theirs, write, folder, os.getpid())
-    process = multiprocessing.get_context("fork").Process(target=subject_process.forked, args=arguments)
+    process = multiprocessing.get_context("fork").Process(target=subject_process.serve_fork, args=arguments)
     process.start()
     theirs.close()
     os.close(write)

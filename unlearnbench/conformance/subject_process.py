@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.conformance.channel import Tensors, Told
+from unlearnbench.conformance.channel import Message, NamedTensors
 from unlearnbench.system import descendants, process, wire
 from unlearnbench.system.printing import error_line
 
@@ -28,12 +28,12 @@ LONGEST = 1 << 40  # bytes of a question: the examiner is trusted
 
 
 def main() -> int:
-    """Answer until told to end, or until nobody asks any more."""
+    """Answer until asked to end, or until nobody asks any more."""
     _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]))
     return 0
 
 
-def forked(stream: socket.socket, output: int, folder: Path, parent: int) -> None:
+def serve_fork(stream: socket.socket, output: int, folder: Path, parent: int) -> None:
     """The same in a fork of the examiner, of whose files none stays open, and whose end is not this one's."""
     os.setsid()
     for signalled in (signal.SIGTERM, signal.SIGINT):
@@ -65,10 +65,10 @@ def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
     # All that is imported writes nothing while plugins are watched.
     import unlearnbench.stages.jobs  # noqa: F401
     from unlearnbench.conformance import answers  # noqa: F401
+    from unlearnbench.conformance.audit_hook import AuditHook
     from unlearnbench.conformance.subject import Subject
-    from unlearnbench.conformance.watch import Watch
 
-    subject = Subject(Watch(scratch))
+    subject = Subject(AuditHook(scratch))
     going_on = True
     while going_on:
         try:
@@ -78,13 +78,13 @@ def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
         going_on = _answer(subject, question, tensors, stream)
 
 
-def _answer(subject: Subject, question: Told, tensors: Tensors, stream: socket.socket) -> bool:
+def _answer(subject: Subject, question: Message, tensors: NamedTensors, stream: socket.socket) -> bool:
     """Answer one question; False if it was the last."""
     nonce = question.pop("nonce")
 
-    def respond(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+    def respond(message: Message, given: NamedTensors) -> tuple[Message, NamedTensors]:
         nonlocal nonce
-        wire.send(stream, {**told, "nonce": nonce}, given)
+        wire.send(stream, {**message, "nonce": nonce}, given)
         answer, found = wire.receive(stream, LONGEST)
         nonce = answer.pop("nonce")
         return answer, found
@@ -92,15 +92,15 @@ def _answer(subject: Subject, question: Told, tensors: Tensors, stream: socket.s
     if question["ask"] in ("pause", "end"):
         wire.send(stream, {"nonce": nonce})
         return bool(question["ask"] == "pause")
-    told, found = subject.answer(question, tensors, respond)
+    answer, found = subject.answer(question, tensors, respond)
     try:
-        wire.send(stream, {**told, "nonce": nonce}, found)
+        wire.send(stream, {**answer, "nonce": nonce}, found)
     except OSError:
         raise
     except Exception as error:  # a value that neither JSON nor safetensors can hold
         line = f"what can't be written down: {error_line(error)}"
         raised = {"types": ["TypeError"], "line": line, "at": "", "refused": None, "bad_input": None}
-        seen = {name: told[name] for name in ("moved", "deeds", "changes")}
+        seen = {name: answer[name] for name in ("moved", "attempts", "changes")}
         wire.send(stream, {"raised": raised, **seen, "nonce": nonce})
     return True
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.conformance.verdict import Result
+from unlearnbench.conformance.rulings import Result
 from unlearnbench.registry.base import Kind
 from unlearnbench.system import descendants
 from unlearnbench.system.errors import InputError
@@ -27,7 +27,7 @@ MARK = "UNLEARNBENCH_CHECK"  # in the environment of all processes of an examina
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """What to check.
 
     Attributes:
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass
-class Report:
+class PluginReport:
     """What was found of a plugin; `identity`: what its results are kept under."""
 
     name: str
@@ -78,11 +78,11 @@ def failures(
         InputError: there is no such plugin.
     """
     root = data_root or Path(os.environ.get("UNLEARNBENCH_DATA") or "data")
-    report = check(Request(name, kind, tuple(plugin_dirs), root, time_limit))
+    report = check(CheckRequest(name, kind, tuple(plugin_dirs), root, time_limit))
     return [f"{result.check}: {result.line}" for result in report.results if result.status == "fail"]
 
 
-def check(request: Request) -> Report:
+def check(request: CheckRequest) -> PluginReport:
     """Make all checks of a plugin, in processes of their own.
 
     Raises:
@@ -123,8 +123,8 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
         descendants.end_marked(mark)
 
 
-def _listen(stream: socket.socket, request: Request, folder: Path) -> Report:
-    report, at = Report(request.name), "loads"
+def _listen(stream: socket.socket, request: CheckRequest, folder: Path) -> PluginReport:
+    report, at = PluginReport(request.name), "loads"
     plain: dict[str, Any] = {
         "text": request.name, "kind": request.kind, "data_root": str(request.data_root.absolute()),
         "plugin_dirs": [str(path.absolute()) for path in request.plugin_dirs], "folder": str(folder),

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from unlearnbench.conformance.attack_case import AttackCase
-from unlearnbench.conformance.case import Check, Outcome, RaisedError
-from unlearnbench.conformance.channel import LostError
+from unlearnbench.conformance.case import RaisedError
+from unlearnbench.conformance.channel import LostError, NamedTensors
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.repeatability import differing
-from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 
 ADVICE = (
     "everything that a plugin needs must be in its file, its Params and its arguments: no state from other runs, no"
@@ -22,30 +22,25 @@ ADVICE = (
 )
 
 
-def method_in_worker(case: MethodCase) -> Verdict:
+def method_in_worker(case: MethodCase) -> Ruling:
     """As a run's workers would: the task that unlearns, of a cell on digits."""
     assert case.scenario is not None
     question = {"ask": "task", "scenario": case.scenario.model_dump(mode="json")}
-    here, tensors = case.told(*case.subject(question))
+    here, tensors = case.noted(*case.subject(question))
 
-    def there() -> Outcome:
-        found, others = case.told(*case.other(question))
-        return {**others, **_told(found["values"])}
+    def there() -> NamedTensors:
+        found, others = case.noted(*case.other(question))
+        return {**others, **_as_tensors(found["values"])}
 
-    return _compare({**tensors, **_told(here["values"])}, there)
+    return _compare({**tensors, **_as_tensors(here["values"])}, there)
 
 
-def attack_in_worker(case: AttackCase) -> Verdict:
-    """Claims the same there."""
+def in_worker(case: AttackCase | DatasetCase) -> Ruling:
+    """An attack claims the same there, a dataset loads the same images."""
     return _compare(case.first, case.run_there)
 
 
-def dataset_in_worker(case: DatasetCase) -> Verdict:
-    """Loads the same images there."""
-    return _compare(case.first, case.run_there)
-
-
-def _compare(here: Outcome, run_there: Callable[[], Outcome]) -> Verdict:
+def _compare(here: NamedTensors, run_there: Callable[[], NamedTensors]) -> Ruling:
     try:
         name = differing(here, run_there())
     except (RaisedError, LostError) as error:
@@ -53,12 +48,7 @@ def _compare(here: Outcome, run_there: Callable[[], Outcome]) -> Verdict:
     return passed() if name is None else failed(f"{name} is different in a worker process", ADVICE)
 
 
-def _told(values: Mapping[str, Any]) -> Outcome:
+def _as_tensors(values: Mapping[str, Any]) -> NamedTensors:
     """Plain values, to be compared as tensors are."""
     written = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     return {name: torch.tensor(list(text.encode()), dtype=torch.uint8) for name, text in written.items()}
-
-
-METHOD = Check("worker_process", method_in_worker)
-ATTACK = Check("worker_process", attack_in_worker)
-DATASET = Check("worker_process", dataset_in_worker)

@@ -10,7 +10,7 @@ from unlearnbench.system.printing import one_line
 Status = Literal["pass", "fail", "skipped"]
 
 
-class Verdict(NamedTuple):
+class Ruling(NamedTuple):
     """The outcome of one check.
 
     Attributes:
@@ -23,21 +23,21 @@ class Verdict(NamedTuple):
     advice: str = ""
 
 
-def passed(note: str = "") -> Verdict:
-    return Verdict("pass", one_line(note))
+def passed(note: str = "") -> Ruling:
+    return Ruling("pass", one_line(note))
 
 
-def failed(what: str, advice: str) -> Verdict:
-    return Verdict("fail", one_line(what), one_line(advice))
+def failed(what: str, advice: str) -> Ruling:
+    return Ruling("fail", one_line(what), one_line(advice))
 
 
-def skipped(why: str) -> Verdict:
-    return Verdict("skipped", one_line(why))
+def skipped(why: str) -> Ruling:
+    return Ruling("skipped", one_line(why))
 
 
 @dataclass(frozen=True)
 class Result:
-    """A verdict with the check's name and the seconds it took."""
+    """A ruling with the check's name and the seconds it took."""
 
     check: str
     status: Status
