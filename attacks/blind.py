@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence, Images
-from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Images, PluginParams
 
 
 class Blind(Attack):

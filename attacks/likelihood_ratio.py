@@ -7,10 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics.distributions import margin
-from unlearnbench.plugin import Access, Attack, Evidence, InAndOut
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, InAndOut, Level, PluginParams, Scenario
 
 # Models a side that a variance of a candidate's own needs; with fewer, all candidates share one (Carlini et al., VI.C).
 OWN_VARIANCE = 64

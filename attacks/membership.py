@@ -9,9 +9,18 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence, ShadowUpdates, Updates
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
+from unlearnbench.plugin import (
+    Access,
+    Attack,
+    AttackView,
+    Evidence,
+    Level,
+    PluginParams,
+    Scenario,
+    ShadowUpdates,
+    Tier,
+    Updates,
+)
 
 
 class Membership(Attack):

@@ -10,11 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics.membership import auc
 from unlearnbench.models.optimisers import Adam
-from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Measured, PluginParams
 
 
 class Representation(Attack):

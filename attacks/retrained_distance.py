@@ -3,11 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics import epsilon
 from unlearnbench.metrics.distributions import Smoothing, klom, klom_ceiling, margin
-from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, Measured, PluginParams, Scenario
 
 PERCENTILE = 95  # of the images' divergences, as Georgiev et al. report
 

@@ -13,9 +13,7 @@ from unlearnbench.adversary.autoencoder import VaeDecoder
 from unlearnbench.adversary.decoders import RidgeDecoder, average, blend, standardise
 from unlearnbench.adversary.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
 from unlearnbench.adversary.update_features import features, traced
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, PluginParams, Scenario, Tier
 
 FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
 FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four a naive attack made a leak look like a defence

@@ -7,10 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, ErasureSets, LossMethod, Models, Noise, Phase, Stack, UnlearnParams
 from unlearnbench.training.divergences import kl_of_logits
 
 IMAGES = 500  # in one forward pass of the incompetent teacher

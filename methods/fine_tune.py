@@ -5,8 +5,7 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.objectives import training_loss
 
 

@@ -12,12 +12,20 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import stream
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import (
+    Batch,
+    Context,
+    ErasureSets,
+    Images,
+    Models,
+    Noise,
+    Phase,
+    PluginParams,
+    Scenario,
+    Stack,
+    TransformMethod,
+    stream,
+)
 from unlearnbench.training.curvature import (
     TINY,
     Product,

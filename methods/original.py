@@ -1,9 +1,6 @@
 """The untouched model: what no unlearning at all scores."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 
 
 class Original(Method):

@@ -7,8 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.objectives import training_loss, wrong_labels
 
 

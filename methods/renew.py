@@ -7,12 +7,18 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase
-from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import stream
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import (
+    Batch,
+    Context,
+    ErasureSets,
+    LossMethod,
+    Models,
+    Noise,
+    Phase,
+    PluginParams,
+    Stack,
+    stream,
+)
 from unlearnbench.training.divergences import kl_categorical, kl_to_prior
 
 

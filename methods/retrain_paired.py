@@ -1,10 +1,6 @@
 """Retraining as it never happens: with the original's own random numbers, so that nothing differs but the erased."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.settings.scenario import Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Scenario, Stack
 from unlearnbench.training.objectives import MaskedTrainingLoss
 
 

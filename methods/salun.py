@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.curvature import Vector, mean_in_chunks
 from unlearnbench.training.objectives import training_loss, wrong_labels
 

@@ -1,9 +1,6 @@
 """The null of retraining: nothing is erased, and the server trains again all the same."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 
 
 class SeedNoise(Method):

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.information_bottleneck import InformationBottleneck
-from unlearnbench.plugin import Images, Method, Splits
-from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import derive, stream
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Images, Method, PluginParams, Splits, derive, stream
 
 
 class Sisa(Method):

@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, Models, Noise, Phase, PluginParams, TransformMethod
 from unlearnbench.training.curvature import TINY, Vector, mean_in_chunks
 
 # Images whose gradients, each as large as the model, lie in memory at a time for each of scenario.replicas.

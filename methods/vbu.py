@@ -8,12 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_weights
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, Images, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.settings.scenario import Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import derive
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import (
+    Batch,
+    Context,
+    ErasureSets,
+    Images,
+    LossMethod,
+    Models,
+    Noise,
+    Phase,
+    Scenario,
+    Stack,
+    UnlearnParams,
+    derive,
+)
 from unlearnbench.training.divergences import kl_gaussians, kl_to_prior
 from unlearnbench.training.objectives import training_phase
 from unlearnbench.training.phases import Objective

@@ -21,12 +21,12 @@ from unlearnbench.models.noise import Noise
 from unlearnbench.models.stack import Stack
 from unlearnbench.registry.base import Plugin
 from unlearnbench.settings.access import Access
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
 from unlearnbench.splits.batches import SMALLEST, Batch
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import ImageData, Images, Splits
 from unlearnbench.system.errors import InputError
-from unlearnbench.system.seeding import stream
+from unlearnbench.system.seeding import derive, stream
 from unlearnbench.training.context import Context
 from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 
@@ -34,7 +34,7 @@ __all__ = [
     "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Context", "Dataset", "ErasureSets", "Evidence",
     "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured", "Method", "Models",
     "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario", "ShadowUpdates", "Splits", "Stack",
-    "TransformMethod", "UnlearnParams", "Updates", "stream",
+    "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive", "stream",
 ]  # fmt: skip
 
 
