@@ -17,7 +17,7 @@ from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, Plu
 
 FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
 FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four a naive attack made a leak look like a defence
-Predict = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
+Decode = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
 
 
 class Known(NamedTuple):
@@ -136,7 +136,7 @@ class UpdateLeak(Attack):
         def error(predicted: Tensor) -> float:
             return float(set_errors(predicted, known.images[rows]).mean())
 
-        def answer(kind: str, fit: Callable[..., Predict], *seed: int) -> tuple[Tensor, Tensor]:
+        def answer(kind: str, fit: Callable[..., Decode], *seed: int) -> tuple[Tensor, Tensor]:
             """What a decoder makes of the validation shadows, and of the targets."""
             inputs, asked = pairs[kind]
             predict = fit(inputs, known, view, *seed)
@@ -153,7 +153,7 @@ class UpdateLeak(Attack):
         chosen = blend([own for own, _ in answers], error)
         return average([answers[index][1] for index in chosen])
 
-    def _ridge(self, inputs: Tensor, known: Known, view: AttackView) -> Predict:
+    def _ridge(self, inputs: Tensor, known: Known, view: AttackView) -> Decode:
         if known.images.shape[1] > 1:
             return RidgeSetDecoder(
                 inputs, known.images, known.labels, known.inferred, known.validation, view.classes
@@ -161,7 +161,7 @@ class UpdateLeak(Attack):
         single = RidgeDecoder(inputs, known.images[:, 0], known.validation)
         return lambda asked, _: single.predict(asked)[:, None]
 
-    def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Predict:
+    def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Decode:
         if known.images.shape[1] > 1:
             draws = self.params.draws if self.params.clusters else 0
             return VaeSetDecoder(

@@ -13,7 +13,7 @@ from unlearnbench.stages.attacking import Seen
 from unlearnbench.stages.scoring import Score, score
 
 # What tells whether an attack found anything, and what it is where there is nothing to find.
-SHOWN = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
+SHOWN_METRICS = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
 SHAPES = (
     "images f32[T, s, C, H, W] in [0, 1], label_scores f32[T, s, Y], membership f32[T, c] (challenge: f32[n]); give"
     " None for what the attack does not infer"
@@ -63,6 +63,6 @@ def _scored(case: AttackCase, seen: Seen, evidence: AttackResult, where: str, ad
 
 
 def _summary(found: Mapping[str, Score]) -> str:
-    shown = [f"{words} {found[name].value:.2f}" for name, words in SHOWN.items()
+    shown = [f"{words} {found[name].value:.2f}" for name, words in SHOWN_METRICS.items()
              if name in found and found[name].value is not None]  # fmt: skip
     return ", ".join(shown)

@@ -148,7 +148,7 @@ class Case(ABC):
         return None if answer["reason"] is None else str(answer["reason"])
 
 
-class Rule(NamedTuple):
+class PluginRule(NamedTuple):
     """One rule.
 
     Attributes:

@@ -13,7 +13,7 @@ from unlearnbench.conformance.case import Case, Odd, RaisedError
 from unlearnbench.conformance.channel import Message, NamedTensors
 from unlearnbench.plugin import ImageData, Images
 
-PARTS = {"train": "training", "test": "test"}
+PART_NAMES = {"train": "training", "test": "test"}
 PIXELS = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64")
 
 
@@ -85,10 +85,10 @@ def _loaded(answer: Message, tensors: NamedTensors) -> Loaded:
     outcome = {**tensors, "classes": torch.tensor(classes)}
     for name, facts in parts.items():
         outcome[f"{name}.pixels"] = torch.frombuffer(bytearray(str(sorted(facts.items())), "utf-8"), dtype=torch.uint8)
-    lacks = next((shown for name, shown in PARTS.items() if name not in parts), None)
+    lacks = next((shown for name, shown in PART_NAMES.items() if name not in parts), None)
     if lacks is not None:
         return Loaded(Odd("ImageData", lacks), outcome, lacks)
-    train, test = (_images(parts[name], tensors, name) for name in PARTS)
+    train, test = (_images(parts[name], tensors, name) for name in PART_NAMES)
     return Loaded(ImageData(train, test, classes), outcome)
 
 

@@ -42,7 +42,7 @@ from unlearnbench.system.process import be_quiet, limit_threads
 
 if TYPE_CHECKING:
     from unlearnbench.conformance.audit_hook import Attempt
-    from unlearnbench.conformance.case import Case, Rule
+    from unlearnbench.conformance.case import Case, PluginRule
 
 STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
 LONGEST = 2000  # characters of what a plugin is known by
@@ -287,7 +287,7 @@ class Examiner:
         self._forged |= host.forged
 
 
-def ruling_on(rule: Rule, case: Case) -> Ruling:
+def ruling_on(rule: PluginRule, case: Case) -> Ruling:
     """Whether a plugin keeps a rule; whatever the plugin raises is a failure.
 
     Raises:

@@ -20,7 +20,7 @@ from unlearnbench.system.printing import one_line
 
 ENDING = 5.0  # seconds for an interpreter to end by itself, with all that libraries do then
 LINGERING = 2.0  # seconds more for what libraries start and what ends with its parent (joblib's resource tracker)
-SHOWN = 200  # lines of a plugin's own on stderr
+SHOWN_LINES = 200  # lines of a plugin's own on stderr
 
 
 class Host:
@@ -116,8 +116,8 @@ def _relay(output: int) -> None:
     with open(output, "rb") as stream:
         while line := stream.readline(1 << 16):
             lines += 1
-            if lines <= SHOWN:
+            if lines <= SHOWN_LINES:
                 sys.stderr.write(f"plugin: {one_line(line.decode(errors='replace'))}\n")
-            elif lines == SHOWN + 1:
-                sys.stderr.write(f"plugin: (more than {SHOWN} lines; the rest is left out)\n")
+            elif lines == SHOWN_LINES + 1:
+                sys.stderr.write(f"plugin: (more than {SHOWN_LINES} lines; the rest is left out)\n")
             sys.stderr.flush()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Where libraries write. torch tells its own place to the processes that its process starts.
 FOLDERS = ("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "TORCHINDUCTOR_CACHE_DIR")
-LONGEST = 1 << 40  # bytes of a question: the examiner is trusted
+LARGEST = 1 << 40  # bytes of a question: the examiner is trusted
 
 
 def main() -> int:
@@ -72,7 +72,7 @@ def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
     going_on = True
     while going_on:
         try:
-            question, tensors = wire.receive(stream, LONGEST)
+            question, tensors = wire.receive(stream, LARGEST)
         except EOFError:
             return
         going_on = _answer(subject, question, tensors, stream)
@@ -85,7 +85,7 @@ def _answer(subject: Subject, question: Message, tensors: NamedTensors, stream: 
     def respond(message: Message, given: NamedTensors) -> tuple[Message, NamedTensors]:
         nonlocal nonce
         wire.send(stream, {**message, "nonce": nonce}, given)
-        answer, found = wire.receive(stream, LONGEST)
+        answer, found = wire.receive(stream, LARGEST)
         nonce = answer.pop("nonce")
         return answer, found
 
