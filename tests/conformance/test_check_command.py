@@ -95,7 +95,7 @@ def test_a_failure_is_exit_code_1_and_says_what_to_change(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("body", "note", "advice"),
     [
-        ("    while True: pass", f"took longer than {LIMIT} s", "look for loops without an end"),
+        ("    while True: pass", f"took longer than {LIMIT} s", "look for endless loops"),
         ("    os._exit(0)", "ended the process", "return or raise, never end the process"),
     ],
 )
@@ -114,8 +114,8 @@ def test_a_method_that_hangs_or_ends_its_process_is_reported(body: str, note: st
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("import os\nos._exit(0)", "ended the process; do nothing when the file is imported but define the class"),
-        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'; mend "),
+        ("import os\nos._exit(0)", "ended the process; only define the class when the file is imported"),
+        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'; fix "),
         (source("method") + source("method").replace("Odd", "Second"), "2 plugin classes (Odd, Second)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The outputs of n erasures on probes and candidates: all that update attacks ever see, stored in place of n models."""
+"""The outputs of n erasures on probes and candidates: all that update attacks see, stored instead of n models."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _CHANGE = "change."
 class Erasures:
     """n erasures of s images, c candidates each: the erased ones and h never-seen ones of the same classes.
 
-    Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row where all
-    erasures start from one original. Rows are rows of the world's pool. `changes` are the parameters' differences,
-    f32[n, ...] by name, where they are kept.
+    Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row if all
+    erasures start from one original. Rows are rows of the world's pool. `changes` are the differences of the
+    parameters, f32[n, ...] by name, if they are kept.
     """
 
     probe_before_mean: Tensor
@@ -76,7 +76,7 @@ class Erasures:
         return cls(**joined, changes=changes)
 
     def updates(self, access: Access, world: World) -> Updates:
-        """As seen with an access."""
+        """The updates as seen with an access."""
         level, temperature = access.level, access.temperature
         rows = self.candidate_rows.to(world.pool.labels.device)
         return Updates(
@@ -93,14 +93,14 @@ class Erasures:
 def observe_erasures(
     before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str, keep: bool = False
 ) -> Erasures:
-    """Query models before and after on the probe images and on each erasure's own candidates.
+    """Query the models before and after, on the probe images and on each erasure's own candidates.
 
     Args:
-        before: 1 original, or n; queried as it is, so that an original that erasures share answers once.
+        before: 1 original, or n; a shared original is queried once.
         after: n models.
         sets: the erasures, with class-matched never-seen images as `holdout`.
-        purpose: names the stream that shuffles candidates, so that their order says nothing.
-        keep: whether all parameters' changes are kept.
+        purpose: names the stream that shuffles candidates, so that their order reveals nothing.
+        keep: whether the changes of all parameters are kept.
     """
     assert sets.holdout is not None
     count, size = sets.erased.shape

@@ -1,4 +1,4 @@
-"""What the subject answers of a plugin of any kind: which it is, what it declares, and a task of a run."""
+"""The subject's answers about a plugin of any kind: which one it is and what it declares; and the table of answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from unlearnbench.system.printing import one_line
 
 
 def _find(subject: Subject, question: Message, *_: Any) -> Reply:
-    """Look for the plugin of ``name[param=value,...]``, and make one. Raises InputError for what there is none of."""
+    """Find the plugin named by ``name[param=value,...]`` and check its parameters. Raises InputError if there is
+    none."""
     text, kind = question["text"], question["kind"]
     name = text.partition("[")[0].strip()
     registry = subject.watched(discover, tuple(Path(folder) for folder in question["plugin_dirs"]))

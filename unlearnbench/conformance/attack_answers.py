@@ -1,4 +1,4 @@
-"""What the subject answers of an attack: its view asks the examiner, who holds the models and the truth."""
+"""The subject's answers about an attack. The attack's view asks the examiner, which holds the models and the truth."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from unlearnbench.stages.scoring import Truth
 from unlearnbench.suite.plan import Task
 from unlearnbench.system.errors import AccessError
 
-# What an attack claims, what is wrong with that, or something else altogether.
+# The evidence of an attack, what is wrong with it, or a value of another type.
 AttackResult = Evidence | EvidenceError | Odd
 
 
@@ -33,7 +33,7 @@ class AttackCase(Case):
     kind = "attack"
 
     def declared(self) -> Access | Odd:
-        """What the attack says that it needs, asked anew."""
+        """The access that the attack declares, asked for again on each call."""
         answer, _ = self.ask("access")
         return Odd.of(answer) or TypeAdapter(Access).validate_python(answer["access"])
 
@@ -46,12 +46,12 @@ class AttackCase(Case):
 
     @cached_property
     def task(self) -> Task:
-        """The task that attacks, and before it what it needs, in the store."""
+        """The task that attacks; what it needs has been computed and is in the store."""
         assert self.scenario is not None
         declared = self.access
 
         class Stand(Attack):
-            """Stands for the attack where only what it declares matters."""
+            """Replaces the attack where only its access matters."""
 
             name = "attack_under_examination"
             access = declared
@@ -71,7 +71,7 @@ class AttackCase(Case):
 
     @cached_property
     def seen(self) -> Seen:
-        """All that there is of the cell. It stays on this side."""
+        """Everything about the cell, including the truth; it stays in this process."""
         return seen_by(self.access, self.task, pipeline.workplace(self.setup))
 
     def attack(
@@ -104,7 +104,7 @@ class AttackCase(Case):
 
     @cached_property
     def first_claim(self) -> AttackResult:
-        """What the first run claimed."""
+        """The claim of the first run."""
         return self.attack(self.seen)
 
     @cached_property
@@ -120,7 +120,7 @@ class AttackCase(Case):
 
 
 def numbers_of(evidence: Any) -> NamedTensors:
-    """All numbers of evidence by name; none if it is something else, which is another check's concern."""
+    """All numbers in evidence by name; none if it is something else, which another rule is about."""
     if not isinstance(evidence, Evidence):
         return {}
     found: dict[str, Tensor] = {}
@@ -134,7 +134,7 @@ def numbers_of(evidence: Any) -> NamedTensors:
 
 
 def nothing_changed(seen: Seen) -> Seen:
-    """The same world, had unlearning done nothing: outputs after are outputs before."""
+    """The same cell as if unlearning had done nothing: outputs after equal outputs before."""
     targets = seen.targets
     if targets is not None:
         plain = {f.name: getattr(targets, f.name) for f in fields(targets) if f.name != "changes"}

@@ -1,4 +1,4 @@
-"""What an inference attack is held to."""
+"""Rules for inference attacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unlearnbench.registry.facts import described
 from unlearnbench.stages.attacking import Seen
 from unlearnbench.stages.scoring import Score, score
 
-# What tells whether an attack found anything, and what it is where there is nothing to find.
+# Metrics that show whether an attack has found anything.
 SHOWN_METRICS = {"auc": "AUC", "skill_mean": "skill over the mean image", "label_accuracy": "label accuracy"}
 SHAPES = (
     "images f32[T, s, C, H, W] in [0, 1], label_scores f32[T, s, Y], membership f32[T, c] (challenge: f32[n]); give"
@@ -21,12 +21,12 @@ SHAPES = (
 
 
 def declares_access(case: AttackCase) -> Ruling:
-    """`access` is an Access, and always the same."""
+    """`access` is an Access, and the same each time."""
     access = case.declared()
     if isinstance(access, Odd):
         return failed(f"access is {access.type}", "return Access(level=..., ...): see unlearnbench/settings/access.py")
     if access != case.declared():
-        return failed("access is another one when it is asked for again", "let it depend on self.params only")
+        return failed("access differs when it is asked for again", "let it depend on self.params only")
     return passed(described(access))
 
 
@@ -38,15 +38,15 @@ def attacks(case: AttackCase) -> Ruling:
 
 
 def evidence_fits(case: AttackCase) -> Ruling:
-    """Evidence, of the shapes that are scored, finite, with metrics of the catalogue."""
+    """Evidence of the expected shapes, finite, with metrics of the catalogue."""
     return _scored(case, case.seen, case.first_claim, "", SHAPES)
 
 
 def survives_nothing(case: AttackCase) -> Ruling:
-    """Where unlearning changes nothing (the contender `original` is in every suite) it ends without an error; what it
+    """It ends without an error where unlearning changes nothing (the contender `original` is in every suite); what it
     finds is for information."""
     seen = nothing_changed(case.seen)
-    advice = "outputs before and after may be equal: mind divisions by a change of 0, and answer something trivial"
+    advice = "outputs before and after may be equal: avoid dividing by a change of 0, and return a trivial answer"
     return _scored(case, seen, case.attack(seen), "where unlearning changed nothing, ", advice)
 
 

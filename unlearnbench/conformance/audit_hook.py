@@ -1,7 +1,8 @@
-"""Sees, and refuses, what a plugin does to the world outside: connections, files, programs.
+"""Notices and refuses what a plugin does outside its process: connections, files, programs.
 
-An audit hook of the interpreter, so it sees what Python does, in whatever library; what C code does by itself it can't.
-Therefore the folder that the plugin works in is looked at, too. It is there to find mistakes, not to jail an enemy.
+This is an audit hook of the interpreter, so it sees what Python does in any library, but not what C code does by
+itself. For this reason the plugin's working folder is checked, too. The hook is there to find mistakes; it is not a
+sandbox against an attacker.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ _CHANGES = {
 }  # fmt: skip
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
-# What numerical libraries ask for the number of cores and for the places of libraries.
+# Programs that numerical libraries call for the number of cores and the locations of libraries.
 _HARMLESS = {"lscpu", "sysctl", "uname", "ldconfig", "nproc"}
 
 
 class RefusedError(PermissionError):
-    """A plugin tried what none may do."""
+    """A plugin tried something that no plugin may do."""
 
 
 class Attempt(NamedTuple):
-    """Something that was refused: to what, e.g. a path or an address."""
+    """Something that was refused; `to`: e.g. a path or an address."""
 
     what: What
     to: str
 
 
 class AuditHook:
-    """Refuses and remembers attempts while plugin code runs.
+    """Refuses and records attempts while plugin code runs.
 
     Args:
         scratch: the folder in which plugins may write, tempfile's default.
@@ -50,11 +51,11 @@ class AuditHook:
         self.attempts: list[Attempt] = []
         self._allowed = (os.path.realpath(scratch), "/dev", "/proc")
         self._active = False
-        sys.addaudithook(self._hook)  # can't be taken away again: one watch a process
+        sys.addaudithook(self._hook)  # can't be removed again: one hook per process
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Plugin code runs inside."""
+        """The context in which plugin code runs."""
         before, self._active = self._active, True
         try:
             yield
@@ -89,7 +90,7 @@ class AuditHook:
 
     def _file(self, path: Any) -> Attempt | None:
         if not isinstance(path, str | bytes | os.PathLike):
-            return None  # an open file's number: it was seen when it was opened
+            return None  # a file descriptor: it was checked when it was opened
         full = os.path.realpath(os.fsdecode(path))
         if any(full == place or full.startswith(place + os.sep) for place in self._allowed):
             return None

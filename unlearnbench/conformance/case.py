@@ -1,4 +1,4 @@
-"""A plugin under examination: what checks of all kinds ask of it, and are told."""
+"""A plugin under examination: the questions that rules ask about it, and the answers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from unlearnbench.settings.scenario import Scenario
 
 @dataclass(frozen=True)
 class Setup:
-    """Where a plugin is examined.
+    """What is at hand where a plugin is examined.
 
     Attributes:
         scratch: a temporary folder, for the harness.
-        data_root: where datasets are looked for.
+        data_root: where datasets are searched.
         plugin_dirs: as given with --plugins.
     """
 
@@ -36,13 +36,13 @@ class Setup:
 
 
 class RaisedError(Exception):
-    """What the plugin raised, as it was told.
+    """What the plugin raised, as the subject reported it.
 
     Attributes:
-        types: names of the exception's class and of those that it derives from.
+        types: names of the exception's class and of its base classes.
         at: where in the plugin's own file, as ``, line 12``; empty if nowhere.
-        refused: in words, what it tried that none may do; else None.
-        bad_input: of an InputError, its two parts; else None.
+        refused: what it tried that no plugin may do, in words; else None.
+        bad_input: the two parts of an InputError; else None.
     """
 
     def __init__(self, raised: Message) -> None:
@@ -57,30 +57,30 @@ class RaisedError(Exception):
 
 
 class Odd(NamedTuple):
-    """Stands for a value that should have been another, by its type and how it is shown."""
+    """Describes a value that should have been a different one: its type, and how it is shown."""
 
     type: str
     shown: str
 
     @classmethod
     def of(cls, answer: Message) -> Odd | None:
-        """What an answer says was odd, if it does."""
+        """The odd value that an answer describes, or None."""
         return cls(*map(str, answer["odd"])) if "odd" in answer else None
 
 
 class Case(ABC):
-    """One plugin, with the parameters it is examined with. It runs elsewhere: see subject.py.
+    """One plugin, with the parameters that it is examined with. It runs in another process: see subject.py.
 
     Args:
         origin: the plugin's file or entry point.
-        subject: answers.
-        other: answers from another process, which is started when it is first asked.
-        folder: holds `empty`, which the plugin is run in, and `scratch`, in which it may write.
+        subject: asks the plugin's process.
+        other: asks a second process, which is started when it is first asked.
+        folder: holds `empty`, the plugin's working folder, and `scratch`, in which it may write.
 
     Attributes:
-        attempts: what the plugin tried to do to the world outside.
-        changes: what the plugin left changed in its process, of which all was put back.
-        moved: which random streams of its process the plugin moved in its last run.
+        attempts: what the plugin tried to do outside its process.
+        changes: what the plugin left changed in its process; all of it was put back.
+        moved: the random streams of its process that the plugin's last run has moved.
     """
 
     kind: Kind
@@ -103,21 +103,21 @@ class Case(ABC):
 
     @abstractmethod
     def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
-        """Run the plugin once more, on inputs of its own; all numbers that come out of it.
+        """Run the plugin once more, on fresh inputs; all numbers that it returns.
 
         Args:
-            seed: of all random streams of its process, just before; None: they go on from where they stand.
+            seed: of all random streams of its process, set just before; None: they continue from their current state.
             restore: whether they are put back afterwards.
         """
 
     @cached_property
     def first(self) -> NamedTensors:
-        """What came out of the first run."""
+        """The numbers of the first run."""
         return self.run()
 
     @property
     def left(self) -> list[str]:
-        """Files in the folder that the plugin is run in, which lay empty."""
+        """Files in the plugin's working folder, which was empty."""
         return sorted(path.name for path in (self.folder / "empty").iterdir())
 
     def ask(
@@ -132,7 +132,7 @@ class Case(ABC):
         return self.noted(*self.subject({"ask": what, **details}, tensors, respond))
 
     def noted(self, answer: Message, tensors: NamedTensors) -> tuple[Message, NamedTensors]:
-        """An answer, with what is part of all answers taken note of. Raises RaisedError."""
+        """An answer, after recording the parts that all answers have. Raises RaisedError."""
         self.attempts += attempts_in(answer)
         self.changes += [str(change) for change in answer["changes"]]
         self.moved = [str(name) for name in answer["moved"]]
@@ -141,7 +141,7 @@ class Case(ABC):
         return answer, tensors
 
     def skip(self, scenario: Scenario) -> str | Odd | None:
-        """What the plugin says of a scenario."""
+        """What the plugin's `skip` says about a scenario."""
         answer, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
         if (odd := Odd.of(answer)) is not None:
             return odd
@@ -152,7 +152,7 @@ class PluginRule(NamedTuple):
     """One rule.
 
     Attributes:
-        name: in words of one line, with underscores.
+        name: lower-case words joined by underscores.
         examine: the verdict; what it raises is a failure too.
         runs: whether the plugin has to be run for it.
     """
@@ -163,7 +163,7 @@ class PluginRule(NamedTuple):
 
 
 def attempts_in(answer: Message) -> list[Attempt]:
-    """What an answer says that the plugin tried."""
+    """The attempts of the plugin that an answer reports."""
     return [Attempt(what, str(to)) for what, to in answer["attempts"]]
 
 

@@ -1,4 +1,4 @@
-"""What the subject answers of a dataset: labels and ids as they are, of the pixels their hash, type and shape."""
+"""The subject's answers about a dataset: labels and ids themselves; hash, type and shape of the pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset under examination; it is skipped where its files are not at hand."""
+"""A dataset under examination; rules are skipped if its files are missing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ PIXELS = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "bfloat
 
 
 class Loaded(NamedTuple):
-    """What came of loading.
+    """The result of loading.
 
     Attributes:
-        data: of the pixels type and shape are there, their hash is in `outcome`; or something else altogether.
-        lacks: a part of it that is no images, if there is one; then `data` is odd.
+        data: the images, with pixels that have type and shape only; or a value of another type.
+        outcome: all numbers, and a hash of the pixels.
+        lacks: the part that is not Images, if there is one; then `data` is odd.
     """
 
     data: ImageData | Odd
@@ -31,7 +32,7 @@ class Loaded(NamedTuple):
 
 
 class DatasetCase(Case):
-    """Loads the images; the network is refused meanwhile."""
+    """A dataset, which loads its images with the network refused."""
 
     kind = "dataset"
 
@@ -46,7 +47,7 @@ class DatasetCase(Case):
         return None
 
     def files(self, root: Path) -> list[Path] | Odd:
-        """What the dataset says that it reads."""
+        """The files that the dataset says it reads."""
         answer, _ = self.ask("files", root=str(root))
         return Odd.of(answer) or [Path(file) for file in answer["files"]]
 
@@ -56,12 +57,12 @@ class DatasetCase(Case):
 
     @cached_property
     def loaded(self) -> Loaded:
-        """What came of loading first."""
+        """The result of loading for the first time."""
         return self.load(self.setup.data_root)
 
     @cached_property
     def class_names(self) -> list[str] | Odd:
-        """What the dataset calls its classes."""
+        """The dataset's names of its classes."""
         answer, _ = self.ask("class_names", root=str(self.setup.data_root))
         return Odd.of(answer) or [str(name) for name in answer["names"]]
 
@@ -73,7 +74,7 @@ class DatasetCase(Case):
         return self.load(self.setup.data_root, seed, restore).outcome
 
     def run_there(self) -> NamedTensors:
-        """What another process loads."""
+        """The numbers that another process loads."""
         question = {"ask": "load", "root": str(self.setup.data_root)}
         return _loaded(*self.noted(*self.other(question))).outcome
 

@@ -1,4 +1,4 @@
-"""What a dataset is held to."""
+"""Rules for datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lists_files(case: DatasetCase) -> Ruling:
     if isinstance(files, Odd):
         return failed("files returned no list of paths", advice)
     if not files:
-        return failed("files lists nothing, so that changed data could not be told from the old", advice)
+        return failed("files lists nothing, so that changed data would not be noticed", advice)
     absent = [file for file in files if not file.is_file()]
     return failed(f"no such file: {absent[0]}", advice) if absent else passed(f"{len(files)} files")
 
@@ -29,13 +29,13 @@ def loads(case: DatasetCase) -> Ruling:
     """Training and test images, and the number of classes."""
     data, _, lacks = case.loaded
     if lacks is not None:
-        return failed(f"{lacks} is no Images of three tensors", "return Images(pixels, labels, ids)")
+        return failed(f"{lacks} is not an Images of three tensors", "return Images(pixels, labels, ids)")
     if isinstance(data, Odd):
         return failed(f"load returned {data.type}", "return ImageData(train, test, classes)")
     for name, part in _parts(data):
         if len(part) == 0:
             return failed(
-                f"there are no {name} images", "split the images: a fixed random part of them is the test set"
+                f"there are no {name} images", "split the images: take a fixed random part of them as the test set"
             )
     return passed(f"{len(data.train)} training and {len(data.test)} test images")
 
@@ -64,7 +64,7 @@ def labels_are_classes(case: DatasetCase) -> Ruling:
             return failed(what, "number the classes from 0 to classes - 1")
     absent = data.classes - len(data.train.labels.unique())
     if absent:
-        return failed(f"{absent} classes have no training image", "count only classes that there are images of")
+        return failed(f"{absent} classes have no training image", "count only classes that have images")
     names = case.class_names
     if isinstance(names, Odd):
         return failed(
@@ -81,11 +81,13 @@ def ids_are_in_order(case: DatasetCase) -> Ruling:
     ids = torch.cat([data.train.ids, data.test.ids])
     if ids.dtype == torch.int64 and torch.equal(ids, torch.arange(len(ids))):
         return passed()
-    return failed("ids do not count from 0 over training and then test images", "use torch.arange(N) and go on from N")
+    return failed(
+        "ids do not count from 0 over training and then test images", "use torch.arange(N), and continue from N"
+    )
 
 
 def misses_files_in_words(case: DatasetCase) -> Ruling:
-    """From an empty folder: InputError, or no files needed."""
+    """With an empty folder: InputError, unless no files are needed."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("files", "load"):
             try:

@@ -18,7 +18,7 @@ def documented(case: Case) -> Ruling:
 
 
 def sourced(case: Case) -> Ruling:
-    """The paper is named; a warning only, for not everything has one."""
+    """The paper is named. Only a warning, as not everything has a paper."""
     answer, _ = case.ask("documented")
     if answer["paper"].strip():
         return passed(answer["paper"])
@@ -45,7 +45,7 @@ def parameters_round_trip(case: Case) -> Ruling:
 
 
 def parameters_frozen(case: Case) -> Ruling:
-    """No parameter can be changed, and no unknown one given."""
+    """No parameter can be changed, and unknown ones are refused."""
     answer, _ = case.ask("parameters")
     for name, frozen, strict in answer["models"]:
         if not (frozen and strict):
@@ -61,5 +61,5 @@ def skips_in_words(case: Case) -> Ruling:
             kind, shown = answer if isinstance(answer, Odd) else ("str", f"{answer!r:.40}")
             return failed(f"skip returned {kind} {shown}", "return None to take part, or why not as one line of text")
         if case.skip(scenario) != answer:
-            return failed("skip gives another answer when it is asked again", "decide by scenario and self.params only")
+            return failed("skip gives another answer when called again", "decide by scenario and self.params only")
     return passed()

@@ -1,19 +1,21 @@
-"""The process that judges a plugin, and never imports it: it asks, compares what it is told, and tells each ruling.
+"""The process that judges a plugin and never imports it: it asks, compares the answers, and reports each ruling.
 
-Three processes, so that a ruling is never made where the plugin can reach it:
+There are three processes, so that no ruling is made where the plugin can reach it:
 
-- the program (supervisor.py) starts the examiner, and prints what it tells;
-- the examiner holds the models, the images and the truth, plans what is asked, and decides. Its channel to the program
-  is handed to nobody;
+- the program (supervisor.py) starts the examiner, and prints what it reports;
+- the examiner holds the models, the images and the truth, decides what to ask, and rules. Its channel to the program
+  is not passed on;
 - the subject (subject.py) imports the plugin and answers. An answer holds tensors and numbers, what was raised and what
-  was tried, and no ruling: whatever a plugin prints, patches or writes into its process's files, nothing there says
-  "pass". What is no answer to the question just asked fails the check (channel.py), and so does what is left running.
+  was tried, but no ruling: whatever a plugin prints, patches or writes into its process's files, nothing there says
+  "pass". Whatever is not an answer to the question just asked fails the rule (channel.py), and so does a process that
+  is left running.
 
-What remains: a plugin shares the subject's process, and Python has no walls inside one. By patching what answers there
-it can tell of outputs that are not its own. It gains what it would by behaving while it is examined, which it can
-always do and no examination can tell: check is for finding mistakes, not for trusting a stranger. What a plugin does to
-files and connections is seen inside the subject, too. The superuser's plugins, and others where the system lets one
-process of a user debug another, can reach any process of that user; so can any program that is started.
+What remains: a plugin shares the subject's process, and Python has no walls inside a process. By patching the code that
+answers there, it can report outputs that are not its own. It gains no more than by behaving while it is examined, which
+is always possible and which no examination can detect: check is for finding mistakes, not for trusting a stranger. What
+a plugin does to files and connections is also seen only inside the subject. Plugins that run as the superuser, or where
+the system lets one process of a user debug another, can reach any process of that user; so can any program that they
+start.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
     from unlearnbench.conformance.audit_hook import Attempt
     from unlearnbench.conformance.case import Case, PluginRule
 
-STARTING = 60.0  # seconds more, for importing the libraries on a busy machine
-LONGEST = 2000  # characters of what a plugin is known by
+STARTING = 60.0  # additional seconds for importing the libraries on a busy machine
+LONGEST = 2000  # characters of a plugin's identity
 LOADS, ENDS = "loads", "no_processes"
 
 Tell = Callable[..., None]
@@ -74,14 +76,14 @@ def main() -> int:
         except InputError as error:
             tell(bad_input=[error.where, error.what])
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending already
             examiner.close()
         tell(end=True)
     return 0
 
 
 def _end_with(parent: int) -> None:
-    """End in good order, with all that was started, when told to, and when the parent is gone."""
+    """End in good order, with all that was started, on SIGTERM and when the parent is gone."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def watch() -> None:
@@ -93,11 +95,11 @@ def _end_with(parent: int) -> None:
 
 
 class UnloadableError(Exception):
-    """What examined the plugin before examines it no more: it can't be loaded once again."""
+    """The plugin can't be loaded again, after the process that had loaded it was lost."""
 
 
 class Examiner:
-    """Makes the checks one by one; a subject that is lost costs one of them, and another one takes its place."""
+    """Examines the rules one by one. If a subject is lost, one rule fails and another subject replaces it."""
 
     def __init__(self, request: dict[str, Any], tell: Tell, adopts: bool) -> None:
         self._request, self._tell, self._adopts = request, tell, adopts
@@ -110,31 +112,31 @@ class Examiner:
 
     def start(self) -> None:
         """Start the processes that the plugin will run in. Raises InputError for a missing folder."""
-        # Importing the libraries takes seconds: the other one does it meanwhile, and the first need not.
+        # Importing the libraries takes seconds: the other process does so meanwhile, and the first one need not.
         self._hosts["other"] = fresh(self._folder)
         self._hosts["subject"] = self._first()
         for host in self._hosts.values():
-            host.show()  # in threads, of which there may be none when a process is forked
+            host.show()  # uses threads, which must not exist yet when a process is forked
 
     def _first(self) -> Host:
-        """The subject to begin with: where that is safe, a copy of this process before it knows anything."""
+        """The first subject: where that is safe, a fork of this process before it holds any truth."""
         if not sys.platform.startswith("linux"):
             return fresh(self._folder)
         import unlearnbench.stages.jobs  # noqa: F401
         from unlearnbench.conformance import answers, small_problem, suites  # noqa: F401
 
         if any(self._name in named(kind, self._plugin_dirs) for kind in ("method", "attack")):
-            small_problem.shared_originals(small_problem.LEAK)  # what torch does at first use is done for both
+            small_problem.shared_originals(small_problem.LEAK)  # does for both processes what torch does at first use
         return forked(self._folder)
 
     def examine(self) -> None:
-        """All checks. Raises InputError where there is no such plugin."""
+        """Examine all rules. Raises InputError if there is no such plugin."""
         try:
             case = self._case()
             if case is not None:
                 self._examine_rules(case)
         except (LostError, UnloadableError) as error:
-            self._result(LOADS, failed(str(error), "do nothing when the file is imported but define the class"))
+            self._result(LOADS, failed(str(error), "only define the class when the file is imported"))
 
     def close(self) -> None:
         """End all processes."""
@@ -144,7 +146,7 @@ class Examiner:
     # --- checks -----------------------------------------------------------------------------------------------------
 
     def _case(self) -> Case | None:
-        """The plugin with its parameters, or None if it can't be made, which is told."""
+        """The plugin with its parameters, or None if it can't be made, which is reported."""
         from unlearnbench.conformance.case import RaisedError, Setup
         from unlearnbench.conformance.pipeline import ATTACKED
         from unlearnbench.conformance.suites import CASES
@@ -199,18 +201,18 @@ class Examiner:
         self._result(ENDS, self._outlived(), time.perf_counter() - began)
 
     def _pause(self) -> None:
-        """What was told was the answer, and there was no other: or else that one comes now. Raises LostError."""
+        """Ask once more: if an answer was forged, the real one arrives now. Raises LostError."""
         for which in list(self._ready):
             self._asked(which, {"ask": "pause"})
 
     def _outlived(self) -> Ruling:
-        """Nothing that the plugin has started goes on, or has written to the examiner."""
+        """Nothing that the plugin has started still runs, or has written to the examiner."""
         if self._left:
             processes = "a process" if self._left == 1 else f"{self._left} processes"
             return failed(f"left {processes} running", "end what is started, and wait for it, before returning")
         if self._forged:
             return failed(FORGED, _advice(FORGED))
-        return passed("" if self._adopts else "only its own process group was looked at: this system tells no more")
+        return passed("" if self._adopts else "only its own process group was checked: this system shows no more")
 
     def _result(self, check: str, ruling: Ruling, seconds: float = 0.0) -> None:
         self._tell(result=[check, ruling.status, ruling.note, ruling.advice, round(seconds, 3)])
@@ -222,7 +224,7 @@ class Examiner:
         return one_line(self._request["text"].partition("[")[0].strip(), 60)
 
     def _ask(self, which: str) -> AskSubject:
-        """What asks one of the processes, which is started and told of the plugin if need be."""
+        """A function that asks one of the processes, after starting it and loading the plugin there if necessary."""
 
         def ask(
             question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
@@ -242,13 +244,13 @@ class Examiner:
     def _find(self, which: str) -> Message:
         """Have a process look for the plugin. Raises RaisedError and LostError."""
         if which not in self._hosts:
-            # No fork: the truth, which this process holds by now, would be at hand in it.
+            # Not a fork: it would contain the truth, which this process holds by now.
             self._hosts[which] = fresh(self._folder)
             self._hosts[which].show()
         self._hosts[which].channel.restart(self._limit, STARTING)
         request = {name: self._request[name] for name in ("text", "kind", "plugin_dirs", "data_root")}
         answer = self._seen(which, {"ask": "find", **request, "scratch": str(self._folder / "scratch")})
-        # Where it is from can be told without loading it: it can't say that it was another one.
+        # The plugin's origin is known without loading it: it can't claim to be another one.
         places = [named(kind, self._plugin_dirs) for kind in KINDS]
         if answer["kind"] not in (*KINDS, None) or answer["origin"] not in [place.get(self._name) for place in places]:
             raise LostError(FORGED)
@@ -275,7 +277,7 @@ class Examiner:
         try:
             return self._hosts[which].channel.ask(question, tensors, respond)
         except LostError as error:
-            # What a process that ended by itself has left running, it has left on purpose.
+            # If the process ended by itself, what still runs was left running on purpose.
             self._end(which, Host.end if str(error) == ENDED else Host.kill)
             raise
 
@@ -306,7 +308,7 @@ def ruling_on(rule: PluginRule, case: Case) -> Ruling:
         if error.refused is not None:
             return failed(f"{error.refused}{error.at}", "leave it out; see the checks no_network, no_writes")
         return failed(f"{error}{error.at}", advice)
-    except Exception as error:  # of what it told nothing could be made
+    except Exception as error:  # its answers made no sense
         return failed(error_line(error), advice)
 
 
@@ -319,9 +321,9 @@ def _is_builtin(origin: str) -> bool:
 
 def _advice(what: str) -> str:
     if "longer" in what:
-        return "look for loops without an end and for work that grows with the harness's settings; or --time-limit"
+        return "look for endless loops and for work that grows with the harness's settings; or raise --time-limit"
     if what == FORGED:
-        return "print what there is to say, and leave files alone that it did not open"
+        return "print what there is to say, and leave alone files that it did not open"
     return "return or raise, never end the process"
 
 

@@ -1,4 +1,5 @@
-"""What the subject answers of a method: it unlearns what it is handed, and tells what came out and what it touched."""
+"""The subject's answers about a method: it unlearns what it is handed; the answer holds the result and the inputs
+as the method left them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def facts(subject: Subject, *_: Any) -> Reply:
 
 
 def originals(subject: Subject, question: Message, *_: Any) -> Reply:
-    """Of a method that trains them itself."""
+    """The originals of a method that trains them itself."""
     scenario = Scenario.model_validate(question["scenario"])
     return {}, plain(subject.watched(small_problem.originals, subject.plugin, scenario))
 
@@ -55,7 +56,7 @@ def _stack(method: Any, context: Any, tensors: NamedTensors) -> Stack:
 
 
 def _shortened(method: Any, steps: int) -> Any:
-    """The method with phases of so many steps in all: over hundreds, rounding grows to a difference of its own."""
+    """The method with `steps` steps in total: over hundreds of steps, rounding grows to a visible difference."""
     if not hasattr(method, "phases"):
         return method
     short = copy.copy(method)
@@ -69,9 +70,9 @@ def _shortened(method: Any, steps: int) -> Any:
 
 
 def task(subject: Subject, question: Message, *_: Any) -> Reply:
-    """The last task of a cell, as a run's worker would compute it. What it needs is in the store, or comes there.
+    """The last task of a cell, as a run's worker would compute it; what it needs is computed first.
 
-    Not watched: the harness asks git for the commit. Other questions have watched the plugin.
+    Not watched, as the harness calls git for the commit. Other questions have watched the plugin.
     """
     method, at = pipeline.choice(subject.info, subject.params), pipeline.workplace(subject.setup)
     *before, last = pipeline.tasks(subject.setup, Scenario.model_validate(question["scenario"]), method)

@@ -41,7 +41,7 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Unlearned:
-    """What came of a run: what the method returned, and what it was given, as it left that."""
+    """The result of a run: what the method returned, and its inputs as it left them."""
 
     result: Stack | Odd
     left: NamedTensors
@@ -49,18 +49,18 @@ class Unlearned:
 
 
 class MethodCase(Case):
-    """Three erasures on digits, forgotten at a time."""
+    """A method, which unlearns three erasures on digits at a time."""
 
     kind = "method"
 
     @cached_property
     def facts(self) -> Message:
-        """What the method says of itself: own_original and many_at_once."""
+        """The method's `own_original` and `many_at_once`."""
         return self.ask("facts")[0]
 
     @cached_property
     def before(self) -> Stack:
-        """The originals; they are kept here, and what is handed out are copies."""
+        """The originals. They stay in this process; the method gets copies."""
         assert self.scenario is not None
         if not self.facts["own_original"]:
             return small_problem.shared_originals(self.scenario)
@@ -84,7 +84,7 @@ class MethodCase(Case):
     def unlearn(
         self, given: Given, steps: int | None = None, seed: int | None = None, restore: bool = False
     ) -> Unlearned:
-        """Run the method; `steps`: shortened to so many. The others: see `run`."""
+        """Run the method, shortened to `steps` steps if given. The other arguments: see `run`."""
         answer, tensors = self.ask(
             "unlearn", given.tensors, scenario=given.scenario.model_dump(mode="json"), seeds=list(given.seeds),
             origin=list(given.origin), dtype=str(given.dtype).removeprefix("torch."), steps=steps, seed=seed,
@@ -100,7 +100,7 @@ class MethodCase(Case):
 
     @cached_property
     def first_unlearned(self) -> Unlearned:
-        """What came of the first run."""
+        """The result of the first run."""
         return self.unlearn(self.first_given)
 
     @cached_property
@@ -112,12 +112,12 @@ class MethodCase(Case):
 
 
 def _outcome(result: Stack | Odd) -> NamedTensors:
-    """The models' tensors; none if it returned something else, which is another check's concern."""
+    """The models' tensors; none if the method returned something else, which another rule is about."""
     return result.tensors if isinstance(result, Stack) else {}
 
 
 def _stack(tensors: NamedTensors, prefix: str) -> Stack:
-    """Models of whatever architecture, which are compared and never asked."""
+    """Models of any architecture, to be compared and never queried."""
     parts: dict[str, dict[str, torch.Tensor]] = {f"{prefix}p.": {}, f"{prefix}b.": {}}
     for name, value in tensors.items():
         for start, part in parts.items():

@@ -1,4 +1,4 @@
-"""What an unlearning method is held to."""
+"""Rules for unlearning methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unlearnbench.conformance.small_problem import SEEDS
 
 OTHER_SEEDS = tuple(seed + 1 for seed in SEEDS)
 FOR_ONE_MODEL = (
-    "write the loss for ONE model, which is vectorised: torch.where in place of a branch on values, no .item(), random"
+    "write the loss for ONE model, which is vectorised: torch.where instead of a branch on values, no .item(), random"
     " numbers from `noise` only, nothing shared between erasures"
 )
 COPY = "work on copies: clone() tensors, copy.deepcopy() modules; `unlearn` is handed a copy of the model already"
@@ -34,13 +34,13 @@ def shapes(case: MethodCase) -> Ruling:
     """As many models as erasures, of the architecture of the original."""
     result, expected = case.first_unlearned.result, case.before.expand(len(SEEDS))
     if isinstance(result, Odd):
-        return failed(f"unlearn_many returned {result.type}", "return a Stack with one model an erasure")
+        return failed(f"unlearn_many returned {result.type}", "return a Stack with one model per erasure")
     if result.replicas != len(SEEDS):
-        return failed(f"{result.replicas} models for {len(SEEDS)} erasures", "return one model an erasure, in order")
+        return failed(f"{result.replicas} models for {len(SEEDS)} erasures", "return one model per erasure, in order")
     if set(result.tensors) != set(expected.tensors):
         odd = ", ".join(sorted(set(result.tensors) ^ set(expected.tensors)))
         return failed(
-            f"missing or additional parameters: {odd}", "return the original's architecture, by the same names"
+            f"missing or additional parameters: {odd}", "return the original's architecture, with the same names"
         )
     for name, value in expected.tensors.items():
         given = result.tensors[name]
@@ -57,7 +57,7 @@ def model_untouched(case: MethodCase) -> Ruling:
 
 
 def data_untouched(case: MethodCase) -> Ruling:
-    """Images, labels and the choice of the erased are as they were."""
+    """Images, labels and the choice of erased images are as they were."""
     name = _changed(case, ("pool.", "sets."))
     if name is None:
         return passed()
@@ -73,7 +73,7 @@ def uses_its_seed(case: MethodCase) -> Ruling:
 
 
 def _changed(case: MethodCase, parts: tuple[str, ...]) -> str | None:
-    """The first of the inputs of some parts that was changed."""
+    """The first changed input whose name starts with one of `parts`."""
     given, left = (
         {name: value for name, value in tensors.items() if name.startswith(parts)}
         for tensors in (case.first_given.tensors, case.first_unlearned.left)

@@ -1,5 +1,5 @@
-"""A plugin leaves the world outside alone: no connection, no file but in its temporary folder, no program; and its own
-process as it was."""
+"""Rules about what lies outside a plugin: it makes no connection, writes files in its temporary folder only, starts no
+program, and leaves its process as it was."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def no_programs(case: Case) -> Ruling:
 
 
 def process_state(case: Case) -> Ruling:
-    """Nothing that all plugins of a process share was left changed."""
+    """Nothing that the plugins in a process share was left changed."""
     if not case.changes:
         return passed()
     what = " and ".join(dict.fromkeys(map(str, case.changes[:3])))
@@ -44,5 +44,5 @@ def process_state(case: Case) -> Ruling:
 
 
 def _tried(case: Case, what: What) -> str:
-    """What was tried, the first three of it."""
+    """The first three attempts of one kind."""
     return ", ".join(list(dict.fromkeys(attempt.to for attempt in case.attempts if attempt.what == what))[:3])

@@ -1,4 +1,4 @@
-"""The small problem as a run computes it: planned tasks, and a store."""
+"""The small problem as a run computes it, with planned tasks and a store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tasks(setup: Setup, scenario: Scenario, method: Choice, attack: Choice | Non
     """The tasks of one cell on digits, each after those that it needs.
 
     Raises:
-        PluginError: what a plugin raised when it was asked about the cell.
+        PluginError: a plugin raised something while the cell was planned.
     """
     digits = choice(setup.registry.datasets["digits"])
     setting = Setting("check", 0, "check", digits, scenario, "small", method, attack, 0)
@@ -51,7 +51,7 @@ def workplace(setup: Setup) -> Workplace:
 
 
 def computed(task: Task, at: Workplace) -> Artifact:
-    """In this process; raises what the task raised."""
+    """The task's result, computed in this process; raises what the task raised."""
     (result,) = run_job((task,), at)
     if isinstance(result, Exception):
         raise result
@@ -66,5 +66,5 @@ def prepare(todo: Sequence[Task], at: Workplace) -> None:
 
 
 def numbers(artifact: Artifact) -> tuple[NamedTensors, Mapping[str, Any]]:
-    """What must be the same in every process: tensors and values."""
+    """The tensors and values that must be the same in every process."""
     return artifact.tensors, {name: value for name, value in artifact.values.items() if name not in OF_ONE_RUN}

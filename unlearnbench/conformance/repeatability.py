@@ -1,4 +1,4 @@
-"""The same run twice gives the same numbers, and the random state that all share stays as it was."""
+"""Rules about repeated runs: the same run gives the same numbers, and leaves the shared random state as it was."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCES = {
 
 
 def differing(first: NamedTensors, second: NamedTensors) -> str | None:
-    """The first thing that is not equal bit for bit, or None."""
+    """The name of the first value that is not equal bit for bit, or None."""
     if set(first) != set(second):
         return ", ".join(sorted(set(first) ^ set(second)))
     return next((name for name, value in first.items() if not _equal(value, second[name])), None)
@@ -40,11 +40,11 @@ def ignores_global_streams(case: Case) -> Ruling:
     if name is None:
         return passed()
     what = f"{name} depends on the global random state of torch, numpy or random"
-    return failed(what, f"draw from {SOURCES[case.kind]} in its place")
+    return failed(what, f"draw from {SOURCES[case.kind]} instead")
 
 
 def leaves_global_streams(case: Case) -> Ruling:
-    """torch, numpy and random stand where they stood."""
+    """The global streams of torch, numpy and random are left as they were."""
     case.run(restore=True)
     moved = case.moved
     # The view hands out seeds for torch.manual_seed, and the harness puts torch's stream back after an attack.
@@ -71,6 +71,6 @@ def finite(case: Case) -> Ruling:
 
 
 def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
-    # NaN is no NaN's equal, and two runs may well agree on where there are some.
+    # NaN does not equal NaN, but two runs may agree on where they are.
     same = first.dtype == second.dtype and first.shape == second.shape
     return same and (torch.equal(first, second) or torch.equal(first.nan_to_num(), second.nan_to_num()))

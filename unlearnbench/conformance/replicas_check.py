@@ -1,4 +1,4 @@
-"""K erasures together are K erasures alone: what makes shadow erasures cheap must change nothing."""
+"""K erasures together equal K erasures alone: what makes shadow erasures cheap must not change results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: PROTOC
 
 
 def together_is_alone(case: MethodCase) -> Ruling:
-    """Within 1e-9 in float64 and 1e-4 in float32, over 20 steps."""
+    """Equal within 1e-9 in float64 and 1e-4 in float32, over 20 steps."""
     if not case.facts["many_at_once"]:
         return skipped("the method unlearns one model after the other")
     found = []
     for dtype, tolerance in TOLERANCES.items():
         apart = _apart(case, dtype)
         shown = str(dtype).removeprefix("torch.")
-        if not apart <= tolerance:  # NaN is no number within a tolerance
+        if not apart <= tolerance:  # also true for NaN
             what = f"{len(SEEDS)} erasures together and each alone differ by {apart:.1e} in {shown}, over {tolerance:g}"
             return failed(what, FOR_ONE_MODEL)
         found.append(f"{apart:.1e} in {shown}")

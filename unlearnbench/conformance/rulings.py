@@ -1,4 +1,4 @@
-"""What a check finds, in plain words: what is wrong, and what to change."""
+"""Whether a plugin keeps a rule, in plain words: what is wrong, and what to change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Status = Literal["pass", "fail", "skipped"]
 
 
 class Ruling(NamedTuple):
-    """The outcome of one check.
+    """Whether a plugin keeps one rule.
 
     Attributes:
-        note: pass: what was seen, if it is worth saying; fail: what is wrong; skipped: why.
+        note: pass: what was seen, if worth saying; fail: what is wrong; skipped: why.
         advice: fail: what to change.
     """
 
@@ -37,7 +37,7 @@ def skipped(why: str) -> Ruling:
 
 @dataclass(frozen=True)
 class Result:
-    """A ruling with the check's name and the seconds it took."""
+    """A ruling, with the rule's name and the seconds that it took."""
 
     check: str
     status: Status

@@ -1,7 +1,7 @@
-"""The plugin as it is seen where it runs: questions are answered with what was seen, and nothing is judged.
+"""The plugin in the process where it runs: answers say what was observed, and judge nothing.
 
-An answer is JSON and tensors: what the plugin declares, what it returned, its inputs as it left them, what it raised or
-tried.
+An answer is JSON and tensors: what the plugin declares, what it returned, its inputs as it left them, and what it
+raised or tried.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Reply = tuple[Message, NamedTensors]
 
 @dataclass
 class Subject:
-    """A plugin and what is seen of it.
+    """A plugin, and what is observed of it.
 
     Attributes:
-        setup: where it is examined, from the first question on.
-        changes: what the plugin has left changed in the process since the last answer, of which all was put back.
+        setup: where it is examined; known from the first question on.
+        changes: what the plugin has left changed in the process since the last answer; all of it was put back.
         moved: the random streams of the process that the last call of the plugin has moved.
     """
 
@@ -64,9 +64,9 @@ class Subject:
         return self._plugin
 
     def watched(self, function: Callable[..., Any], *args: Any) -> Any:
-        """`function(*args)`, plugin code, with connections and writes refused, and changes of the process put back."""
+        """Call plugin code with connections and writes refused, and undo its changes to the process."""
         with self.watch.watching():
-            if self._definitions is None:  # it is being imported, of which the registry sees to it itself
+            if self._definitions is None:  # it is being imported, where the registry itself undoes changes
                 return function(*args)
             with recorded(self.changes, self._definitions):
                 return function(*args)
@@ -91,23 +91,23 @@ class Subject:
                 global_random.restore(before)
 
     def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, question: Message) -> None:
-        """The plugin that is asked about; without parameters where some have no default and are not given."""
+        """Record the plugin that is examined; `params` is None if some have no default and are not given."""
         folders = tuple(Path(folder) for folder in question["plugin_dirs"])
         self._setup = Setup(registry, Path(question["scratch"]), Path(question["data_root"]), folders)
         self._info, self._params, self._definitions = info, params, Definitions()
 
     def make(self) -> None:
-        """An instance of it."""
+        """Make an instance of the plugin."""
         self._plugin = self.watched(self.info.cls, self.params)
 
     def answer(self, question: Message, tensors: NamedTensors, respond: Respond) -> Reply:
-        """What was seen; what the plugin raised is something seen."""
+        """What was observed, including what the plugin raised."""
         from unlearnbench.conformance.answers import ANSWERS
 
         self.moved = []
         try:
             reply, found = ANSWERS[question["ask"]](self, question, tensors, respond)
-        except BaseException as error:  # also SystemExit: it is the plugin's, and must not end this process
+        except BaseException as error:  # also the plugin's SystemExit, which must not end this process
             reply, found = {"raised": self._raised(error)}, {}
         attempts, self.watch.attempts[:] = [list(attempt) for attempt in self.watch.attempts], []
         changes, self.changes = [str(change) for change in self.changes], []
@@ -125,7 +125,7 @@ class Subject:
 
 
 def odd(value: object) -> Message:
-    """What stands for a value that should have been another."""
+    """The description of a value that should have been a different one; see case.Odd."""
     return {"odd": [type(value).__name__, f"{str(value)!r:.40}"]}
 
 

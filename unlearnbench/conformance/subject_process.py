@@ -1,6 +1,6 @@
 """The process that holds the plugin: it answers the examiner's questions.
 
-It is a new interpreter, which is passed the number of a socket, or a fork of the examiner.
+It is either a new interpreter, which gets the number of a socket, or a fork of the examiner.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from unlearnbench.system.printing import error_line
 if TYPE_CHECKING:
     from unlearnbench.conformance.subject import Subject
 
-# Where libraries write. torch tells its own place to the processes that its process starts.
+# Variables that say where libraries write. torch passes its own on to processes that it starts.
 FOLDERS = ("TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "TORCHINDUCTOR_CACHE_DIR")
 LARGEST = 1 << 40  # bytes of a question: the examiner is trusted
 
 
 def main() -> int:
-    """Answer until asked to end, or until nobody asks any more."""
+    """Answer until asked to end, or until the other end is closed."""
     _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]))
     return 0
 
 
 def serve_fork(stream: socket.socket, output: int, folder: Path, parent: int) -> None:
-    """The same in a fork of the examiner, of whose files none stays open, and whose end is not this one's."""
+    """The same in a fork of the examiner: none of its open files stays open here, and none of its exit handlers
+    runs."""
     os.setsid()
     for signalled in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signalled, signal.SIG_DFL)
@@ -45,9 +46,9 @@ def serve_fork(stream: socket.socket, output: int, folder: Path, parent: int) ->
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if number > 2 and number not in (nothing, stream.fileno()):
-            with suppress(OSError):  # that of the listing itself
+            with suppress(OSError):  # the descriptor of the listing itself
                 os.fstat(number)
-                os.dup2(nothing, number, inheritable=False)  # not closed: whose it was may close it once more
+                os.dup2(nothing, number, inheritable=False)  # not closed: its owner may close it again
     try:
         _serve(stream, folder, parent)
     finally:
@@ -57,12 +58,12 @@ def serve_fork(stream: socket.socket, output: int, folder: Path, parent: int) ->
 def _serve(stream: socket.socket, folder: Path, parent: int) -> None:
     stream.set_inheritable(False)
     scratch = folder / "scratch"
-    # Plugins may write where tempfile writes; bytecode of what they import is not theirs.
+    # Plugins may write where tempfile writes; bytecode of their imports is not their doing.
     os.environ.update(dict.fromkeys(FOLDERS, str(scratch)), PYTHONDONTWRITEBYTECODE="1")
     tempfile.tempdir, sys.dont_write_bytecode = None, True
     os.chdir(folder / "empty")
     process.settle(parent)  # quiet, one thread, ends with its parent
-    # All that is imported writes nothing while plugins are watched.
+    # Import now what might otherwise write while plugins are watched.
     import unlearnbench.stages.jobs  # noqa: F401
     from unlearnbench.conformance import answers  # noqa: F401
     from unlearnbench.conformance.audit_hook import AuditHook
@@ -98,7 +99,7 @@ def _answer(subject: Subject, question: Message, tensors: NamedTensors, stream: 
     except OSError:
         raise
     except Exception as error:  # a value that neither JSON nor safetensors can hold
-        line = f"what can't be written down: {error_line(error)}"
+        line = f"a value that can't be sent: {error_line(error)}"
         raised = {"types": ["TypeError"], "line": line, "at": "", "refused": None, "bad_input": None}
         seen = {name: answer[name] for name in ("moved", "attempts", "changes")}
         wire.send(stream, {"raised": raised, **seen, "nonce": nonce})

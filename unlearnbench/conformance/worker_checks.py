@@ -1,4 +1,4 @@
-"""A plugin in another process gives the same numbers: runs spread over processes and machines."""
+"""A plugin gives the same numbers in another process, as runs use several processes and machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADVICE = (
 
 
 def method_in_worker(case: MethodCase) -> Ruling:
-    """As a run's workers would: the task that unlearns, of a cell on digits."""
+    """A cell's task that unlearns, computed as a run's worker would."""
     assert case.scenario is not None
     question = {"ask": "task", "scenario": case.scenario.model_dump(mode="json")}
     here, tensors = case.noted(*case.subject(question))
@@ -36,7 +36,7 @@ def method_in_worker(case: MethodCase) -> Ruling:
 
 
 def in_worker(case: AttackCase | DatasetCase) -> Ruling:
-    """An attack claims the same there, a dataset loads the same images."""
+    """In another process an attack claims the same, and a dataset loads the same images."""
     return _compare(case.first, case.run_there)
 
 
@@ -49,6 +49,6 @@ def _compare(here: NamedTensors, run_there: Callable[[], NamedTensors]) -> Rulin
 
 
 def _as_tensors(values: Mapping[str, Any]) -> NamedTensors:
-    """Plain values, to be compared as tensors are."""
+    """Plain values as tensors, for comparison."""
     written = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     return {name: torch.tensor(list(text.encode()), dtype=torch.uint8) for name, text in written.items()}

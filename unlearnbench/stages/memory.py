@@ -1,9 +1,10 @@
 """How much a model still owes to having learned the erased images (docs/protocol.md, section 12, rule 3).
 
-The standing r(i) of image i under a model is the quantile of its margin among those of never-seen images of its class
-under the same model. The margin is the true class's logit minus the largest other one: whatever scales a model's
-outputs scales all margins alike, and standings stay. What retrained models give an image by themselves is taken off: a
-model's memory of the erased images is the mean of r(i) - E[r(i)] over retrained models that never saw i.
+The standing r(i) of image i under a model is the quantile of its margin among the margins of never-seen images of its
+class under the same model. The margin is the true class's logit minus the largest other one. Scaling a model's outputs
+scales all margins alike, so standings stay the same. The standing that an image has under retrained models is
+subtracted: a model's memory of the erased images is the mean of r(i) - E[r(i)], with the expectation over retrained
+models that never saw i.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from unlearnbench.splits.world import World
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.system.seeding import stream
 
-UNSEEN = 2_000  # never-seen images that standings are among, at most
+UNSEEN = 2_000  # the most never-seen images that standings are computed among
 MODELS = 32  # evaluated at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """What retrained models say of the erased images.
+    """What retrained models say about the erased images.
 
     Attributes:
         standing: f32[R, T, s] under each model.
@@ -39,8 +40,8 @@ class Retrained:
 
     @property
     def noise(self) -> float:
-        """Mean square of what a single retrained model's standing differs by from that of the others, over all images
-        and the models that never saw them."""
+        """Mean squared difference between the standing under one retrained model and the mean under the others, over
+        all images and the models that never saw them."""
         count = self.left_out.sum(0).to(self.standing)[None, :, None]
         apart = (self.standing - self.expected) * count / (count - 1).clamp_min(1)  # from the mean of the others
         there = self.left_out[:, :, None].expand_as(apart) & ~apart.isnan()
@@ -57,7 +58,7 @@ def memory(standing: Tensor, retrained: Retrained) -> float | None:
     """Mean over the erased images of r(i) - E[r(i)], from -1 to 1; None if no image has a standing.
 
     Args:
-        standing: f32[T, s] (or f32[1, T, s]) under the models in question.
+        standing: f32[T, s] (or f32[1, T, s]) under the evaluated models.
     """
     apart = (standing - retrained.expected).double().flatten()
     apart = apart[~apart.isnan()]
@@ -65,9 +66,9 @@ def memory(standing: Tensor, retrained: Retrained) -> float | None:
 
 
 def memory_square(standing: Tensor, retrained: Retrained) -> float | None:
-    """Mean over the erased images of (r(i) - E[r(i)])^2, beyond that of a retrained model; None as for `memory`.
+    """Mean over the erased images of (r(i) - E[r(i)])^2, minus that of a retrained model; None as for `memory`.
 
-    Half of the images remembered and half over-forgotten have no memory in the mean, and a large one here.
+    If half of the images are remembered and half over-forgotten, their mean memory is 0, but this is large.
     """
     apart = (standing - retrained.expected).double().flatten()
     apart = apart[~apart.isnan()]
@@ -118,16 +119,15 @@ def _margins(models: Stack, images: Images) -> Tensor:
 
 
 def _unseen(world: World) -> Images:
-    """Never-seen images: those that the erased ones are compared with, else test images."""
+    """Never-seen images: those that the erased ones are compared with, or else test images."""
     images = world.test if world.targets.holdout is None else world.pool.take(world.targets.holdout.flatten().unique())
     order = torch.from_numpy(stream(world.seed, "standings among").permutation(len(images))[:UNSEEN])
     return images.take(order.to(images.labels.device))
 
 
 def _quantiles(margin: Tensor, labels: Tensor, unseen: Tensor, unseen_labels: Tensor) -> Tensor:
-    """Share of never-seen images of the class with a smaller margin, ties half: f32[K, n] of f32[K, n] and f32[K, u].
-
-    NaN where no never-seen image has the class.
+    """Share of never-seen images of the class with a smaller margin, ties counting half: f32[K, n] from f32[K, n] and
+    f32[K, u]. NaN where no never-seen image has the class.
     """
     labels, unseen_labels = labels.cpu(), unseen_labels.cpu()
     found = torch.full(margin.shape, torch.nan)

@@ -20,8 +20,8 @@ from unlearnbench.system.store import Artifact
 
 
 def shadow_models(task: Task, workplace: Workplace) -> Artifact:
-    """Originals of the adversary's: the weights of all, [M, ...] by name. Of models without a target, what they answer
-    on that target's images is all that is ever asked: see `_answers`."""
+    """The adversary's originals: the weights of all, [M, ...] by name. Of models trained without a target, only the
+    outputs on that target's images are needed: see `_answers`."""
     world, draw, trained, count = workplace.world(task), *(task.work[name] for name in ("draw", "trained", "models"))
     if trained == "without":
         return Artifact({"logits": _answers(task, workplace, world)}, {})
@@ -30,7 +30,7 @@ def shadow_models(task: Task, workplace: Workplace) -> Artifact:
 
 
 def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]) -> Stack:
-    """One model a seed, by the shared trainer or by a method that trains an original of its own."""
+    """One model per seed, by the shared trainer or by a method that trains originals of its own."""
     context = workplace.context(task, world, seeds)
     stack = train_own(workplace.method(task), sets, context) if "method" in task.work else context.train(sets)
     check_finite(stack, f"training shadow models with beta {context.scenario.beta}")
@@ -38,7 +38,7 @@ def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, se
 
 
 def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
-    """Logits f32[T, 2N, n, Y] on each target's images of the models that never saw it; a few models at a time."""
+    """Logits f32[T, 2N, n, Y] on each target's images, by models that never saw the target; a few models at a time."""
     made = retrained_sets.group(world, task.work["models"], "without")
     images, _ = retrained_sets.shown(world)
     together = torch.cat([own.pixels for own in images])
@@ -55,7 +55,7 @@ def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
 
 
 def shadows(task: Task, workplace: Workplace) -> Artifact:
-    """Erasures of the adversary's own with the method under attack, and what the models answer before and after."""
+    """The adversary's own erasures with the method under attack: the outputs of the models before and after."""
     world, draw = workplace.world(task), task.work["draw"]
     scenario, models = workplace.scenario(task), task.work["models"]
     if draw == "retrained":
@@ -67,7 +67,7 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
     trained = [seed_of(task, "train")] if draw == "same" else _seeds(task, "originals", models)
     for k, of_model in enumerate(drawn.sets):
         before = originals.slice(k, k + 1)
-        # A chunk's models are dropped once they have answered: a thousand of them need not fit into memory.
+        # A chunk's models are dropped after they are queried: a thousand models need not fit into memory.
         for first in range(0, of_model.replicas, scenario.replicas):
             chunk = of_model.take(first, first + scenario.replicas)
             seeds = [seed_of(task, "shadow", at + index) for index in range(chunk.replicas)]
@@ -81,7 +81,8 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
 
 
 def _beside_retrained(task: Task, workplace: Workplace, world: World) -> Artifact:
-    """Each target forgotten by N originals that held it, beside 2N models that never saw it: logits on its images."""
+    """Logits on each target's images, by N originals that were trained on it and unlearned it, and by 2N models that
+    never saw it."""
     count, step, method = task.work["models"], workplace.scenario(task).replicas, workplace.method(task)
     made, originals = retrained_sets.group(world, count, "originals"), _originals(task, workplace, world)
     trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_sets.shown(world)
@@ -113,5 +114,5 @@ def _originals(task: Task, workplace: Workplace, world: World) -> Stack:
 
 
 def _seeds(task: Task, trained: str, count: int) -> list[int]:
-    """Of shadow models' training."""
+    """Seeds for training shadow models."""
     return [seed_of(task, "shadow model", task.work["draw"], trained, k) for k in range(count)]

@@ -1,4 +1,4 @@
-"""The stage that unlearns: the targets' images, with every method."""
+"""The stage that unlearns the targets' images."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
-# --- unlearn ---------------------------------------------------------------------------------------------------------
-
 
 def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
-    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and the utility.
+    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and utility metrics.
 
-    A job is the one target of each seed of a group, or all targets of one seed, which share their original.
+    A job is the single target of each seed in a group, or all targets of one seed, which share their original.
     """
     task, worlds = job[0], [workplace.world(task) for task in job]
     scenario, method = workplace.scenario(task), workplace.method(task)
@@ -73,22 +71,22 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
 
 
 def _retrained(task: Task, workplace: Workplace) -> Retrained | None:
-    """What retrained models say of a task's erased images; None where there are none."""
+    """What retrained models say about a task's erased images; None if there are none."""
     return of_artifact(workplace.artifact(task.needs["retrained"])) if "retrained" in task.needs else None
 
 
 def _measures(
     method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice, retrained: Retrained | None
 ) -> dict[str, list[Any]]:
-    """Value and number of samples of all that is measured of one seed's models, which are replicas `own`."""
+    """Value and number of samples of each metric of one seed's models, which are the replicas `own`."""
     scenario, count = context.scenario, after.replicas
     measures: dict[str, list[Any]] = {
         name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario, retrained).items()
     }
-    if method.own_original:  # no other row shows how good it was
+    if method.own_original:  # no other row shows how good this original was
         original = original_accuracy(before, world, scenario)
         measures["original_accuracy"] = [original.value, original.n]
-    # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
+    # The harness does not count the steps of a method with its own `unlearn`: null, not 0.
     counted = method.reference or bool(context.steps.any())
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
         measures[name] = [float(counts[own].double().mean()) if counted else None, count]
@@ -103,8 +101,8 @@ def _measures(
 
 
 def _follow(scenario: Scenario, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> Watch | None:
-    """What evaluates every few epochs of unlearning (Figures 5 to 7), where the scenario asks for it; step 0 is the
-    original.
+    """A watch that evaluates every few epochs of unlearning (Figures 5 to 7), if the scenario asks for it; step 0 is
+    the original.
 
     Args:
         followed: a replica, its world, and where its points go.

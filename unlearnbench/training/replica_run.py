@@ -32,8 +32,8 @@ from unlearnbench.training.vectorise import Vectoriser
 # The number of the first replica, epoch, step, and the models as they are: called at the end of an epoch.
 Watch = Callable[[int, int, int, Stack], None]
 
-# Steps between two looks at which replicas are done. On a GPU a look waits for all that is under way; a replica that
-# is done before it stays as it was.
+# Steps between two checks for replicas that are done. On a GPU a check waits for all queued kernels; a replica that was
+# done earlier keeps the parameters that it had then.
 READ_EVERY = {"cuda": 8}
 
 
@@ -74,8 +74,8 @@ class ReplicaRun:
         """Minimise the method's loss, phase after phase.
 
         Args:
-            given: state [K, ...] in place of what the method prepares.
-            descent: makes what takes a phase's steps, if not autograd.
+            given: state [K, ...], instead of what the method prepares.
+            descent: makes what takes a phase's steps, instead of autograd.
         """
         outcome = self._untouched()
         for number, phase in enumerate(phases):
@@ -116,7 +116,7 @@ class ReplicaRun:
 
     @property
     def read_every(self) -> int:
-        """Steps between two looks at which replicas are done."""
+        """Steps between two checks for replicas that are done."""
         return READ_EVERY.get(self.device.type, 1)
 
     @cached_property
@@ -189,7 +189,7 @@ class PhaseRun:
 
         with torch.no_grad():
             state = self.vectoriser.call(prepare, self.live.inputs(self.run.whole(self.run.sets.erased), None))
-        self.vectoriser.forget_counts()  # the loss may want other numbers for the same shapes
+        self.vectoriser.forget_counts()  # the loss may need other numbers for the same shapes
         return state
 
     def descent(self, loss: Loss, make: MakeDescent | None) -> Descent:
@@ -225,24 +225,24 @@ class PhaseRun:
                 return
 
     def values_to_keep(self) -> Tensors | None:
-        """Parameters as they are, where replicas that are done run on until somebody looks."""
+        """A copy of the parameters, where replicas that are done run on until the next check."""
         if self.stopper is None or self.run.read_every == 1:
             return None
         return {name: value.clone() for name, value in self.live.params.items()}
 
     def encode_once(self) -> None:
-        """After the first step: encode the whole erased set once, if the loss wants it and epochs will pass over it."""
+        """After the first step: encode the whole erased set once, if the loss asks for it in each of several epochs."""
         source = self.over if self.phase.over == "erased" else self.other
         if self.step > 1 or source is None or not self.vectoriser.frozen_asked:
             return
-        if self.run.training:  # batch normalisation makes of an image what its minibatch makes of it
+        if self.run.training:  # batch normalisation encodes an image depending on its minibatch
             return
         if self.length >= 2 * source.steps_per_epoch:
             images = self.run.whole(self.run.sets.erased).images
             self.live = replace(self.live, encoded=encode(self.run.router, self.live.frozen, images))
 
     def finish_step(self, erased: Batch | None, remaining: Batch | None, before: Tensors | None) -> Tensor | None:
-        """Count, watch, stop. The positions of the replicas that stay if some were taken out, else None."""
+        """Count, watch, stop. Returns the positions of the replicas that stay if some were taken out, else None."""
         first, second = (erased, remaining) if self.phase.over == "erased" else (remaining, erased)
         passes = ((1, first), (self.phase.other_passes, second))
         drawn = sum(n * batch.labels.shape[1] for n, batch in passes if batch is not None)
@@ -253,7 +253,7 @@ class PhaseRun:
         if self.stopper is None:
             return None
         ended_at = self.live.ended_at
-        if before is not None:  # those that ended at an earlier step stay as they were
+        if before is not None:  # those that ended at an earlier step keep their values
             for name, value in before.items():
                 mask = (ended_at > 0).view(-1, *(1,) * (value.dim() - 1))
                 self.live.params[name].copy_(torch.where(mask, value, self.live.params[name]))
