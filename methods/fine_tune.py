@@ -1,5 +1,6 @@
 """Fine-tuning: continue training on the remaining data, in the hope that the rest is overwritten."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -27,17 +28,8 @@ class FineTune(LossMethod):
         epochs: int = Field(2, ge=1, description="passes over the remaining images")
 
     def phases(self, context: Context) -> list[Phase]:
-        p, training = self.params, context.scenario.training
-        return [
-            Phase(
-                over="remaining",
-                batch=p.batch or training.batch,
-                epochs=p.epochs,
-                lr=p.lr or training.lr,
-                clip=training.clip,
-                stop=False,
-            )
-        ]
+        phase = context.default_phase(self.params)
+        return [replace(phase, over="remaining", epochs=self.params.epochs, stop=False)]
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None

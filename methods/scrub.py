@@ -1,5 +1,6 @@
 """SCRUB: a student that in turn disobeys the original on the erased data and obeys it on the remaining data."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -45,10 +46,8 @@ class Scrub(LossMethod):
             return self
 
     def phases(self, context: Context) -> list[Phase]:
-        p, training = self.params, context.scenario.training
-        batch, lr = p.batch or training.batch, p.lr or training.lr
-        disobey = Phase(batch=batch, epochs=1, lr=lr, clip=training.clip, loss=self._disobey)
-        obey = Phase(over="remaining", batch=batch, epochs=1, lr=lr, clip=training.clip, stop=False)
+        p, phase = self.params, replace(context.default_phase(self.params), epochs=1)
+        disobey, obey = replace(phase, loss=self._disobey), replace(phase, over="remaining", stop=False)
         return [disobey, obey] * p.max_epochs + [obey] * (p.epochs - p.max_epochs)
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:

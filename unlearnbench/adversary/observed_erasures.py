@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -16,11 +16,6 @@ from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
 
-_FIELDS = (
-    "probe_before_mean", "probe_before_logits", "probe_after_mean", "probe_after_logits",
-    "candidates_before_mean", "candidates_before_logits", "candidates_after_mean", "candidates_after_logits",
-    "candidate_rows", "candidate_erased", "erased_rows",
-)  # fmt: skip
 _CHANGE = "change."
 
 
@@ -88,6 +83,9 @@ class Erasures:
             observe(level, self.candidates_after_mean, self.candidates_after_logits, temperature),
             self.changes if level == "parameters" else {},
         )
+
+
+_FIELDS = tuple(part.name for part in fields(Erasures) if part.name != "changes")
 
 
 def observe_erasures(

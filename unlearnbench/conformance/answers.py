@@ -59,18 +59,18 @@ def _make(subject: Subject, *_: Any) -> Reply:
 
 
 def _documented(subject: Subject, *_: Any) -> Reply:
-    cls = subject.info.cls
+    cls = subject.examined.info.cls
     return {"class": cls.__name__, "text": cls.__dict__.get("__doc__") or "", "paper": cls.paper}, {}
 
 
 def _parameters(subject: Subject, *_: Any) -> Reply:
-    fields = [[name, field.description or ""] for name, field in _fields(subject.info.cls.Params)]
+    fields = [[name, field.description or ""] for name, field in _fields(subject.examined.info.cls.Params)]
     models = [
         [model.__name__, model.model_config.get("frozen") is True, model.model_config.get("extra") == "forbid"]
-        for model in _models(type(subject.params))
+        for model in _models(type(subject.examined.params))
     ]
     try:
-        type(subject.params).model_validate({**canonical(subject.params), "no_such_parameter": 1})
+        type(subject.examined.params).model_validate({**canonical(subject.examined.params), "no_such_parameter": 1})
         takes_any = True
     except ValidationError:
         takes_any = False
@@ -79,7 +79,7 @@ def _parameters(subject: Subject, *_: Any) -> Reply:
 
 def _round_trip(subject: Subject, *_: Any) -> Reply:
     """JSON -> Params -> JSON."""
-    params = subject.params
+    params = subject.examined.params
     text = json.dumps(canonical(params), sort_keys=True, allow_nan=False)
     again = type(params).model_validate_json(text)
     names = [name for name in canonical(params) if getattr(again, name, None) != getattr(params, name)]

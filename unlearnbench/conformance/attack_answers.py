@@ -36,5 +36,5 @@ def attack(subject: Subject, question: Message, _: NamedTensors, respond: Respon
         found = subject.run(question, subject.plugin.run, view)
     if not isinstance(found, Evidence):
         return odd(found), {}
-    packed, tensors = evidence.packed(evidence.checked(found, subject.info.name))
+    packed, tensors = evidence.packed(evidence.checked(found, subject.examined.info.name))
     return {"evidence": packed}, tensors

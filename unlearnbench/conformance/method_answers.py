@@ -74,8 +74,11 @@ def task(subject: Subject, question: Message, *_: Any) -> Reply:
 
     Not watched, as the harness calls git for the commit. Other questions have watched the plugin.
     """
-    method, at = pipeline.choice(subject.info, subject.params), pipeline.workplace(subject.setup)
-    *before, last = pipeline.tasks(subject.setup, Scenario.model_validate(question["scenario"]), method)
+    method, at = (
+        pipeline.choice(subject.examined.info, subject.examined.params),
+        pipeline.workplace(subject.examined.setup),
+    )
+    *before, last = pipeline.tasks(subject.examined.setup, Scenario.model_validate(question["scenario"]), method)
     pipeline.prepare(before, at)
     tensors, values = pipeline.numbers(pipeline.computed(last, at))
     return {"values": values}, tensors

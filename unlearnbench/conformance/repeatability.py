@@ -1,11 +1,19 @@
-"""Rules about repeated runs: the same run gives the same numbers, and leaves the shared random state as it was."""
+"""Rules about repeated runs: they give the same numbers, also in another process, as runs use several processes
+and machines; and they leave the shared random state as it was."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 
-from unlearnbench.conformance.case import Case
-from unlearnbench.conformance.channel import NamedTensors
+from unlearnbench.conformance.attack_case import AttackCase
+from unlearnbench.conformance.case import Case, RaisedError
+from unlearnbench.conformance.channel import LostError, NamedTensors
+from unlearnbench.conformance.dataset_case import DatasetCase
+from unlearnbench.conformance.method_case import MethodCase
 from unlearnbench.conformance.rulings import Ruling, failed, passed
 
 SOURCES = {
@@ -13,6 +21,11 @@ SOURCES = {
     "attack": "view.generator('purpose'), or view.torch_seed('purpose') for libraries",
     "dataset": "unlearnbench.system.seeding.stream(0, 'purpose')",
 }
+
+SELF_CONTAINED = (
+    "everything that a plugin needs must be in its file, its Params and its arguments: no state from other runs, no"
+    " process ids, times, environment variables or order of sets"
+)
 
 
 def differing(first: NamedTensors, second: NamedTensors) -> str | None:
@@ -68,6 +81,38 @@ def finite(case: Case) -> Ruling:
                 what, "look for logarithms and divisions of 0, exploding steps and overflow; clamp or damp them"
             )
     return passed()
+
+
+def method_in_worker(case: MethodCase) -> Ruling:
+    """A cell's task that unlearns, computed as a run's worker would."""
+    assert case.scenario is not None
+    question = {"ask": "task", "scenario": case.scenario.model_dump(mode="json")}
+    here, tensors = case.noted(*case.subject(question))
+
+    def there() -> NamedTensors:
+        found, others = case.noted(*case.other(question))
+        return {**others, **_as_tensors(found["values"])}
+
+    return _compare({**tensors, **_as_tensors(here["values"])}, there)
+
+
+def in_worker(case: AttackCase | DatasetCase) -> Ruling:
+    """In another process an attack claims the same, and a dataset loads the same images."""
+    return _compare(case.first, case.run_there)
+
+
+def _compare(here: NamedTensors, run_there: Callable[[], NamedTensors]) -> Ruling:
+    try:
+        name = differing(here, run_there())
+    except (RaisedError, LostError) as error:
+        return failed(f"in a worker process: {error}", SELF_CONTAINED)
+    return passed() if name is None else failed(f"{name} is different in a worker process", SELF_CONTAINED)
+
+
+def _as_tensors(values: Mapping[str, Any]) -> NamedTensors:
+    """Plain values as tensors, for comparison."""
+    written = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
+    return {name: torch.tensor(list(text.encode()), dtype=torch.uint8) for name, text in written.items()}
 
 
 def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unlearnbench.conformance.audit_hook import AuditHook, RefusedError
 from unlearnbench.conformance.case import Setup
@@ -25,50 +25,48 @@ from unlearnbench.system.process_state.setting import Change
 Reply = tuple[Message, NamedTensors]
 
 
+class Examined(NamedTuple):
+    """The plugin that is examined.
+
+    Attributes:
+        params: None if some have no default and are not given.
+        definitions: what names stood for once it had been imported.
+    """
+
+    setup: Setup
+    info: PluginInfo
+    params: Any
+    definitions: Definitions
+
+
 @dataclass
 class Subject:
     """A plugin, and what is observed of it.
 
     Attributes:
-        setup: where it is examined; known from the first question on.
+        plugin: an instance, once it has been made.
         changes: what the plugin has left changed in the process since the last answer; all of it was put back.
         moved: the random streams of the process that the last call of the plugin has moved.
     """
 
     watch: AuditHook
-    _setup: Setup | None = None
-    _info: PluginInfo | None = None
-    _params: PluginParams | None = None
-    _plugin: Any = None
-    _definitions: Definitions | None = None
+    plugin: Any = None
+    _examined: Examined | None = None
     changes: list[Change] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
 
     @property
-    def setup(self) -> Setup:
-        assert self._setup is not None
-        return self._setup
-
-    @property
-    def info(self) -> PluginInfo:
-        assert self._info is not None
-        return self._info
-
-    @property
-    def params(self) -> PluginParams:
-        assert self._params is not None
-        return self._params
-
-    @property
-    def plugin(self) -> Any:
-        return self._plugin
+    def examined(self) -> Examined:
+        """The plugin that is asked about; it is known from the first question on."""
+        assert self._examined is not None
+        return self._examined
 
     def watched(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call plugin code with connections and writes refused, and undo its changes to the process."""
         with self.watch.watching():
-            if self._definitions is None:  # it is being imported, where the registry itself undoes changes
+            if self._examined is None:  # it is being imported, where the registry itself undoes changes
                 return function(*args)
-            with recorded(self.changes, self._definitions):
+            with recorded(self.changes, self._examined.definitions):
                 return function(*args)
 
     def run(self, question: Message, function: Callable[..., Any], *args: Any) -> Any:
@@ -93,12 +91,12 @@ class Subject:
     def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, question: Message) -> None:
         """Record the plugin that is examined; `params` is None if some have no default and are not given."""
         folders = tuple(Path(folder) for folder in question["plugin_dirs"])
-        self._setup = Setup(registry, Path(question["scratch"]), Path(question["data_root"]), folders)
-        self._info, self._params, self._definitions = info, params, Definitions()
+        setup = Setup(registry, Path(question["scratch"]), Path(question["data_root"]), folders)
+        self._examined = Examined(setup, info, params, Definitions())
 
     def make(self) -> None:
         """Make an instance of the plugin."""
-        self._plugin = self.watched(self.info.cls, self.params)
+        self.plugin = self.watched(self.examined.info.cls, self.examined.params)
 
     def answer(self, question: Message, tensors: NamedTensors, respond: Respond) -> Reply:
         """What was observed, including what the plugin raised."""
@@ -118,7 +116,7 @@ class Subject:
 
         return {
             "types": [cls.__name__ for cls in type(error).__mro__], "line": error_line(error),
-            "at": line_of(error, self._info.origin) if self._info else "",
+            "at": line_of(error, self._examined.info.origin) if self._examined else "",
             "refused": f"{error}" if isinstance(error, RefusedError) else None,
             "bad_input": [error.where, error.what] if isinstance(error, InputError) else None,
         }  # fmt: skip

@@ -11,13 +11,11 @@ from unlearnbench.conformance import (
     method_checks,
     outside_checks,
     repeatability,
-    worker_checks,
 )
 from unlearnbench.conformance.attack_case import AttackCase
 from unlearnbench.conformance.case import Case, PluginRule
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
-from unlearnbench.conformance.replicas_check import together_is_alone
 from unlearnbench.registry.base import Kind
 
 RUNS = "runs"  # the rule without which there is nothing to look at
@@ -56,8 +54,8 @@ RULES: Mapping[Kind, Sequence[PluginRule]] = {
         PluginRule("data_untouched", method_checks.data_untouched),
         PluginRule("seed", method_checks.uses_its_seed),
         *_REPEATABILITY,
-        PluginRule("together_is_alone", together_is_alone),
-        PluginRule("worker_process", worker_checks.method_in_worker),
+        PluginRule("together_is_alone", method_checks.together_is_alone),
+        PluginRule("worker_process", repeatability.method_in_worker),
         *_OUTSIDE,
     ],
     "attack": [
@@ -69,7 +67,7 @@ RULES: Mapping[Kind, Sequence[PluginRule]] = {
         PluginRule("nothing_changed", attack_checks.survives_nothing),
         _FINITE,
         *_REPEATABILITY,
-        PluginRule("worker_process", worker_checks.in_worker),
+        PluginRule("worker_process", repeatability.in_worker),
         *_OUTSIDE,
     ],
     "dataset": [
@@ -81,7 +79,7 @@ RULES: Mapping[Kind, Sequence[PluginRule]] = {
         PluginRule("ids", dataset_checks.ids_are_in_order),
         PluginRule("missing_files", dataset_checks.misses_files_in_words, runs=False),
         *_REPEATABILITY,
-        PluginRule("worker_process", worker_checks.in_worker),
+        PluginRule("worker_process", repeatability.in_worker),
         *_OUTSIDE,
     ],
 }

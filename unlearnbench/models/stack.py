@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,10 @@ class Stack:
     def slice(self, first: int, last: int) -> Stack:
         """Replicas first..last-1."""
         return self.apply(lambda value: value[first:last])
+
+    def chunks(self, size: int) -> Iterator[Stack]:
+        """All replicas, at most `size` at a time."""
+        return (self.slice(first, first + size) for first in range(0, self.replicas, size))
 
     def take(self, first: int, last: int) -> Stack:
         """As `slice`, but a stack of one shared replica stays as it is."""

@@ -61,8 +61,8 @@ def accuracies(models: Stack, world: World, scenario: Scenario) -> Tensor:
     """Accuracy of each of K models on the images that `evaluate` tests models on, f32[K]."""
     images = _test_images(world, scenario)
     found = []
-    for first in range(0, models.replicas, MODELS):
-        _, logits = models.slice(first, first + MODELS).outputs(images.pixels)
+    for some in models.chunks(MODELS):
+        _, logits = some.outputs(images.pixels)
         found.append((logits.argmax(-1) == images.labels).float().mean(-1).cpu())
     return torch.cat(found)
 
@@ -121,8 +121,7 @@ def _divergence(after: Stack, images: Images) -> Measure:
 def _erased_accuracy(after: Stack, world: World) -> Measure:
     """Accuracy of K models on their own erased images."""
     rows, right = world.targets.erased, 0
-    for first in range(0, after.replicas, MODELS):
-        models, own = after.slice(first, first + MODELS), rows[first : first + MODELS]
+    for models, own in zip(after.chunks(MODELS), rows.split(MODELS), strict=True):
         for part in own.split(1_000, 1):
             _, logits = models.own_outputs(world.pool.pixels[part])
             right += int((logits.argmax(-1) == world.pool.labels[part]).sum())
@@ -167,7 +166,7 @@ def _mean_over_models(after: Stack, images: Images, labels: Tensor) -> Measure:
     if len(images) == 0:
         return Measure(None, 0)
     right = 0
-    for first in range(0, after.replicas, MODELS):
-        _, logits = after.slice(first, first + MODELS).outputs(images.pixels)
+    for models in after.chunks(MODELS):
+        _, logits = models.outputs(images.pixels)
         right += int((logits.argmax(-1) == labels).sum())
     return Measure(right / (after.replicas * len(images)), len(images))

@@ -77,23 +77,19 @@ def memory_square(standing: Tensor, retrained: Retrained) -> float | None:
 
 def own_standings(models: Stack, world: World) -> Tensor:
     """f32[T, s] of each target's erased images under its own model; `models` has one for each target."""
-    rows, unseen = world.targets.erased, _unseen(world)
-    found = torch.empty(rows.shape)
-    for first in range(0, models.replicas, MODELS):
-        own = slice(first, first + MODELS)
-        some = models.slice(first, first + MODELS)
-        labels = world.pool.labels[rows[own]]
-        _, logits = some.own_outputs(world.pool.pixels[rows[own]])
-        found[own] = _quantiles(margins(logits, labels), labels, _margins(some, unseen), unseen.labels)
-    return found
+    unseen, found = _unseen(world), []
+    for some, own in zip(models.chunks(MODELS), world.targets.erased.split(MODELS), strict=True):
+        labels = world.pool.labels[own]
+        _, logits = some.own_outputs(world.pool.pixels[own])
+        found.append(_quantiles(margins(logits, labels), labels, _margins(some, unseen), unseen.labels))
+    return torch.cat(found)
 
 
 def standings(models: Stack, world: World) -> Tensor:
     """f32[K, T, s] of all targets' erased images under each of K models."""
     rows, unseen, found = world.targets.erased, _unseen(world), []
     erased = world.pool.take(rows.flatten())
-    for first in range(0, models.replicas, MODELS):
-        some = models.slice(first, first + MODELS)
+    for some in models.chunks(MODELS):
         labels = erased.labels.expand(some.replicas, -1)
         found.append(_quantiles(_margins(some, erased), labels, _margins(some, unseen), unseen.labels))
     return torch.cat(found).view(-1, *rows.shape)

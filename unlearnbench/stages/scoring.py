@@ -22,6 +22,7 @@ from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.system.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
+CALLABLE_REPEATS = 250  # fewer: a callable is evaluated once per resample
 
 
 @dataclass(frozen=True)
@@ -238,20 +239,15 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
 
 
 def _mean(values: Tensor, truth: Truth, name: str) -> Score:
-    estimate, low, high = bootstrap(
-        values.numpy(), "mean", stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS
-    )
-    return Score(estimate, low, high, len(values))
+    return _bootstrap(values.numpy(), "mean", truth, name, repeats=BOOTSTRAP_REPEATS)
 
 
 def _bootstrap(
     values: np.ndarray, statistic: Statistic, truth: Truth, name: str,
-    clusters: np.ndarray | None = None,
+    clusters: np.ndarray | None = None, repeats: int = CALLABLE_REPEATS,
 ) -> Score:  # fmt: skip
-    # A callable is evaluated once per resample, so there are fewer resamples than for means.
-    estimate, low, high = bootstrap(
-        values, statistic, stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS // 4, clusters=clusters
-    )
+    generator = stream(truth.seed, "bootstrap", name)
+    estimate, low, high = bootstrap(values, statistic, generator, repeats=repeats, clusters=clusters)
     return Score(estimate, low, high, len(values))
 
 

@@ -18,8 +18,8 @@ from unlearnbench.stages.evaluation import evaluate, original_accuracy, trajecto
 from unlearnbench.stages.memory import Retrained
 from unlearnbench.stages.resources import Workplace, filled, places, seed_of
 from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase_each
-from unlearnbench.stages.retraining import of_artifact
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.stages.retraining import retrained_of
+from unlearnbench.suite.plan import Job
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
@@ -48,7 +48,7 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin, watch)
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
-    retrained = [_retrained(each, workplace) for each in job]
+    retrained = [retrained_of(each, workplace) for each in job]
     parts = zip(own, worlds, originals, trajectories, retrained, strict=True)
     for part, world, original, trajectory, beside in parts:
         models = after.slice(part.start, part.stop)
@@ -68,11 +68,6 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
         results.append(Artifact(tensors, values))
     return results
-
-
-def _retrained(task: Task, workplace: Workplace) -> Retrained | None:
-    """What retrained models say about a task's erased images; None if there are none."""
-    return of_artifact(workplace.artifact(task.needs["retrained"])) if "retrained" in task.needs else None
 
 
 def _measures(
