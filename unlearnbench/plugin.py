@@ -75,7 +75,7 @@ class Method(Plugin, ABC):
         return context.build(0)
 
     def train(self, data: Images, context: Context) -> nn.Module | None:
-        """The original model, or None for the shared trainer. It is not told which images will be erased."""
+        """The original model, or None for the shared trainer. It sees images, not which of them will be erased."""
         return None
 
     def unlearn(self, model: nn.Module, splits: Splits, context: Context) -> nn.Module:

@@ -125,7 +125,7 @@ def train(
     error: Callable[[], float],
     batch: int = 64,
 ) -> float:
-    """Minimise with Adam until the validation error has not fallen for a while; end with the best epoch's weights.
+    """Minimise with Adam until the validation error stops falling for a while; end with the best epoch's weights.
 
     Running averages of the weights are validated and kept; they need no learning-rate schedule (Polyak and Juditsky,
     1992).

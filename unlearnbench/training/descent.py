@@ -51,7 +51,7 @@ class LossDescent:
         self.phase, self.loss, self.vectoriser, self.params = phase, loss, vectoriser, params
         self.trained = [name for name in params if phase.trains is None or phase.trains(name)]
         self.optimiser = optimiser(phase.optimiser, phase.lr)
-        self._make_leaves()
+        self._leaves = self._made_leaves()
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica; `inputs.params` are this object's."""
@@ -78,14 +78,15 @@ class LossDescent:
         self.params = params
         if len(replicas):
             self.optimiser.keep(replicas)
-            self._make_leaves()
+            self._leaves = self._made_leaves()
 
-    def _make_leaves(self) -> None:
+    def _made_leaves(self) -> Tensors:
         """Differentiable views of the parameters; a single replica's lack the replica dimension."""
         single = self.vectoriser.single
-        self._leaves = {name: (value[0] if single else value).detach() for name, value in self.params.items()}
+        leaves = {name: (value[0] if single else value).detach() for name, value in self.params.items()}
         for name in self.trained:
-            self._leaves[name].requires_grad_()
+            leaves[name].requires_grad_()
+        return leaves
 
     def _gradients(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
         losses = self.vectoriser.call(self.loss, inputs._replace(params=self._leaves), noise, bare=True)
@@ -106,7 +107,7 @@ class LossDescent:
                 self.params[name] = alike.copy_(value)
                 moved = True
         if moved:
-            self._make_leaves()
+            self._leaves = self._made_leaves()
 
 
 def clip(gradients: Sequence[Tensor | None], largest: float) -> list[Tensor | None]:
