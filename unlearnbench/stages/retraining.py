@@ -111,9 +111,8 @@ def halves(targets: int, models: int, seed: int) -> Tensor:
     return left_out
 
 
-def retrained_of(task: Task, workplace: Workplace) -> Retrained | None:
-    """What retrained models say about a task's erased images; None if there are none or they are too costly."""
-    artifact = workplace.artifact(task.needs["retrained"]) if "retrained" in task.needs else None
-    if artifact is None or TOO_COSTLY in artifact.values:
+def of_artifact(artifact: Artifact) -> Retrained | None:
+    """What the stage stored; None if retraining was too costly."""
+    if TOO_COSTLY in artifact.values:
         return None
     return Retrained(*(artifact.tensors[name] for name in ("standing", "left_out", "accuracy")))

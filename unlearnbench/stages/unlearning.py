@@ -18,7 +18,7 @@ from unlearnbench.stages.evaluation import evaluate, original_accuracy, trajecto
 from unlearnbench.stages.memory import Retrained
 from unlearnbench.stages.resources import Workplace, filled, places, seed_of
 from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase_each
-from unlearnbench.stages.retraining import retrained_of
+from unlearnbench.stages.retraining import of_artifact
 from unlearnbench.suite.plan import Job
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
@@ -48,7 +48,8 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin, watch)
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
-    retrained = [retrained_of(each, workplace) for each in job]
+    needed = [each.needs.get("retrained") for each in job]
+    retrained = [None if key is None else of_artifact(workplace.artifact(key)) for key in needed]
     parts = zip(own, worlds, originals, trajectories, retrained, strict=True)
     for part, world, original, trajectory, beside in parts:
         models = after.slice(part.start, part.stop)
