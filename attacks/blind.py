@@ -1,4 +1,4 @@
-"""Blind: who is a member? From the images alone; no model is asked."""
+"""Blind: which images are members? Judged from the images alone, without querying a model."""
 
 import warnings
 
@@ -6,18 +6,16 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence, Images
-from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Images, PluginParams
 
 
 class Blind(Attack):
-    """A classifier from pixels to member or not (Das et al.): what the data sets give away without any model.
+    """A classifier from pixels to member or not (Das et al.): what the data sets reveal without any model.
 
-    Members are training images and the others, in utility experiments, test images. Where the two were not drawn
-    alike, an attack on a model may tell them apart and learn nothing of the model: only what is above this attack's
-    AUC comes from it. The classifier is a small network on standardised pixels; a tenth of the known images decides
-    when its training stops, so that it does not learn the known ones by heart.
+    Members are training images; the others are, in utility experiments, test images. If the two were not drawn in the
+    same way, an attack on a model may tell them apart without using the model: only an AUC above this attack's comes
+    from the model. The classifier is a small network on standardised pixels; a tenth of the known images decides when
+    training stops, so that it does not learn the known images by heart.
     """
 
     paper = "Das, Zhang, Tramer: Blind Baselines Beat Membership Inference Attacks for Foundation Models, 2024"
@@ -25,7 +23,7 @@ class Blind(Attack):
 
     class Params(PluginParams):
         hidden: int = Field(96, ge=1, description="hidden units")
-        epochs: int = Field(40, ge=1, description="of training, at most")
+        epochs: int = Field(40, ge=1, description="most epochs of training")
 
     @property
     def access(self) -> Access:
@@ -44,7 +42,7 @@ class Blind(Attack):
         )  # fmt: skip
         classifier = make_pipeline(StandardScaler(), network)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as were asked for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a parameter
             classifier.fit(_pixels(images), membership.numpy())
         scores = classifier.predict_proba(_pixels(view.challenge()))[:, 1]
         return Evidence(membership=torch.from_numpy(scores).double(), threshold=0.5, subject="challenge")

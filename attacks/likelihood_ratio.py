@@ -1,4 +1,4 @@
-"""U-LiRA: was this image erased? Asked of models that did and did not learn that very image."""
+"""U-LiRA: was this image erased? Judged by models that did and models that did not learn this image."""
 
 from typing import Literal
 
@@ -7,29 +7,28 @@ from pydantic import Field
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics.distributions import margin
-from unlearnbench.plugin import Access, Attack, Evidence, InAndOut
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, InAndOut, Level, PluginParams, Scenario
 
-# Models a side that a variance of a candidate's own needs; with fewer, all candidates share one (Carlini et al., VI.C).
+# Models per side needed for a separate variance per candidate; with fewer, candidates share one (Carlini et al., VI.C).
 OWN_VARIANCE = 64
-_FLOOR = 1e-4  # nat^2, added to variances: an output that never changes has none
-_SMALLEST = 1e-12  # of a probability, before its logarithm
+_FLOOR = 1e-4  # nat^2, added to variances: an output that never changes has variance 0
+_SMALLEST = 1e-12  # least probability that a logarithm is taken of
 
 
 class LikelihoodRatio(Attack):
     """Per-example likelihood ratios (Hayes et al., section 4), after Carlini et al.'s LiRA.
 
     For each candidate, normal distributions are fitted to the margin phi = log p_y - log(1 - p_y) under models that
-    learned and forgot it, and under models that never saw it: random halves of the same models. The score is the log
-    of their ratio at the target's margin. U-LiRA as published looks `after` unlearning only; `both` is the joint
-    distribution before and after.
+    learned and unlearned it, and under models that never saw it: random halves of the same models. The score is the log
+    of the ratio of their densities at the target's margin. U-LiRA as published uses only the outputs `after`
+    unlearning; `both` uses the joint distribution before and after.
 
-    The default is stronger: `boosted` trees (scikit-learn's) that see the ratios before and of the change, each shadow
-    observation's own left out of its fit, beside the log-probabilities before and their change, sorted by the ones
-    before. They are fitted to the models' answers on all candidates and asked about the target's. All but `after` see
-    what the original alone gives away, too; retraining's value shows how much that is.
+    The default is stronger: `boosted` trees (scikit-learn's) see the ratios for the margin before and for its change
+    (each shadow observation is left out of its own fit), and the log-probabilities before and their change, both sorted
+    by the log-probabilities before. They are fitted to the models' outputs on all candidates, and applied to the
+    target's. All choices but `after` also see what the original alone reveals; the value for retraining shows how much
+    that is.
     """
 
     paper = (
@@ -41,7 +40,7 @@ class LikelihoodRatio(Attack):
 
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level: (log-)probabilities")
-        models: int = Field(32, ge=32, multiple_of=2, description="models, half of them a side of each candidate")
+        models: int = Field(32, ge=32, multiple_of=2, description="models, half of them per side of each candidate")
         uses: Literal["boosted", "after", "before", "both", "change"] = Field(
             "boosted", description="margins after (or before) unlearning, jointly before and after, after - before; or"
             " boosted trees on ratios and outputs"
@@ -89,22 +88,24 @@ class LikelihoodRatio(Attack):
         return torch.from_numpy(trees.predict_proba(questions.flatten(0, 1).numpy())[:, 1]).view(labels.shape)
 
     def _sorted(self, before: Tensor, after: Tensor) -> Tensor:
-        """Log-probabilities before and their change, f64[..., 2 Y], in the order of the ones before."""
+        """Log-probabilities before and their change, f64[..., 2 Y], sorted by the log-probabilities before."""
         if self.params.observe == "probabilities":
             before, after = (part.double().clamp_min(_SMALLEST).log() for part in (before, after))
         order = before.argsort(-1, descending=True)
         return torch.cat([before.gather(-1, order), (after - before).gather(-1, order)], -1).double()
 
     def _margins(self, uses: str, before: Tensor, after: Tensor, labels: Tensor) -> Tensor:
-        """What is compared, f64[..., T, c, d], of outputs f32[..., T, c, Y]; d = 2 with `both`, else 1."""
+        """The margins that are compared, f64[..., T, c, d], from outputs f32[..., T, c, Y]; d = 2 with `both`, else
+        1."""
         first, second = (margin(outputs, labels, self.params.observe) for outputs in (before, after))
-        # Before and change hold the same as before and after, and stay apart when unlearning changes little.
+        # Before and change hold the same information as before and after, and are less correlated when changes are
+        # small.
         parts = {"before": [first], "after": [second], "change": [second - first], "both": [first, second - first]}
         return torch.stack(parts[uses], -1)
 
 
 def _log_ratio(asked: Tensor, known: Tensor, was_in: Tensor, left_out: bool = False) -> Tensor:
-    """log N(asked; models that forgot it) - log N(asked; models that never saw it); see `_log_density`."""
+    """log N(asked; models that unlearned it) - log N(asked; models that never saw it); see `_log_density`."""
     erased, unseen = (_log_density(asked, known, side, left_out) for side in (was_in, ~was_in))
     return erased - unseen
 
@@ -113,11 +114,11 @@ def _log_density(asked: Tensor, known: Tensor, side: Tensor, left_out: bool) -> 
     """log N(asked; mean, covariance) of each candidate's models on one side, f64[T, c] or f64[M, T, c].
 
     Args:
-        asked: f64[T, c, d], of the target; or `known` itself.
-        known: f64[M, T, c, d], of the models.
+        asked: f64[T, c, d], the target's margins; or `known` itself.
+        known: f64[M, T, c, d], the models' margins.
         side: bool[M, T, c], which models count for which candidate; at least 2 for each.
-        left_out: whether each model's own value is left out of the mean that it is held against; else a model would
-            look more like its side than a target does.
+        left_out: whether each model's own value is left out of the mean that it is compared with; otherwise a model
+            would look more like its side than a target does.
     """
     weight = side[..., None].to(known.dtype)
     count = weight.sum(0)

@@ -1,4 +1,4 @@
-"""Membership: was this image erased? From the model's outputs on it before and after unlearning."""
+"""Membership: was this image erased? Judged by the model's outputs on it before and after unlearning."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,21 +9,31 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence, ShadowUpdates, Updates
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
+from unlearnbench.plugin import (
+    Access,
+    Attack,
+    AttackView,
+    Evidence,
+    Level,
+    PluginParams,
+    Scenario,
+    ShadowUpdates,
+    Tier,
+    Updates,
+)
 
 
 class Membership(Attack):
     """UnlearningLeaks (Chen et al., section 3): a classifier on features of the outputs before and after.
 
-    Trained on shadow erasures: the erased images against never-seen ones of the same classes; scored on the targets'
-    erased images against never-seen ones of the same classes, none of which the adversary knew. `sorted` features
-    order both outputs by the one before. `best` features and classifiers, and the penalties of any classifier, are
-    those that tell the validation shadows' images apart best: with few shadows a rich classifier learns them by heart.
+    It is trained on shadow erasures, on the erased images against never-seen ones of the same classes, and scored on
+    the targets' erased images against never-seen ones of the same classes, none of which the adversary knew. `sorted`
+    features sort both outputs by the one before. `best` features and classifiers, and the penalties of every
+    classifier, are those that best tell the validation shadows' images apart: with few shadows a rich classifier learns
+    them by heart.
 
     The baseline is the classical attack on a single model: the same classifier, fitted to the same shadows, on the
-    sorted output of the original alone. Defences are part of what is observed, so they apply to it too.
+    sorted output of the original alone. Defences are part of what is observed, so they apply to it, too.
     """
 
     paper = "Chen et al.: When Machine Unlearning Jeopardizes Privacy, CCS 2021"
@@ -36,13 +46,13 @@ class Membership(Attack):
         )
         temperature: float = Field(1, gt=0, description="a defence: outputs are softmax(logits / temperature)")
         shadows: int = Field(64, ge=10, description="shadow erasures, validation ones included")
-        tier: Tier = Field("same", description="what the adversary's shadows start from: see Access")
+        tier: Tier = Field("same", description="the models that shadows start from: see Access")
         shadow_models: int = Field(8, ge=8, description="originals of the adversary's own, tier `disjoint` only")
         features: Literal[
             "best", "direct_difference", "sorted_difference", "direct_concatenation", "sorted_concatenation", "l2"
-        ] = Field("best", description="how the outputs before and after are put together")
+        ] = Field("best", description="how the outputs before and after are combined")
         classifier: Literal["best", "logistic", "tree", "forest", "mlp"] = Field(
-            "logistic", description="scikit-learn classifier; best: on the features that suit `logistic`"
+            "logistic", description="scikit-learn classifier; best: chosen on the features that suit `logistic`"
         )
 
         @model_validator(mode="after")
@@ -66,7 +76,7 @@ class Membership(Attack):
     def skip(self, scenario: Scenario) -> str | None:
         if scenario.kind != "leak":
             return "membership needs a leak experiment"
-        # Each original has its own coordinates of Z: only lengths mean the same in two of them.
+        # Each original has its own coordinates of Z: only lengths can be compared between them.
         if (self.params.observe, self.params.tier) == ("representation", "disjoint") and self.params.features != "l2":
             return "representations of different originals do not align: tier disjoint needs features l2 there"
         return None
@@ -83,7 +93,7 @@ class Membership(Attack):
 
 
 class _Fitted(NamedTuple):
-    """A classifier, and what it is asked."""
+    """A classifier, and the inputs that it is applied to."""
 
     error: float  # on the validation shadows
     features: str
@@ -92,9 +102,9 @@ class _Fitted(NamedTuple):
 
 
 def _infer(shadow: ShadowUpdates, target: Updates, features: Sequence[str], classifier: str, seed: int) -> Tensor:
-    """Chances f64[T, c] by the features and the classifier of lowest error on the validation shadows."""
+    """Probabilities f64[T, c] by the features and the classifier with the lowest error on the validation shadows."""
     first, *others = ["logistic", "tree", "mlp", "forest"] if classifier == "best" else [classifier]
-    # Not every pair: forests alone would take half a second for five kinds of features.
+    # Not every pair: forests alone would take half a second on five kinds of features.
     found = _best(fit for name in features for fit in _fit(shadow, target, name, first, seed))
     rest = (fit for name in others for fit in _fit(shadow, target, found.features, name, seed))
     found = _best([found, *rest])
@@ -107,7 +117,7 @@ def _best(fits: Iterable[_Fitted]) -> _Fitted:
 
 
 def _fit(shadow: ShadowUpdates, target: Updates, name: str, classifier: str, seed: int) -> Iterator[_Fitted]:
-    """One kind of classifier on one kind of features, with each of its penalties."""
+    """One kind of classifier on one kind of features, fitted with each of its penalties."""
     from sklearn.exceptions import ConvergenceWarning
 
     known = _FEATURES[name](shadow.updates.candidates_before, shadow.updates.candidates_after)
@@ -120,7 +130,7 @@ def _fit(shadow: ShadowUpdates, target: Updates, name: str, classifier: str, see
     known, asked = (known - centre) / scale, (asked - centre) / scale
     for model in _classifiers(classifier, seed):
         with warnings.catch_warnings():
-            # A network that has not settled is stopped early, and judged by the validation shadows like any other.
+            # A network that has not converged is stopped early, and judged on the validation shadows like any other.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(*_flat(known, shadow.erased, training))
         inputs, answers = _flat(known, shadow.erased, validation)
@@ -133,7 +143,7 @@ def _flat(features: Tensor, erased: Tensor, rows: Tensor) -> tuple[np.ndarray, n
 
 
 def _log_loss(likely: np.ndarray, answers: np.ndarray) -> float:
-    """Mean cross-entropy: unlike an AUC it still tells classifiers apart on a dozen shadows."""
+    """Mean cross-entropy: unlike the AUC, it can compare classifiers even on a dozen shadows."""
     right = np.clip(np.where(answers, likely, 1 - likely), 1e-6, 1)
     return float(-np.log(right).mean())
 

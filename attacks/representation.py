@@ -10,19 +10,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics.membership import auc
 from unlearnbench.models.optimisers import Adam
-from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.settings.scenario import PluginParams
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Measured, PluginParams
 
 
 class Representation(Attack):
     """A decoder Z -> X (MSE) and a classifier Z -> member or not (AUC), CRFU section 6.2.
 
-    The paper trains and scores both on the same images; `auc_on_attack_training_data` is that number. The others are
-    measured on held-out images. No erased image is involved: the members are remaining training images, and with
-    `model: before` not even an unlearned model, which is what the released code runs.
+    The paper trains and scores both on the same images; `auc_on_attack_training_data` is that number. The other metrics
+    use held-out images. No erased image is involved: the members are remaining training images. With `model: before`,
+    which is what the released code runs, not even an unlearned model is involved.
     """
 
     paper = "Wang et al.: CRFU, 2024, Table 2"
@@ -30,7 +28,7 @@ class Representation(Attack):
 
     class Params(PluginParams):
         model: Literal["after", "before"] = Field("after", description="the model whose representation is attacked")
-        epochs: int = Field(40, ge=1, description="of training the decoder and the classifier")
+        epochs: int = Field(40, ge=1, description="epochs of training the decoder and the classifier")
         batch: int = Field(20, ge=1, description="minibatch size")
         lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
         hidden: int = Field(96, ge=1, description="hidden units of both networks")
@@ -61,7 +59,7 @@ class Representation(Attack):
         )
 
     def answers(self, first: Tensor, ask: Callable[[], Tensor]) -> Iterator[Tensor]:
-        """Z of the known images for one epoch of training after the other: `first` again and again."""
+        """Z of the known images for each epoch of training: `first` every time."""
         return itertools.repeat(first)
 
     def _fit(

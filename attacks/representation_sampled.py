@@ -1,4 +1,4 @@
-"""The paper's Table 2 attacks as its code runs them: on draws z ~ p(Z|X), another one in each epoch of training."""
+"""The paper's Table 2 attacks as its code runs them: on draws z ~ p(Z|X), new in each epoch of training."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,12 +11,12 @@ from .representation import Representation
 
 
 class RepresentationSampled(Representation):
-    """As `representation`, which looks at the mean of p(Z|X), where the released code looks at draws.
+    """As `representation`, but on draws like the released code, where `representation` uses the mean of p(Z|X).
 
-    Each training image is asked about once an epoch by each of the two networks, and once for the scale of Z. What is
-    rebuilt and inferred comes from one draw. At a large beta most of a draw is noise: a server that answers so hides
-    more than one that answers at the mean, as long as nobody asks often about one image. So this is the paper's own
-    protocol, and a defence of its own, not a property of the model.
+    Each training image is queried once per epoch for each of the two networks, and once for the scale of Z. What is
+    rebuilt and inferred comes from one draw. At a large beta most of a draw is noise: a server that answers with draws
+    hides more than one that answers with the mean, as long as nobody asks often about one image. So this is the paper's
+    protocol, and in effect a defence, not a property of the model.
     """
 
     version = 2

@@ -1,13 +1,11 @@
-"""How far models that forgot are from models that never learned: two distributions, compared image by image."""
+"""The distance between models that unlearned and models that never learned, as distributions per image."""
 
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.adversary.view import AttackView
 from unlearnbench.metrics import epsilon
 from unlearnbench.metrics.distributions import Smoothing, klom, klom_ceiling, margin
-from unlearnbench.plugin import Access, Attack, Evidence, Measured
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, Measured, PluginParams, Scenario
 
 PERCENTILE = 95  # of the images' divergences, as Georgiev et al. report
 
@@ -15,12 +13,13 @@ PERCENTILE = 95  # of the images' divergences, as Georgiev et al. report
 class RetrainedDistance(Attack):
     """KLoM on erased, remaining and unseen images, and a lower confidence bound on the challenge's epsilon.
 
-    For every target, N models that forgot it are compared with N models that never saw it, all of other seeds, by their
-    margins on each image. A few models make any two sets of them look apart: beside each number stands its null, N
-    further models that never saw the target in place of those that forgot it, and the largest value that N models can
-    show. A bound of 0 on epsilon says that the models did not tell them apart, not that nobody could.
+    For every target, N models that unlearned it are compared with N models that never saw it, all with different seeds,
+    by their margins on each image. With few models any two sets of them seem to differ. So each number comes with its
+    null, for which N further models that never saw the target replace those that unlearned it, and with the largest
+    value that N models can show. A bound of 0 on epsilon says that these models did not show a difference, not that
+    there is none.
 
-    Of T targets it costs about 6N trainings that all methods share, and NT erasures by each method.
+    With T targets it costs about 6N trainings, which all methods share, and NT erasures with each method.
     """
 
     version = 2
@@ -33,7 +32,7 @@ class RetrainedDistance(Attack):
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level: (log-)probabilities")
         retrained: int = Field(
-            128, ge=4, description="N, models that forgot each target, and as many that never saw it; a shift of one"
+            128, ge=4, description="N, models that unlearned each target, and as many that never saw it; a shift of one"
             " standard deviation is found on 62 % of images with 64, on 89 % with 128"
         )  # fmt: skip
         smoothing: Smoothing = Field(
@@ -43,7 +42,7 @@ class RetrainedDistance(Attack):
     @property
     def access(self) -> Access:
         level: Level = self.params.observe
-        if level == "representation":  # `skip` refuses it, with a reason, and is asked later
+        if level == "representation":  # `skip`, which is called later, refuses it with a reason
             level = "log_probabilities"
         return Access(level=level, retrained=self.params.retrained)
 
@@ -56,7 +55,7 @@ class RetrainedDistance(Attack):
 
     def run(self, view: AttackView) -> Evidence:
         models = view.retrained_models()
-        # f64[T, N, n]; an image is one of one target's.
+        # f64[T, N, n]; each image belongs to one target.
         unlearned, retrained, null = (
             margin(outputs, models.labels[:, None], self.params.observe).numpy()
             for outputs in (models.unlearned, models.retrained, models.null)
@@ -87,5 +86,5 @@ class RetrainedDistance(Attack):
 
 
 def _images(margins: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Of f64[T, N, n] those of a part, f64[N, T * p]."""
+    """The margins f64[T, N, n] of one part of the images, as f64[N, T * p]."""
     return np.moveaxis(margins[:, :, part], 1, 0).reshape(margins.shape[1], -1)

@@ -1,4 +1,4 @@
-"""Update leak: rebuild the erased images from how the model changes."""
+"""Update leak: rebuild the erased images from the change of the model."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from unlearnbench.adversary.autoencoder import VaeDecoder
 from unlearnbench.adversary.decoders import RidgeDecoder, average, blend, standardise
 from unlearnbench.adversary.set_decoders import Matching, RidgeSetDecoder, VaeSetDecoder, nearest_labels, set_errors
 from unlearnbench.adversary.update_features import features, traced
-from unlearnbench.adversary.view import AttackView
-from unlearnbench.plugin import Access, Attack, Evidence
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, PluginParams, Scenario, Tier
 
-FEWEST = 2  # shadows with a trace, for training and for validation each, to learn anything from
-FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four a naive attack made a leak look like a defence
-Predict = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
+FEWEST = 2  # least number of shadows with a trace, for training and for validation each
+FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four, a naive attack made a leak look like a defence
+Decode = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
 
 
 class Known(NamedTuple):
-    """Shadows that left a trace: what they erased, what is inferred of its labels, and which of them decide."""
+    """Shadows that left a trace: what they erased, which labels are inferred for it, and which of them validate."""
 
     images: Tensor  # f32[n, s, C * H * W]
     labels: Tensor  # i64[n, s]
@@ -35,15 +33,16 @@ class UpdateLeak(Attack):
     """Decodes delta = after - before on P probe images (Salem et al., section 4; CRFU section 5.1).
 
     Decoders are trained on shadow erasures, which the adversary carries out on images of her own with the method under
-    attack, and scored on the targets' erased images, which she never saw. What makes it stronger than feeding delta to
-    a network: each delta is scaled to length 1, since how far an image moves the model varies by orders of magnitude.
-    The matrix delta[P, D] of one erased image is close to rank one, (what each probe has in common with the image) x (a
-    direction set by its label): `factor` features are its left singular vector, which holds the image without the
-    label's changing signs. And a delta within rounding of zero is set apart: it holds no image, and would be noise to
-    the decoders. `best` averages those features and decoders that have the lowest error on the validation shadows.
+    attack, and scored on the targets' erased images, which she never saw. Three things make it stronger than feeding
+    delta to a network. Each delta is scaled to length 1, since how far an image moves the model varies by orders of
+    magnitude. The matrix delta[P, D] of one erased image is close to rank one, (what each probe has in common with the
+    image) x (a direction set by its label): `factor` features are its left singular vector, which holds the image
+    without the signs that change with the label. And a delta within rounding of zero is set apart: it holds no image,
+    and would be noise to the decoders. `best` averages the features and decoders with the lowest error on the
+    validation shadows.
 
-    The labels are inferred by ridge regression of their counts. Of several erased images each inferred label is one to
-    decode. In the tier `disjoint` representations are aligned with the target's first (`alignment`).
+    The labels are inferred by ridge regression of their counts. For a set of erased images, one image is decoded for
+    each inferred label. In the tier `disjoint`, representations are first aligned with the target's (`procrustes`).
     """
 
     version = 2
@@ -54,7 +53,7 @@ class UpdateLeak(Attack):
         observe: Level = Field("representation", description="observation level of the outputs")
         shadows: int = Field(64, ge=10, description="shadow erasures, validation ones included")
         tier: Tier = Field("same", description="disjoint: shadows start from originals of the adversary's own")
-        shadow_models: int = Field(8, ge=FEWEST_MODELS, description="those originals")
+        shadow_models: int = Field(8, ge=FEWEST_MODELS, description="number of those originals")
         features: Literal["best", "factor", "delta"] = Field(
             "best", description="left singular vectors of each delta, or all of it"
         )
@@ -71,7 +70,7 @@ class UpdateLeak(Attack):
         lr: float = Field(2e-3, gt=0, description="its learning rate (Adam)")
         kl_weight: float = Field(0.01, ge=0, description="weight of its KL term, per image")
         matching: Matching = Field(
-            "hungarian", description="of a set's images in the autoencoder's loss: one to one, or the best for each"
+            "hungarian", description="of a set's images in the autoencoder's loss: one to one, or the nearest for each"
         )
         clusters: bool = Field(
             False, description="sets: the evidence is centroids of images that the autoencoder draws (Salem et al.)"
@@ -109,7 +108,7 @@ class UpdateLeak(Attack):
         size = shadow.labels.shape[1]
         images, counts = shadow.images.float().flatten(2) / 255, F.one_hot(shadow.labels, view.classes).sum(1).float()
         left, asked = traced(shadow.updates), traced(target)
-        # Erasures without a trace are answered with the mean of shadows that left none either.
+        # Erasures without a trace are answered with the mean of shadows without a trace.
         alike = ~left if bool((~left).any()) else left
         rebuilt = images[alike].mean((0, 1)).repeat(len(asked), size, 1)
         scores = counts[alike].mean(0).repeat(len(asked), 1)
@@ -124,7 +123,7 @@ class UpdateLeak(Attack):
                 kind: standardise(mine[left], theirs[asked], ~validation) for kind, (mine, theirs) in kinds.items()
             }
             rebuilt[asked] = self._rebuild(pairs, known, nearest_labels(scores[asked], size), view)
-        # Of a set each image was decoded for a label, and claims it; of one image all scores are of use.
+        # In a set each image was decoded for a label, and claims it; for one image all scores are useful.
         slots = F.one_hot(nearest_labels(scores, size), view.classes).float() if size > 1 else scores[:, None]
         return Evidence(images=rebuilt.clamp(0, 1).view(-1, size, *view.shape), label_scores=slots)
 
@@ -138,13 +137,13 @@ class UpdateLeak(Attack):
         def error(predicted: Tensor) -> float:
             return float(set_errors(predicted, known.images[rows]).mean())
 
-        def answer(kind: str, fit: Callable[..., Predict], *seed: int) -> tuple[Tensor, Tensor]:
-            """What a decoder makes of the validation shadows, and of the targets."""
+        def answer(kind: str, fit: Callable[..., Decode], *seed: int) -> tuple[Tensor, Tensor]:
+            """A decoder's predictions for the validation shadows and for the targets."""
             inputs, asked = pairs[kind]
             predict = fit(inputs, known, view, *seed)
             return predict(inputs[rows], known.inferred[rows]), predict(asked, labels)
 
-        # Ridge takes a second: the features that it does best with are those worth the time of autoencoders.
+        # Ridge takes a second: autoencoders are trained only on the features that ridge does best with.
         ridges = {kind: answer(kind, self._ridge) for kind in pairs if self.params.features in ("best", kind)}
         if self.params.decoder != "vae" and not self.params.clusters:
             answers += ridges.values()
@@ -155,7 +154,7 @@ class UpdateLeak(Attack):
         chosen = blend([own for own, _ in answers], error)
         return average([answers[index][1] for index in chosen])
 
-    def _ridge(self, inputs: Tensor, known: Known, view: AttackView) -> Predict:
+    def _ridge(self, inputs: Tensor, known: Known, view: AttackView) -> Decode:
         if known.images.shape[1] > 1:
             return RidgeSetDecoder(
                 inputs, known.images, known.labels, known.inferred, known.validation, view.classes
@@ -163,7 +162,7 @@ class UpdateLeak(Attack):
         single = RidgeDecoder(inputs, known.images[:, 0], known.validation)
         return lambda asked, _: single.predict(asked)[:, None]
 
-    def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Predict:
+    def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Decode:
         if known.images.shape[1] > 1:
             draws = self.params.draws if self.params.clusters else 0
             return VaeSetDecoder(

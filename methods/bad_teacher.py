@@ -7,10 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, ErasureSets, LossMethod, Models, Noise, Phase, Stack, UnlearnParams
 from unlearnbench.training.divergences import kl_of_logits
 
 IMAGES = 500  # in one forward pass of the incompetent teacher
@@ -21,28 +18,29 @@ class BadTeacher(LossMethod):
 
         KL[t(y|x_e) || p(y|x_e)] + KL[p_fix(y|x_r) || p(y|x_r)]
 
-    with the incompetent teacher t a freshly initialised model of its own for each erasure, the competent teacher p_fix
-    the original, all read at the mean of p(Z|x) and softened by `temperature`. No label is used. It departs from the
-    paper, where a minibatch is drawn from the union of the erased set and 30 % of the remaining one and images of both
-    count alike: here each step takes as many of both, from all remaining images. The paper runs one epoch of Adam at
-    1e-4 with minibatches of 256; here learning rate and minibatch are the scenario's, and its stop rule ends it.
+    where the incompetent teacher t is a freshly initialised model, another one for each erasure, and the competent
+    teacher p_fix is the original. All are evaluated at the mean of p(Z|x) and softened by `temperature`. No label is
+    used. The paper draws a minibatch from the union of the erased set and 30 % of the remaining set, and images of both
+    count alike; here each step takes equally many of both, from all remaining images. The paper runs one epoch of Adam
+    at 1e-4 with minibatches of 256; here learning rate and minibatch size are the scenario's, and its stop rule ends
+    unlearning.
     """
 
     paper = "Chundawat, Tarun, Mandal, Kankanhalli: Can Bad Teaching Induce Forgetting? AAAI 2023"
 
     class Params(UnlearnParams):
         temperature: float = Field(1.0, gt=0, description="by which the logits of teachers and student are divided")
-        steps: int | None = Field(None, ge=1, description="most gradient steps; null: as many as the stop rule wants")
+        steps: int | None = Field(None, ge=1, description="most gradient steps; null: until the stop rule ends it")
 
     def phases(self, context: Context) -> list[Phase]:
         return [replace(context.default_phase(self.params), other=True, steps=self.params.steps)]
 
     def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
-        # What the incompetent teacher says of an image never changes: it is asked once, and the model is dropped.
+        # What the incompetent teacher says about an image never changes: it is queried once, and the model is dropped.
         ignorant = context.fresh()
         said = [ignorant.own_outputs(sets.pool.pixels[rows])[1] for rows in sets.erased.split(IMAGES, 1)]
-        # A copy of the original beside each student, for the same kernels: where the two differ by rounding alone, Adam
-        # would make steps of full length of it.
+        # A copy of the original for each student, so that both go through the same kernels: from differences by
+        # rounding alone, Adam would make full-length steps.
         return context.minimise(self, before.expand(sets.replicas), sets, torch.cat(said, 1))
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:

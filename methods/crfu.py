@@ -26,7 +26,7 @@ PAPER_ONLY = {"beta", "beta_u", "label_reference", "reference_gradient", "rememb
 
 
 class Crfu(LossMethod):
-    """Minibatches of the erased set only, with a frozen copy of the model as p_fix, until the stop rule ends it.
+    """Uses minibatches of the erased set only, with the frozen original as p_fix, until the stop rule ends it.
 
     form paper: Eq. 13 / Algorithm 1,
 
@@ -34,10 +34,10 @@ class Crfu(LossMethod):
         + beta_u * mean log p(y_e|z) + KL[p_fix(y|z) || p(y|z)],    z ~ p(Z|x_e)
 
     The log-likelihood is unbounded below: the scenario's stop rule is part of the method. The paper leaves two things
-    open. At which z the frozen approximator is read: Algorithm 1 has the current z (the default, through which the
-    gradient passes); under `frozen_z` a model that is sure of y_e does not forget for beta_u < 1. And the direction of
-    the KL, on which Eqs. 11 and 13 disagree; Algorithm 1's is the default. beta is the scenario's distortion rate, as
-    Definition 1 asks, unless the method is given one of its own.
+    open. One is the z at which the frozen approximator is evaluated: Algorithm 1 uses the current z (the default, and
+    the gradient passes through it); with `frozen_z` a model that is sure of y_e does not forget for beta_u < 1. The
+    other is the direction of the KL, on which Eqs. 11 and 13 disagree; Algorithm 1's is the default. beta is the
+    scenario's distortion rate, as Definition 1 asks, unless the method's own `beta` is set.
 
     form released: what the authors' public code minimises,
 
@@ -45,10 +45,10 @@ class Crfu(LossMethod):
         - d * (mean log_softmax(z) + mean log_softmax(logits))
 
     with a, b, c, d = 0.1, 0.01, 0.1, 1e-4 for the MLP (MNIST) and 6e-8, 0, 0.1, 1e-4 for a ResNet (CIFAR-10, STL-10),
-    where it is gradient ascent; KLs are means over the latent dimensions. It departs from the paper: the KL that
-    remembers the representation is the other way round, the term that remembers the labels is gone (in its place stands
-    the frozen model's cross-entropy, which has no gradient and is left out here), there is no beta_u, and a pull
-    towards uniform z and outputs is added. The authors' Fashion-MNIST script keeps the label term and adds the error of
+    for which it amounts to gradient ascent; KLs are means over the latent dimensions. It departs from the paper: the KL
+    that remembers the representation has the other direction, the term that remembers the labels is replaced by the
+    frozen model's cross-entropy (which has no gradient and is left out here), there is no beta_u, and a pull towards
+    uniform z and outputs is added. The authors' Fashion-MNIST script keeps the label term and adds the error of
     an untrained decoder; that variant is not offered.
     """
 
@@ -60,7 +60,7 @@ class Crfu(LossMethod):
         beta: float | None = Field(None, ge=0, description="distortion rate while unlearning; null: the scenario's")
         beta_u: float = Field(0.1, ge=0, description="unlearning rate: weight of the forgetting terms")
         label_reference: Literal["current_z", "frozen_z"] = Field(
-            "current_z", description="z at which the frozen approximator is read: the current representer's or the"
+            "current_z", description="z at which the frozen approximator is evaluated: the current representer's or the"
             " frozen one's")  # fmt: skip
         reference_gradient: bool = Field(
             True, description="whether the gradient passes through p_fix(y|z) to the current representer")  # fmt: skip

@@ -1,25 +1,25 @@
-"""Fine-tuning: train on with the remaining data, and hope that the rest is overwritten."""
+"""Fine-tuning: continue training on the remaining data, in the hope that the rest is overwritten."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.objectives import training_loss
 
 
 class FineTune(LossMethod):
-    """Goes on with the loss of training, on minibatches of the remaining set only:
+    """Continues with the training loss, on minibatches of the remaining set only:
 
         CE(y_r|z) + beta * KL[p(Z|x_r) || N(0, I)],    z ~ p(Z|x_r)
 
-    Nothing asks for forgetting; what happens is what further training overwrites (catastrophic forgetting), so it is
-    the least that a method with access to the remaining data must beat. The literature gives it a share of training's
-    epochs and often a larger learning rate; the default is two epochs, a tenth of a scenario's usual training, at the
-    rate of training. Adam starts with fresh moments. The length is fixed: the scenario's stop rule is not applied.
-    Batch normalisation keeps the statistics of the original, as under every method here.
+    Nothing in the loss asks for forgetting; the model forgets only what further training overwrites (catastrophic
+    forgetting). So this is the least that a method with access to the remaining data must beat. The literature gives it
+    a fraction of the epochs of training, and often a larger learning rate; the default is two epochs, a tenth of a
+    scenario's usual training, at the training rate. Adam starts with fresh moments. The length is fixed: the scenario's
+    stop rule is not applied. Batch normalisation keeps the original's statistics, as for every method here.
     """
 
     paper = "Golatkar, Achille, Soatto: Eternal Sunshine of the Spotless Net, CVPR 2020 (baseline)"
@@ -28,17 +28,8 @@ class FineTune(LossMethod):
         epochs: int = Field(2, ge=1, description="passes over the remaining images")
 
     def phases(self, context: Context) -> list[Phase]:
-        p, training = self.params, context.scenario.training
-        return [
-            Phase(
-                over="remaining",
-                batch=p.batch or training.batch,
-                epochs=p.epochs,
-                lr=p.lr or training.lr,
-                clip=training.clip,
-                stop=False,
-            )
-        ]
+        phase = context.default_phase(self.params)
+        return [replace(phase, over="remaining", epochs=self.params.epochs, stop=False)]
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None

@@ -1,4 +1,4 @@
-"""Gradient ascent: unlearn by climbing the erased images' loss."""
+"""Gradient ascent: unlearn by maximising the erased images' loss."""
 
 from typing import Any
 
@@ -9,14 +9,15 @@ from unlearnbench.plugin import Batch, LossMethod, Models, Noise
 
 
 class GradientAscent(LossMethod):
-    """Minimises minus the cross-entropy of the erased images, on minibatches of them only:
+    """Minimises the negative cross-entropy of the erased images, on minibatches of these only:
 
         -CE(y_e|z),    z ~ p(Z|x_e)
 
-    The loss is unbounded below and nothing holds the rest of the model: the scenario's stop rule is part of the method.
-    Of the training loss only the cross-entropy is climbed; to climb its KL term too would blow the representation up
-    without forgetting anything. The papers step with plain gradients, which vanish where the model is sure of what it
-    must forget; the harness's Adam divides by their size, so that the first step is as long as any other.
+    The loss is unbounded below and nothing protects the rest of the model: the scenario's stop rule is part of the
+    method. Only the cross-entropy of the training loss is maximised; maximising its KL term, too, would blow up the
+    representation without forgetting anything. The papers use plain gradient steps, which vanish where the model is
+    sure of what it must forget; the harness's Adam divides by the gradients' size, so that the first step is as long as
+    any other.
     """
 
     paper = (

@@ -12,12 +12,20 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, Images, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import stream
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import (
+    Batch,
+    Context,
+    ErasureSets,
+    Images,
+    Models,
+    Noise,
+    Phase,
+    PluginParams,
+    Scenario,
+    Stack,
+    TransformMethod,
+    stream,
+)
 from unlearnbench.training.curvature import (
     TINY,
     Product,
@@ -35,17 +43,17 @@ from unlearnbench.training.curvature import (
 from unlearnbench.training.objectives import InformationBottleneckLoss, l2_penalty
 
 PAPER_ONLY = {"solver", "curvature", "damping", "step", "radius", "solver_steps", "probes", "curvature_images", "batch"}
-# Constants of the authors' scripts: the MLP is MNIST's and Fashion-MNIST's, the ResNet CIFAR-10's and STL-10's.
+# Constants of the authors' scripts: the MLP is for MNIST and Fashion-MNIST, the ResNet for CIFAR-10 and STL-10.
 HESSIAN_RATE = {"resnet18": 5e-9}
 OTHER_HESSIAN_RATE = 1e-4
 FIRST_MOMENT, SECOND_MOMENT = 0.1, 1e-3  # 1 - Adam's decay rates, of moments that start at zero in every step
-# Images in one evaluation of a gradient or of a curvature: a ResNet takes about 35 MB an image in a Hessian product.
+# Images per evaluation of a gradient or a curvature: a Hessian product with a ResNet takes about 35 MB per image.
 CHUNK = {"resnet18": 32}
 OTHER_CHUNK = 2_000
 
 
 class Hbu(TransformMethod):
-    """theta + H_r^-1 g_e: a step from the optimum of all data to that of the remaining.
+    """theta + H_r^-1 g_e: a step from the optimum on all data to the optimum on the remaining data.
 
     form paper, solver newton (Guo et al. 2020, Eq. 3; Sekhari et al. 2021, Algorithm 1), written as sums:
 
@@ -55,35 +63,36 @@ class Hbu(TransformMethod):
     with lambda = training.l2 and the cross-entropy at the mean of p(Z|x); the KL of an information-bottleneck model is
     left out of both. At the optimum of all data grad L_r = -g_e, so the first full step (step 1, radius null, damping
     0, all images) is Newton's on the remaining loss L_r and leaves an error of the order of ||theta - theta_r||^2; on a
-    quadratic loss it is retraining. Later steps are NOT Newton's on L_r: the right-hand side stays the gradient of the
-    erased, so that each goes on uphill on their loss, and something else has to stop it. Published is one step
-    (`steps: 1`); on a network it hardly moves a model that is sure of the erased images, and the CRFU paper runs its
-    baseline until the backdoor is gone, so the default is iterated under the scenario's stop rule, on minibatches and
-    within a trust region, neither of which is in the papers. H_r is solved by conjugate gradients. A network's Hessian
-    is indefinite, hence `gauss_newton` in its place (they are the same for the linear network); where `hessian` turns
-    out to have a direction of negative curvature the step is NaN and the harness fails the cell: raise damping.
+    quadratic loss it is retraining. Later steps are NOT Newton's on L_r: the right-hand side remains the gradient of
+    the erased images, so each step goes further uphill on their loss, and something else has to stop it. The papers
+    take one step (`steps: 1`), which hardly moves a network that is sure of the erased images, and the CRFU paper runs
+    its baseline until the backdoor is gone. So by default steps are repeated under the scenario's stop rule, on
+    minibatches and within a trust region, neither of which is in the papers. The system with H_r is solved by conjugate
+    gradients. A network's Hessian is indefinite, so `gauss_newton` replaces it (for the linear network they are equal);
+    where `hessian` has a direction of negative curvature the step is NaN and the harness fails the cell: raise damping.
 
-    form paper, solver diagonal: diag(H_r) + damping in the place of H_r, with |h| for the Hessian's Hutchinson
+    form paper, solver diagonal: diag(H_r) + damping instead of H_r, with |h| for the Hessian's Hutchinson
     diagonal h (AdaHessian, Yao et al. 2021, Eqs. 7 and 9, without its spatial and temporal averages).
 
     form released, the CRFU authors' public code: on minibatches of both sets, of `training.batch` images,
 
         theta + c g_e / (sqrt(0.001) |h| + lr),    c = 0.1 (0.1 lr + hessian_rate)
 
-    g_e the gradient of the training loss CE + beta KL at a sampled z on the erased minibatch, h one probe of the
-    Hutchinson diagonal of the same loss on the remaining one, lr = training.lr. The code is an AdaHessian step uphill
-    with moments that start at zero each time (0.1 g and 0.001 h^2), applied twice, with 0.1 lr and with hessian_rate.
+    where g_e is the gradient of the training loss CE + beta KL at a sampled z on the erased minibatch, h is one probe
+    of the Hutchinson diagonal of the same loss on the remaining minibatch, and lr = training.lr. The code takes an
+    AdaHessian step uphill with moments that start at zero each time (0.1 g and 0.001 h^2), and applies it twice, with
+    0.1 lr and with hessian_rate.
 
     Certified removal (`perturbation`: sigma > 0): theta + N(0, sigma^2 I) is returned. On the linear network with
     lambda > 0 the mean remaining loss is lambda-strongly convex, so ||theta - theta_r|| <= ||grad L_r(theta)|| / lambda
-    = Delta holds wherever theta came from; the gradient is measured at theta, before the noise, in float64. Then
+    = Delta holds however theta was computed; the gradient is measured at theta, before the noise, in float64. Then
     theta + noise and theta_r + noise are (epsilon, delta)-indistinguishable, both ways, with the smallest epsilon that
-    the Gaussian mechanism gives at sensitivity Delta (Balle and Wang 2018, Theorem 8, exact for every epsilon);
-    recorded are `certified_epsilon`, a mean over erasures, and `certified_delta`. What this says: theta_r is the exact
+    the Gaussian mechanism gives at sensitivity Delta (Balle and Wang 2018, Theorem 8, exact for every epsilon).
+    `certified_epsilon`, a mean over erasures, and `certified_delta` are recorded. What this means: theta_r is the exact
     minimiser, retrained WITHOUT perturbation, and both are perturbed alike, in exact arithmetic. Delta is measured for
-    this very erasure, as Guo et al. do (section 3.3), so it depends on the data and is itself not private; it is no
-    bound for other data, and none for several releases. The noise is added to the result (Sekhari et al.), not to the
-    objective (Guo et al.). On other networks nothing is certified and nothing recorded.
+    this very erasure, as by Guo et al. (section 3.3), so it depends on the data and is itself not private; it is not a
+    bound for other data, nor for several releases. The noise is added to the result (Sekhari et al.), not to the
+    objective (Guo et al.). On other networks nothing is certified or recorded.
     """
 
     version = 2
@@ -92,7 +101,7 @@ class Hbu(TransformMethod):
     class Params(PluginParams):
         form: Literal["paper", "released"] = Field("paper", description="the literature's, or the CRFU authors' code")
         solver: Literal["newton", "diagonal"] = Field(
-            "newton", description="H_r as it is, by conjugate gradients, or only its diagonal")  # fmt: skip
+            "newton", description="all of H_r, by conjugate gradients, or only its diagonal")  # fmt: skip
         curvature: Literal["gauss_newton", "hessian"] | None = Field(
             None, description="what H_r is; null: gauss_newton for solver newton, hessian for diagonal")  # fmt: skip
         damping: float = Field(
@@ -100,15 +109,15 @@ class Hbu(TransformMethod):
         step: float = Field(1.0, gt=0, description="length of a step; 1 is the Newton step")
         radius: float | None = Field(
             0.1, gt=0, description="largest Euclidean length of a step, the trust region; null: none")  # fmt: skip
-        solver_steps: int = Field(10, ge=1, description="newton: conjugate-gradient iterations a step")
-        probes: int = Field(1, ge=1, description="diagonal: random probes a step, averaged")
+        solver_steps: int = Field(10, ge=1, description="newton: conjugate-gradient iterations per step")
+        probes: int = Field(1, ge=1, description="diagonal: random probes per step, averaged")
         curvature_images: int | None = Field(
-            256, ge=1, description="remaining images that a step's curvature is measured on; null: all of them, a copy"
-            " of which lies in memory for each of scenario.replicas")  # fmt: skip
-        batch: int | None = Field(200, ge=1, description="erased images a step; null: all")
+            256, ge=1, description="remaining images on which a step measures the curvature; null: all, with a copy in"
+            " memory for each of scenario.replicas")  # fmt: skip
+        batch: int | None = Field(200, ge=1, description="erased images per step; null: all")
         steps: int | None = Field(
-            None, ge=1, description="most steps, the stop rule may end them earlier; 1: as published; null: as many as"
-            " the stop rule wants")  # fmt: skip
+            None, ge=1, description="most steps, the stop rule may end them earlier; 1: as published; null: until the"
+            " stop rule ends it")  # fmt: skip
         hessian_rate: float | None = Field(
             None, ge=0, description="released: its second rate; null: 5e-9 for resnet18, 1e-4 for others")  # fmt: skip
         perturbation: float | None = Field(
@@ -179,7 +188,7 @@ class Hbu(TransformMethod):
         return axpy(length * (self.params.radius / reach.clamp_min(TINY)).clamp(max=1.0), direction, values)
 
     def _curvature(self, models: Models, part: Batch) -> Product:
-        """Of the mean cross-entropy, without penalty and damping."""
+        """Curvature of the mean cross-entropy, without penalty and damping."""
         values: Vector = dict(models.model.params)
         chosen = self.params.curvature or ("gauss_newton" if self.params.solver == "newton" else "hessian")
         if chosen == "hessian":
@@ -200,7 +209,7 @@ class Hbu(TransformMethod):
         training_loss = InformationBottleneckLoss(models.scenario.beta, training).loss
 
         def loss(batch: Batch) -> Callable[[Vector], Tensor]:
-            """At one sample of z: it may be evaluated once."""
+            """At one sample of z, so it may be evaluated only once."""
             return lambda params: training_loss(
                 models._replace(model=models.model.with_params(params)), None, batch, None, noise
             )
@@ -211,7 +220,7 @@ class Hbu(TransformMethod):
         return {n: v + c * g[n] / (sqrt(SECOND_MOMENT) * h[n].abs() + training.lr) for n, v in values.items()}
 
     def released_rate(self, scenario: Scenario) -> float:
-        """c of form released."""
+        """The factor c of form released."""
         rate: float | None = self.params.hessian_rate
         if rate is None:
             rate = HESSIAN_RATE.get(scenario.network.name, OTHER_HESSIAN_RATE)
@@ -239,7 +248,7 @@ class Hbu(TransformMethod):
 
 
 def _cross_entropy(models: Models, batch: Batch) -> Callable[[Vector], Tensor]:
-    """Mean over a batch at the mean of p(Z|x), as a function of the parameters."""
+    """Mean cross-entropy of a batch at the mean of p(Z|x), as a function of the parameters."""
 
     def loss(params: Vector) -> Tensor:
         logits = models.model.with_params(params)(batch.images)
@@ -281,7 +290,7 @@ def gaussian_epsilon(ratio: float, delta: float) -> float:
 
 
 def perturbed(stack: Stack, seeds: Sequence[int], sigma: float) -> Stack:
-    """N(0, sigma^2) added to every parameter, from a stream of each replica's own."""
+    """The stack with N(0, sigma^2) added to every parameter, from a separate stream for each replica."""
     streams = [stream(seed, "perturbation") for seed in seeds]
     moved = {}
     for name, value in stack.params.items():

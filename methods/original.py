@@ -1,13 +1,10 @@
-"""The untouched model: what no unlearning at all scores."""
+"""The untouched model: the score of no unlearning at all."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 
 
 class Original(Method):
-    """No unlearning: the floor of forgetting and, before equal to after, the null of every update attack."""
+    """No unlearning: the floor of forgetting and, since before equals after, the null of every update attack."""
 
     paper = "reference"
     reference = True

@@ -1,4 +1,4 @@
-"""Random labels: teach the erased images wrong ones."""
+"""Random labels: teach wrong labels for the erased images."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,21 +7,19 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
-from unlearnbench.training.objectives import training_loss
-from unlearnbench.training.relabelling import wrong_labels
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
+from unlearnbench.training.objectives import training_loss, wrong_labels
 
 
 class RandomLabel(LossMethod):
-    """Every erased image is given one wrong label y' at random, for good, and the model is trained on with
+    """Every erased image gets one wrong label y' at random, once and for all, and the model continues training with
 
         CE(y'|z_e) + weight * (CE(y_r|z_r) + beta * KL[p(Z|x_r) || N(0, I)])
 
-    on one minibatch of each set a step. Graves et al. put the relabelled images among the remaining ones and train on
-    the union: there a minibatch holds them in proportion, here each step takes as many of both, and the scenario's stop
-    rule ends it. weight 0 is Golatkar et al.'s baseline, which trains on the relabelled images alone and never asks for
-    remaining data. The wrong label never is the right one by chance, as the papers' words have it (released code often
+    on one minibatch of each set per step. Graves et al. mix the relabelled images with the remaining ones and train on
+    the union: there a minibatch holds both in proportion; here each step takes equally many of both, and the scenario's
+    stop rule ends it. weight 0 is Golatkar et al.'s baseline, which trains on the relabelled images alone and never
+    uses remaining data. The wrong label is never the right one by chance, as the papers' texts say (released code often
     draws from all classes).
     """
 
@@ -31,8 +29,8 @@ class RandomLabel(LossMethod):
     )
 
     class Params(UnlearnParams):
-        weight: float = Field(1.0, ge=0, description="of the remaining images' loss; 0: only the erased are trained on")
-        steps: int | None = Field(None, ge=1, description="most gradient steps; null: as many as the stop rule wants")
+        weight: float = Field(1.0, ge=0, description="weight of the remaining images' loss; 0: erased images only")
+        steps: int | None = Field(None, ge=1, description="most gradient steps; null: until the stop rule ends it")
 
     def phases(self, context: Context) -> list[Phase]:
         return [replace(context.default_phase(self.params), other=self.params.weight > 0, steps=self.params.steps)]

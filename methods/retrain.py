@@ -1,16 +1,13 @@
 """Retraining from scratch: the reference of every gap."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 
 
 class Retrain(Method):
     """The shared training code on the remaining data, from a fresh seed, as a server would do it.
 
-    Its difference to the original is mostly seed noise (PROTOCOL section 11, rule 5), which is what makes it the
-    reference: an unlearning method leaks what it betrays beyond this.
+    It differs from the original mostly by seed noise (PROTOCOL section 11, rule 5). This makes it the reference: an
+    unlearning method leaks what it reveals beyond this.
     """
 
     paper = "reference"

@@ -1,19 +1,15 @@
-"""Retraining as it never happens: with the original's own random numbers, so that nothing differs but the erased."""
+"""Retraining as it never happens in practice: with the original's random numbers, so that only the erased differ."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.settings.scenario import Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Scenario, Stack
 from unlearnbench.training.objectives import MaskedTrainingLoss
 
 
 class RetrainPaired(Method):
-    """From the original's start, in its order and with its noise, the erased images weighing nothing.
+    """Training from the original's initial weights, in its order and with its noise, with weight 0 for erased images.
 
-    A diagnostic worst case (PROTOCOL section 11, rule 5), no server's procedure: seed noise, which hides what
-    retraining betrays, is gone. What is left of it is rounding, for kernels of another shape round otherwise, and
-    training multiplies that.
+    A diagnostic worst case (PROTOCOL section 11, rule 5), not what a server would do: without the seed noise that hides
+    what retraining reveals. What remains of the noise is rounding, as kernels of other shapes round differently, and
+    training amplifies it.
     """
 
     paper = "reference"

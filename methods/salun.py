@@ -1,4 +1,4 @@
-"""SalUn: random labels, taught to those weights only that the erased images matter to."""
+"""SalUn: random labels, taught only to the weights that matter for the erased images."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,13 +9,11 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.curvature import Vector, mean_in_chunks
-from unlearnbench.training.objectives import training_loss
-from unlearnbench.training.relabelling import wrong_labels
+from unlearnbench.training.objectives import training_loss, wrong_labels
 
-# Images in one evaluation of the gradient: a ResNet takes about 35 MB an image.
+# Images per evaluation of the gradient: a ResNet takes about 35 MB per image.
 CHUNK = {"resnet18": 32}
 OTHER_CHUNK = 2_000
 
@@ -32,23 +30,23 @@ class Salun(LossMethod):
 
         m = 1 where |grad of the mean CE(y_e|x_e) at theta_fix| is among the largest `share` of all weights, else 0
 
-    and minimises, on one minibatch of each set a step, with one wrong label y' at random for every erased image,
+    and minimises, on one minibatch of each set per step, with one random wrong label y' for every erased image,
 
         CE(y'|z_e) + alpha * (CE(y_r|z_r) + beta * KL[p(Z|x_r) || N(0, I)])
 
-    The gradient is taken at the mean of p(Z|x). The median of the magnitudes, the paper's threshold, is read as half of
-    the weights by rank over all layers together, as its code does. Weights whose gradient is exactly zero (those of
-    pixels that are always black, half of an MLP's first layer) are never salient, so that the mask may hold fewer than
-    `share`. As in random_label the wrong label is drawn once and never the right one; the code draws from all classes
-    anew each epoch. An epoch is a pass over the erased set, and the scenario's stop rule ends it.
+    The gradient is taken at the mean of p(Z|x). The paper's threshold, the median of the magnitudes, is taken to mean
+    half of the weights by rank over all layers together, as in its code. Weights with a gradient of exactly zero (those
+    of pixels that are always black, half of an MLP's first layer) are never salient, so the mask may hold fewer than
+    `share`. As in random_label the wrong label is drawn once and is never the right one; the paper's code draws from
+    all classes, anew each epoch. An epoch is a pass over the erased set, and the scenario's stop rule ends it.
     """
 
     paper = "Fan, Liu, Zhang, Wong, Wei, Liu: SalUn, ICLR 2024"
 
     class Params(UnlearnParams):
-        share: float = Field(0.5, gt=0, le=1, description="of all weights that may change at most")
-        alpha: float = Field(1.0, ge=0, description="weight of the remaining images' loss; 0: none are asked for")
-        steps: int | None = Field(None, ge=1, description="most gradient steps; null: as many as the stop rule wants")
+        share: float = Field(0.5, gt=0, le=1, description="largest share of all weights that may change")
+        alpha: float = Field(1.0, ge=0, description="weight of the remaining images' loss; 0: none are used")
+        steps: int | None = Field(None, ge=1, description="most gradient steps; null: until the stop rule ends it")
 
     def phases(self, context: Context) -> list[Phase]:
         return [replace(context.default_phase(self.params), other=self.params.alpha > 0, steps=self.params.steps)]

@@ -1,31 +1,32 @@
-"""SCRUB: a student that by turns disobeys the original on the erased data and obeys it on the remaining."""
+"""SCRUB: a student that in turn disobeys the original on the erased data and obeys it on the remaining data."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
 from unlearnbench.training.divergences import kl_categorical
 
 
 class Scrub(LossMethod):
-    """The student starts as the original, the teacher p_fix stays it. For each of `max_epochs` epochs a pass over the
-    erased set (max-steps) and one over the remaining set (min-steps), then min-steps alone up to `epochs`; minimised
-    are
+    """The student starts as the original; the teacher p_fix is the original. Each of `max_epochs` epochs has a pass
+    over the erased set (max-steps) and one over the remaining set (min-steps); min-steps alone follow, up to `epochs`.
+    They minimise
 
         max-steps:  -KL[p_fix(y|x_e) || p(y|x_e)]
         min-steps:  alpha * KL[p_fix(y|x_r) || p(y|x_r)] + gamma * CE(y_r|x_r)
 
-    The teacher answers at the mean of p(Z|x), the student at a sample of it: as in the published code, whose student is
-    in training mode and whose teacher is not. This matters, for at equal answers the first max-step has no gradient,
-    and Adam would step along rounding errors. KLs are of logits divided by `temperature` and multiplied by its square,
-    which the paper's formula lacks and the code has. alpha, gamma, temperature, epochs and Adam at 5e-4 are those of
-    the code's small-scale experiments; its weight decay and falling learning rate are left out, and every pass starts
-    with fresh moments. The length is fixed, but a pass over the erased set ends early where the scenario's stop rule is
-    met. Rewinding to the step at which the erased error is that of never-seen data (SCRUB+R) is not offered.
+    The teacher answers at the mean of p(Z|x), the student at a sample from it, as in the published code, where the
+    student is in training mode and the teacher is not. This matters: at equal answers the first max-step has no
+    gradient, and Adam would step along rounding errors. KLs are computed from logits divided by `temperature`, and
+    multiplied by its square, as in the code but not in the paper's formula. alpha, gamma, temperature, epochs and Adam
+    at 5e-4 are those of the code's small-scale experiments; its weight decay and falling learning rate are left out,
+    and every pass starts with fresh moments. The length is fixed, but a pass over the erased set ends early if the
+    scenario's stop rule is met. Rewinding to the step at which the erased error equals that of never-seen data
+    (SCRUB+R) is not offered.
     """
 
     paper = "Kurmanji, Triantafillou, Hayes, Triantafillou: Towards Unbounded Machine Unlearning, NeurIPS 2023"
@@ -45,14 +46,12 @@ class Scrub(LossMethod):
             return self
 
     def phases(self, context: Context) -> list[Phase]:
-        p, training = self.params, context.scenario.training
-        batch, lr = p.batch or training.batch, p.lr or training.lr
-        disobey = Phase(batch=batch, epochs=1, lr=lr, clip=training.clip, loss=self._disobey)
-        obey = Phase(over="remaining", batch=batch, epochs=1, lr=lr, clip=training.clip, stop=False)
+        p, phase = self.params, replace(context.default_phase(self.params), epochs=1)
+        disobey, obey = replace(phase, loss=self._disobey), replace(phase, over="remaining", stop=False)
         return [disobey, obey] * p.max_epochs + [obey] * (p.epochs - p.max_epochs)
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
-        """Of the min-steps."""
+        """The loss of the min-steps."""
         assert remaining is not None
         logits = models.model(remaining.images, noise)
         cross_entropy = F.cross_entropy(logits, remaining.labels, reduction="none")

@@ -1,16 +1,13 @@
-"""The null of retraining: nothing is erased, and the server trains again all the same."""
+"""The null of retraining: nothing is erased, but the server trains again."""
 
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 
 
 class SeedNoise(Method):
     """The shared training code on ALL of the data, erased images included, from a fresh seed.
 
-    Its difference to the original is seed noise alone (PROTOCOL section 11, rule 5): an attack that finds more in
-    retraining finds what was erased, and one that finds anything here is broken.
+    It differs from the original by seed noise alone (PROTOCOL section 11, rule 5): an attack that finds more in
+    retraining finds what was erased, and an attack that finds anything here is broken.
     """
 
     paper = "reference"

@@ -1,7 +1,6 @@
-"""SISA: one model a shard of the data, so that erasing retrains only the shards that held what is erased."""
+"""SISA: one model per shard of the data, so that only the shards that held erased images are retrained."""
 
 import copy
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -10,35 +9,32 @@ from torch import Tensor, nn
 
 from unlearnbench.models.ensemble import Ensemble
 from unlearnbench.models.information_bottleneck import InformationBottleneck
-from unlearnbench.plugin import Images, Method, Splits
-from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import derive, stream
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Context, ErasureSets, Images, Method, PluginParams, Splits, derive, stream
 
 
 class Sisa(Method):
-    """Sharded, isolated, sliced and aggregated training. The original is an ensemble of its own: every training image
-    belongs to one of S shards at random, each shard trains a model by the shared trainer, and the ensemble answers with
+    """Sharded, isolated, sliced and aggregated training. The method trains its own original, an ensemble: every
+    training image belongs to one of S shards at random, the shared trainer trains a model on each shard, and the
+    ensemble predicts
 
         p(y|x) = mean over the shards of p_s(y|x)
 
     Erasing drops the images from their shards and retrains the models of those shards from scratch, from a fresh seed;
-    the others stay as they are, bit for bit. Forgetting is exact in the sense of retraining THIS ensemble; that the
-    models of untouched shards do not change tells whoever sees them in which shard the erased images were.
+    the others stay as they are, bit for bit. Forgetting is exact in the sense of retraining THIS ensemble. As the
+    models of untouched shards do not change, whoever sees the models learns which shards held the erased images.
 
-    It departs from the paper in two things. Its default aggregation, a majority vote of labels, has no probabilities to
-    give; the mean of the models' probability vectors, its other one, is used. And shards are not sliced: slices save
-    retraining time by checkpoints of a model that saw the first slices only, and change neither what is trained on nor
-    what is forgotten. The partition is drawn from the seed of training and kept with the weights; a shard's part in
-    Z is its own J dimensions, so that the representation has S * J of them. A shard that was left without an image
-    keeps a freshly initialised model.
+    It departs from the paper in two ways. The paper's default aggregation, a majority vote of labels, gives no
+    probabilities; its other one is used, the mean of the models' probability vectors. And shards are not sliced: slices
+    save retraining time by checkpoints of a model that saw only the first slices, and change neither what is trained on
+    nor what is forgotten. The partition is drawn from the training seed and kept with the weights. Each shard has its
+    own J dimensions of Z, so the representation has S * J dimensions. A shard without images keeps a freshly
+    initialised model.
     """
 
     paper = "Bourtoule et al.: Machine Unlearning, IEEE S&P 2021"
 
     class Params(PluginParams):
-        shards: int = Field(5, ge=2, description="S, models and parts of the training data")
+        shards: int = Field(5, ge=2, description="S, the number of models and of parts of the training data")
 
     @property
     def own_original(self) -> bool:
@@ -62,16 +58,15 @@ class Sisa(Method):
         return changed
 
     def partition(self, ids: Tensor, seed: int) -> list[Tensor]:
-        """Rows of the images of each shard: an image's shard depends on its id and the seed alone."""
+        """Rows of each shard's images; an image's shard depends only on its id and the seed."""
         drawn = stream(seed, "partition").random(int(ids.max()) + 1 if len(ids) else 0)
         shard = (torch.from_numpy(drawn).to(ids.device)[ids] * self.params.shards).long()
         return [(shard == number).nonzero().flatten() for number in range(self.params.shards)]
 
 
 def _trained(images: Images, shard: int, context: Context) -> InformationBottleneck:
-    """The model of one shard; steps and samples are counted where the ensemble's are."""
-    own = replace(context, seeds=[derive(context.seeds[0], "shard", shard)])
-    own.steps, own.samples = context.steps, context.samples
+    """The model of one shard; its steps and samples are added to the ensemble's."""
+    own = context.with_seeds([derive(context.seeds[0], "shard", shard)])
     if not len(images):
         return cast(InformationBottleneck, own.fresh().module(0))
     everything = torch.arange(len(images), device=images.labels.device)

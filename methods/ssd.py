@@ -1,4 +1,4 @@
-"""SSD: selective synaptic dampening: shrink the weights that matter more to the erased images than to all."""
+"""SSD, selective synaptic dampening: shrink the weights that matter more to the erased images than to all images."""
 
 import sys
 from collections.abc import Mapping
@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from unlearnbench.plugin import Batch, Models, Noise, Phase, TransformMethod
-from unlearnbench.settings.scenario import PluginParams
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import Batch, Context, Models, Noise, Phase, PluginParams, TransformMethod
 from unlearnbench.training.curvature import TINY, Vector, mean_in_chunks
 
-# Images whose gradients, each as large as the model, lie in memory at a time for each of scenario.replicas.
+# Images whose gradients, each as large as the model, are in memory at once for each of scenario.replicas.
 CHUNK = {"resnet18": 1}
 OTHER_CHUNK = 16
 
@@ -28,8 +26,8 @@ class Ssd(TransformMethod):
 
     (Eqs. 7 and 8 of the paper with selection for alpha and dampening for lambda; 10 and 1 are its values for a ResNet.)
     I_all is over all data, erased images included; its remaining part is measured on `images` random remaining images,
-    which the paper does not save. Gradients are squared image by image, as Fisher information is defined; the paper's
-    code squares the mean gradient of a minibatch, which for large minibatches is something else and far smaller. The
+    whereas the paper uses all. Gradients are squared image by image, as Fisher information is defined; the paper's code
+    squares the mean gradient of a minibatch, which for large minibatches is a different and far smaller number. The
     scenario's stop rule is not applied: there is nothing to stop.
     """
 
@@ -39,8 +37,8 @@ class Ssd(TransformMethod):
         selection: float = Field(
             10.0, gt=0, description="alpha: how many times larger the erased images' importance is"
         )
-        dampening: float = Field(1.0, gt=0, description="lambda: strength of what is left; smaller dampens more")
-        images: int | None = Field(1024, ge=1, description="remaining images that importance is measured on; null: all")
+        dampening: float = Field(1.0, gt=0, description="lambda: factor on what is left; smaller dampens more")
+        images: int | None = Field(1024, ge=1, description="remaining images for measuring importance; null: all")
 
     def phases(self, context: Context) -> list[Phase]:
         return [Phase(other=True, batch=None, other_batch=self.params.images or sys.maxsize, steps=1, stop=False)]

@@ -8,12 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_weights
-from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Batch, Images, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.settings.scenario import Scenario
-from unlearnbench.splits.erasure_sets import ErasureSets
-from unlearnbench.system.seeding import derive
-from unlearnbench.training.context import Context
+from unlearnbench.plugin import (
+    Batch,
+    Context,
+    ErasureSets,
+    Images,
+    LossMethod,
+    Models,
+    Noise,
+    Phase,
+    Scenario,
+    Stack,
+    UnlearnParams,
+    derive,
+)
 from unlearnbench.training.divergences import kl_gaussians, kl_to_prior
 from unlearnbench.training.objectives import training_phase
 from unlearnbench.training.phases import Objective
@@ -32,23 +40,23 @@ class Vbu(LossMethod):
 
         E_q(w)[log p_adj(D_e|w)] + temperature * KL[q(w) || q(w|D)]
 
-    where log p_adj is log p where q(w|D) exceeds lambda times its peak, else 0: beyond lies what q(w|D) says nothing
-    about, and without the mask the bound has no minimum wherever erasing would leave a negative precision.
-    divergence reverse_kl (section 4.2): -E_q(w|D)[log q(w) / p_adj(D_e|w)] over draws of q(w|D), whose weights are
-    normalised among the draws of a step. Minibatches stand for the whole erased set: their mean log-likelihood counts
-    |D_e| times. In thousands of weights a fixed lambda > 0 would mask every draw (log q lies 1/2 per weight below its
-    peak on average), so log_threshold is counted per weight.
+    where log p_adj is log p if q(w|D) exceeds lambda times its peak, else 0: elsewhere q(w|D) says nothing, and without
+    the mask the bound has no minimum where erasing would leave a negative precision. divergence reverse_kl (section
+    4.2): -E_q(w|D)[log q(w) / p_adj(D_e|w)] over draws from q(w|D), with importance weights normalised over the draws
+    of a step. Minibatches represent the whole erased set: their mean log-likelihood counts |D_e| times. With thousands
+    of weights a fixed lambda > 0 would mask every draw (log q is on average 1/2 per weight below its peak), so
+    log_threshold is per weight.
 
-    form paper, space representation (default): the same bound for each erased image with p(Z|x) in the place of the
-    posterior, z in that of w, from the shared original; this is what the CRFU paper compares with:
+    form paper, space representation (default): the same bound for each erased image, with p(Z|x) instead of the
+    posterior and z instead of w, starting from the shared original. This is what the CRFU paper compares with:
 
         mean log p_adj(y_e|z) + temperature * KL[p(Z|x_e) || p_fix(Z|x_e)],    z ~ p(Z|x_e)
 
-    It departs from the published method: no distribution over weights is involved, and the weights of the approximator,
-    which no KL holds, are free.
+    It departs from the published method: there is no distribution over weights, and no KL constrains the weights of the
+    approximator.
 
-    form released: the CRFU authors' public code. As space representation, without mask, with weights of 0.1 on both
-    terms and the KL as a mean over latent dimensions.
+    form released: the CRFU authors' public code. As space representation, but without the mask, with a weight of 0.1 on
+    both terms, and with the KL as a mean over latent dimensions.
     """
 
     version = 2
@@ -59,18 +67,21 @@ class Vbu(LossMethod):
             "paper", description="the published bound, or the CRFU authors' public code"
         )
         space: Literal["representation", "weights"] = Field(
-            "representation", description="whose distribution is unlearned: p(Z|x), or q(w) over weights as published"
+            "representation",
+            description="what is unlearned: p(Z|x), or q(w), the distribution of weights, as published",
         )
         divergence: Literal["eubo", "reverse_kl"] = Field("eubo", description="weights: which bound is minimised")
         temperature: float = Field(
-            1.0, ge=0, description="weight of every KL, in training q(w|D) too; 1 is Bayes' rule, less a cold posterior"
+            1.0,
+            ge=0,
+            description="weight of every KL, also in training q(w|D); 1: Bayes' rule; below 1: a cold posterior",
         )
         log_threshold: float | None = Field(
             None, lt=0, description="log lambda of the adjusted likelihood, nats per weight or latent dimension; null:"
             " lambda = 0, no mask")  # fmt: skip
-        draws: int = Field(8, ge=2, description="reverse_kl: weights drawn a step")
+        draws: int = Field(8, ge=2, description="reverse_kl: draws of the weights per step")
         prior_scale: float = Field(0.1, gt=0, description="weights: standard deviation of the prior")
-        initial_scale: float = Field(0.01, gt=0, description="weights: posterior's scale when training starts")
+        initial_scale: float = Field(0.01, gt=0, description="weights: scale of the posterior when training starts")
 
         @model_validator(mode="after")
         def _of_one_form(self) -> Self:
@@ -129,7 +140,7 @@ class Vbu(LossMethod):
         return bound
 
     def _reverse_kl(self, models: Models, erased: Batch, noise: Noise) -> Tensor:
-        """The cross-entropy of q(w) per weight, under draws of q(w|D) that are weighted by 1 / p_adj(D_e|w)."""
+        """The cross-entropy of q(w) per weight, under draws from q(w|D) weighted by 1 / p_adj(D_e|w)."""
         posterior, original = Posterior.of(models.model.params), Posterior.of(models.frozen.params)
         likelihoods, densities = [], []
         for _ in range(self.params.draws):
@@ -146,7 +157,7 @@ class Vbu(LossMethod):
         return erased.mean(log_likelihood(logits, erased.labels))
 
     def _adjusted(self, likelihood: Tensor, below: Tensor) -> Tensor:
-        """log p_adj: 0 where the original posterior's density lies too far below its peak."""
+        """log p_adj: 0 where the original posterior's density is too far below its peak."""
         if self.params.log_threshold is None:
             return likelihood
         return torch.where(below > self.params.log_threshold, likelihood, torch.zeros_like(likelihood))

@@ -7,7 +7,7 @@ import torch
 from small_worlds import CLASSES, SEEDS, erasures, trained, unlearn, utility
 from torch.nn import functional as F
 
-from unlearnbench.models.stack import concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import LossMethod, Phase
 from unlearnbench.settings.scenario import Backdoor, StopRule
 
@@ -28,7 +28,7 @@ def alone(method, before, sets, scenario, seeds=SEEDS, dtype=torch.float64):
         unlearn(method, before.take(k, k + 1), sets.take(k, k + 1), scenario, seeds[k : k + 1], dtype)
         for k in range(sets.replicas)
     ]
-    return concatenate([stack for stack, _ in runs]), torch.cat([used.steps for _, used in runs])
+    return Stack.concatenate([stack for stack, _ in runs]), torch.cat([used.steps for _, used in runs])
 
 
 class Ascent(LossMethod):

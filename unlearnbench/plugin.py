@@ -1,8 +1,10 @@
-"""What a contributor writes: a Method, an Attack or a Dataset; and the values they are handed.
+"""What a contributor writes, a Method, an Attack or a Dataset, and the values that it is handed.
 
-A plugin is one class in one file, and imports what it needs from here. Its name is the file's name. Shapes below: N
-images, C channels, H x W pixels, Y classes, J latent dimensions, K replicas, T targets, P probe images, s erased images
-per erasure, c candidates.
+A plugin is one class in one file; its name is the file's name. It imports the contract from here. Losses, divergences,
+curvature (training/), decoders (adversary/) and statistics (metrics/) are there to be used, too.
+
+Shapes: N images, C channels, H x W pixels, Y classes, J latent dimensions, K replicas, T targets, P probe images,
+s erased images per erasure, c candidates.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from unlearnbench.models.noise import Noise
 from unlearnbench.models.stack import Stack
 from unlearnbench.registry.base import Plugin
 from unlearnbench.settings.access import Access
-from unlearnbench.settings.scenario import Level, PluginParams, Scenario
+from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
 from unlearnbench.splits.batches import SMALLEST, Batch
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import ImageData, Images, Splits
 from unlearnbench.system.errors import InputError
-from unlearnbench.system.seeding import stream
+from unlearnbench.system.seeding import derive, stream
 from unlearnbench.training.context import Context
 from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 
@@ -34,7 +36,7 @@ __all__ = [
     "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Context", "Dataset", "ErasureSets", "Evidence",
     "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured", "Method", "Models",
     "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario", "ShadowUpdates", "Splits", "Stack",
-    "TransformMethod", "UnlearnParams", "Updates", "stream",
+    "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive", "stream",
 ]  # fmt: skip
 
 
@@ -56,28 +58,28 @@ class Method(Plugin, ABC):
     """
 
     kind = "method"
-    reference: ClassVar[bool] = False  # shown unranked: original, retrain and the other references
+    reference: ClassVar[bool] = False  # listed without a rank: original, retrain and the other references
 
     @property
     def own_original(self) -> bool:
-        """Whether `train` makes an original of this method's own, which no other method shares."""
+        """Whether `train` makes an original that only this method uses."""
         return type(self).train is not Method.train
 
     @property
     def many_at_once(self) -> bool:
-        """Whether replicas are unlearned by the same kernels; to a loop over them company brings nothing."""
+        """Whether the same kernels unlearn all replicas; a loop over replicas gains nothing from grouping them."""
         return type(self).unlearn_many is not Method.unlearn_many
 
     def build(self, context: Context) -> nn.Module:
-        """A model of the architecture that `train` returns, its values of no matter: it has `encode` and `classify`."""
+        """A model of the architecture that `train` returns, with any weights. It has `encode` and `classify`."""
         return context.build(0)
 
     def train(self, data: Images, context: Context) -> nn.Module | None:
-        """The original model, or None for the shared trainer. It sees plain images, never what will be erased."""
+        """The original model, or None for the shared trainer. It sees images, not which of them will be erased."""
         return None
 
     def unlearn(self, model: nn.Module, splits: Splits, context: Context) -> nn.Module:
-        """The model after forgetting `splits.erased`. `model` must not be changed."""
+        """The model after forgetting `splits.erased`. `model` must stay as it is."""
         raise TypeError(f"method {self.name} implements neither unlearn nor unlearn_many")
 
     def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
@@ -91,7 +93,7 @@ class LossMethod(Method, Objective):
     Params: ClassVar[type[PluginParams]] = UnlearnParams
 
     def phases(self, context: Context) -> Sequence[Phase]:
-        """Default: minibatches of the erased set until the scenario's stop rule ends it."""
+        """Default: minibatches of the erased set, until the scenario's stop rule ends the phase."""
         return [context.default_phase(self.params)]
 
     def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
@@ -109,11 +111,11 @@ class TransformMethod(Method, Transformation):
 
 
 class Attack(Plugin, ABC):
-    """An inference attack: `run` sees the adversary's world only, the harness scores what it claims.
+    """An inference attack: `run` sees only what the adversary may see, and the harness scores what it claims.
 
     Attributes:
-        ranks_by: what the attack infers, by the names of metrics: a table of contenders under it is ranked by these.
-            None: derived from the evidence. Empty: it concerns no erased image, and ranks nobody.
+        ranks_by: the metrics of what the attack infers; contenders under this attack are ranked by them. None: derived
+            from the evidence. Empty: the attack concerns no erased image and gives no ranking.
     """
 
     kind = "attack"
@@ -126,7 +128,7 @@ class Attack(Plugin, ABC):
 
     @abstractmethod
     def run(self, view: AttackView) -> Evidence:
-        """Carry the attack out. Random numbers from `view.generator` and `view.torch_seed` only."""
+        """Carry out the attack. Random numbers come only from `view.generator` and `view.torch_seed`."""
 
 
 # --- datasets ------------------------------------------------------------------------------------------------------
@@ -140,14 +142,15 @@ class Dataset(Plugin, ABC):
 
     @abstractmethod
     def files(self, root: Path) -> list[Path]:
-        """The files that `load` reads: their contents are the data's fingerprint. Raises InputError if missing."""
+        """The files that `load` reads; their contents are the data's fingerprint. Raises InputError if one is
+        missing."""
 
     @abstractmethod
     def load(self, root: Path) -> ImageData:
         """Read the images. Never downloads; raises InputError naming the file that is missing or damaged."""
 
     def class_names(self, root: Path) -> Sequence[str]:
-        """The names of classes 0, 1, ... as suites may give them, without decoding images. Default: they have none."""
+        """Names of classes 0, 1, ... for use in suites, without decoding images. Default: no names."""
         return ()
 
     def prepare(self, root: Path) -> None:

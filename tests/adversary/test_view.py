@@ -12,7 +12,7 @@ from unlearnbench.methods.crfu import Crfu
 from unlearnbench.methods.original import Original
 
 from unlearnbench.adversary.observation import observe
-from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.adversary.observed_erasures import Erasures, observe_erasures
 from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.plugin import Access
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -177,12 +177,12 @@ def test_parts_of_erasures_are_put_together_in_order(crfu):
         Erasures.of_tensors({n: v if v.shape[0] == 1 else v[part] for n, v in targets.tensors.items()})
         for part in (slice(0, 1), slice(1, 4))
     ]
-    joined = concatenate(halves)
+    joined = Erasures.concatenate(halves)
     assert all(torch.equal(value, targets.tensors[name]) for name, value in joined.tensors.items())
     own = [replace(half, probe_before_mean=half.probe_after_mean, probe_before_logits=half.probe_after_logits)
            for half in halves]  # fmt: skip
-    assert concatenate(own).probe_before_mean.shape == (4, 10, 5)
-    assert np.array_equal(concatenate(own).probe_before_mean, targets.probe_after_mean)
+    assert Erasures.concatenate(own).probe_before_mean.shape == (4, 10, 5)
+    assert np.array_equal(Erasures.concatenate(own).probe_before_mean, targets.probe_after_mean)
 
 
 # --- models of the adversary's own ---
@@ -196,7 +196,7 @@ def test_models_with_and_without_a_candidate_are_put_in_the_targets_order(crfu):
         erased = observe_erasures(crfu.before, crfu.before.expand(sets.replicas), sets, crfu.world, f"{model}")
         answer = (1_000 * model + erased.candidate_rows).float()[..., None].expand(-1, -1, 4)
         parts.append(replace(erased, candidates_before_logits=answer, candidates_after_mean=answer))
-    stored = {**concatenate(parts, shared=False).tensors, "validation": drawn.validation, "model": drawn.model}
+    stored = {**Erasures.concatenate(parts, shared=False).tensors, "validation": drawn.validation, "model": drawn.model}
     access = Access(level="representation", in_and_out=models)
     view = Oracle(access, crfu.world, 4, 9, crfu.before, crfu.after, crfu.targets, stored, None).view()
     found = view.in_and_out()

@@ -24,7 +24,7 @@ from unlearnbench.training.context import Context
 from unlearnbench.training.descent import clip
 from unlearnbench.training.mlp_descent import MlpDescent
 from unlearnbench.training.objectives import training_phase
-from unlearnbench.training.replica_run import ReplicaRun
+from unlearnbench.training.replica_run import PhaseRun, ReplicaRun
 
 IMAGES, SHAPE, CLASSES, BATCH = 2_000, (1, 28, 28), 10, 20
 STEPS = 400
@@ -73,10 +73,9 @@ def parts(replicas: int) -> dict[str, float]:
     nothing = torch.empty(replicas, 0, dtype=torch.int64)
     sets = ErasureSets(blobs(IMAGES, shape=SHAPE, classes=CLASSES), torch.arange(IMAGES), nothing)
     before = Context(scenario, range(replicas), SHAPE, CLASSES).fresh()
-    run, phase = ReplicaRun(before, sets, range(replicas), scenario, training=True), training_phase(scenario.training)
-    run._start(0, phase)
-    run._state = None
-    descent, source = MlpDescent(phase, run.vectoriser, run.params, beta=1e-3), run.over.forever()
+    phase, replica_run = training_phase(scenario.training), ReplicaRun(before, sets, range(replicas), scenario, True)
+    run = PhaseRun(replica_run, phase, 0, replica_run._untouched())
+    descent, source = MlpDescent(phase, run.vectoriser, run.live.params, beta=1e-3), run.over.forever()
     times: dict[str, list[float]] = {}
 
     def timed(name: str, call: Callable[[], Any]) -> Any:
@@ -87,7 +86,7 @@ def parts(replicas: int) -> dict[str, float]:
     with torch.no_grad():
         for _ in range(STEPS):
             batch = timed("minibatch", lambda: next(source))
-            noise = timed("random numbers", lambda batch=batch: descent.draw(run._inputs(None, batch)))
+            noise = timed("random numbers", lambda batch=batch: descent.draw(run.live.inputs(None, batch)))
             timed("loss and gradient", lambda batch=batch, noise=noise: descent._differentiate(batch, noise[0]))
             clipped = timed("clipping", lambda: clip([descent.gradient], 5.0))
             timed("the optimiser", lambda clipped=clipped: descent.optimiser.step({"block": descent.block}, clipped))

@@ -9,14 +9,14 @@ import tempfile
 from pathlib import Path
 from textwrap import dedent, indent
 
-from unlearnbench.conformance.case import Place
-from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.examiner import verdict_of
+from unlearnbench.conformance.audit_hook import AuditHook
+from unlearnbench.conformance.case import Setup
+from unlearnbench.conformance.channel import Message, NamedTensors, Respond
+from unlearnbench.conformance.examiner import ruling_on
+from unlearnbench.conformance.rulings import Result
 from unlearnbench.conformance.subject import Subject
 from unlearnbench.conformance.subject_host import Host, fresh
-from unlearnbench.conformance.suites import CASES, CHECKS
-from unlearnbench.conformance.verdict import Result
-from unlearnbench.conformance.watch import Watch
+from unlearnbench.conformance.suites import CASES, RULES
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import discover
 from unlearnbench.system.descendants import descendants
@@ -63,9 +63,9 @@ def source(kind: Kind, body: str = "", doc: str = '"""Does something."""', base:
 
 
 @functools.cache
-def watch() -> Watch:
+def watch() -> AuditHook:
     """One a process: an audit hook stays."""
-    return Watch(Path(tempfile.mkdtemp(prefix="watched-")))
+    return AuditHook(Path(tempfile.mkdtemp(prefix="watched-")))
 
 
 class Local:
@@ -75,9 +75,9 @@ class Local:
         self.subject = subject
 
     def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
-        def responded(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
+        def responded(told: Message, given: NamedTensors) -> tuple[Message, NamedTensors]:
             assert respond is not None
             answer, found = respond(told, _copied(given))
             return answer, _copied(found)
@@ -89,22 +89,22 @@ class Local:
 class Elsewhere:
     """One in a process of its own, started when it is asked."""
 
-    def __init__(self, folder: Path, request: Told) -> None:
+    def __init__(self, folder: Path, request: Message) -> None:
         self.folder, self.request = folder, request
         self.host: Host | None = None
         self.others: list[int] = []
 
     def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         if self.host is None:
             self.others = descendants(os.getpid())
             self.host = fresh(self.folder)
             self.host.show()
             self.host.channel.restart(120)
-            self.host(self.request)
-            self.host({"ask": "make"})
-        return self.host(question, tensors, respond)
+            self.host.channel.ask(self.request)
+            self.host.channel.ask({"ask": "make"})
+        return self.host.channel.ask(question, tensors, respond)
 
     def end(self) -> None:
         if self.host is not None:
@@ -117,22 +117,22 @@ def examine(folder: Path, kind: Kind, text: str, *checks: str) -> Result:
     (folder / f"{kind}s" / "odd.py").write_text(text)
     for name in ("scratch", "empty", "judged"):
         (folder / name).mkdir(exist_ok=True)
-    watch().deeds.clear()
+    watch().attempts.clear()
     request = {"ask": "find", "text": "odd", "kind": kind, "plugin_dirs": [str(folder)],
                "scratch": str(folder / "scratch"), "data_root": str(folder / "data")}  # fmt: skip
     subject, other = Local(Subject(watch())), Elsewhere(folder, request)
     found, _ = subject(request)
     subject({"ask": "make"})
-    place = Place(discover(), folder / "judged", folder / "data")
-    case = CASES[kind](found["origin"], place, subject, other, folder)
-    known = {check.name: check for check in CHECKS[kind]}
+    setup = Setup(discover(), folder / "judged", folder / "data")
+    case = CASES[kind](found["origin"], setup, subject, other, folder)
+    known = {rule.name: rule for rule in RULES[kind]}
     try:
         for name in checks:
-            verdict = verdict_of(known[name], case)
+            verdict = ruling_on(known[name], case)
     finally:
         other.end()
     return Result(checks[-1], *verdict)
 
 
-def _copied(tensors: Tensors) -> Tensors:
+def _copied(tensors: NamedTensors) -> NamedTensors:
     return {name: value.detach().clone() for name, value in tensors.items()}

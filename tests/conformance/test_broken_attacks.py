@@ -22,7 +22,7 @@ BROKEN = {
     "another access each time": (
         "access",
         source("attack", "asked = []\n" + ACCESS + "self.asked.append(1); return Access(shadows=10 * len(self.asked))"),
-        "access is another one when it is asked for again; let it depend on self.params only",
+        "access differs when it is asked for again; let it depend on self.params only",
     ),
     "undeclared": (
         "runs",

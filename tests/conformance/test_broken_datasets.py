@@ -13,7 +13,7 @@ FILES = "def files(self, root):\n    "
 BROKEN = {
     "no docstring": ("documented", source("dataset", doc=""), "class Odd has no docstring"),
     "no image data": ("runs", source("dataset", LOAD + "return 1"), "load returned int; return ImageData(train"),
-    "no images": ("runs", source("dataset", LOAD + "return ImageData(1, 2, 3)"), "is no Images of three tensors"),
+    "no images": ("runs", source("dataset", LOAD + "return ImageData(1, 2, 3)"), "is not an Images of three tensors"),
     "no test images": (
         "runs",
         source("dataset", LOAD + "d = images(); return ImageData(d.train, d.test.take(torch.arange(0)), 2)"),

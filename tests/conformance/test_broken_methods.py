@@ -54,7 +54,7 @@ BROKEN = {
     "returns nothing": (
         "shapes",
         source("method", UNLEARN + "    pass"),
-        "unlearn_many returned NoneType; return a Stack with one model an erasure",
+        "unlearn_many returned NoneType; return a Stack with one model per erasure",
     ),
     "too few models": ("shapes", source("method", UNLEARN + "    return before.expand(1)"), "1 models for 3 erasures"),
     "another architecture": (

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from examining import source
 
-from unlearnbench.conformance import Request, check
+from unlearnbench.conformance import CheckRequest, check
 from unlearnbench.plugin import Method
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import discover
@@ -46,7 +46,7 @@ def checks(ran: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     [(name, kind) for kind in KINDS for name, info in discover().of(kind).items() if info.builtin],
 )
 def test_every_built_in_plugin_keeps_every_rule(name: str, kind: Any) -> None:
-    report = check(Request(name, kind, time_limit=300))
+    report = check(CheckRequest(name, kind, time_limit=300))
     assert [f"{result.check}: {result.line}" for result in report.results if result.status == "fail"] == []
     assert report.builtin
     # Of photographs and the like there may be no files here, and then there is nothing to look at.
@@ -95,7 +95,7 @@ def test_a_failure_is_exit_code_1_and_says_what_to_change(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("body", "note", "advice"),
     [
-        ("    while True: pass", f"took longer than {LIMIT} s", "look for loops without an end"),
+        ("    while True: pass", f"took longer than {LIMIT} s", "look for endless loops"),
         ("    os._exit(0)", "ended the process", "return or raise, never end the process"),
     ],
 )
@@ -114,8 +114,8 @@ def test_a_method_that_hangs_or_ends_its_process_is_reported(body: str, note: st
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("import os\nos._exit(0)", "ended the process; do nothing when the file is imported but define the class"),
-        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'; mend "),
+        ("import os\nos._exit(0)", "ended the process; only define the class when the file is imported"),
+        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'; fix "),
         (source("method") + source("method").replace("Odd", "Second"), "2 plugin classes (Odd, Second)"),
     ],
 )

@@ -17,7 +17,7 @@ from textwrap import dedent, indent
 import pytest
 from examining import source
 
-from unlearnbench.conformance import Report, Request, check, supervisor
+from unlearnbench.conformance import CheckRequest, PluginReport, check, supervisor
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is running")]
 
@@ -32,7 +32,7 @@ FORGERY = """
 import json, struct
 names = ["runs", "shapes", "deterministic", "worker_process", "no_processes"]
 told = [{"result": [name, "pass", "", "", 0.1]} for name in names] + [{"end": True}]
-told += [{"nonce": "0" * 32, "moved": [], "deeds": [], "steps": [3, 3, 3]}]
+told += [{"nonce": "0" * 32, "moved": [], "attempts": [], "steps": [3, 3, 3]}]
 lines = "".join(json.dumps(each) + "\\n" for each in told).encode()
 head = json.dumps([told[-1], []]).encode()
 framed = struct.pack(">QQ", len(head), 0) + head
@@ -77,26 +77,26 @@ ATTACKS = {
     "patches what judges": """
         import importlib
         def attack():
-            from unlearnbench.conformance import channel, examiner, repeatability, suites, verdict
+            from unlearnbench.conformance import channel, examiner, repeatability, suites, rulings
             repeatability.differing = lambda *_: None
-            repeatability.deterministic = lambda case: verdict.passed()
-            verdict.failed = repeatability.failed = lambda *_: verdict.passed()
-            verdict.Verdict = lambda *_: verdict.passed()
-            examiner.verdict_of = lambda *_: verdict.passed()
+            repeatability.deterministic = lambda case: rulings.passed()
+            rulings.failed = repeatability.failed = lambda *_: rulings.passed()
+            rulings.Ruling = lambda *_: rulings.passed()
+            examiner.ruling_on = lambda *_: rulings.passed()
             channel.Channel.silent = True
-            for kind in suites.CHECKS.values():
+            for kind in suites.RULES.values():
                 for number, each in enumerate(list(kind)):
-                    kind[number] = each._replace(examine=lambda case: verdict.passed())
+                    kind[number] = each._replace(examine=lambda case: rulings.passed())
     """,
     "patches whatever the collector knows": """
         import gc, types
         def passing(*_, **__):
-            from unlearnbench.conformance.verdict import Verdict
-            return Verdict("pass")
+            from unlearnbench.conformance.rulings import Ruling
+            return Ruling("pass")
         def attack():
             for value in gc.get_objects():
                 if isinstance(value, types.FunctionType) and "unlearnbench.conformance" in str(value.__module__):
-                    if value.__name__ in ("differing", "deterministic", "failed", "verdict_of", "_result", "_equal"):
+                    if value.__name__ in ("differing", "deterministic", "failed", "ruling_on", "_result", "_equal"):
                         value.__code__ = passing.__code__
     """,
     "patches Python": """
@@ -115,7 +115,7 @@ ATTACKS = {
                 for name in {"stream", "nonce"} & set(frame.f_locals):
                     found.setdefault(name, frame.f_locals[name])
                 frame = frame.f_back
-            message = {"nonce": found["nonce"], "moved": [], "deeds": [], "steps": [3, 3, 3]}
+            message = {"nonce": found["nonce"], "moved": [], "attempts": [], "steps": [3, 3, 3]}
             head = json.dumps([message, []]).encode()
             found["stream"].sendall(struct.pack(">QQ", len(head), 0) + head)
     """,
@@ -207,11 +207,11 @@ def _has(process: Path, mark: str) -> bool:
         return False
 
 
-def checked(folder: Path, attack: str, body: str = NOISY, limit: float = 60) -> Report:
+def checked(folder: Path, attack: str, body: str = NOISY, limit: float = 60) -> PluginReport:
     top = f"{FORGERY}\nimport time\n{dedent(DAEMON)}\n{dedent(attack)}\n"
     text = source("method", body)
     (folder / "odd.py").write_text(text.replace("\nclass Odd", f"\n{top}\nclass Odd"))
-    return check(Request("odd", "method", (folder,), time_limit=limit))
+    return check(CheckRequest("odd", "method", (folder,), time_limit=limit))
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)

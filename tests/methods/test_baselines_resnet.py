@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_worlds import CLASSES, SEEDS, blobs, difference, utility
 
-from unlearnbench.models.stack import Stack, concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, StopRule, Training
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -46,7 +46,9 @@ def test_replicas_together_are_replicas_alone_and_buffers_stay(name, world):
     cls = discover().methods[name].cls
     method = cls(cls.Params(**CASES[name]))
     together = erase(method, before, sets, make(0, 2))
-    alone = concatenate([erase(method, before.slice(k, k + 1), sets.take(k, k + 1), make(k, k + 1)) for k in range(2)])
+    alone = Stack.concatenate(
+        [erase(method, before.slice(k, k + 1), sets.take(k, k + 1), make(k, k + 1)) for k in range(2)]
+    )
     assert difference(together, alone) < 1e-9
     assert difference(together, before) > 1e-5
     for buffer, value in before.buffers.items():

@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from unlearnbench.methods.hbu import Hbu
 
 from unlearnbench.models.noise import NoiseStreams, StreamNoise
-from unlearnbench.models.stack import Functional, concatenate
+from unlearnbench.models.stack import Functional, Stack
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, Scenario, StopRule, Training
@@ -325,7 +325,7 @@ def test_replicas_together_are_each_alone_in_every_form(name, count, dtype, monk
         alone.append(unlearn(method, before.take(k, k + 1), own, scenario, [seed], dtype)[0])
     assert used.steps.tolist() == [20] * 3
     assert difference(together, before.expand(3)) > 10 * TOLERANCE[dtype]
-    assert difference(together, concatenate(alone)) < TOLERANCE[dtype]
+    assert difference(together, Stack.concatenate(alone)) < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("name", ["diagonal", "released"])

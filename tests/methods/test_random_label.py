@@ -11,8 +11,7 @@ from unlearnbench.methods.random_label import RandomLabel
 from unlearnbench.plugin import Batch
 from unlearnbench.settings.scenario import StopRule, Training
 from unlearnbench.system.seeding import derive
-from unlearnbench.training.objectives import training_loss
-from unlearnbench.training.relabelling import wrong_labels
+from unlearnbench.training.objectives import training_loss, wrong_labels
 
 
 @pytest.fixture(scope="module")

@@ -127,5 +127,5 @@ def test_steps_and_images_are_counted_and_the_stop_rule_has_no_say(before):
 
 
 def test_steps_must_be_whole_pieces():
-    with pytest.raises(ValueError, match="no multiple of pieces"):
+    with pytest.raises(ValueError, match="not a multiple of pieces"):
         Renew.Params(steps=100, pieces=8)

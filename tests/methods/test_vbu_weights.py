@@ -13,7 +13,7 @@ from unlearnbench.methods.vbu import Vbu
 
 from unlearnbench.models.mean_field import MeanField, Posterior
 from unlearnbench.models.noise import NoiseStreams, StreamNoise
-from unlearnbench.models.stack import Functional, Router, Stack, concatenate
+from unlearnbench.models.stack import Functional, Router, Stack
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings.scenario import StopRule, Training
 
@@ -278,7 +278,7 @@ def test_replicas_of_posteriors_unlearn_as_alone(divergence, dtype):
         method.unlearn_many(before, sets.take(k, k + 1), context(SCENARIO, SEEDS[k : k + 1], dtype)) for k in range(3)
     ]
     assert used.steps.tolist() == [20] * 3
-    assert difference(together, concatenate(alone)) < (1e-9 if dtype == F64 else 1e-4)
+    assert difference(together, Stack.concatenate(alone)) < (1e-9 if dtype == F64 else 1e-4)
     assert difference(together, before.expand(3)) > 1e-3
 
 

@@ -21,7 +21,7 @@ from small_worlds import (
 )
 from torch import nn
 
-from unlearnbench.models.stack import Stack, concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import LossMethod, Phase, TransformMethod
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Network, StopRule, Training
@@ -101,7 +101,7 @@ def test_training_replicas_together_is_training_each_alone(dtype):
     scenario = utility(training=Training(epochs=4, batch=8, lr=1e-3))
     used = context(scenario, SEEDS, dtype)
     together = used.train(sets)
-    separate = concatenate([context(scenario, [SEEDS[k]], dtype).train(sets.take(k, k + 1)) for k in range(3)])
+    separate = Stack.concatenate([context(scenario, [SEEDS[k]], dtype).train(sets.take(k, k + 1)) for k in range(3)])
     assert used.steps.tolist() == [20] * 3
     assert difference(together, separate) < TOLERANCE[dtype]
     assert difference(replica(together, 0), replica(together, 1)) > 0.01
@@ -337,7 +337,7 @@ def resnet():
         return Context(scenario, SEEDS[k:last], (3, 8, 8), CLASSES, dtype=torch.float64)
 
     together = make(0, 2).train(sets)
-    separate = concatenate([make(k, k + 1).train(sets.take(k, k + 1)) for k in range(2)])
+    separate = Stack.concatenate([make(k, k + 1).train(sets.take(k, k + 1)) for k in range(2)])
     return scenario, sets, make, together, separate
 
 
@@ -371,7 +371,7 @@ def test_batch_normalised_replicas_are_erased_in_eval_mode_as_alone(resnet):
     _, sets, make, together, _ = resnet
     method = discover().methods["crfu"].cls()
     after = method.unlearn_many(together, sets, make(0, 2))
-    separate = concatenate(
+    separate = Stack.concatenate(
         [method.unlearn_many(together.slice(k, k + 1), sets.take(k, k + 1), make(k, k + 1)) for k in range(2)]
     )
     assert difference(after, separate) < 1e-9

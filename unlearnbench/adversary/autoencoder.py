@@ -13,12 +13,12 @@ from unlearnbench.adversary.decoders import squared_error
 from unlearnbench.models.optimisers import Adam
 
 PATIENCE = 15  # validations without a lower error
-ROUND = 5  # steps between validations, at least: with few shadows an epoch is a single step
-AVERAGING = 0.99  # of weights, per step
-INPUT_NOISE = 0.2  # of inputs of unit scale
-SMALLEST = 4  # side of the first map of a convolutional decoder, at least
-LARGEST_LOG = 10.0  # of a variance: the exponential of an unusual input would end the training
-FEWEST_HIDDEN, MOST_HIDDEN = 64, 1_024  # where not given: as many as training rows, within these
+ROUND = 5  # least number of steps between validations: with few shadows an epoch is a single step
+AVERAGING = 0.99  # decay of the running average of weights, per step
+INPUT_NOISE = 0.2  # standard deviation of the noise added to inputs of unit scale
+SMALLEST = 4  # least side of a convolutional decoder's first feature map
+LARGEST_LOG = 10.0  # of a variance: beyond it, the exponential of an unusual input would break training
+FEWEST_HIDDEN, MOST_HIDDEN = 64, 1_024  # bounds of the default, which is the number of training rows
 LARGE = 64 * 64  # pixels, beyond which a dense decoder is mostly weights
 Shape = tuple[int, int, int]
 
@@ -41,9 +41,9 @@ class Autoencoder(nn.Module):
         settings: sizes.
         width: R, numbers in an input.
         shape: C, H, W of images.
-        mean: f32[C * H * W], the mean image, which is where the decoder starts: left to learn is what differs from it.
-        rows: training rows, which decide about hidden units where the settings do not.
-        hints: numbers that the decoder gets beside the code.
+        mean: f32[C * H * W], the mean image, with which the decoder starts; it learns the differences from it.
+        rows: training rows, which set the number of hidden units if the settings do not.
+        hints: how many numbers the decoder gets besides the code.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class VaeDecoder:
         seed: of its own random stream; the global one is left as it was.
         inputs: f32[n, R], standardised.
         targets: f32[n, C * H * W] in [0, 1].
-        validation: bool[n], the rows that decide when to stop.
+        validation: bool[n], the rows that decide when training stops.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class VaeDecoder:
 
 
 def noisy(inputs: Tensor) -> Tensor:
-    """Inputs as another draw of the unlearning's noise might have made them: with few shadows it is learned else."""
+    """Inputs with noise added: with few shadows the network would otherwise learn the noise of unlearning by heart."""
     return inputs + INPUT_NOISE * torch.randn_like(inputs)
 
 
@@ -125,9 +125,9 @@ def train(
     error: Callable[[], float],
     batch: int = 64,
 ) -> float:
-    """Minimise with Adam until the validation error has not fallen for a while; end with the weights of the best epoch.
+    """Minimise with Adam until the validation error stops falling for a while; end with the best epoch's weights.
 
-    Judged and kept are running averages of the weights, which need no schedule of learning rates (Polyak and Juditsky,
+    Running averages of the weights are validated and kept; they need no learning-rate schedule (Polyak and Juditsky,
     1992).
 
     Args:
@@ -169,7 +169,7 @@ def _dense(width: int, hidden: int, shape: Shape) -> nn.Module:
 
 
 def _convolutional(width: int, hidden: int, shape: Shape) -> nn.Module:
-    """Maps that double their side until the image fits in; what sticks out is cut off."""
+    """Feature maps whose side doubles until the image fits in; the rest is cropped."""
     channels, height, w = shape
     doublings = max(1, int(math.log2(max(1, min(height, w) / SMALLEST))))
     first = [-(-side // 2**doublings) for side in (height, w)]
@@ -177,11 +177,11 @@ def _convolutional(width: int, hidden: int, shape: Shape) -> nn.Module:
     layers: list[nn.Module] = [nn.Linear(width, maps[0] * first[0] * first[1]), nn.Unflatten(1, (maps[0], *first))]
     for now, then in zip(maps, [*maps[1:], channels], strict=True):
         layers += [nn.GELU(), nn.ConvTranspose2d(now, then, kernel_size=4, stride=2, padding=1)]
-    return nn.Sequential(*layers[:-1], _quiet(layers[-1]), _Cut(height, w))
+    return nn.Sequential(*layers[:-1], _quiet(layers[-1]), _Crop(height, w))
 
 
-class _Cut(nn.Module):
-    """The upper left of maps."""
+class _Crop(nn.Module):
+    """The upper left part of feature maps."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class _Cut(nn.Module):
 
 
 def _quiet(layer: nn.Module) -> nn.Module:
-    """A last layer that says little at first."""
+    """A last layer with small weights, so that its first outputs are small."""
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(0.1)

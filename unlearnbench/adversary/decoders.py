@@ -1,6 +1,6 @@
-"""Decoders from observed updates to images: how their inputs are made comparable, and ridge regression.
+"""Decoders from observed updates to images: how their inputs are standardised, and ridge regression.
 
-A decoder is fitted on training rows and chooses its regularisation, or when to stop, on validation rows. Networks are
+A decoder is fitted on training rows, and chooses its regularisation or when to stop on validation rows. Networks are
 in `autoencoder`, decoders of whole sets in `set_decoders`.
 """
 
@@ -8,36 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-RELATIVE_RANK = 1e-12  # of squared singular values: what is smaller is rounding
-PENALTIES = torch.logspace(-8, 3, 34, dtype=torch.float64)  # relative to the largest direction; the last gives the mean
-
-
-class Decoder(Protocol):
-    """From inputs f32[n, R] to targets f32[n, M]."""
-
-    validation_error: float
-
-    def predict(self, inputs: Tensor) -> Tensor:
-        """f32[T, M]."""
+RELATIVE_RANK = 1e-12  # squared singular values below this share of the largest one are rounding
+# Relative to the largest squared singular value; with the last one, ridge regression predicts the mean.
+PENALTIES = torch.logspace(-8, 3, 34, dtype=torch.float64)
 
 
 def standardise(inputs: Tensor, others: Tensor, training: Tensor, components: int = 512) -> tuple[Tensor, Tensor]:
-    """Centre on the training rows, rotate to their principal components and halve the differences of scale.
+    """Centre on the training rows, rotate to their principal components, and whiten half-way.
 
-    The rotation makes the decoders cheap: P * D inputs become at most as many as there are training rows, which span
-    no more, and at most `components`, beyond which an update's directions are noise. A component's scale tells signal
-    from noise, but a few large ones hide what the others hold: each is divided by the square root of its deviation,
-    half-way to whitening (on MNIST the autoencoder's error fell by a tenth), and all by one number.
+    The rotation makes the decoders cheap: it reduces P * D inputs to at most as many as there are training rows, which
+    span no more, and to at most `components`, beyond which an update's directions are noise. A component's scale tells
+    signal from noise, but a few large components hide the others. So each is divided by the square root of its standard
+    deviation, half-way to whitening (on MNIST this lowered the autoencoder's error by a tenth), and all by one number.
 
     Args:
         inputs: f32[n, D] of shadows.
         others: f32[T, D] of targets.
-        training: bool[n], the rows that may be looked at.
+        training: bool[n], the rows that centre and components are estimated from.
 
     Returns:
         f32[n, R] and f32[T, R].
@@ -52,10 +43,10 @@ def standardise(inputs: Tensor, others: Tensor, training: Tensor, components: in
 
 
 def principal_directions(rows: Tensor) -> Tensor:
-    """Right singular vectors of f64[n, D], largest first, f64[D, R], those of numerical rank only.
+    """Right singular vectors of f64[n, D], largest first, f64[D, R], up to the numerical rank.
 
-    By the eigenvectors of the smaller of the two products of the rows with themselves: ten times faster than a
-    singular value decomposition of a few thousand by a few thousand numbers, and as good where noise is not wanted.
+    Computed from the eigenvectors of the smaller of the two Gram matrices: ten times faster than a singular value
+    decomposition for a few thousand rows and columns, and as accurate for all but the noise directions.
     """
     n, width = rows.shape
     if n >= width:
@@ -70,12 +61,12 @@ def principal_directions(rows: Tensor) -> Tensor:
 
 
 class RidgeDecoder:
-    """Ridge regression on centred targets; the penalty with the lowest validation error is taken.
+    """Ridge regression on centred targets, with the penalty that has the lowest validation error.
 
     Args:
         inputs: f32[n, R].
         targets: f32[n, M].
-        validation: bool[n], the rows to choose on; the others are fitted.
+        validation: bool[n], the rows that the penalty is chosen on; the model is fitted to the others.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, validation: Tensor) -> None:
@@ -84,7 +75,7 @@ class RidgeDecoder:
         squares, directions = torch.linalg.eigh(x.T @ x)
         projected = directions.T @ (x.T @ (y - self._centre))
         asked, wanted = inputs[validation].double() @ directions, targets[validation].double() - self._centre
-        # The squared error as a quadratic form of the shrinkages 1 / (squares + penalty): no penalty needs predictions.
+        # The squared error is a quadratic form in the shrinkages 1 / (squares + penalty), so no predictions are needed.
         quadratic = (asked.T @ asked) * (projected @ projected.T)
         linear = ((asked.T @ wanted) * projected).sum(1)
         lowest, best = math.inf, squares
@@ -103,19 +94,19 @@ class RidgeDecoder:
 
 
 def squared_error(predicted: Tensor, truth: Tensor) -> float:
-    """Squared error summed over outputs, mean over rows."""
+    """Squared error, summed over outputs and averaged over rows."""
     return float((predicted - truth).square().flatten(1).sum(1).mean())
 
 
 def blend(predictions: Sequence[Tensor], error: Callable[[Tensor], float]) -> list[int]:
-    """Which predictions to average: the best, and each next one that makes the average better (Caruana et al., 2004).
+    """Which predictions to average: the best, and each next one that improves the average (Caruana et al., 2004).
 
     Args:
         predictions: for the validation rows, of one shape.
         error: of a prediction, on the validation rows.
 
     Returns:
-        Positions in `predictions`, one at least.
+        Positions in `predictions`, at least one.
     """
     errors = [error(prediction) for prediction in predictions]
     order = sorted(range(len(errors)), key=errors.__getitem__)

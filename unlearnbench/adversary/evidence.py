@@ -13,14 +13,14 @@ TENSORS = ("images", "label_scores", "membership", "baseline")
 
 
 class EvidenceError(Exception):
-    """Evidence of the wrong types or shapes, or with values that are not finite: the plugin's fault."""
+    """Evidence of the wrong types or shapes, or with values that are not finite: an error of the plugin."""
 
 
 def checked(returned: object, attack: str) -> Evidence:
-    """What an attack returned, if its parts have the types that they should have.
+    """What an attack returned, after checking the types of its parts.
 
     Raises:
-        EvidenceError: it is something else.
+        EvidenceError: it is not evidence, or a part has another type.
     """
     if not isinstance(returned, Evidence):
         raise EvidenceError(f"attack {attack} returned {type(returned).__name__}, not Evidence")
@@ -34,7 +34,7 @@ def checked(returned: object, attack: str) -> Evidence:
 
 
 def packed(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Checked evidence for `wire.send`. Raises EvidenceError for numbers that are none."""
+    """Checked evidence for `wire.send`. Raises EvidenceError for metrics that are not numbers."""
     try:
         threshold = None if evidence.threshold is None else float(evidence.threshold)
         metrics = {str(name): _numbers(Measured.of(value)) for name, value in evidence.metrics.items()}
@@ -45,7 +45,7 @@ def packed(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def unpacked(text: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Evidence:
-    """The evidence of a message that anybody may have made. Raises EvidenceError for what `packed` did not make."""
+    """The evidence in a message from an untrusted process. Raises EvidenceError for what `packed` can't have made."""
     if not set(tensors) <= set(TENSORS):
         raise EvidenceError("evidence with unknown parts")
     try:

@@ -12,16 +12,16 @@ TOP_K = 3
 
 
 def observe(level: Level, mean: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """What is seen of outputs at the mean of p(Z|X).
+    """What an adversary sees of outputs at the mean of p(Z|X).
 
     Args:
         mean: f32[..., J].
         logits: f32[..., Y].
-        temperature: a defence that flattens (above 1) or sharpens the probabilities shown.
+        temperature: a defence that flattens (above 1) or sharpens (below 1) the probabilities shown.
 
     Returns:
-        f32[..., D]: means of Z (D = J); log-probabilities (also beside `parameters`); probabilities; probabilities
-        with all but the largest 3 set to 0; or the predicted label as one-hot (D = Y).
+        f32[..., D]: means of Z (D = J); log-probabilities (also at level `parameters`); probabilities; probabilities
+        with all but the largest 3 set to 0; or the predicted label, one-hot (D = Y).
     """
     if level == "representation":
         return mean

@@ -1,9 +1,9 @@
-"""The outputs of n erasures on probes and candidates: all that update attacks ever see, stored in place of n models."""
+"""The outputs of n erasures on probes and candidates: all that update attacks see, stored instead of n models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -16,11 +16,6 @@ from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
 
-_FIELDS = (
-    "probe_before_mean", "probe_before_logits", "probe_after_mean", "probe_after_logits",
-    "candidates_before_mean", "candidates_before_logits", "candidates_after_mean", "candidates_after_logits",
-    "candidate_rows", "candidate_erased", "erased_rows",
-)  # fmt: skip
 _CHANGE = "change."
 
 
@@ -28,9 +23,9 @@ _CHANGE = "change."
 class Erasures:
     """n erasures of s images, c candidates each: the erased ones and h never-seen ones of the same classes.
 
-    Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row where all
-    erasures start from one original. Rows are rows of the world's pool. `changes` are the parameters' differences,
-    f32[n, ...] by name, where they are kept.
+    Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row if all
+    erasures start from one original. Rows are rows of the world's pool. `changes` are the differences of the
+    parameters, f32[n, ...] by name, if they are kept.
     """
 
     probe_before_mean: Tensor
@@ -55,8 +50,28 @@ class Erasures:
         changes = {n.removeprefix(_CHANGE): value for n, value in tensors.items() if n.startswith(_CHANGE)}
         return cls(**{name: tensors[name] for name in _FIELDS}, changes=changes)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Erasures], shared: bool = True) -> Erasures:
+        """All erasures, in order.
+
+        Args:
+            shared: whether all start from one original; its outputs on the probes then stay one row.
+        """
+        joined = {}
+        for name in _FIELDS:
+            values = [getattr(part, name) for part in parts]
+            if name.startswith("probe_before"):
+                if shared and all(len(value) == 1 for value in values):
+                    joined[name] = values[0]
+                    continue
+                counts = [len(part.erased_rows) for part in parts]
+                values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
+            joined[name] = torch.cat(values)
+        changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
+        return cls(**joined, changes=changes)
+
     def updates(self, access: Access, world: World) -> Updates:
-        """As seen with an access."""
+        """The updates as seen with an access."""
         level, temperature = access.level, access.temperature
         rows = self.candidate_rows.to(world.pool.labels.device)
         return Updates(
@@ -70,17 +85,20 @@ class Erasures:
         )
 
 
+_FIELDS = tuple(part.name for part in fields(Erasures) if part.name != "changes")
+
+
 def observe_erasures(
     before: Stack, after: Stack, sets: ErasureSets, world: World, purpose: str, keep: bool = False
 ) -> Erasures:
-    """Query models before and after on the probe images and on each erasure's own candidates.
+    """Query the models before and after, on the probe images and on each erasure's own candidates.
 
     Args:
-        before: 1 original, or n; queried as it is, so that an original that erasures share answers once.
+        before: 1 original, or n; a shared original is queried once.
         after: n models.
         sets: the erasures, with class-matched never-seen images as `holdout`.
-        purpose: names the stream that shuffles candidates, so that their order says nothing.
-        keep: whether all parameters' changes are kept.
+        purpose: names the stream that shuffles candidates, so that their order reveals nothing.
+        keep: whether the changes of all parameters are kept.
     """
     assert sets.holdout is not None
     count, size = sets.erased.shape
@@ -94,23 +112,3 @@ def observe_erasures(
     tensors = [*(output.float().cpu() for output in outputs), candidates.cpu(), (order < size).cpu(), sets.erased.cpu()]
     changes = {_CHANGE + n: (after.params[n] - before.params[n]).cpu() for n in after.params} if keep else {}
     return Erasures.of_tensors(dict(zip(_FIELDS, tensors, strict=True)) | changes)
-
-
-def concatenate(parts: Sequence[Erasures], shared: bool = True) -> Erasures:
-    """All erasures, in order.
-
-    Args:
-        shared: whether all start from one original; then what it answers on the probes stays one row.
-    """
-    joined = {}
-    for name in _FIELDS:
-        values = [getattr(part, name) for part in parts]
-        if name.startswith("probe_before") and shared and all(len(value) == 1 for value in values):
-            joined[name] = values[0]
-            continue
-        if name.startswith("probe_before"):
-            counts = [len(part.erased_rows) for part in parts]
-            values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
-        joined[name] = torch.cat(values)
-    changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
-    return Erasures(**joined, changes=changes)

@@ -1,7 +1,7 @@
 """What answers the adversary: it holds the models, the sets and the truth, and grants what the access declares.
 
-A view (view.py) asks by a name and tensors, and is answered with tensors. So an attack can't tell whether the oracle
-sits in its own process or in another one (isolation.py), where nothing that the attack does reaches it.
+A view (view.py) asks with a name and tensors, and gets tensors back. So the oracle may live in the attack's process or
+in another one (isolation.py), where nothing that the attack does can reach it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unlearnbench.splits.images import Images
     from unlearnbench.splits.world import Challenge, World
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Answer = dict[str, Tensor]
 
 
@@ -33,17 +33,17 @@ class Oracle:
     """Answers one attack.
 
     Args:
-        access: as the attack declared it; a question beyond it raises AccessError.
-        world: all sets; the attack is shown parts of it only.
+        access: as the attack declared it; asking for more raises AccessError.
+        world: all sets; the attack is shown only parts of it.
         seed: of the attack's random numbers, the same for every method under attack.
         before: the first target's model.
-        after: the same after unlearning.
+        after: that model after unlearning.
         targets: outputs of all targets; None in a utility experiment.
-        shadows: what the adversary's own models answered, as the stage stored it; None where not declared.
-        challenge: members and never-seen images; None where not declared.
+        shadows: outputs of the adversary's own models, as the stage stored them; None if not declared.
+        challenge: members and never-seen images; None if not declared.
 
     Attributes:
-        asked: how many images each of the models `before` and `after` was asked about.
+        asked: how many images each of the models `before` and `after` was queried with.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Oracle:
         return AttackView(self.access, self.shape, self.classes, self.seed, self.answer)
 
     def answer(self, question: str, given: Mapping[str, Tensor]) -> Answer:
-        """The answer to a question of AttackView's, on the CPU.
+        """The answer to a question from AttackView, on the CPU.
 
         Args:
-            given: what the question is about: `pixels` u8[n, C, H, W] for the models, else nothing.
+            given: what the question is about: `pixels` u8[n, C, H, W] for the models, otherwise nothing.
 
         Raises:
-            AccessError: it was not declared, or there is nothing of the kind in this experiment.
+            AccessError: it was not declared, or does not exist in this experiment.
         """
         if question not in self._questions:
             raise AccessError(f"there is no question '{question}'")
@@ -152,7 +152,7 @@ class Oracle:
         tried = Erasures.of_tensors(tensors)
         rows = self._own("candidates", self._targets).candidate_rows
         updates = self._seen(tried)
-        # Each model's erasures have all candidates: put them in the order of the targets'.
+        # Each model's erasures cover all candidates: put them in the order of the targets' candidates.
         models = self.access.in_and_out
         places = tried.candidate_rows.view(models, -1).argsort(1)
         order = places.gather(1, rows.flatten().argsort().argsort().expand(models, -1))
@@ -170,7 +170,7 @@ class Oracle:
         tensors = self._declared("retrained_models", "retrained")
 
         def seen(kind: str) -> Tensor:
-            logits = tensors[f"{kind}_logits"]  # of Z nothing is kept, and `access` has refused its level
+            logits = tensors[f"{kind}_logits"]  # Z is not kept, and `access` has refused level `representation`
             return observe(self.access.level, logits, logits, self.access.temperature)
 
         answers = {kind: seen(kind) for kind in ("unlearned", "retrained", "null")}
@@ -186,12 +186,12 @@ class Oracle:
             raise AccessError(f"{asked} needs `{field}` in the attack's access, which declares none")
         return self._own(f"models for {asked}", self._shadows)
 
-    def _own(self, what: str, value: T | None) -> T:
+    def _own(self, what: str, value: _T | None) -> _T:
         if value is None:
             raise AccessError(f"{what}: there are none in this experiment")
         return value
 
 
 def _shown(images: Images) -> Answer:
-    """Without ids: they would tell training images from test images."""
+    """Images without ids, which would tell training images from test images."""
     return {"pixels": images.pixels.cpu(), "labels": images.labels.cpu()}

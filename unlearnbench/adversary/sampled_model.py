@@ -1,4 +1,4 @@
-"""Models as a server answers for them: at the mean of p(Z|X), or with a draw from it (PROTOCOL section 11, rule 7)."""
+"""A model behind a server that answers with draws from p(Z|X) (PROTOCOL section 11, rule 7)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ BATCH = 1_000  # images per forward pass
 
 
 class SampledModel:
-    """One model that answers with z ~ p(Z|X), drawn anew for every answer.
+    """One model that answers with z ~ p(Z|X), drawn anew for every query.
 
-    Noise that an adversary can average away protects nothing, so it is counted how often she asks about an image, and
-    copies of an image in one call get one answer.
+    Noise that an adversary can average away protects nothing. So queries about an image are counted, and copies of an
+    image in one call get the same answer.
 
     Args:
         stack: the model, one replica.
         seed: of the noise.
-        name: which model this is; each has noise of its own.
-        queries: answers about one image at most.
+        name: which model this is; each has its own noise.
+        queries: the most answers about one image.
     """
 
     def __init__(self, stack: Stack, seed: int, name: str, queries: int) -> None:
@@ -37,7 +37,7 @@ class SampledModel:
         """Draws f32[n, J] of Z for images u8[n, C, H, W], and the logits f32[n, Y] at them.
 
         Raises:
-            AccessError: one of them was asked about more often than was declared.
+            AccessError: the model was queried about one of them more often than was declared.
         """
         content = [image.tobytes() for image in images.cpu().numpy()]
         place = {image: number for number, image in enumerate(dict.fromkeys(content))}
@@ -45,7 +45,7 @@ class SampledModel:
         if max(self._asked.values(), default=0) > self._queries:
             raise AccessError(f"an image was asked about more than {self._queries} times: declare more `queries`")
         self._calls += 1
-        if self._encoded[0] != content:  # an attack asks about the same images again in every epoch
+        if self._encoded[0] != content:  # an attack may ask about the same images in every epoch
             self._encoded = content, self._encode(images)
         mean = self._encoded[1][0][0]
         drawing = stream(self._seed, "query noise", self._name, self._calls)

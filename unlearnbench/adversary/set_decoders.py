@@ -1,11 +1,11 @@
-"""Decoders from one update to the set of images that it forgot: labels first, then an image for each label.
+"""Decoders from one update to the set of images that it erased: first the labels, then an image for each label.
 
-Sets are f32[n, s, M] with labels i64[n, s]; neither has an order, so errors are those of the best matching.
+Sets are f32[n, s, M] with labels i64[n, s]. Neither has an order, so errors are those of the best matching.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -19,20 +19,11 @@ BATCH = 32  # sets in a minibatch
 Matching = Literal["hungarian", "best"]
 
 
-class SetDecoder(Protocol):
-    """From inputs f32[n, R] and the labels of the sets' images to the images."""
-
-    validation_error: float
-
-    def predict(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """f32[n, s, M]: an image for each of labels i64[n, s]."""
-
-
 def nearest_labels(counts: Tensor, size: int) -> Tensor:
-    """The labels of s images whose counts come closest to estimated ones (largest remainders).
+    """The labels of s images whose class counts are closest to the estimated counts (largest remainders).
 
     Args:
-        counts: f32[n, Y], of any total.
+        counts: f32[n, Y], with any total.
         size: s.
 
     Returns:
@@ -49,10 +40,10 @@ def nearest_labels(counts: Tensor, size: int) -> Tensor:
 
 
 def match(predicted: Tensor, truth: Tensor, matching: Matching = "hungarian") -> Tensor:
-    """For each true image the position of its prediction, i64[n, s].
+    """The position of each true image's prediction, i64[n, s].
 
-    `hungarian` uses each prediction once; `best` takes the nearest for each true image, as the best-match loss of
-    Updates-Leak does (Salem et al., 2020, section 4.2), whichever was taken before.
+    `hungarian` uses each prediction once. `best` takes the nearest prediction for each true image, even if another
+    image has taken it: the best-match loss of Updates-Leak (Salem et al., 2020, section 4.2).
     """
     with torch.no_grad():
         cost = torch.cdist(truth, predicted).square()
@@ -62,7 +53,7 @@ def match(predicted: Tensor, truth: Tensor, matching: Matching = "hungarian") ->
 
 
 def set_errors(predicted: Tensor, truth: Tensor, matching: Matching = "hungarian") -> Tensor:
-    """Squared error of each set after matching, a mean over its images, f32[n]; predictions get the gradient."""
+    """Squared error of each set after matching, averaged over its images, f32[n]; differentiable in `predicted`."""
     order = match(predicted, truth, matching)
     chosen = predicted.gather(1, order[..., None].expand_as(truth))
     errors: Tensor = (chosen - truth).square().sum(2).mean(1)
@@ -70,16 +61,17 @@ def set_errors(predicted: Tensor, truth: Tensor, matching: Matching = "hungarian
 
 
 class RidgeSetDecoder:
-    """Ridge regression of class sums: where a set holds one image of a class, of this image.
+    """Ridge regression of class sums; where a set holds one image of a class, the sum is this image.
 
-    Updates of a set are close to sums over its images, and a linear map can tell classes apart, but not the images of
-    one class. So it predicts, for each class, the sum of its images' differences from the class mean; images of a class
-    share theirs evenly. With no information left it gives the class means of the inferred labels.
+    The update of a set is close to the sum over its images, and a linear map can tell classes apart, but not the images
+    of one class. So for each class the sum of its images' differences from the class mean is predicted, and shared
+    evenly among the images of the class. Without any information the prediction is the class means of the inferred
+    labels.
 
     Args:
         inputs: f32[n, R], standardised.
         images, labels: f32[n, s, M] and i64[n, s], the truth.
-        inferred: i64[n, s], labels inferred for validation rows.
+        inferred: i64[n, s], inferred labels, used for the validation rows.
         validation: bool[n].
         classes: Y.
     """
@@ -110,14 +102,14 @@ class RidgeSetDecoder:
 
 
 class VaeSetDecoder:
-    """An autoencoder whose decoder is asked for one image at a time, by its label and its rank among equal labels.
+    """An autoencoder whose decoder gives one image at a time, for a label and a rank among equal labels.
 
     Training compares whole sets after matching, so that no order of the images has to be learned. The ranks make the
-    answers of one label differ.
+    images of one label differ.
 
     Args:
         settings: sizes and training.
-        matching: in the training loss; validation is always matched one to one, as the scores are.
+        matching: in the training loss. Validation always matches one to one, as scoring does.
         draws: codes drawn for each update, whose images are clustered into s centroids (Salem et al., section 4.2, who
             draw 20,000 images a set); 0: the images of the mean code.
         shape: C, H, W.
@@ -161,7 +153,7 @@ class VaeSetDecoder:
 
     def _centroids(self, inputs: Tensor, labels: Tensor, images: Tensor) -> Tensor:
         """Centres of KMeans on drawn images, started from the mean code's, so that each keeps its label."""
-        from sklearn.cluster import KMeans  # takes a second to import, and few attacks cluster
+        from sklearn.cluster import KMeans  # importing it takes a second, and few attacks cluster
 
         found = torch.empty_like(images)
         hints = self._hints(labels)
@@ -180,7 +172,7 @@ class VaeSetDecoder:
         return self._network.decode(asked.flatten(0, 1)).view(*hints.shape[:2], -1)
 
     def _hints(self, labels: Tensor) -> Tensor:
-        """What tells the images of a set apart: label and rank among the same labels, from 0 to 1; f32[n, s, Y + 1]."""
+        """What distinguishes the images of a set: label, and rank among equal labels from 0 to 1; f32[n, s, Y + 1]."""
         kinds = F.one_hot(labels, self._classes)
         ranks = (kinds.cumsum(1) * kinds).sum(2) - 1
         return torch.cat([kinds, (ranks / labels.shape[1])[..., None]], 2).float()

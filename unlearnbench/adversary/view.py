@@ -1,6 +1,7 @@
-"""The adversary's whole world. An attack can't reach what its `access` did not declare.
+"""All that an attack may see. It can't reach what its `access` does not declare.
 
-A view holds no models and no sets: it asks for each thing when the attack does, by a name (oracle.py).
+A view holds no models and no sets: when the attack asks for something, the view asks the oracle for it by name
+(oracle.py).
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ _CHANGE = "change."
 
 
 class AttackView:
-    """What an attack may look at. Everything is on the CPU, and what is asked for twice is handed out twice.
+    """What an attack may look at. Everything is on the CPU; asking twice gives two copies.
 
     Args:
         access: as the attack declared it; asking for more raises AccessError.
         shape: C, H, W of the images.
         classes: Y.
         seed: of the attack's random numbers, the same for every method under attack.
-        ask: what answers; see Oracle.answer.
+        ask: answers questions; see Oracle.answer.
     """
 
     def __init__(self, access: Access, shape: tuple[int, int, int], classes: int, seed: int, ask: Ask) -> None:
@@ -41,23 +42,23 @@ class AttackView:
     # --- random numbers -------------------------------------------------------------------------------------------
 
     def generator(self, *purpose: str) -> np.random.Generator:
-        """A numpy generator of the attack's own, one per purpose."""
+        """A numpy generator for the attack, one per purpose."""
         return stream(self.seed, *purpose)
 
     def torch_seed(self, *purpose: str) -> int:
-        """A seed for torch.manual_seed, for libraries that use the global stream; the harness restores that."""
+        """A seed for torch.manual_seed, for libraries that use the global stream, which the harness restores."""
         return derive(self.seed, *purpose)
 
     # --- images the adversary holds -------------------------------------------------------------------------------
 
     @property
     def auxiliary(self) -> Images:
-        """The adversary's own images, never seen by the target model."""
+        """The adversary's own images, which the target model has never seen."""
         return _images(self._ask("auxiliary", {}))
 
     @property
     def probe(self) -> Images:
-        """The images whose outputs updates are made of."""
+        """The images on which updates are observed."""
         return _images(self._ask("probe", {}))
 
     # --- outputs ----------------------------------------------------------------------------------------------------
@@ -75,17 +76,17 @@ class AttackView:
         return _updates(self._ask("updates", {}))
 
     def shadow_updates(self) -> ShadowUpdates:
-        """The declared number of erasures of the adversary's own images, by the method under attack."""
+        """The declared number of erasures of the adversary's own images by the method under attack."""
         found = self._ask("shadow_updates", {})
         return ShadowUpdates(_updates(found), *(found[name] for name in ShadowUpdates._fields[1:]))
 
     def in_and_out(self) -> InAndOut:
-        """Models that forgot, or never saw, each of the targets' candidates, by the method under attack."""
+        """Models that never saw a candidate of the targets, or unlearned it with the method under attack."""
         found = self._ask("in_and_out", {})
         return InAndOut(*(found[name] for name in InAndOut._fields))
 
     def retrained_models(self) -> RetrainedModels:
-        """For each target, originals that forgot it with the method under attack, beside models that never saw it."""
+        """For each target, originals that unlearned it with the method under attack, and models that never saw it."""
         found = self._ask("retrained_models", {})
         parts = [PARTS[number] for number in found["part"].tolist()]
         return RetrainedModels(found["unlearned"], found["retrained"], found["null"], found["labels"], parts)
@@ -103,7 +104,7 @@ class AttackView:
 
 
 def update_tensors(updates: Updates) -> dict[str, Tensor]:
-    """Updates as tensors by name, for a view to put together again."""
+    """Updates as tensors by name, from which a view makes Updates again."""
     plain = {name: value for name, value in updates._asdict().items() if isinstance(value, Tensor)}
     return plain | {_CHANGE + name: value for name, value in updates.parameter_changes.items()}
 

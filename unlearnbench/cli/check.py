@@ -13,7 +13,7 @@ from unlearnbench.cli.options import PluginKind
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
 
 if TYPE_CHECKING:
-    from unlearnbench.conformance import Report
+    from unlearnbench.conformance import PluginReport
     from unlearnbench.registry.base import Kind
 
 OK, FAILED = 0, 1
@@ -35,12 +35,12 @@ def check(
     output: options.Format,
 ) -> int:
     """Make the checks, print what they found, and return the exit code."""
-    from unlearnbench.conformance import TIME_LIMIT, Request
+    from unlearnbench.conformance import TIME_LIMIT, CheckRequest
     from unlearnbench.conformance import check as examine
 
     wanted: Kind | None = kind.value if kind else None
     folders = tuple(folder.absolute() for folder in plugins or ())
-    request = Request(name, wanted, folders, options.data_root(data), time_limit or TIME_LIMIT)
+    request = CheckRequest(name, wanted, folders, options.data_root(data), time_limit or TIME_LIMIT)
     report = examine(request)
     if output is options.Format.json:
         emit_json(_plain(report))
@@ -49,7 +49,7 @@ def check(
     return OK if report.passed else FAILED
 
 
-def _plain(report: Report) -> dict[str, object]:
+def _plain(report: PluginReport) -> dict[str, object]:
     results = [
         {"check": r.check, "status": r.status, "note": r.note, "advice": r.advice, "seconds": r.seconds}
         for r in report.results
@@ -58,7 +58,7 @@ def _plain(report: Report) -> dict[str, object]:
             "passed": report.passed, "checks": results}  # fmt: skip
 
 
-def _show(report: Report) -> None:
+def _show(report: PluginReport) -> None:
     emit(visible(f"{report.kind} {report.name} ({'built-in' if report.builtin else report.origin})"))
     if report.identity:
         emit_folded(f"known by: {report.identity}", "    ")

@@ -1,4 +1,4 @@
-"""What the subject answers of a plugin of any kind: which it is, what it declares, and a task of a run."""
+"""The subject's answers about a plugin of any kind: which one it is and what it declares; and the table of answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from unlearnbench.conformance import attack_answers, dataset_answers, method_answers
-from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.subject import Answer, Subject, odd
+from unlearnbench.conformance.channel import Message, NamedTensors, Respond
+from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.facts import identity
 from unlearnbench.registry.registry import discover
@@ -24,11 +24,12 @@ from unlearnbench.system.errors import InputError, an, suggest
 from unlearnbench.system.printing import one_line
 
 
-def _find(subject: Subject, told: Told, *_: Any) -> Answer:
-    """Look for the plugin of ``name[param=value,...]``, and make one. Raises InputError for what there is none of."""
-    text, kind = told["text"], told["kind"]
+def _find(subject: Subject, question: Message, *_: Any) -> Reply:
+    """Find the plugin named by ``name[param=value,...]`` and check its parameters. Raises InputError if there is
+    none."""
+    text, kind = question["text"], question["kind"]
     name = text.partition("[")[0].strip()
-    registry = subject.watched(discover, tuple(Path(folder) for folder in told["plugin_dirs"]))
+    registry = subject.watched(discover, tuple(Path(folder) for folder in question["plugin_dirs"]))
     for bad in registry.broken:
         if bad.name == text and kind in (None, bad.kind or kind):
             return {"broken": bad.error, "kind": bad.kind or kind, "origin": bad.origin}, {}
@@ -47,38 +48,38 @@ def _find(subject: Subject, told: Told, *_: Any) -> Answer:
     required = [field for field, how in info.cls.Params.model_fields.items() if how.is_required()]
     missing = next((field for field in required if field not in values), None)
     params = None if missing else check(info.cls.Params, values, within(info.name))
-    subject.found(registry, info, params, told)
+    subject.found(registry, info, params, question)
     return {"kind": info.kind, "name": info.name, "origin": info.origin, "missing": missing,
             "identity": identity(info)}, {}  # fmt: skip
 
 
-def _make(subject: Subject, *_: Any) -> Answer:
+def _make(subject: Subject, *_: Any) -> Reply:
     subject.make()
     return {}, {}
 
 
-def _documented(subject: Subject, *_: Any) -> Answer:
-    cls = subject.info.cls
+def _documented(subject: Subject, *_: Any) -> Reply:
+    cls = subject.examined.info.cls
     return {"class": cls.__name__, "text": cls.__dict__.get("__doc__") or "", "paper": cls.paper}, {}
 
 
-def _parameters(subject: Subject, *_: Any) -> Answer:
-    fields = [[name, field.description or ""] for name, field in _fields(subject.info.cls.Params)]
+def _parameters(subject: Subject, *_: Any) -> Reply:
+    fields = [[name, field.description or ""] for name, field in _fields(subject.examined.info.cls.Params)]
     models = [
         [model.__name__, model.model_config.get("frozen") is True, model.model_config.get("extra") == "forbid"]
-        for model in _models(type(subject.params))
+        for model in _models(type(subject.examined.params))
     ]
     try:
-        type(subject.params).model_validate({**canonical(subject.params), "no_such_parameter": 1})
+        type(subject.examined.params).model_validate({**canonical(subject.examined.params), "no_such_parameter": 1})
         takes_any = True
     except ValidationError:
         takes_any = False
     return {"fields": fields, "models": models, "takes_any": takes_any}, {}
 
 
-def _round_trip(subject: Subject, *_: Any) -> Answer:
+def _round_trip(subject: Subject, *_: Any) -> Reply:
     """JSON -> Params -> JSON."""
-    params = subject.params
+    params = subject.examined.params
     text = json.dumps(canonical(params), sort_keys=True, allow_nan=False)
     again = type(params).model_validate_json(text)
     names = [name for name in canonical(params) if getattr(again, name, None) != getattr(params, name)]
@@ -86,8 +87,8 @@ def _round_trip(subject: Subject, *_: Any) -> Answer:
     return {"text": text, "again": then, "equal": bool(again == params), "differing": names}, {}
 
 
-def _skip(subject: Subject, told: Told, *_: Any) -> Answer:
-    answer = subject.watched(subject.plugin.skip, Scenario.model_validate(told["scenario"]))
+def _skip(subject: Subject, question: Message, *_: Any) -> Reply:
+    answer = subject.watched(subject.plugin.skip, Scenario.model_validate(question["scenario"]))
     return ({"reason": answer} if answer is None or isinstance(answer, str) else odd(answer)), {}
 
 
@@ -107,8 +108,11 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
             yield from _fields(inner, f"{prefix}{name}.")
 
 
-ANSWERS: Mapping[str, Callable[[Subject, Told, Tensors, Respond], Answer]] = {
+ANSWERS: Mapping[str, Callable[[Subject, Message, NamedTensors, Respond], Reply]] = {
     "find": _find, "make": _make, "documented": _documented, "parameters": _parameters,
     "round_trip": _round_trip, "skip": _skip,
-    **method_answers.ANSWERS, **attack_answers.ANSWERS, **dataset_answers.ANSWERS,
+    "facts": method_answers.facts, "originals": method_answers.originals, "unlearn": method_answers.unlearn,
+    "task": method_answers.task,
+    "access": attack_answers.access, "attack": attack_answers.attack,
+    "files": dataset_answers.files, "class_names": dataset_answers.class_names, "load": dataset_answers.load,
 }  # fmt: skip

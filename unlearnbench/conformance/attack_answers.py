@@ -1,4 +1,4 @@
-"""What the subject answers of an attack: its view asks the examiner, who holds the models and the truth."""
+"""The subject's answers about an attack. The attack's view asks the examiner, which holds the models and the truth."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import torch
 
 from unlearnbench.adversary import evidence
 from unlearnbench.adversary.view import AttackView
-from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.subject import Answer, Subject, odd
+from unlearnbench.conformance.channel import Message, NamedTensors, Respond
+from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.system.errors import AccessError
 
 
-def _access(subject: Subject, *_: Any) -> Answer:
+def access(subject: Subject, *_: Any) -> Reply:
     found = subject.watched(lambda: subject.plugin.access)
     return ({"access": asdict(found)} if isinstance(found, Access) else odd(found)), {}
 
 
-def _attack(subject: Subject, told: Told, _: Tensors, respond: Respond) -> Answer:
-    def ask(question: str, given: Tensors) -> Tensors:
-        answer, tensors = respond({"view": question}, given)
+def attack(subject: Subject, question: Message, _: NamedTensors, respond: Respond) -> Reply:
+    def ask(about: str, given: NamedTensors) -> NamedTensors:
+        answer, tensors = respond({"view": about}, given)
         if "refused" in answer:
             raise AccessError(answer["refused"])
         return tensors
 
-    channels, height, width = told["shape"]
-    view = AttackView(Access(**told["access"]), (channels, height, width), told["classes"], told["view_seed"], ask)
+    channels, height, width = question["shape"]
+    view = AttackView(
+        Access(**question["access"]), (channels, height, width), question["classes"], question["view_seed"], ask
+    )
     # Libraries that use torch's global stream are seeded by the attack; the harness puts it back.
     with torch.random.fork_rng(devices=[]):
-        found = subject.run(told, subject.plugin.run, view)
+        found = subject.run(question, subject.plugin.run, view)
     if not isinstance(found, Evidence):
         return odd(found), {}
-    packed, tensors = evidence.packed(evidence.checked(found, subject.info.name))
+    packed, tensors = evidence.packed(evidence.checked(found, subject.examined.info.name))
     return {"evidence": packed}, tensors
-
-
-ANSWERS = {"access": _access, "attack": _attack}

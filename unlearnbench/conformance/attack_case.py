@@ -13,20 +13,18 @@ from torch import Tensor
 from unlearnbench.adversary import evidence
 from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.conformance import pipeline
-from unlearnbench.conformance.case import Case, Odd, Outcome
-from unlearnbench.conformance.channel import Ask, Tensors, Told
-from unlearnbench.conformance.small_problem import SCENARIOS
+from unlearnbench.conformance.case import Case, Odd
+from unlearnbench.conformance.channel import AskSubject, Message, NamedTensors
 from unlearnbench.plugin import Access, Attack, Evidence, Measured
 from unlearnbench.registry.plugin_info import PluginInfo
-from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stages.attacking import Seen, seen_by, truth_for
 from unlearnbench.stages.resources import seed_of
 from unlearnbench.stages.scoring import Truth
 from unlearnbench.suite.plan import Task
 from unlearnbench.system.errors import AccessError
 
-# What an attack claims, what is wrong with that, or something else altogether.
-Claim = Evidence | EvidenceError | Odd
+# The evidence of an attack, what is wrong with it, or a value of another type.
+AttackResult = Evidence | EvidenceError | Odd
 
 
 class AttackCase(Case):
@@ -34,19 +32,10 @@ class AttackCase(Case):
 
     kind = "attack"
 
-    @cached_property
-    def scenario(self) -> Scenario | None:
-        """The first of the small scenarios that the attack does not skip."""
-        return next((s for s in SCENARIOS if self.skip(s) is None), None)
-
-    @property
-    def reason(self) -> str | None:
-        return "the attack skips every scenario that there is to check it on" if self.scenario is None else None
-
     def declared(self) -> Access | Odd:
-        """What the attack says that it needs, asked anew."""
-        told, _ = self.ask("access")
-        return Odd.of(told) or TypeAdapter(Access).validate_python(told["access"])
+        """The access that the attack declares, asked for again on each call."""
+        answer, _ = self.ask("access")
+        return Odd.of(answer) or TypeAdapter(Access).validate_python(answer["access"])
 
     @cached_property
     def access(self) -> Access:
@@ -57,12 +46,12 @@ class AttackCase(Case):
 
     @cached_property
     def task(self) -> Task:
-        """The task that attacks, and before it what it needs, in the store."""
+        """The task that attacks; what it needs has been computed and is in the store."""
         assert self.scenario is not None
         declared = self.access
 
         class Stand(Attack):
-            """Stands for the attack where only what it declares matters."""
+            """Replaces the attack where only its access matters."""
 
             name = "attack_under_examination"
             access = declared
@@ -70,9 +59,10 @@ class AttackCase(Case):
             def run(self, view: Any) -> Evidence:
                 raise NotImplementedError
 
+        attacked = self.setup.registry.methods[pipeline.ATTACKED]
         info = PluginInfo(Stand.name, "attack", Stand, "", builtin=False, sha256="", version=1)
-        tasks = pipeline.tasks(self.place, self.scenario, pipeline.attacked(self.place), pipeline.choice(info))
-        pipeline.prepare(tasks[:-1], pipeline.workplace(self.place))
+        tasks = pipeline.tasks(self.setup, self.scenario, pipeline.choice(attacked), pipeline.choice(info))
+        pipeline.prepare(tasks[:-1], pipeline.workplace(self.setup))
         return tasks[-1]
 
     @property
@@ -81,16 +71,18 @@ class AttackCase(Case):
 
     @cached_property
     def seen(self) -> Seen:
-        """All that there is of the cell. It stays on this side."""
-        return seen_by(self.access, self.task, pipeline.workplace(self.place))
+        """Everything about the cell, including the truth; it stays in this process."""
+        return seen_by(self.access, self.task, pipeline.workplace(self.setup))
 
-    def attack(self, seen: Seen, seed: int | None = None, restore: bool = False, asked: Ask | None = None) -> Claim:
+    def attack(
+        self, seen: Seen, seed: int | None = None, restore: bool = False, asked: AskSubject | None = None
+    ) -> AttackResult:
         """Run the attack on what it may see of a cell; `seed` and `restore`: see `run`."""
         oracle = seen.oracle(self.access, self.seed)
 
-        def respond(told: Told, given: Tensors) -> tuple[Told, Tensors]:
+        def respond(message: Message, given: NamedTensors) -> tuple[Message, NamedTensors]:
             try:
-                return {}, oracle.answer(str(told["view"]), given)
+                return {}, oracle.answer(str(message["view"]), given)
             except AccessError as error:
                 return {"refused": str(error)}, {}
 
@@ -98,11 +90,11 @@ class AttackCase(Case):
             "ask": "attack", "access": asdict(self.access), "shape": list(oracle.shape), "classes": oracle.classes,
             "view_seed": oracle.seed, "seed": seed, "restore": restore,
         }  # fmt: skip
-        told, tensors = self.told(*(asked or self.subject)(question, {}, respond))
-        if (odd := Odd.of(told)) is not None:
+        answer, tensors = self.noted(*(asked or self.subject)(question, {}, respond))
+        if (odd := Odd.of(answer)) is not None:
             return odd
         try:
-            return evidence.unpacked(told["evidence"], tensors)
+            return evidence.unpacked(answer["evidence"], tensors)
         except EvidenceError as error:
             return error
 
@@ -111,24 +103,24 @@ class AttackCase(Case):
         return truth_for(evidence, seen, self.scenario, self.seed)
 
     @cached_property
-    def first_claim(self) -> Claim:
-        """What the first run claimed."""
+    def first_claim(self) -> AttackResult:
+        """The claim of the first run."""
         return self.attack(self.seen)
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         return numbers_of(self.first_claim)
 
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
         return numbers_of(self.attack(self.seen, seed, restore))
 
-    def run_there(self) -> Outcome:
+    def run_there(self) -> NamedTensors:
         """What the attack claims in another process."""
         return numbers_of(self.attack(self.seen, asked=self.other))
 
 
-def numbers_of(evidence: Any) -> Outcome:
-    """All numbers of evidence by name; none if it is something else, which is another check's concern."""
+def numbers_of(evidence: Any) -> NamedTensors:
+    """All numbers in evidence by name; none if it is something else, which another rule is about."""
     if not isinstance(evidence, Evidence):
         return {}
     found: dict[str, Tensor] = {}
@@ -142,7 +134,7 @@ def numbers_of(evidence: Any) -> Outcome:
 
 
 def nothing_changed(seen: Seen) -> Seen:
-    """The same world, had unlearning done nothing: outputs after are outputs before."""
+    """The same cell as if unlearning had done nothing: outputs after equal outputs before."""
     targets = seen.targets
     if targets is not None:
         plain = {f.name: getattr(targets, f.name) for f in fields(targets) if f.name != "changes"}

@@ -1,34 +1,31 @@
-"""A plugin under examination: what checks of all kinds ask of it, and are told."""
+"""A plugin under examination: the questions that rules ask about it, and the answers."""
 
 from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from unlearnbench.conformance.channel import Ask, Respond, Tensors, Told
-from unlearnbench.conformance.verdict import Verdict
-from unlearnbench.conformance.watch import Deed
+from unlearnbench.conformance.audit_hook import Attempt
+from unlearnbench.conformance.channel import AskSubject, Message, NamedTensors, Respond
+from unlearnbench.conformance.rulings import Ruling
+from unlearnbench.conformance.small_problem import SCENARIOS
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import Scenario
 
-Outcome = Mapping[str, Tensor]
-
 
 @dataclass(frozen=True)
-class Place:
-    """Where a plugin is examined.
+class Setup:
+    """What is at hand where a plugin is examined.
 
     Attributes:
         scratch: a temporary folder, for the harness.
-        data_root: where datasets are looked for.
+        data_root: where datasets are searched.
         plugin_dirs: as given with --plugins.
     """
 
@@ -39,16 +36,16 @@ class Place:
 
 
 class RaisedError(Exception):
-    """What the plugin raised, as it was told.
+    """What the plugin raised, as the subject reported it.
 
     Attributes:
-        types: names of the exception's class and of those that it derives from.
+        types: names of the exception's class and of its base classes.
         at: where in the plugin's own file, as ``, line 12``; empty if nowhere.
-        refused: in words, what it tried that none may do; else None.
-        bad_input: of an InputError, its two parts; else None.
+        refused: what it tried that no plugin may do, in words; else None.
+        bad_input: the two parts of an InputError; else None.
     """
 
-    def __init__(self, raised: Told) -> None:
+    def __init__(self, raised: Message) -> None:
         super().__init__(str(raised["line"]))
         self.types = [str(name) for name in raised["types"]]
         self.at = str(raised["at"])
@@ -60,78 +57,83 @@ class RaisedError(Exception):
 
 
 class Odd(NamedTuple):
-    """Stands for a value that should have been another, by its type and how it is shown."""
+    """Describes a value that should have been a different one: its type, and how it is shown."""
 
     type: str
     shown: str
 
     @classmethod
-    def of(cls, told: Told) -> Odd | None:
-        """What an answer says was odd, if it does."""
-        return cls(*map(str, told["odd"])) if "odd" in told else None
+    def of(cls, answer: Message) -> Odd | None:
+        """The odd value that an answer describes, or None."""
+        return cls(*map(str, answer["odd"])) if "odd" in answer else None
 
 
 class Case(ABC):
-    """One plugin, with the parameters it is examined with. It runs elsewhere: see subject.py.
+    """One plugin, with the parameters that it is examined with. It runs in another process: see subject.py.
 
     Args:
         origin: the plugin's file or entry point.
-        subject: answers.
-        other: answers from another process, which is started when it is first asked.
-        folder: holds `empty`, which the plugin is run in, and `scratch`, in which it may write.
+        subject: asks the plugin's process.
+        other: asks a second process, which is started when it is first asked.
+        folder: holds `empty`, the plugin's working folder, and `scratch`, in which it may write.
 
     Attributes:
-        deeds: what the plugin tried to do to the world outside.
-        changes: what the plugin left changed in its process, of which all was put back.
-        moved: which random streams of its process the plugin moved in its last run.
+        attempts: what the plugin tried to do outside its process.
+        changes: what the plugin left changed in its process; all of it was put back.
+        moved: the random streams of its process that the plugin's last run has moved.
     """
 
     kind: Kind
 
-    def __init__(self, origin: str, place: Place, subject: Ask, other: Ask, folder: Path) -> None:
-        self.origin, self.place, self.subject, self.other, self.folder = origin, place, subject, other, folder
-        self.deeds: list[Deed] = []
+    def __init__(self, origin: str, setup: Setup, subject: AskSubject, other: AskSubject, folder: Path) -> None:
+        self.origin, self.setup, self.subject, self.other, self.folder = origin, setup, subject, other, folder
+        self.attempts: list[Attempt] = []
         self.changes: list[str] = []
         self.moved: list[str] = []
 
+    @cached_property
+    def scenario(self) -> Scenario | None:
+        """The first of the small scenarios that the plugin does not skip."""
+        return next((s for s in SCENARIOS if self.skip(s) is None), None)
+
     @property
-    @abstractmethod
     def reason(self) -> str | None:
         """Why the plugin can't be run here, or None if it can."""
+        return f"the {self.kind} skips every scenario that there is to check it on" if self.scenario is None else None
 
     @abstractmethod
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
-        """Run the plugin once more, on inputs of its own; all numbers that come out of it.
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
+        """Run the plugin once more, on fresh inputs; all numbers that it returns.
 
         Args:
-            seed: of all random streams of its process, just before; None: they go on from where they stand.
+            seed: of all random streams of its process, set just before; None: they continue from their current state.
             restore: whether they are put back afterwards.
         """
 
     @cached_property
-    def first(self) -> Outcome:
-        """What came out of the first run."""
+    def first(self) -> NamedTensors:
+        """The numbers of the first run."""
         return self.run()
 
     @property
     def left(self) -> list[str]:
-        """Files in the folder that the plugin is run in, which lay empty."""
+        """Files in the plugin's working folder, which was empty."""
         return sorted(path.name for path in (self.folder / "empty").iterdir())
 
     def ask(
-        self, what: str, tensors: Tensors | None = None, respond: Respond | None = None, **told: Any
-    ) -> tuple[Told, Tensors]:
+        self, what: str, tensors: NamedTensors | None = None, respond: Respond | None = None, **details: Any
+    ) -> tuple[Message, NamedTensors]:
         """The subject's answer.
 
         Raises:
             RaisedError: the plugin raised something.
             LostError: there is no answer.
         """
-        return self.told(*self.subject({"ask": what, **told}, tensors, respond))
+        return self.noted(*self.subject({"ask": what, **details}, tensors, respond))
 
-    def told(self, answer: Told, tensors: Tensors) -> tuple[Told, Tensors]:
-        """An answer, with what is part of all answers taken note of. Raises RaisedError."""
-        self.deeds += deeds_of(answer)
+    def noted(self, answer: Message, tensors: NamedTensors) -> tuple[Message, NamedTensors]:
+        """An answer, after recording the parts that all answers have. Raises RaisedError."""
+        self.attempts += attempts_in(answer)
         self.changes += [str(change) for change in answer["changes"]]
         self.moved = [str(name) for name in answer["moved"]]
         if "raised" in answer:
@@ -139,30 +141,30 @@ class Case(ABC):
         return answer, tensors
 
     def skip(self, scenario: Scenario) -> str | Odd | None:
-        """What the plugin says of a scenario."""
-        told, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
-        if (odd := Odd.of(told)) is not None:
+        """What the plugin's `skip` says about a scenario."""
+        answer, _ = self.ask("skip", scenario=scenario.model_dump(mode="json"))
+        if (odd := Odd.of(answer)) is not None:
             return odd
-        return None if told["reason"] is None else str(told["reason"])
+        return None if answer["reason"] is None else str(answer["reason"])
 
 
-class Check(NamedTuple):
+class PluginRule(NamedTuple):
     """One rule.
 
     Attributes:
-        name: in words of one line, with underscores.
+        name: lower-case words joined by underscores.
         examine: the verdict; what it raises is a failure too.
         runs: whether the plugin has to be run for it.
     """
 
     name: str
-    examine: Callable[[Any], Verdict]
+    examine: Callable[[Any], Ruling]
     runs: bool = True
 
 
-def deeds_of(answer: Told) -> list[Deed]:
-    """What an answer says that the plugin tried."""
-    return [Deed(what, str(to)) for what, to in answer["deeds"]]
+def attempts_in(answer: Message) -> list[Attempt]:
+    """The attempts of the plugin that an answer reports."""
+    return [Attempt(what, str(to)) for what, to in answer["attempts"]]
 
 
 def line_of(error: BaseException, origin: str) -> str:

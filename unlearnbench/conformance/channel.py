@@ -1,10 +1,9 @@
-"""How the examiner asks the subject: one question, one answer, each answer with the question's own nonce.
+"""How the examiner asks the subject: one question, one answer, and each answer repeats the question's nonce.
 
-Nonces are drawn for each message and asked back once, so that an answer can't be made in advance, sent twice or come
-out of turn. Before a question is asked there must be silence, and a check ends with one more question: an answer that
-somebody else made is followed by the real one. Nonces are no secret kept from the plugin, which runs in the subject's
-process and can find whatever is there. They don't have to be: an answer is an observation, and no message says "pass"
-(examiner.py).
+A nonce is drawn for each message and must come back once, so that an answer can't be made in advance, sent twice or
+sent out of turn. The channel must be silent before a question, and each rule ends with one more question: a forged
+answer is followed by the real one. Nonces are not secret from the plugin, which runs in the subject's process and can
+find whatever is there. They need not be: an answer is an observation, and no message says "pass" (examiner.py).
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ LARGEST = 1 << 31  # bytes of tensors in an answer
 ENDED = "ended the process"
 FORGED = "wrote into check's own channel"
 
-Tensors = Mapping[str, Tensor]
-Told = dict[str, Any]
-# What the subject asks in between: an attack asks its view.
-Respond = Callable[[Told, Tensors], tuple[Told, Tensors]]
+NamedTensors = Mapping[str, Tensor]
+Message = dict[str, Any]
+# Answers what the subject asks before it answers: an attack asks its view.
+Respond = Callable[[Message, NamedTensors], tuple[Message, NamedTensors]]
 
 
 class LostError(Exception):
-    """The subject answers no more, or what comes from it is no answer; its process is of no further use."""
+    """The subject no longer answers, or sends something else than an answer; its process is of no further use."""
 
 
-class Ask(Protocol):
-    """Whoever answers: a process, or in tests an object in this one."""
+class AskSubject(Protocol):
+    """Asks a subject: in another process, or in tests in this one."""
 
     def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         """The answer to a question. Raises LostError."""
 
 
@@ -51,31 +50,31 @@ class Channel:
         self.restart(0.0)
 
     def restart(self, limit: float, more: float = 0.0) -> None:
-        """A check begins: from now on all answers may take so many seconds.
+        """A rule begins: from now on, all answers together may take `limit` seconds.
 
         Args:
-            more: further seconds, which are not spoken of.
+            more: further seconds, which messages do not mention.
         """
         self._limit, self._until = limit, time.monotonic() + limit + more
 
     def ask(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
+        self, question: Message, tensors: NamedTensors | None = None, respond: Respond | None = None
+    ) -> tuple[Message, NamedTensors]:
         """The answer to a question.
 
         Raises:
-            LostError: there is none in time, or what came is none.
+            LostError: none came in time, or something else came.
         """
         if not self.silent:
             raise LostError(FORGED)
-        told, found = self._turn(question, tensors)
-        while "view" in told and respond is not None:
-            told, found = self._turn(*respond(told, found))
-        return told, found
+        answer, found = self._turn(question, tensors)
+        while "view" in answer and respond is not None:
+            answer, found = self._turn(*respond(answer, found))
+        return answer, found
 
     @property
     def silent(self) -> bool:
-        """Whether nothing has come that was not asked for."""
+        """Whether nothing has arrived unasked."""
         readable, _, _ = select.select([self._stream], [], [], 0)
         if not readable:
             return True
@@ -87,11 +86,11 @@ class Channel:
     def close(self) -> None:
         self._stream.close()
 
-    def _turn(self, told: Told, tensors: Tensors | None) -> tuple[Told, Tensors]:
+    def _turn(self, message: Message, tensors: NamedTensors | None) -> tuple[Message, NamedTensors]:
         nonce = secrets.token_hex(16)
         try:
             self._stream.settimeout(max(self._until - time.monotonic(), 0.001))
-            wire.send(self._stream, {**told, "nonce": nonce}, tensors)
+            wire.send(self._stream, {**message, "nonce": nonce}, tensors)
             answer, found = wire.receive(self._stream, LARGEST)
         except TimeoutError:
             raise LostError(f"took longer than {self._limit:g} s") from None

@@ -1,4 +1,4 @@
-"""What the subject answers of a dataset: labels and ids as they are, of the pixels their hash, type and shape."""
+"""The subject's answers about a dataset: labels and ids themselves; hash, type and shape of the pixels."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.conformance.channel import Told
-from unlearnbench.conformance.subject import Answer, Subject, odd
+from unlearnbench.conformance.channel import Message
+from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.plugin import ImageData, Images
 
 
-def _files(subject: Subject, told: Told, *_: Any) -> Answer:
-    files = subject.watched(subject.plugin.files, Path(told["root"]))
+def files(subject: Subject, question: Message, *_: Any) -> Reply:
+    files = subject.watched(subject.plugin.files, Path(question["root"]))
     if not isinstance(files, list) or not all(isinstance(file, Path) for file in files):
         return odd(files), {}
     return {"files": [str(file.absolute()) for file in files]}, {}
 
 
-def _class_names(subject: Subject, told: Told, *_: Any) -> Answer:
-    names = subject.watched(subject.plugin.class_names, Path(told["root"]))
+def class_names(subject: Subject, question: Message, *_: Any) -> Reply:
+    names = subject.watched(subject.plugin.class_names, Path(question["root"]))
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return odd(names), {}
     return {"names": list(names)}, {}
 
 
-def _load(subject: Subject, told: Told, *_: Any) -> Answer:
-    data = subject.run(told, subject.plugin.load, Path(told["root"]))
+def load(subject: Subject, question: Message, *_: Any) -> Reply:
+    data = subject.run(question, subject.plugin.load, Path(question["root"]))
     if not isinstance(data, ImageData):
         return odd(data), {}
     pixels: dict[str, Any] = {}
@@ -46,6 +46,3 @@ def _load(subject: Subject, told: Told, *_: Any) -> Answer:
             }
             tensors |= {f"{name}.labels": part.labels, f"{name}.ids": part.ids}
     return {"classes": int(data.classes), "pixels": pixels}, tensors
-
-
-ANSWERS = {"files": _files, "class_names": _class_names, "load": _load}

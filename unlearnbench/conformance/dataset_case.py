@@ -1,4 +1,4 @@
-"""A dataset under examination; it is skipped where its files are not at hand."""
+"""A dataset under examination; rules are skipped if its files are missing."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unlearnbench.conformance.case import Case, Odd, Outcome, RaisedError
-from unlearnbench.conformance.channel import Tensors, Told
+from unlearnbench.conformance.case import Case, Odd, RaisedError
+from unlearnbench.conformance.channel import Message, NamedTensors
 from unlearnbench.plugin import ImageData, Images
 
-PARTS = {"train": "training", "test": "test"}
+PART_NAMES = {"train": "training", "test": "test"}
 PIXELS = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64")
 
 
 class Loaded(NamedTuple):
-    """What came of loading.
+    """The result of loading.
 
     Attributes:
-        data: of the pixels type and shape are there, their hash is in `outcome`; or something else altogether.
-        lacks: a part of it that is no images, if there is one; then `data` is odd.
+        data: the images, with pixels that have type and shape only; or a value of another type.
+        outcome: all numbers, and a hash of the pixels.
+        lacks: the part that is not Images, if there is one; then `data` is odd.
     """
 
     data: ImageData | Odd
-    outcome: Outcome
+    outcome: NamedTensors
     lacks: str | None = None
 
 
 class DatasetCase(Case):
-    """Loads the images; the network is refused meanwhile."""
+    """A dataset, which loads its images with the network refused."""
 
     kind = "dataset"
 
     @cached_property
     def reason(self) -> str | None:
         try:
-            self.files(self.place.data_root)
+            self.files(self.setup.data_root)
         except RaisedError as error:
             if error.bad_input is None:
                 raise
@@ -46,9 +47,9 @@ class DatasetCase(Case):
         return None
 
     def files(self, root: Path) -> list[Path] | Odd:
-        """What the dataset says that it reads."""
-        told, _ = self.ask("files", root=str(root))
-        return Odd.of(told) or [Path(file) for file in told["files"]]
+        """The files that the dataset says it reads."""
+        answer, _ = self.ask("files", root=str(root))
+        return Odd.of(answer) or [Path(file) for file in answer["files"]]
 
     def load(self, root: Path, seed: int | None = None, restore: bool = False) -> Loaded:
         """Load the images; `seed` and `restore`: see `run`."""
@@ -56,43 +57,43 @@ class DatasetCase(Case):
 
     @cached_property
     def loaded(self) -> Loaded:
-        """What came of loading first."""
-        return self.load(self.place.data_root)
+        """The result of loading for the first time."""
+        return self.load(self.setup.data_root)
 
     @cached_property
     def class_names(self) -> list[str] | Odd:
-        """What the dataset calls its classes."""
-        told, _ = self.ask("class_names", root=str(self.place.data_root))
-        return Odd.of(told) or [str(name) for name in told["names"]]
+        """The dataset's names of its classes."""
+        answer, _ = self.ask("class_names", root=str(self.setup.data_root))
+        return Odd.of(answer) or [str(name) for name in answer["names"]]
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         return self.loaded.outcome
 
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
-        return self.load(self.place.data_root, seed, restore).outcome
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
+        return self.load(self.setup.data_root, seed, restore).outcome
 
-    def run_there(self) -> Outcome:
-        """What another process loads."""
-        question = {"ask": "load", "root": str(self.place.data_root)}
-        return _loaded(*self.told(*self.other(question))).outcome
+    def run_there(self) -> NamedTensors:
+        """The numbers that another process loads."""
+        question = {"ask": "load", "root": str(self.setup.data_root)}
+        return _loaded(*self.noted(*self.other(question))).outcome
 
 
-def _loaded(told: Told, tensors: Tensors) -> Loaded:
-    if (odd := Odd.of(told)) is not None:
+def _loaded(answer: Message, tensors: NamedTensors) -> Loaded:
+    if (odd := Odd.of(answer)) is not None:
         return Loaded(odd, {})
-    classes, parts = int(told["classes"]), told["pixels"]
+    classes, parts = int(answer["classes"]), answer["pixels"]
     outcome = {**tensors, "classes": torch.tensor(classes)}
     for name, facts in parts.items():
         outcome[f"{name}.pixels"] = torch.frombuffer(bytearray(str(sorted(facts.items())), "utf-8"), dtype=torch.uint8)
-    lacks = next((shown for name, shown in PARTS.items() if name not in parts), None)
+    lacks = next((shown for name, shown in PART_NAMES.items() if name not in parts), None)
     if lacks is not None:
         return Loaded(Odd("ImageData", lacks), outcome, lacks)
-    train, test = (_images(parts[name], tensors, name) for name in PARTS)
+    train, test = (_images(parts[name], tensors, name) for name in PART_NAMES)
     return Loaded(ImageData(train, test, classes), outcome)
 
 
-def _images(facts: Mapping[str, Any], tensors: Tensors, name: str) -> Images:
+def _images(facts: Mapping[str, Any], tensors: NamedTensors, name: str) -> Images:
     if facts["dtype"] not in PIXELS:
         raise ValueError(f"{name} pixels are {facts['dtype']}")
     pixels = torch.empty(facts["shape"], dtype=getattr(torch, facts["dtype"]), device="meta")

@@ -1,4 +1,4 @@
-"""What a dataset is held to."""
+"""Rules for datasets."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.conformance.case import Check, Odd, RaisedError
+from unlearnbench.conformance.case import Odd, RaisedError
 from unlearnbench.conformance.dataset_case import DatasetCase
-from unlearnbench.conformance.verdict import Verdict, failed, passed
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 from unlearnbench.plugin import ImageData, Images
 
 
-def lists_files(case: DatasetCase) -> Verdict:
+def lists_files(case: DatasetCase) -> Ruling:
     """`files` lists existing files: their contents are the data's fingerprint."""
-    files = case.files(case.place.data_root)
+    files = case.files(case.setup.data_root)
     advice = "return the paths of all files that load reads, as a list; raise InputError naming one that is missing"
     if isinstance(files, Odd):
         return failed("files returned no list of paths", advice)
     if not files:
-        return failed("files lists nothing, so that changed data could not be told from the old", advice)
+        return failed("files lists nothing, so that changed data would not be noticed", advice)
     absent = [file for file in files if not file.is_file()]
     return failed(f"no such file: {absent[0]}", advice) if absent else passed(f"{len(files)} files")
 
 
-def loads(case: DatasetCase) -> Verdict:
+def loads(case: DatasetCase) -> Ruling:
     """Training and test images, and the number of classes."""
     data, _, lacks = case.loaded
     if lacks is not None:
-        return failed(f"{lacks} is no Images of three tensors", "return Images(pixels, labels, ids)")
+        return failed(f"{lacks} is not an Images of three tensors", "return Images(pixels, labels, ids)")
     if isinstance(data, Odd):
         return failed(f"load returned {data.type}", "return ImageData(train, test, classes)")
     for name, part in _parts(data):
         if len(part) == 0:
             return failed(
-                f"there are no {name} images", "split the images: a fixed random part of them is the test set"
+                f"there are no {name} images", "split the images: take a fixed random part of them as the test set"
             )
     return passed(f"{len(data.train)} training and {len(data.test)} test images")
 
 
-def pixels_are_bytes(case: DatasetCase) -> Verdict:
+def pixels_are_bytes(case: DatasetCase) -> Ruling:
     """u8[N, C, H, W], training and test images alike."""
     data = _data(case)
     for name, part in _parts(data):
@@ -52,7 +52,7 @@ def pixels_are_bytes(case: DatasetCase) -> Verdict:
     return passed("x".join(str(side) for side in data.train.pixels.shape[1:]))
 
 
-def labels_are_classes(case: DatasetCase) -> Verdict:
+def labels_are_classes(case: DatasetCase) -> Ruling:
     """i64[N], 0 to classes - 1, each class among the training images."""
     data = _data(case)
     for name, part in _parts(data):
@@ -64,7 +64,7 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
             return failed(what, "number the classes from 0 to classes - 1")
     absent = data.classes - len(data.train.labels.unique())
     if absent:
-        return failed(f"{absent} classes have no training image", "count only classes that there are images of")
+        return failed(f"{absent} classes have no training image", "count only classes that have images")
     names = case.class_names
     if isinstance(names, Odd):
         return failed(
@@ -75,17 +75,19 @@ def labels_are_classes(case: DatasetCase) -> Verdict:
     return passed(f"{data.classes} classes" + (f", named {names[0]} to {names[-1]}" if names else ""))
 
 
-def ids_are_in_order(case: DatasetCase) -> Verdict:
+def ids_are_in_order(case: DatasetCase) -> Ruling:
     """Training images 0..N-1, test images N..N+M-1."""
     data = _data(case)
     ids = torch.cat([data.train.ids, data.test.ids])
     if ids.dtype == torch.int64 and torch.equal(ids, torch.arange(len(ids))):
         return passed()
-    return failed("ids do not count from 0 over training and then test images", "use torch.arange(N) and go on from N")
+    return failed(
+        "ids do not count from 0 over training and then test images", "use torch.arange(N), and continue from N"
+    )
 
 
-def misses_files_in_words(case: DatasetCase) -> Verdict:
-    """From an empty folder: InputError, or no files needed."""
+def misses_files_in_words(case: DatasetCase) -> Ruling:
+    """With an empty folder: InputError, unless no files are needed."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("files", "load"):
             try:
@@ -108,13 +110,3 @@ def _data(case: DatasetCase) -> ImageData:
 
 def _parts(data: ImageData) -> list[tuple[str, Images]]:
     return [("training", data.train), ("test", data.test)]
-
-
-MISSING = Check("missing_files", misses_files_in_words, runs=False)
-CHECKS = [
-    Check("runs", loads),
-    Check("files", lists_files),
-    Check("pixels", pixels_are_bytes),
-    Check("labels", labels_are_classes),
-    Check("ids", ids_are_in_order),
-]

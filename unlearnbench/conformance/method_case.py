@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from unlearnbench.conformance import small_problem
-from unlearnbench.conformance.case import Case, Odd, Outcome
-from unlearnbench.conformance.channel import Tensors, Told
-from unlearnbench.conformance.small_problem import SCENARIOS, SEEDS, TRAINED_WITH
+from unlearnbench.conformance.case import Case, Odd
+from unlearnbench.conformance.channel import Message, NamedTensors
+from unlearnbench.conformance.small_problem import SEEDS, TRAINED_WITH
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -41,35 +41,26 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Unlearned:
-    """What came of a run: what the method returned, and what it was given, as it left that."""
+    """The result of a run: what the method returned, and its inputs as it left them."""
 
     result: Stack | Odd
-    left: Tensors
+    left: NamedTensors
     steps: list[int]
 
 
 class MethodCase(Case):
-    """Three erasures on digits, forgotten at a time."""
+    """A method, which unlearns three erasures on digits at a time."""
 
     kind = "method"
 
     @cached_property
-    def scenario(self) -> Scenario | None:
-        """The first of the small scenarios that the method does not skip."""
-        return next((s for s in SCENARIOS if self.skip(s) is None), None)
-
-    @property
-    def reason(self) -> str | None:
-        return "the method skips every scenario that there is to check it on" if self.scenario is None else None
-
-    @cached_property
-    def facts(self) -> Told:
-        """What the method says of itself: own_original and many_at_once."""
+    def facts(self) -> Message:
+        """The method's `own_original` and `many_at_once`."""
         return self.ask("facts")[0]
 
     @cached_property
     def before(self) -> Stack:
-        """The originals; they are kept here, and what is handed out are copies."""
+        """The originals. They stay in this process; the method gets copies."""
         assert self.scenario is not None
         if not self.facts["own_original"]:
             return small_problem.shared_originals(self.scenario)
@@ -93,14 +84,14 @@ class MethodCase(Case):
     def unlearn(
         self, given: Given, steps: int | None = None, seed: int | None = None, restore: bool = False
     ) -> Unlearned:
-        """Run the method; `steps`: shortened to so many. The others: see `run`."""
-        told, tensors = self.ask(
+        """Run the method, shortened to `steps` steps if given. The other arguments: see `run`."""
+        answer, tensors = self.ask(
             "unlearn", given.tensors, scenario=given.scenario.model_dump(mode="json"), seeds=list(given.seeds),
             origin=list(given.origin), dtype=str(given.dtype).removeprefix("torch."), steps=steps, seed=seed,
             restore=restore,
         )  # fmt: skip
         left = {name.removeprefix("left."): value for name, value in tensors.items() if name.startswith("left.")}
-        return Unlearned(Odd.of(told) or _stack(tensors, "new."), left, [int(count) for count in told["steps"]])
+        return Unlearned(Odd.of(answer) or _stack(tensors, "new."), left, [int(count) for count in answer["steps"]])
 
     @cached_property
     def first_given(self) -> Given:
@@ -109,24 +100,24 @@ class MethodCase(Case):
 
     @cached_property
     def first_unlearned(self) -> Unlearned:
-        """What came of the first run."""
+        """The result of the first run."""
         return self.unlearn(self.first_given)
 
     @cached_property
-    def first(self) -> Outcome:
+    def first(self) -> NamedTensors:
         return _outcome(self.first_unlearned.result)
 
-    def run(self, seed: int | None = None, restore: bool = False) -> Outcome:
+    def run(self, seed: int | None = None, restore: bool = False) -> NamedTensors:
         return _outcome(self.unlearn(self.given(), seed=seed, restore=restore).result)
 
 
-def _outcome(result: Stack | Odd) -> Outcome:
-    """The models' tensors; none if it returned something else, which is another check's concern."""
+def _outcome(result: Stack | Odd) -> NamedTensors:
+    """The models' tensors; none if the method returned something else, which another rule is about."""
     return result.tensors if isinstance(result, Stack) else {}
 
 
-def _stack(tensors: Tensors, prefix: str) -> Stack:
-    """Models of whatever architecture, which are compared and never asked."""
+def _stack(tensors: NamedTensors, prefix: str) -> Stack:
+    """Models of any architecture, to be compared and never queried."""
     parts: dict[str, dict[str, torch.Tensor]] = {f"{prefix}p.": {}, f"{prefix}b.": {}}
     for name, value in tensors.items():
         for start, part in parts.items():

@@ -1,16 +1,16 @@
-"""A plugin leaves the world outside alone: no connection, no file but in its temporary folder, no program; and its own
-process as it was."""
+"""Rules about what lies outside a plugin: it makes no connection, writes files in its temporary folder only, starts no
+program, and leaves its process as it was."""
 
 from __future__ import annotations
 
-from unlearnbench.conformance.case import Case, Check
-from unlearnbench.conformance.verdict import Verdict, failed, passed
-from unlearnbench.conformance.watch import What
+from unlearnbench.conformance.audit_hook import What
+from unlearnbench.conformance.case import Case
+from unlearnbench.conformance.rulings import Ruling, failed, passed
 
 WRITES = "write to tempfile's folder only (tempfile.TemporaryDirectory), and clean up; results are what is returned"
 
 
-def no_network(case: Case) -> Verdict:
+def no_network(case: Case) -> Ruling:
     """No connection was tried."""
     to = _tried(case, "network")
     if case.kind == "dataset":
@@ -18,7 +18,7 @@ def no_network(case: Case) -> Verdict:
     return failed(f"tried to connect to {to}", "ship what is needed as data of a Dataset") if to else passed()
 
 
-def no_writes(case: Case) -> Verdict:
+def no_writes(case: Case) -> Ruling:
     """No file was written, removed or renamed elsewhere."""
     to = _tried(case, "file")
     if to:
@@ -27,7 +27,7 @@ def no_writes(case: Case) -> Verdict:
     return failed(f"left {', '.join(left[:3])} in the current folder", WRITES) if left else passed()
 
 
-def no_programs(case: Case) -> Verdict:
+def no_programs(case: Case) -> Ruling:
     """No program was started."""
     to = _tried(case, "program")
     return (
@@ -35,8 +35,8 @@ def no_programs(case: Case) -> Verdict:
     )
 
 
-def process_state(case: Case) -> Verdict:
-    """Nothing that all plugins of a process share was left changed."""
+def process_state(case: Case) -> Ruling:
+    """Nothing that the plugins in a process share was left changed."""
     if not case.changes:
         return passed()
     what = " and ".join(dict.fromkeys(map(str, case.changes[:3])))
@@ -44,14 +44,5 @@ def process_state(case: Case) -> Verdict:
 
 
 def _tried(case: Case, what: What) -> str:
-    """What was tried, the first three of it."""
-    return ", ".join(list(dict.fromkeys(deed.to for deed in case.deeds if deed.what == what))[:3])
-
-
-# Not of those that are skipped where the plugin does not run: what was refused is often the reason.
-CHECKS = [
-    Check("no_network", no_network, runs=False),
-    Check("no_writes", no_writes, runs=False),
-    Check("no_programs", no_programs, runs=False),
-    Check("process_state", process_state, runs=False),
-]
+    """The first three attempts of one kind."""
+    return ", ".join(list(dict.fromkeys(attempt.to for attempt in case.attempts if attempt.what == what))[:3])

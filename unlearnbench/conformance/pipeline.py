@@ -1,4 +1,4 @@
-"""The small problem as a run computes it: planned tasks, and a store."""
+"""The small problem as a run computes it, with planned tasks and a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from unlearnbench.conformance.case import Outcome, Place
+from unlearnbench.conformance.case import Setup
+from unlearnbench.conformance.channel import NamedTensors
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.settings.naming import choice_id
 from unlearnbench.settings.scenario import PluginParams, Scenario
@@ -20,14 +21,8 @@ from unlearnbench.suite.plan import Task
 from unlearnbench.suite.suite import Setting
 from unlearnbench.system.store import Artifact, Store
 
-OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs
-
-
 ATTACKED = "vbu"  # the method that attacks are shown: it forgets at the price of betraying what
-
-
-def attacked(place: Place) -> Choice:
-    return choice(place.registry.methods[ATTACKED])
+OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs
 
 
 def choice(info: PluginInfo, params: PluginParams | None = None) -> Choice:
@@ -35,28 +30,28 @@ def choice(info: PluginInfo, params: PluginParams | None = None) -> Choice:
     return Choice(info, chosen, choice_id(info.name, chosen))
 
 
-def tasks(place: Place, scenario: Scenario, method: Choice, attack: Choice | None = None) -> list[Task]:
+def tasks(setup: Setup, scenario: Scenario, method: Choice, attack: Choice | None = None) -> list[Task]:
     """The tasks of one cell on digits, each after those that it needs.
 
     Raises:
-        PluginError: what a plugin raised when it was asked about the cell.
+        PluginError: a plugin raised something while the cell was planned.
     """
-    digits = choice(place.registry.datasets["digits"])
+    digits = choice(setup.registry.datasets["digits"])
     setting = Setting("check", 0, "check", digits, scenario, "small", method, attack, 0)
-    made = plan.build([setting], place.data_root)
+    made = plan.build([setting], setup.data_root)
     if made.cells[0].error is not None:
         raise PluginError(made.cells[0].error)
     return made.tasks
 
 
-def workplace(place: Place) -> Workplace:
+def workplace(setup: Setup) -> Workplace:
     return Workplace(
-        place.data_root, Store(place.scratch / "store"), place.registry, torch.device("cpu"), place.plugin_dirs
+        setup.data_root, Store(setup.scratch / "store"), setup.registry, torch.device("cpu"), setup.plugin_dirs
     )
 
 
-def carry_out(task: Task, at: Workplace) -> Artifact:
-    """In this process; raises what the task raised."""
+def computed(task: Task, at: Workplace) -> Artifact:
+    """The task's result, computed in this process; raises what the task raised."""
     (result,) = run_job((task,), at)
     if isinstance(result, Exception):
         raise result
@@ -67,9 +62,9 @@ def prepare(todo: Sequence[Task], at: Workplace) -> None:
     """Compute and store what later tasks need."""
     for task in todo:
         if at.store.get(task.key) is None:
-            at.store.put(task.key, carry_out(task, at))
+            at.store.put(task.key, computed(task, at))
 
 
-def numbers(artifact: Artifact) -> tuple[Outcome, Mapping[str, Any]]:
-    """What must be the same in every process: tensors and values."""
+def numbers(artifact: Artifact) -> tuple[NamedTensors, Mapping[str, Any]]:
+    """The tensors and values that must be the same in every process."""
     return artifact.tensors, {name: value for name, value in artifact.values.items() if name not in OF_ONE_RUN}

@@ -1,4 +1,4 @@
-"""A tiny experiment on the embedded digits: what plugins are checked on, in seconds and without any download."""
+"""A tiny experiment on the embedded digits, on which plugins are checked in seconds and without any download."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONVEX = LEAK.model_copy(
 )
 SINGLE = LEAK.model_copy(update={"erased_count": 1})
 SCENARIOS = (LEAK, SINGLE, UTILITY, CONVEX)
-"""In the order in which they are tried: a plugin is checked on the first that it does not skip."""
+"""A plugin is checked on the first scenario that it does not skip."""
 
 
 @cache
@@ -65,7 +65,7 @@ def sets_of(scenario: Scenario) -> ErasureSets:
 def context(
     scenario: Scenario, seeds: Sequence[int], origin: Sequence[int] = (), dtype: torch.dtype = torch.float32
 ) -> Context:
-    """What a method is handed for so many erasures of digits."""
+    """The context for erasures of digits, one per seed."""
     channels, height, width = digits().train.pixels.shape[1:]
     return Context(scenario, list(seeds), (channels, height, width), digits().classes, dtype=dtype, origin=origin)
 
@@ -93,14 +93,14 @@ def shared_originals(scenario: Scenario) -> Stack:
 
 
 def _training(scenario: Scenario) -> tuple[ErasureSets, Context, ErasureSets]:
-    """The erasures, and what originals are trained with: as many models as worlds, of which nothing is erased."""
+    """The erasures, and what originals are trained with: one per world, with nothing erased."""
     sets, seeds = sets_of(scenario), [TRAINED_WITH + number for number in range(len(worlds(scenario)))]
     nothing = ErasureSets(sets.pool, sets.members, torch.empty(len(seeds), 0, dtype=torch.int64))
     return sets, context(scenario, seeds), nothing
 
 
 def forget(method: Method, scenario: Scenario = LEAK) -> tuple[Stack, Stack, ErasureSets]:
-    """For a method's own tests: the original, the models that forgot, and what each of them forgot.
+    """For a method's own tests: the original, the models after unlearning, and what each of them unlearned.
 
     Args:
         scenario: one of SCENARIOS, or another that fits the digits.

@@ -1,7 +1,7 @@
-"""The plugin as it is seen where it runs: questions are answered with what was seen, and nothing is judged.
+"""The plugin in the process where it runs: answers say what was observed, and judge nothing.
 
-An answer is JSON and tensors: what the plugin declares, what it returned, its inputs as it left them, what it raised or
-tried.
+An answer is JSON and tensors: what the plugin declares, what it returned, its inputs as it left them, and what it
+raised or tried.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from unlearnbench.conformance.case import Place
-from unlearnbench.conformance.channel import Respond, Tensors, Told
-from unlearnbench.conformance.watch import RefusedError, Watch
+from unlearnbench.conformance.audit_hook import AuditHook, RefusedError
+from unlearnbench.conformance.case import Setup
+from unlearnbench.conformance.channel import Message, NamedTensors, Respond
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import PluginParams
@@ -23,110 +23,108 @@ from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import recorded
 from unlearnbench.system.process_state.shared_state import Change
 
-Answer = tuple[Told, Tensors]
+Reply = tuple[Message, NamedTensors]
+
+
+class Examined(NamedTuple):
+    """The plugin that is examined.
+
+    Attributes:
+        params: None if some have no default and are not given.
+        definitions: what names stood for once it had been imported.
+    """
+
+    setup: Setup
+    info: PluginInfo
+    params: Any
+    definitions: Definitions
 
 
 @dataclass
 class Subject:
-    """A plugin and what is seen of it.
+    """A plugin, and what is observed of it.
 
     Attributes:
-        place: where it is examined, from the first question on.
-        changes: what the plugin has left changed in the process since the last answer, of which all was put back.
+        plugin: an instance, once it has been made.
+        changes: what the plugin has left changed in the process since the last answer; all of it was put back.
         moved: the random streams of the process that the last call of the plugin has moved.
     """
 
-    watch: Watch
-    _place: Place | None = None
-    _info: PluginInfo | None = None
-    _params: PluginParams | None = None
-    _plugin: Any = None
-    _definitions: Definitions | None = None
+    watch: AuditHook
+    plugin: Any = None
+    _examined: Examined | None = None
     changes: list[Change] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
 
     @property
-    def place(self) -> Place:
-        assert self._place is not None
-        return self._place
-
-    @property
-    def info(self) -> PluginInfo:
-        assert self._info is not None
-        return self._info
-
-    @property
-    def params(self) -> PluginParams:
-        assert self._params is not None
-        return self._params
-
-    @property
-    def plugin(self) -> Any:
-        return self._plugin
+    def examined(self) -> Examined:
+        """The plugin that is asked about; it is known from the first question on."""
+        assert self._examined is not None
+        return self._examined
 
     def watched(self, function: Callable[..., Any], *args: Any) -> Any:
-        """`function(*args)`, plugin code, with connections and writes refused, and changes of the process put back."""
+        """Call plugin code with connections and writes refused, and undo its changes to the process."""
         with self.watch.watching():
-            if self._definitions is None:  # it is being imported, of which the registry sees to it itself
+            if self._examined is None:  # it is being imported, where the registry itself undoes changes
                 return function(*args)
-            with recorded(self.changes, self._definitions):
+            with recorded(self.changes, self._examined.definitions):
                 return function(*args)
 
-    def run(self, told: Told, function: Callable[..., Any], *args: Any) -> Any:
+    def run(self, question: Message, function: Callable[..., Any], *args: Any) -> Any:
         """A whole run of the plugin, watched.
 
         Args:
-            told: the question; `seed` for the random streams of the process, and whether to `restore` them.
+            question: the question; `seed` for the random streams of the process, and whether to `restore` them.
         """
         from unlearnbench.system.process_state import global_random
 
         before = global_random.state()
-        if told.get("seed") is not None:
-            global_random.seed(told["seed"])
+        if question.get("seed") is not None:
+            global_random.seed(question["seed"])
         began = global_random.state()
         try:
             return self.watched(function, *args)
         finally:
             self.moved = global_random.moved(began, global_random.state())
-            if told.get("restore"):
+            if question.get("restore"):
                 global_random.restore(before)
 
-    def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, told: Told) -> None:
-        """The plugin that is asked about; without parameters where some have no default and are not given."""
-        folders = tuple(Path(folder) for folder in told["plugin_dirs"])
-        self._place = Place(registry, Path(told["scratch"]), Path(told["data_root"]), folders)
-        self._info, self._params, self._definitions = info, params, Definitions()
+    def found(self, registry: Registry, info: PluginInfo, params: PluginParams | None, question: Message) -> None:
+        """Record the plugin that is examined; `params` is None if some have no default and are not given."""
+        folders = tuple(Path(folder) for folder in question["plugin_dirs"])
+        setup = Setup(registry, Path(question["scratch"]), Path(question["data_root"]), folders)
+        self._examined = Examined(setup, info, params, Definitions())
 
     def make(self) -> None:
-        """An instance of it."""
-        self._plugin = self.watched(self.info.cls, self.params)
+        """Make an instance of the plugin."""
+        self.plugin = self.watched(self.examined.info.cls, self.examined.params)
 
-    def answer(self, question: Told, tensors: Tensors, respond: Respond) -> Answer:
-        """What was seen; what the plugin raised is something seen."""
+    def answer(self, question: Message, tensors: NamedTensors, respond: Respond) -> Reply:
+        """What was observed, including what the plugin raised."""
         from unlearnbench.conformance.answers import ANSWERS
 
         self.moved = []
         try:
-            told, found = ANSWERS[question["ask"]](self, question, tensors, respond)
-        except BaseException as error:  # also SystemExit: it is the plugin's, and must not end this process
-            told, found = {"raised": self._raised(error)}, {}
-        deeds, self.watch.deeds[:] = [list(deed) for deed in self.watch.deeds], []
+            reply, found = ANSWERS[question["ask"]](self, question, tensors, respond)
+        except BaseException as error:  # also the plugin's SystemExit, which must not end this process
+            reply, found = {"raised": self._raised(error)}, {}
+        attempts, self.watch.attempts[:] = [list(attempt) for attempt in self.watch.attempts], []
         changes, self.changes = [str(change) for change in self.changes], []
-        return {**told, "moved": self.moved, "deeds": deeds, "changes": changes}, found
+        return {**reply, "moved": self.moved, "attempts": attempts, "changes": changes}, found
 
-    def _raised(self, error: BaseException) -> Told:
+    def _raised(self, error: BaseException) -> Message:
         from unlearnbench.conformance.case import line_of
 
         return {
             "types": [cls.__name__ for cls in type(error).__mro__], "line": error_line(error),
-            "at": line_of(error, self._info.origin) if self._info else "",
+            "at": line_of(error, self._examined.info.origin) if self._examined else "",
             "refused": f"{error}" if isinstance(error, RefusedError) else None,
             "bad_input": [error.where, error.what] if isinstance(error, InputError) else None,
         }  # fmt: skip
 
 
-def odd(value: object) -> Told:
-    """What stands for a value that should have been another."""
+def odd(value: object) -> Message:
+    """The description of a value that should have been a different one; see case.Odd."""
     return {"odd": [type(value).__name__, f"{str(value)!r:.40}"]}
 
 

@@ -1,4 +1,4 @@
-"""Starts a process that holds the plugin, asks it, and sees to it that nothing of it outlives the examination."""
+"""Starts a process that holds the plugin, and ensures that nothing of it outlives the examination."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from unlearnbench.conformance import subject_process
-from unlearnbench.conformance.channel import Channel, LostError, Respond, Tensors, Told
+from unlearnbench.conformance.channel import Channel, LostError
 from unlearnbench.system import descendants
 from unlearnbench.system.printing import one_line
 
-ENDING = 5.0  # seconds for an interpreter to end by itself, with all that libraries do then
-LINGERING = 2.0  # seconds more for what libraries start and what ends with its parent (joblib's resource tracker)
-SHOWN = 200  # lines of a plugin's own on stderr
+ENDING = 5.0  # seconds for an interpreter to end by itself, including what libraries do then
+LINGERING = 2.0  # more seconds for processes of libraries that end with their parent (joblib's resource tracker)
+SHOWN_LINES = 200  # of a plugin's output, on stderr
 
 
 class Host:
-    """One such process.
+    """A process that holds the plugin.
 
     Args:
-        wait: waits for its end, for no longer than so many seconds.
+        wait: waits for its end, at most for the given seconds.
         stream: what it answers on.
         output: what it prints.
 
     Attributes:
         left: processes that were still running when it had ended.
-        forged: whether something was written into the channel that was no answer.
+        forged: whether something other than an answer was written into the channel.
     """
 
     def __init__(self, pid: int, wait: Callable[[float], object], stream: socket.socket, output: int) -> None:
@@ -42,20 +42,14 @@ class Host:
         self.left, self.forged = 0, False
 
     def show(self) -> None:
-        """From now on, show what it prints."""
+        """Show from now on what the process prints."""
         threading.Thread(target=_relay, args=(self._output,), daemon=True).start()
-
-    def __call__(
-        self, question: Told, tensors: Tensors | None = None, respond: Respond | None = None
-    ) -> tuple[Told, Tensors]:
-        """The answer to a question. Raises LostError."""
-        return self.channel.ask(question, tensors, respond)
 
     def end(self, others: Collection[int]) -> None:
         """Let the process end, count what it leaves running, and kill that.
 
         Args:
-            others: processes of the examiner's that are not this one's.
+            others: processes of the examiner that are to stay.
         """
         with suppress(LostError):
             self.channel.restart(ENDING)
@@ -78,10 +72,10 @@ class Host:
 
 
 def fresh(folder: Path) -> Host:
-    """A process of a new interpreter: it shares nothing with this one.
+    """A process with a new interpreter, which shares nothing with this one.
 
     Args:
-        folder: holds `scratch`, in which it may write, and `empty`, which it is started in.
+        folder: holds `scratch`, in which it may write, and `empty`, its working folder.
     """
     ours, theirs = socket.socketpair()
     output, write = os.pipe()
@@ -101,14 +95,14 @@ def fresh(folder: Path) -> Host:
 
 
 def forked(folder: Path) -> Host:
-    """A copy of this process as it is: libraries are imported, and what is computed at their first use is computed.
+    """A fork of this process: libraries are imported, and their first-use work is done.
 
-    For a process without threads, which holds nothing that a plugin must not see. Arguments as `fresh`.
+    This process must have no threads, and hold nothing that a plugin must not see. Arguments as for `fresh`.
     """
     ours, theirs = socket.socketpair()
     output, write = os.pipe()
     arguments = (theirs, write, folder, os.getpid())
-    process = multiprocessing.get_context("fork").Process(target=subject_process.forked, args=arguments)
+    process = multiprocessing.get_context("fork").Process(target=subject_process.serve_fork, args=arguments)
     process.start()
     theirs.close()
     os.close(write)
@@ -117,13 +111,13 @@ def forked(folder: Path) -> Host:
 
 
 def _relay(output: int) -> None:
-    """Show what a plugin prints as what it is, so that it can't look like a report, and not without end."""
+    """Show what a plugin prints, marked as such so that it can't look like a report, up to a limit."""
     lines = 0
     with open(output, "rb") as stream:
         while line := stream.readline(1 << 16):
             lines += 1
-            if lines <= SHOWN:
+            if lines <= SHOWN_LINES:
                 sys.stderr.write(f"plugin: {one_line(line.decode(errors='replace'))}\n")
-            elif lines == SHOWN + 1:
-                sys.stderr.write(f"plugin: (more than {SHOWN} lines; the rest is left out)\n")
+            elif lines == SHOWN_LINES + 1:
+                sys.stderr.write(f"plugin: (more than {SHOWN_LINES} lines; the rest is left out)\n")
             sys.stderr.flush()

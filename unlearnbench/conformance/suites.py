@@ -1,4 +1,4 @@
-"""Which checks a plugin of each kind has, in the order in which they are made."""
+"""Which rules a plugin of each kind has to keep, in the order in which they are examined."""
 
 from __future__ import annotations
 
@@ -11,31 +11,75 @@ from unlearnbench.conformance import (
     method_checks,
     outside_checks,
     repeatability,
-    worker_checks,
 )
 from unlearnbench.conformance.attack_case import AttackCase
-from unlearnbench.conformance.case import Case, Check
+from unlearnbench.conformance.case import Case, PluginRule
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
-from unlearnbench.conformance.replicas_check import together_is_alone
 from unlearnbench.registry.base import Kind
 
-FINITE = Check("finite", repeatability.finite)
-RUNS = "runs"  # the check without which there is nothing to look at
+RUNS = "runs"  # the rule without which there is nothing to look at
+
+_DECLARATION = [
+    PluginRule("documented", declaration.documented, runs=False),
+    PluginRule("source_named", declaration.sourced, runs=False),
+    PluginRule("parameters_described", declaration.parameters_described, runs=False),
+    PluginRule("parameters_round_trip", declaration.parameters_round_trip, runs=False),
+    PluginRule("parameters_frozen", declaration.parameters_frozen, runs=False),
+]
+_SKIP = PluginRule("skip", declaration.skips_in_words, runs=False)
+_FINITE = PluginRule("finite", repeatability.finite)
+_REPEATABILITY = [
+    PluginRule("deterministic", repeatability.deterministic),
+    PluginRule("ignores_global_random_state", repeatability.ignores_global_streams),
+    PluginRule("leaves_global_random_state", repeatability.leaves_global_streams),
+]
+# Examined also where the plugin does not run: what was refused is often the reason.
+_OUTSIDE = [
+    PluginRule("no_network", outside_checks.no_network, runs=False),
+    PluginRule("no_writes", outside_checks.no_writes, runs=False),
+    PluginRule("no_programs", outside_checks.no_programs, runs=False),
+    PluginRule("process_state", outside_checks.process_state, runs=False),
+]
 
 CASES: Mapping[Kind, type[Case]] = {"method": MethodCase, "attack": AttackCase, "dataset": DatasetCase}
-CHECKS: Mapping[Kind, Sequence[Check]] = {
+RULES: Mapping[Kind, Sequence[PluginRule]] = {
     "method": [
-        *declaration.CHECKS, declaration.SKIP, *method_checks.BEFORE, FINITE, *method_checks.AFTER,
-        *repeatability.CHECKS, Check("together_is_alone", together_is_alone), worker_checks.METHOD,
-        *outside_checks.CHECKS,
+        *_DECLARATION,
+        _SKIP,
+        PluginRule(RUNS, method_checks.unlearns),
+        PluginRule("shapes", method_checks.shapes),
+        _FINITE,
+        PluginRule("model_untouched", method_checks.model_untouched),
+        PluginRule("data_untouched", method_checks.data_untouched),
+        PluginRule("seed", method_checks.uses_its_seed),
+        *_REPEATABILITY,
+        PluginRule("together_is_alone", method_checks.together_is_alone),
+        PluginRule("worker_process", repeatability.method_in_worker),
+        *_OUTSIDE,
     ],
     "attack": [
-        *declaration.CHECKS, declaration.SKIP, attack_checks.ACCESS, *attack_checks.CHECKS, FINITE,
-        *repeatability.CHECKS, worker_checks.ATTACK, *outside_checks.CHECKS,
+        *_DECLARATION,
+        _SKIP,
+        PluginRule("access", attack_checks.declares_access, runs=False),
+        PluginRule(RUNS, attack_checks.attacks),
+        PluginRule("evidence", attack_checks.evidence_fits),
+        PluginRule("nothing_changed", attack_checks.survives_nothing),
+        _FINITE,
+        *_REPEATABILITY,
+        PluginRule("worker_process", repeatability.in_worker),
+        *_OUTSIDE,
     ],
     "dataset": [
-        *declaration.CHECKS, *dataset_checks.CHECKS, dataset_checks.MISSING, *repeatability.CHECKS,
-        worker_checks.DATASET, *outside_checks.CHECKS,
+        *_DECLARATION,
+        PluginRule(RUNS, dataset_checks.loads),
+        PluginRule("files", dataset_checks.lists_files),
+        PluginRule("pixels", dataset_checks.pixels_are_bytes),
+        PluginRule("labels", dataset_checks.labels_are_classes),
+        PluginRule("ids", dataset_checks.ids_are_in_order),
+        PluginRule("missing_files", dataset_checks.misses_files_in_words, runs=False),
+        *_REPEATABILITY,
+        PluginRule("worker_process", repeatability.in_worker),
+        *_OUTSIDE,
     ],
-}  # fmt: skip
+}

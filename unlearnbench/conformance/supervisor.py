@@ -1,4 +1,4 @@
-"""`check` as it is called: starts the examiner, and outlives whatever a plugin does to it."""
+"""`check` as callers see it: starts the examiner, and survives whatever a plugin does to it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.conformance.verdict import Result
+from unlearnbench.conformance.rulings import Result
 from unlearnbench.registry.base import Kind
 from unlearnbench.system import descendants
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.process import THREADS
 
-TIME_LIMIT = 120.0  # seconds for a check: those of the slowest plugins take a few on an idle machine
-SLACK = 120.0  # seconds more, for starting processes and importing libraries on a busy machine, and for ending them
+TIME_LIMIT = 120.0  # seconds per rule; the slowest plugins take a few seconds on an idle machine
+SLACK = 120.0  # more seconds for starting and ending processes and importing libraries on a busy machine
 ENDING = 30.0  # seconds for the examiner to end what it has started
-MARK = "UNLEARNBENCH_CHECK"  # in the environment of all processes of an examination
+MARK = "UNLEARNBENCH_CHECK"  # variable in the environment of all processes of an examination
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """What to check.
 
     Attributes:
         name: of the plugin, or ``name[param=value,...]``.
-        kind: where methods, attacks and datasets share a name.
-        time_limit: seconds that a check may take.
+        kind: needed if plugins of several kinds share the name.
+        time_limit: seconds that a rule may take.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Request:
 
 
 @dataclass
-class Report:
-    """What was found of a plugin; `identity`: what its results are kept under."""
+class PluginReport:
+    """What was found about a plugin; `identity`: the part of keys by which its results are stored."""
 
     name: str
     kind: str = "plugin"
@@ -69,21 +69,21 @@ def failures(
     data_root: Path | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> list[str]:
-    """For a plugin's own tests: what it fails, a line each with what to change. Empty if it keeps every rule.
+    """For a plugin's own tests: the rules that it breaks, one line each, with what to change. Empty if it keeps all.
 
     Args:
-        data_root: where datasets are looked for; None: UNLEARNBENCH_DATA.
+        data_root: where datasets are searched; None: UNLEARNBENCH_DATA.
 
     Raises:
         InputError: there is no such plugin.
     """
     root = data_root or Path(os.environ.get("UNLEARNBENCH_DATA") or "data")
-    report = check(Request(name, kind, tuple(plugin_dirs), root, time_limit))
+    report = check(CheckRequest(name, kind, tuple(plugin_dirs), root, time_limit))
     return [f"{result.check}: {result.line}" for result in report.results if result.status == "fail"]
 
 
-def check(request: Request) -> Report:
-    """Make all checks of a plugin, in processes of their own.
+def check(request: CheckRequest) -> PluginReport:
+    """Examine all rules of a plugin, in other processes.
 
     Raises:
         InputError: there is no such plugin, or a folder is missing.
@@ -91,7 +91,7 @@ def check(request: Request) -> Report:
     with tempfile.TemporaryDirectory(prefix="unlearnbench-check-", ignore_cleanup_errors=True) as folder:
         for name in ("scratch", "empty", "judged"):
             (Path(folder) / name).mkdir()
-        # A socket and no pipe: a process of the same user could open a pipe anew, under /proc.
+        # A socket, not a pipe: another process of the same user could open a pipe under /proc.
         ours, theirs = socket.socketpair()
         mark = f"{MARK}={secrets.token_hex(16)}"
         name, _, value = mark.partition("=")
@@ -99,7 +99,7 @@ def check(request: Request) -> Report:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "unlearnbench.conformance.examiner", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=2, cwd=folder, start_new_session=True, pass_fds=[theirs.fileno()],
-                # What it computes it computes on the CPU; where torch sees no other device, the process can be forked.
+                # It computes on the CPU; as torch sees no other device, the process can be forked.
                 env={**os.environ, **THREADS, name: value, "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""},
             )  # fmt: skip
             theirs.close()
@@ -113,7 +113,7 @@ def check(request: Request) -> Report:
 
 
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """The examiner ends what it has started; if it can't, because the plugin killed it, what it left is found here."""
+    """Wait for the examiner, which ends what it has started. If the plugin killed it, end here what it left."""
     try:
         code = process.wait(ENDING)
     except subprocess.TimeoutExpired:
@@ -123,8 +123,8 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
         descendants.end_marked(mark)
 
 
-def _listen(stream: socket.socket, request: Request, folder: Path) -> Report:
-    report, at = Report(request.name), "loads"
+def _listen(stream: socket.socket, request: CheckRequest, folder: Path) -> PluginReport:
+    report, at = PluginReport(request.name), "loads"
     plain: dict[str, Any] = {
         "text": request.name, "kind": request.kind, "data_root": str(request.data_root.absolute()),
         "plugin_dirs": [str(path.absolute()) for path in request.plugin_dirs], "folder": str(folder),

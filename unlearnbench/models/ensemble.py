@@ -15,11 +15,12 @@ from unlearnbench.models.noise import Noise
 
 
 class Ensemble(nn.Module):
-    """Its representation is those of its models side by side, its prediction the mean of their probabilities.
+    """Its representation concatenates those of its models; its prediction is the mean of their probabilities.
 
     Args:
         models: S models of one architecture.
-        seed: of the partition of the training images; kept with the weights, for whoever must find an image's model.
+        seed: of the partition of the training images. It is kept with the weights, so that an image's model can be
+            found.
     """
 
     seed: Tensor
@@ -40,12 +41,12 @@ class Ensemble(nn.Module):
         return torch.cat(means, 1), torch.cat(scales, 1)
 
     def classify(self, z: Tensor) -> Tensor:
-        """Log-probabilities f32[B, Y], which are logits of themselves."""
+        """Log-probabilities f32[B, Y], which serve as logits."""
         pairs = zip(self.parts, z.chunk(len(self.models), dim=1), strict=True)
         each = torch.stack([F.log_softmax(model.classify(part), dim=-1) for model, part in pairs])
         return each.logsumexp(0) - math.log(len(self.models))
 
     def forward(self, images: Tensor, noise: Noise | None = None) -> Tensor:
-        """Log-probabilities f32[B, Y] at the mean of p(Z|X), or at a sample of it where noise is given."""
+        """Log-probabilities f32[B, Y] at the mean of p(Z|X), or at a sample from it if `noise` is given."""
         mean, scale = self.encode(images)
         return self.classify(mean if noise is None else mean + scale * noise.normal(*mean.shape))

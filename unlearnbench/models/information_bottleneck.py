@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from unlearnbench.models.noise import Noise
 from unlearnbench.settings.scenario import Network
 
-# softplus underflows for very negative inputs, and the gradient of its logarithm is then -inf or NaN.
+# softplus underflows for very negative inputs; the gradient of its logarithm would be -inf or NaN.
 SMALLEST_SCALE = 1e-6
 
 
@@ -36,7 +36,7 @@ class InformationBottleneck(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of p(Z|X), each f32[B, J]; Eqs. 16 and 17 with sigma = softplus(raw)."""
-        # Of lower precision only where a scenario wants it: means, scales and logits never are.
+        # A scenario may ask for lower precision inside the network; means, scales and logits keep full precision.
         mean, raw = self.representer(images).to(images.dtype).chunk(2, dim=1)
         return mean, F.softplus(raw) + SMALLEST_SCALE
 
@@ -45,7 +45,7 @@ class InformationBottleneck(nn.Module):
         return cast(Tensor, self.approximator(z).to(z.dtype))
 
     def forward(self, images: Tensor, noise: Noise | None = None) -> Tensor:
-        """Logits f32[B, Y] at the mean of p(Z|X), or at a sample of it where noise is given."""
+        """Logits f32[B, Y] at the mean of p(Z|X), or at a sample from it if `noise` is given."""
         mean, scale = self.encode(images)
         return self.classify(mean if noise is None else mean + scale * noise.normal(*mean.shape))
 
@@ -62,7 +62,7 @@ class LogisticRegression(InformationBottleneck):
         self.approximator = nn.Sequential(layer)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The pixels f32[B, C * H * W] and a scale of zero but for rounding."""
+        """The pixels f32[B, C * H * W] and a scale close to zero."""
         mean = self.representer(images)
         return mean, torch.full_like(mean, SMALLEST_SCALE)
 

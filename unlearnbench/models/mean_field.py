@@ -1,6 +1,6 @@
-"""A mean-field Gaussian posterior over a model's weights, q(w) = N(mean, scale^2) for each weight by itself.
+"""A mean-field Gaussian posterior over a model's weights: q(w) = N(mean, scale^2), independently for each weight.
 
-It answers as its mean does, so that it is queried like any other model; losses draw weights from it.
+Queried like any other model, it answers with its mean weights; losses draw weights from it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ MEAN, LOG_SCALE = "mean.", "log_scale."
 
 
 class MeanField(nn.Module):
-    """A model whose weights are means, and the logarithm of a standard deviation for each of them.
+    """A model whose weights are means, with the logarithm of a standard deviation for each of them.
 
     Args:
         base: the model whose values are the means.
-        scale: of every weight at first.
+        scale: initial standard deviation of every weight.
     """
 
     def __init__(self, base: InformationBottleneck, scale: float) -> None:
         super().__init__()
         self.mean = base
-        self.log_scale = copy.deepcopy(base)  # never called: it holds one number per weight, under the same names
+        self.log_scale = copy.deepcopy(base)  # never called: it holds one number per weight under the same names
         for value in self.log_scale.parameters():
             nn.init.constant_(value, math.log(scale))
 
@@ -48,7 +48,7 @@ class MeanField(nn.Module):
 
 
 class Posterior(NamedTuple):
-    """Means and logarithms of standard deviations, by weight."""
+    """Means and logarithms of standard deviations, by the weight's name."""
 
     means: Weights
     log_scales: Weights
@@ -73,7 +73,7 @@ class Posterior(NamedTuple):
         }
 
     def log_density(self, weights: Weights) -> Tensor:
-        """log q(w), up to the constant that a normal distribution has."""
+        """log q(w), up to the normal distribution's constant."""
         return -0.5 * self._squares(weights) - torch.stack([value.sum() for value in self.log_scales.values()]).sum()
 
     def below_peak(self, weights: Weights) -> Tensor:
@@ -83,8 +83,8 @@ class Posterior(NamedTuple):
     def kl(self, other: Posterior) -> Tensor:
         """KL[self || other], summed over all weights.
 
-        In differences of logarithms, so that the gradient at equal posteriors is exactly zero: Adam would blow rounding
-        up to steps of full length.
+        Computed from differences of logarithms, so that the gradient at equal posteriors is exactly zero: Adam would
+        turn rounding errors into full-length steps.
         """
         parts = []
         for name, mean in self.means.items():

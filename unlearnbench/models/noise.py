@@ -1,4 +1,5 @@
-"""Random numbers inside a loss: one stream per replica, so that batching never changes what a replica draws."""
+"""Random numbers inside a loss: one stream per replica, so that what a replica draws does not depend on the
+batching."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ class StreamNoise:
 
 
 class BlockNoise:
-    """Noise for one of many replicas under vmap: slices of a block that was drawn outside."""
+    """Noise for one of many replicas under vmap: slices of a block that was drawn beforehand."""
 
     def __init__(self, normals: Tensor, uniforms: Tensor) -> None:
         self._normals, self._uniforms = normals, uniforms
@@ -59,13 +60,13 @@ class BlockNoise:
 
 
 class Ahead:
-    """Numbers of one stream, drawn for many requests at a time: a call of numpy costs more than the numbers it gives.
+    """Numbers of one stream, drawn for many requests at a time: a call to numpy costs more than the numbers themselves.
 
-    Philox gives 40 numbers as it gives 20 and 20, so that what is drawn ahead changes nothing.
+    Drawing 40 numbers from Philox gives the same as drawing 20 and 20, so drawing ahead changes nothing.
     """
 
     REQUESTS = 16
-    MOST = 1 << 16  # numbers kept, unless one request wants more
+    MOST = 1 << 16  # numbers kept, unless one request needs more
 
     def __init__(self, draw: Callable[[int], np.ndarray]) -> None:
         self._draw = draw
@@ -73,7 +74,7 @@ class Ahead:
         self._at = 0
 
     def take(self, count: int) -> np.ndarray:
-        """The next `count` numbers, f32[count]; not to be written to."""
+        """The next `count` numbers, f32[count], read-only."""
         end = self._at + count
         if end > len(self._numbers):
             left = self._numbers[self._at :]
@@ -85,7 +86,8 @@ class Ahead:
 
 
 class NoiseStreams:
-    """The streams of one replica. Normal and uniform numbers have their own, so their interleaving is free."""
+    """The streams of one replica: one for normal and one for uniform numbers, so that they can be interleaved
+    freely."""
 
     def __init__(self, seed: int) -> None:
         normal, uniform = stream(seed, "normal"), stream(seed, "uniform")
@@ -108,7 +110,7 @@ def draw_block(
 
 
 def _moved(numbers: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Numbers on the device; a GPU fetches them when it comes to it, and nobody waits."""
+    """Numbers on the device; a GPU copies them asynchronously."""
     tensor = torch.from_numpy(numbers)
     if device.type == "cuda":
         tensor = tensor.pin_memory()

@@ -1,7 +1,7 @@
-"""Optimisers over stacked parameters, whose state can be thinned out with the stack.
+"""Optimisers over stacked parameters; when replicas leave the stack, their state leaves, too.
 
-They call the kernels that torch.optim calls. torch.optim itself imports torch._dynamo when an optimiser is made, which
-takes 1.6 s in every worker, and its state is bound to parameter objects that change when a replica is taken out.
+They call the same kernels as torch.optim. torch.optim itself imports torch._dynamo when an optimiser is made, which
+takes 1.6 s in every worker, and ties its state to parameter objects, which change when a replica is taken out.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Sgd:
         torch._foreach_add_([p.detach() for p, _ in pairs], [g for _, g in pairs], alpha=-self.lr)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some replicas: there is no state."""
+        """Continue with some of the replicas: there is no state."""
 
     def state(self) -> list[Tensor]:
-        """What a step changes beside the parameters: nothing."""
+        """What a step changes besides the parameters: nothing."""
         return []
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015) with torch.optim.Adam's defaults; elementwise, so replicas do not mix."""
+    """Adam (Kingma and Ba, 2015) with torch.optim.Adam's defaults. Being elementwise, it does not mix replicas."""
 
     def __init__(self, lr: float) -> None:
         self.lr = lr
@@ -73,21 +73,21 @@ class Adam:
         )
 
     def state(self) -> list[Tensor]:
-        """What a step changes beside the parameters."""
+        """What a step changes besides the parameters."""
         return [self.steps, *(moment for moments in self.moments.values() for moment in moments)]
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some replicas only: moments always carry the replica dimension."""
+        """Continue with some of the replicas; moments always have the replica dimension."""
         self.moments = {name: (first[rows], second[rows]) for name, (first, second) in self.moments.items()}
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """The tensor with its elements in the order in which another's lie in memory."""
+    """The tensor, with the memory layout of another one."""
     return tensor if tensor.stride() == like.stride() else torch.empty_like(like).copy_(tensor)
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """A transposed tensor as it lies in memory: the kernel would make a copy of it, and another one back."""
+    """A transposed tensor as it lies in memory; the kernel would copy it to contiguous memory and back."""
     return tensor if tensor.is_contiguous() else tensor.as_strided((tensor.numel(),), (1,))
 
 

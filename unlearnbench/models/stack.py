@@ -1,9 +1,9 @@
-"""K copies of one model with stacked parameters, and a model as a function of its parameters."""
+"""K copies of one model with stacked parameters, and one model as a function of its parameters."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ Tensors = dict[str, Tensor]
 
 
 class Router:
-    """One bare module that is lent parameters and buffers for the length of a call.
+    """One module without weights of its own: each call supplies parameters and buffers.
 
-    torch.func.functional_call does the same for `forward` only, and its checks for tied weights cost more than a
-    small model's kernels (0.4 ms a call where a whole training step takes 1.2 ms).
+    torch.func.functional_call does the same, but for `forward` only, and its checks for tied weights cost more than a
+    small model's kernels (0.4 ms per call, where a whole training step takes 1.2 ms).
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -78,11 +78,19 @@ class Stack:
 
     @classmethod
     def of(cls, modules: Sequence[nn.Module]) -> Stack:
-        """Stack modules of one architecture; they are copied."""
+        """A stack of copies of modules of one architecture."""
         params, buffers = stack_module_state(list(modules))
         detached = {name: value.detach().clone() for name, value in params.items()}
         base = copy.deepcopy(modules[0]).to("meta")
         return cls(base, detached, {name: value.detach().clone() for name, value in buffers.items()})
+
+    @classmethod
+    def concatenate(cls, stacks: Sequence[Stack]) -> Stack:
+        """One stack of all replicas, in order."""
+        first = stacks[0]
+        if len(stacks) == 1:
+            return first
+        return first.with_tensors({name: torch.cat([s.tensors[name] for s in stacks]) for name in first.tensors})
 
     @property
     def replicas(self) -> int:
@@ -102,15 +110,19 @@ class Stack:
         return Stack(self.base, {n: tensors[n] for n in self.params}, {n: tensors[n] for n in self.buffers})
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Stack:
-        """`function` of every tensor."""
+        """A stack with `function` applied to every tensor."""
         return self.with_tensors({name: function(value) for name, value in self.tensors.items()})
 
     def slice(self, first: int, last: int) -> Stack:
         """Replicas first..last-1."""
         return self.apply(lambda value: value[first:last])
 
+    def chunks(self, size: int) -> Iterator[Stack]:
+        """All replicas, at most `size` at a time."""
+        return (self.slice(first, first + size) for first in range(0, self.replicas, size))
+
     def take(self, first: int, last: int) -> Stack:
-        """As `slice`, but a single replica that others share stays shared."""
+        """As `slice`, but a stack of one shared replica stays as it is."""
         return self if self.replicas == 1 else self.slice(first, last)
 
     def expand(self, replicas: int) -> Stack:
@@ -120,7 +132,7 @@ class Stack:
         return self.apply(lambda value: value.expand(replicas, *value.shape[1:]).clone())
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Stack:
-        """Move; `dtype` is applied to floating-point tensors only."""
+        """Move to a device; `dtype` applies to floating-point tensors only."""
         return self.apply(lambda v: v.to(device, dtype if v.is_floating_point() else None))
 
     def module(self, replica: int) -> nn.Module:
@@ -131,14 +143,14 @@ class Stack:
         return module.eval()
 
     def router(self, training: bool) -> Router:
-        """Batch normalisation is in train mode while training and in eval mode while erasing (a few images give no
-        usable batch statistics, and unlearning must not change the running ones)."""
+        """The bare module. Batch normalisation is in train mode while training and in eval mode while erasing: a few
+        images give no usable batch statistics, and unlearning must not change the running ones."""
         return Router(copy.deepcopy(self.base).train(training))
 
     def takes_one(self, shape: Sequence[int]) -> bool:
         """Whether these models can be trained on a minibatch of one image C, H, W.
 
-        Batch normalisation can't take it where the image has come down to one value a channel, as small ones do.
+        Batch normalisation can't, where a small image has shrunk to one value per channel.
         """
         if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.base.modules()):
             return True
@@ -146,7 +158,7 @@ class Stack:
             copy.deepcopy(self.base).train()(torch.empty(1, *shape, device="meta"))
         except ValueError as error:
             return "more than 1 value per channel" not in str(error)
-        except (NotImplementedError, RuntimeError):  # layers that need the values: they are trained as they are
+        except (NotImplementedError, RuntimeError):  # layers that need values: train them as they are
             return True
         return True
 
@@ -174,7 +186,7 @@ class Stack:
         return torch.cat(means, 1), torch.cat(logits, 1)
 
     def own_outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As `outputs`, but each replica has its own images u8[K, n, C, H, W]; a single replica serves all."""
+        """As `outputs`, but each replica has its own images u8[K, n, C, H, W]; a single replica answers about all."""
         count = images.shape[0]
         if self.replicas == 1:
             means, logits = self.outputs(images.flatten(0, 1))
@@ -196,11 +208,3 @@ class Stack:
     def first(self) -> tuple[Tensors, Tensors]:
         """Parameters and buffers of the first replica, without the replica dimension."""
         return {n: v[0] for n, v in self.params.items()}, {n: v[0] for n, v in self.buffers.items()}
-
-
-def concatenate(stacks: Sequence[Stack]) -> Stack:
-    """One stack of all replicas, in order."""
-    first = stacks[0]
-    if len(stacks) == 1:
-        return first
-    return first.with_tensors({name: torch.cat([s.tensors[name] for s in stacks]) for name in first.tensors})

@@ -1,11 +1,11 @@
-"""The process that attacks run in. It has never held an image, a model or a truth that the attack is not shown.
+"""The process that attacks run in. It never holds an image, a model or a truth that the attack is not shown.
 
-It is started once, imports what attacks need, and forks for each attack: an attack begins in a clean process and leaves
-nothing behind. What it may see is asked for over a socket (isolation.py is the other end).
+It is started once, imports what attacks need, and forks for each attack, so that an attack starts in a clean process
+and leaves nothing behind. It asks over a socket for what the attack may see (isolation.py is the other end).
 
-What this is worth: nothing of the harness's memory is within reach of Python code that runs here. On Linux the kernel
-refuses to read what lies in the store or the data root, to look into other processes (from 5.13), and to signal them
-(from 6.12); elsewhere the first is refused where Python does it, and that is all. See docs/concepts/threat_model.md.
+What this protects: Python code that runs here can't reach the harness's memory. On Linux the kernel refuses to read
+files in the store or the data root, to look into other processes (from 5.13), and to signal them (from 6.12).
+Elsewhere only Python itself refuses to open those files. See docs/concepts/threat_model.md.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ class ForbiddenError(Exception):
 def main() -> int:
     """Fork for each START that comes over the control socket, one at a time; end with the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends this process
     descendants.can_adopt()
     _import()
     while True:
-        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if told != START or not descriptors:
+        command, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if command != START or not descriptors:
             return 0
         child = os.fork()
         if child == 0:
             control.close()
             _attack(socket.socket(fileno=descriptors[0]))
         os.close(descriptors[0])
-        told = control.recv(1)  # END, or nothing: whoever started this is gone
+        command = control.recv(1)  # END, or nothing if the parent is gone
         status = _ended(child)
-        if not told:
+        if not command:
             return 0
         control.sendall(STATUS.pack(status))
 
@@ -71,18 +71,18 @@ def _import() -> None:
     built_in = importlib.import_module("unlearnbench.attacks")
     for module in pkgutil.iter_modules(built_in.__path__, "unlearnbench.attacks."):
         importlib.import_module(module.name)  # with the libraries that most attacks need
-    gc.freeze()  # else each attack's first collection copies every page of what was imported
+    gc.freeze()  # otherwise each attack's first collection copies all memory pages of the imports
 
 
 def _ended(child: int) -> int:
-    """How a child ended (as Popen.returncode), which it does now at the latest, with what it has started."""
+    """The exit status of a child (as Popen.returncode), after ending it and what it has started."""
     for kill in (os.kill, os.killpg):
         try:
             kill(child, signal.SIGKILL)
-        except ProcessLookupError:  # not yet a group of its own, or all gone
+        except ProcessLookupError:  # not yet a process group, or all gone
             continue
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    descendants.end_children()  # what has left its group is nobody else's
+    descendants.end_children()  # processes that left its group have been adopted here
     return status
 
 
@@ -97,8 +97,8 @@ def _attack(stream: socket.socket) -> None:
 
     try:
         request, _ = wire.receive(stream, LARGEST)
-        told, tensors = _evidence(request, stream)
-        wire.send(stream, {"evidence": told}, tensors)
+        packed, tensors = _evidence(request, stream)
+        wire.send(stream, {"evidence": packed}, tensors)
     except BaseException as error:  # also SystemExit
         wire.send(stream, _failure(error))
     finally:
@@ -126,16 +126,16 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
 
     def ask(question: str, given: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         wire.send(stream, {"ask": question}, given)
-        told, tensors = wire.receive(stream, LARGEST)
-        if "refused" in told:
-            raise AccessError(told["refused"])
+        answer, tensors = wire.receive(stream, LARGEST)
+        if "refused" in answer:
+            raise AccessError(answer["refused"])
         return tensors
 
     attack: Any = info.cls(info.cls.Params.model_validate(request["params"]))
     channels, height, width = request["shape"]
     access = Access(**request["access"])
     view = AttackView(access, (channels, height, width), request["classes"], request["seed"], ask)
-    # What it changes here reaches nobody: a rule for all plugins is one that all are held to.
+    # Changes to this process affect nobody else, but the rule is the same for all plugins.
     with guarded(f"attack {attack.name}", random=True):
         result = attack.run(view)
     found = evidence.checked(result, attack.name)
@@ -145,7 +145,7 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
 
 
 def _forbid(closed: Sequence[str], open_: Sequence[str | Path]) -> list[str]:
-    """Refuse to open what lies in closed folders and in no open one inside; what was tried comes into the list."""
+    """Refuse to open files in closed folders, except in open folders inside them. Returns the list of attempts."""
     barred, free = ([os.path.realpath(folder) + os.sep for folder in folders] for folders in (closed, open_))
 
     def depth(path: str, folders: Sequence[str]) -> int:

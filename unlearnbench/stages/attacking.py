@@ -1,4 +1,4 @@
-"""The stage that attacks: what an attack is shown, and the truth that its claims are scored against."""
+"""The stage that attacks: what an attack is shown, and the truth that its claims are compared with."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ from unlearnbench.suite.plan import Task
 from unlearnbench.system.store import Artifact
 
 PICTURES = 32  # reconstructions kept for galleries
-
-
-# --- attack ----------------------------------------------------------------------------------------------------------
 
 
 def attack_targets(task: Task, workplace: Workplace) -> Artifact:
@@ -60,7 +57,7 @@ def membership_of(scores: Tensor, erased: Tensor) -> dict[str, list[float]]:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What an oracle is made of; see Oracle."""
+    """What an oracle is made from; see Oracle."""
 
     world: World
     classes: int
@@ -78,7 +75,7 @@ class Seen:
 
 
 def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
-    """What an attack with this access gets to see, from the store."""
+    """What an attack with this access may see, from the store."""
     world, scenario = workplace.world(task), workplace.scenario(task)
     before = workplace.original(task, world)
     unlearned = workplace.artifact(task.needs["unlearn"])
@@ -93,8 +90,8 @@ def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
 
 
 def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
-    """Refuse shadows that share an image (tier `disjoint`: or a model) between training, validation and test: a
-    programming error, never a user's.
+    """Refuse shadows that share an image (tier `disjoint`: or a model) between training, validation and test: an error
+    in this package, never a user's.
 
     Args:
         shadows: erasures, with `validation` and `model`.

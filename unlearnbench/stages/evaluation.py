@@ -15,7 +15,7 @@ from unlearnbench.stages.memory import Retrained, memory, memory_square, own_sta
 from unlearnbench.system.seeding import stream
 from unlearnbench.training.divergences import kl_to_prior
 
-# Leak experiments evaluate dozens of models each: a fixed choice of so many images is enough there.
+# Leak experiments evaluate dozens of models each: this many images, a fixed choice, are enough there.
 LEAK_IMAGES = 2_000
 REMAINING_IMAGES = 10_000
 MODELS = 32  # evaluated at a time
@@ -35,7 +35,7 @@ def evaluate(
     """Metrics of K models, one per target, averaged over them; `before` is the original.
 
     Args:
-        retrained: what retrained models say of the erased images; None where none were trained.
+        retrained: what retrained models say about the erased images; None if none were trained.
     """
     leak = scenario.kind == "leak"
     test = _test_images(world, scenario)
@@ -61,8 +61,8 @@ def accuracies(models: Stack, world: World, scenario: Scenario) -> Tensor:
     """Accuracy of each of K models on the images that `evaluate` tests models on, f32[K]."""
     images = _test_images(world, scenario)
     found = []
-    for first in range(0, models.replicas, MODELS):
-        _, logits = models.slice(first, first + MODELS).outputs(images.pixels)
+    for some in models.chunks(MODELS):
+        _, logits = some.outputs(images.pixels)
         found.append((logits.argmax(-1) == images.labels).float().mean(-1).cpu())
     return torch.cat(found)
 
@@ -73,7 +73,8 @@ def original_accuracy(before: Stack, world: World, scenario: Scenario) -> Measur
 
 
 def trajectory_point(model: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
-    """One evaluation while unlearning: accuracy on a fixed choice of remaining images, on the erased, on the test."""
+    """One evaluation during unlearning: accuracy on a fixed choice of remaining images, on the erased and on the test
+    images."""
     assert scenario.trajectory is not None
     erased = _erased_accuracy(model, world)
     points = {
@@ -96,7 +97,7 @@ def _test_images(world: World, scenario: Scenario) -> Images:
 
 
 def _some(images: Images, most: int, seed: int) -> Images:
-    """A fixed random choice: test sets come in an order, and the first images of MNIST's are the harder ones."""
+    """A fixed random choice: test sets are ordered, and the first images of MNIST's are harder than the rest."""
     order = torch.from_numpy(stream(seed, "evaluated images").permutation(len(images))[:most])
     return images.take(order.to(images.labels.device))
 
@@ -106,7 +107,7 @@ def _accuracy(after: Stack, images: Images) -> Measure:
 
 
 def _divergence(after: Stack, images: Images) -> Measure:
-    """KL[p(Z|X) || N(0, I)] per dimension, the unit of Table 2, of the first model."""
+    """KL[p(Z|X) || N(0, I)] of the first model, per dimension as in Table 2."""
     first = after.slice(0, 1)
     router = first.router(training=False)
     model = Functional(router, {n: v[0] for n, v in first.params.items()}, {n: v[0] for n, v in first.buffers.items()})
@@ -120,8 +121,7 @@ def _divergence(after: Stack, images: Images) -> Measure:
 def _erased_accuracy(after: Stack, world: World) -> Measure:
     """Accuracy of K models on their own erased images."""
     rows, right = world.targets.erased, 0
-    for first in range(0, after.replicas, MODELS):
-        models, own = after.slice(first, first + MODELS), rows[first : first + MODELS]
+    for models, own in zip(after.chunks(MODELS), rows.split(MODELS), strict=True):
         for part in own.split(1_000, 1):
             _, logits = models.own_outputs(world.pool.pixels[part])
             right += int((logits.argmax(-1) == world.pool.labels[part]).sum())
@@ -129,7 +129,7 @@ def _erased_accuracy(after: Stack, world: World) -> Measure:
 
 
 def _memory(before: Stack, after: Stack, world: World, retrained: Retrained) -> dict[str, Measure]:
-    """What models still owe to the erased images, beside retrained models on the same images (memory.py)."""
+    """How much models still owe to the erased images, compared with retrained models (memory.py)."""
     n = world.targets.erased.numel()
     own = own_standings(after.expand(world.targets.replicas), world)
     original = standings(before.slice(0, 1), world)[0]
@@ -142,7 +142,7 @@ def _memory(before: Stack, after: Stack, world: World, retrained: Retrained) -> 
 
 
 def _backdoor(after: Stack, world: World, scenario: Scenario) -> dict[str, Measure]:
-    """Attack success on stamped test images of the base class, and on those of every class but the target."""
+    """Success of the backdoor on stamped test images of the base class, and of every class but the target."""
     assert scenario.backdoor is not None
     assert world.stamped_test is not None
     base_class, target = scenario.backdoor.classes
@@ -166,7 +166,7 @@ def _mean_over_models(after: Stack, images: Images, labels: Tensor) -> Measure:
     if len(images) == 0:
         return Measure(None, 0)
     right = 0
-    for first in range(0, after.replicas, MODELS):
-        _, logits = after.slice(first, first + MODELS).outputs(images.pixels)
+    for models in after.chunks(MODELS):
+        _, logits = models.outputs(images.pixels)
         right += int((logits.argmax(-1) == labels).sum())
     return Measure(right / (after.replicas * len(images)), len(images))

@@ -28,24 +28,24 @@ from unlearnbench.system import descendants, wire
 from unlearnbench.system.errors import AccessError
 from unlearnbench.system.process import THREADS
 
-LARGEST = 1 << 31  # bytes of tensors in a message of an attack's: its questions and its evidence
-MARK = "UNLEARNBENCH_ATTACKS"  # in the environment of all processes of attacks
-WHERE = ("UNLEARNBENCH_CACHE", "UNLEARNBENCH_DATA")  # variables that an attack need not know
-ENDING = 10.0  # seconds that the process may take to end: it may still be importing
+LARGEST = 1 << 31  # bytes of tensors in a message from an attack: a question or its evidence
+MARK = "UNLEARNBENCH_ATTACKS"  # variable in the environment of all processes of attacks
+WHERE = ("UNLEARNBENCH_CACHE", "UNLEARNBENCH_DATA")  # variables that are hidden from attacks
+ENDING = 10.0  # seconds that the process may take to end, as it may still be importing
 
 
 def attacked(attack: Attack, oracle: Oracle, plugin_dirs: Sequence[Path], closed: Sequence[Path]) -> Evidence:
-    """What an attack claims that asks the oracle from a process of its own: bit for bit what it claims in this one.
+    """What an attack claims when it asks the oracle from another process: bit for bit what it would claim in this one.
 
     Args:
         plugin_dirs: where the attack may come from.
-        closed: folders whose files it may not open, the store and the data.
+        closed: folders with files that it may not open: the store and the data.
 
     Raises:
         RemoteError: it raised something.
-        MemoryError: there was too little memory for it.
+        MemoryError: it ran out of memory.
         EvidenceError: what it returned is not evidence.
-        PluginError: it ended its process, or talks nonsense.
+        PluginError: it ended its process, or broke the protocol of the channel.
     """
     request = {
         "attack": attack.name, "params": attack.params.model_dump(mode="json"), "access": asdict(oracle.access),
@@ -61,47 +61,47 @@ def attacked(attack: Attack, oracle: Oracle, plugin_dirs: Sequence[Path], closed
             failure: Exception = PluginError(f"attack {attack.name} ended its process{how()}")
         except wire.WireError as error:
             failure = PluginError(f"attack {attack.name} wrote into the harness's channel: {error}")
-        except Exception as error:  # also of an answer: what was asked may have any shape
+        except Exception as error:  # also from answering: what the attack asks may have any shape
             failure = error
-    raise failure  # only now: what leaves the conversation early costs the process that attacks are forked from
+    raise failure  # only now: leaving the conversation early would end the process that attacks are forked from
 
 
 def warm_up() -> None:
-    """Start, now, the process that attacks are forked from: it takes seconds to import what they need."""
+    """Start the process that attacks are forked from; importing what they need takes seconds."""
     _forge(os.getpid())
 
 
 def _answered(attack: Attack, oracle: Oracle, stream: socket.socket) -> Evidence:
     while True:
-        told, tensors = wire.receive(stream, LARGEST)
-        if "ask" in told:
+        message, tensors = wire.receive(stream, LARGEST)
+        if "ask" in message:
             try:
-                answer = oracle.answer(str(told["ask"]), tensors)
+                answer = oracle.answer(str(message["ask"]), tensors)
             except AccessError as error:
                 wire.send(stream, {"refused": str(error)})
             else:
                 wire.send(stream, {}, answer)
-        elif "evidence" in told and isinstance(told["evidence"], dict):
-            return evidence.unpacked(told["evidence"], tensors)
-        elif told.get("exhausted") is True:
-            raise MemoryError(str(told.get("error")))
-        elif "error" in told:
-            raise RemoteError(str(told["error"]), str(told.get("trace")))
+        elif "evidence" in message and isinstance(message["evidence"], dict):
+            return evidence.unpacked(message["evidence"], tensors)
+        elif message.get("exhausted") is True:
+            raise MemoryError(str(message.get("error")))
+        elif "error" in message:
+            raise RemoteError(str(message["error"]), str(message.get("trace")))
         else:
             raise PluginError(f"attack {attack.name} wrote into the harness's channel")
 
 
 class _Forge:
-    """The process that attacks are forked from. It belongs to the process that started it, and to no fork of that."""
+    """The process that attacks are forked from. It belongs to the process that started it, not to forks of that one."""
 
     def __init__(self, owner: int) -> None:
         self._owner, self._mark = owner, f"{MARK}={secrets.token_hex(16)}"
         name, _, value = self._mark.partition("=")
-        # Of its own: what is written beside the store can't be read there.
+        # Its own: the process can't read what is written next to the store.
         self._scratch = tempfile.TemporaryDirectory(prefix="unlearnbench-attacks-", ignore_cleanup_errors=True)
         environment = {**os.environ, **THREADS, name: value, "TMPDIR": self._scratch.name}
-        for told in WHERE:
-            environment.pop(told, None)
+        for variable in WHERE:
+            environment.pop(variable, None)
         self.control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -112,7 +112,7 @@ class _Forge:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Without its socket it ends, and the attack with it; if an attack has ended it, what is left is found."""
+        """End it, and a running attack with it, by closing its socket; if an attack has ended it, find what is left."""
         atexit.unregister(self.close)
         self.control.close()
         if os.getpid() != self._owner:
@@ -133,17 +133,17 @@ def _forge(owner: int) -> _Forge:
 
 
 def _drop(forge: _Forge) -> None:
-    """End it; who asks next gets another."""
+    """End it; the next conversation starts another one."""
     forge.close()
     _forge.cache_clear()
 
 
 @contextmanager
 def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
-    """One attack's process: there inside, gone afterwards, however that ends.
+    """One attack's process: it exists inside the context, and is ended afterwards in any case.
 
     Yields:
-        the socket to talk with it, and what to call for how it ended by itself, in words.
+        the socket to talk to it, and a function that says in words how it ended by itself.
     """
     forge, clean, ours = _forge(os.getpid()), False, None
     try:
@@ -151,7 +151,7 @@ def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
         with theirs:
             try:
                 socket.send_fds(forge.control, [START], [theirs.fileno()])
-            except OSError:  # it was killed while there was nothing to do
+            except OSError:  # it was killed while idle
                 _drop(forge)
                 forge = _forge(os.getpid())
                 socket.send_fds(forge.control, [START], [theirs.fileno()])
@@ -162,7 +162,7 @@ def _conversation() -> Iterator[tuple[socket.socket, Callable[[], str]]]:
     finally:
         if ours is not None:
             ours.close()
-        if not clean:  # something came in between, and the other side may be anywhere
+        if not clean:  # interrupted: the state of the other side is unknown
             _drop(forge)
 
 
@@ -170,7 +170,7 @@ def _end(forge: _Forge, ended: list[str]) -> str:
     """End an attack's process, once."""
     if not ended:
         try:
-            forge.control.settimeout(ENDING)  # an attack may have stopped it
+            forge.control.settimeout(ENDING)  # an attack may have stopped this process
             forge.control.sendall(END)
             (status,) = STATUS.unpack(forge.control.recv(STATUS.size, socket.MSG_WAITALL))
         except (OSError, struct.error):

@@ -1,7 +1,7 @@
 """The stages: (select ->) train, retrained -> unlearn -> (shadow models ->) shadows -> attack, and timing.
 
-Each is a function of its job, whose results are stored under the keys of its tasks; nothing else passes from one to the
-next.
+Each stage is a function of its job. Its results are stored under the keys of its tasks; nothing else passes from one
+stage to the next.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from unlearnbench.training.context import Context
 
 
 def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
-    """Carry out a job; what it needs is in the workplace's store. One result a task: what broke one of a group's models
-    stands in that one's place; what stops them all is raised."""
+    """Carry out a job; what it needs is in the workplace's store. Returns one result per task; for a broken model of a
+    group this is the exception. What breaks all of them is raised."""
     began, started = datetime.now(UTC), time.perf_counter()
     if workplace.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(workplace.device)
@@ -49,8 +49,8 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
 
 @contextmanager
 def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
-    """Whatever the plugins of a task do to the process ends with it."""
-    for change in workplace.settings.settle():  # nobody's code runs between stages but what plugins have left behind
+    """Undo whatever the plugins of a task do to the process."""
+    for change in workplace.settings.settle():  # between stages only code that plugins have left behind can run
         complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
     kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
     who = f"{kind} {task.work[kind]['name']}"
@@ -60,7 +60,7 @@ def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
         if workplace.is_written:
             raise PluginError(f"{who} wrote into images or sets that other cells use; work on copies")
     except BaseException as error:
-        # What was kept for other tasks may have been made after a change, or written into.
+        # What is cached for other tasks may have been made after the change, or written into.
         if isinstance(error, ProcessStateError) or workplace.is_written:
             workplace.free()
         raise
@@ -70,7 +70,7 @@ def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
 
 
 def _train(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
-    """The original models of a group of seeds, or a method's own one."""
+    """The originals of a group of seeds, or a method's own original."""
     task, worlds = job[0], [workplace.world(task) for task in job]
     context = workplace.context(task, worlds[0], filled(job, [seed_of(task, "train") for task in job]))
     own = None
@@ -105,7 +105,7 @@ def _alone(stage: Callable[[Task, Workplace], Artifact]) -> Callable[[Job, Workp
 
 
 def _peak(device: torch.device) -> int | None:
-    """Largest memory of this task; null on the CPU, where only that of the process's whole life is known."""
+    """Peak memory of this task; null on the CPU, where only the peak of the whole process is known."""
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 

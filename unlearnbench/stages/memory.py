@@ -1,9 +1,10 @@
 """How much a model still owes to having learned the erased images (docs/protocol.md, section 12, rule 3).
 
-The standing r(i) of image i under a model is the quantile of its margin among those of never-seen images of its class
-under the same model. The margin is the true class's logit minus the largest other one: whatever scales a model's
-outputs scales all margins alike, and standings stay. What retrained models give an image by themselves is taken off: a
-model's memory of the erased images is the mean of r(i) - E[r(i)] over retrained models that never saw i.
+The standing r(i) of image i under a model is the quantile of its margin among the margins of never-seen images of its
+class under the same model. The margin is the true class's logit minus the largest other one. Scaling a model's outputs
+scales all margins alike, so standings stay the same. The standing that an image has under retrained models is
+subtracted: a model's memory of the erased images is the mean of r(i) - E[r(i)], with the expectation over retrained
+models that never saw i.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from unlearnbench.splits.world import World
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.system.seeding import stream
 
-UNSEEN = 2_000  # never-seen images that standings are among, at most
+UNSEEN = 2_000  # the most never-seen images that standings are computed among
 MODELS = 32  # evaluated at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Retrained:
-    """What retrained models say of the erased images.
+    """What retrained models say about the erased images.
 
     Attributes:
         standing: f32[R, T, s] under each model.
@@ -39,8 +40,8 @@ class Retrained:
 
     @property
     def noise(self) -> float:
-        """Mean square of what a single retrained model's standing differs by from that of the others, over all images
-        and the models that never saw them."""
+        """Mean squared difference between the standing under one retrained model and the mean under the others, over
+        all images and the models that never saw them."""
         count = self.left_out.sum(0).to(self.standing)[None, :, None]
         apart = (self.standing - self.expected) * count / (count - 1).clamp_min(1)  # from the mean of the others
         there = self.left_out[:, :, None].expand_as(apart) & ~apart.isnan()
@@ -57,7 +58,7 @@ def memory(standing: Tensor, retrained: Retrained) -> float | None:
     """Mean over the erased images of r(i) - E[r(i)], from -1 to 1; None if no image has a standing.
 
     Args:
-        standing: f32[T, s] (or f32[1, T, s]) under the models in question.
+        standing: f32[T, s] (or f32[1, T, s]) under the evaluated models.
     """
     apart = (standing - retrained.expected).double().flatten()
     apart = apart[~apart.isnan()]
@@ -65,9 +66,9 @@ def memory(standing: Tensor, retrained: Retrained) -> float | None:
 
 
 def memory_square(standing: Tensor, retrained: Retrained) -> float | None:
-    """Mean over the erased images of (r(i) - E[r(i)])^2, beyond that of a retrained model; None as for `memory`.
+    """Mean over the erased images of (r(i) - E[r(i)])^2, minus that of a retrained model; None as for `memory`.
 
-    Half of the images remembered and half over-forgotten have no memory in the mean, and a large one here.
+    If half of the images are remembered and half over-forgotten, their mean memory is 0, but this is large.
     """
     apart = (standing - retrained.expected).double().flatten()
     apart = apart[~apart.isnan()]
@@ -76,23 +77,19 @@ def memory_square(standing: Tensor, retrained: Retrained) -> float | None:
 
 def own_standings(models: Stack, world: World) -> Tensor:
     """f32[T, s] of each target's erased images under its own model; `models` has one for each target."""
-    rows, unseen = world.targets.erased, _unseen(world)
-    found = torch.empty(rows.shape)
-    for first in range(0, models.replicas, MODELS):
-        own = slice(first, first + MODELS)
-        some = models.slice(first, first + MODELS)
-        labels = world.pool.labels[rows[own]]
-        _, logits = some.own_outputs(world.pool.pixels[rows[own]])
-        found[own] = _quantiles(margins(logits, labels), labels, _margins(some, unseen), unseen.labels)
-    return found
+    unseen, found = _unseen(world), []
+    for some, own in zip(models.chunks(MODELS), world.targets.erased.split(MODELS), strict=True):
+        labels = world.pool.labels[own]
+        _, logits = some.own_outputs(world.pool.pixels[own])
+        found.append(_quantiles(margins(logits, labels), labels, _margins(some, unseen), unseen.labels))
+    return torch.cat(found)
 
 
 def standings(models: Stack, world: World) -> Tensor:
     """f32[K, T, s] of all targets' erased images under each of K models."""
     rows, unseen, found = world.targets.erased, _unseen(world), []
     erased = world.pool.take(rows.flatten())
-    for first in range(0, models.replicas, MODELS):
-        some = models.slice(first, first + MODELS)
+    for some in models.chunks(MODELS):
         labels = erased.labels.expand(some.replicas, -1)
         found.append(_quantiles(_margins(some, erased), labels, _margins(some, unseen), unseen.labels))
     return torch.cat(found).view(-1, *rows.shape)
@@ -118,16 +115,15 @@ def _margins(models: Stack, images: Images) -> Tensor:
 
 
 def _unseen(world: World) -> Images:
-    """Never-seen images: those that the erased ones are compared with, else test images."""
+    """Never-seen images: those that the erased ones are compared with, or else test images."""
     images = world.test if world.targets.holdout is None else world.pool.take(world.targets.holdout.flatten().unique())
     order = torch.from_numpy(stream(world.seed, "standings among").permutation(len(images))[:UNSEEN])
     return images.take(order.to(images.labels.device))
 
 
 def _quantiles(margin: Tensor, labels: Tensor, unseen: Tensor, unseen_labels: Tensor) -> Tensor:
-    """Share of never-seen images of the class with a smaller margin, ties half: f32[K, n] of f32[K, n] and f32[K, u].
-
-    NaN where no never-seen image has the class.
+    """Share of never-seen images of the class with a smaller margin, ties counting half: f32[K, n] from f32[K, n] and
+    f32[K, u]. NaN where no never-seen image has the class.
     """
     labels, unseen_labels = labels.cpu(), unseen_labels.cpu()
     found = torch.full(margin.shape, torch.nan)

@@ -1,4 +1,4 @@
-"""What a worker has at hand: plugins, data, the store and a device; images are loaded once per process."""
+"""What a worker has at hand: plugins, data, the store and a device. Images are loaded once per process."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
 from unlearnbench.training.context import Context
+from unlearnbench.training.replica_run import Watch
 
-Part = TypeVar("Part")
+_T = TypeVar("_T")
 
 CACHED = 6  # datasets and worlds kept in memory
 
 
 class MissingArtifactError(Exception):
-    """A stage before has no result in the store."""
+    """The result of an earlier stage is not in the store."""
 
     def __init__(self, key: str, root: Path) -> None:
         super().__init__(f"no artifact {key} in {root}")
@@ -44,11 +45,11 @@ class MissingArtifactError(Exception):
 
 @dataclass
 class Workplace:
-    """A worker's means. Everything cached is a pure function of its key.
+    """A worker's resources. Everything cached is a pure function of its key.
 
     Attributes:
-        definitions: what names stand for in this process, where there are plugins from outside.
-        settings: torch's own, as all stages find them.
+        definitions: what names stand for in this process, if there are plugins from outside.
+        settings: torch's settings, as every stage finds them.
     """
 
     data_root: Path
@@ -106,18 +107,21 @@ class Workplace:
             raise MissingArtifactError(key, self.store.root)
         return artifact
 
-    def context(self, task: Task, world: World, seeds: list[int], origin: Sequence[int] = ()) -> Context:
-        """What a method is handed, for so many replicas; `origin`: the seeds their originals were trained with."""
+    def context(
+        self, task: Task, world: World, seeds: list[int], origin: Sequence[int] = (), watch: Watch | None = None
+    ) -> Context:
+        """What a method is handed, with a seed for each replica; `origin`: the seeds their originals were trained
+        with."""
         channels, height, width = world.pool.pixels.shape[1:]
         shape, classes = (channels, height, width), self.data(task).classes
-        return Context(self.scenario(task), seeds, shape, classes, self.device, origin=origin)
+        return Context(self.scenario(task), seeds, shape, classes, self.device, watch=watch, origin=origin)
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""
         return self.shadow_models(task, world, "train")
 
     def shadow_models(self, task: Task, world: World, need: str) -> Stack:
-        """The models of a stage before that trains, by the name that a task has for it."""
+        """The models that an earlier stage trained; `need`: the task's name for that stage."""
         artifact, context = self.artifact(task.needs[need]), self.context(task, world, [])
         method = self.method(task)
         with guarded(f"method {method.name}"):
@@ -126,18 +130,18 @@ class Workplace:
 
     @property
     def is_written(self) -> bool:
-        """Whether images or sets that are kept for other tasks were written into."""
+        """Whether something wrote into images or sets that are cached for other tasks."""
         known: dict[tuple[int, int], int] = {}
         return any(self._written(value, known) != self._writes[key] for key, value in self._cache.items())
 
     def free(self) -> None:
-        """Give up what was kept to save time."""
+        """Drop the cache."""
         self._cache.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def provenance(self, task: Task, began: datetime) -> dict[str, Any]:
-        """What a task's numbers come from, stored with them: a record may be written much later by other code."""
+        """Where a task's numbers come from. Stored with them, as other code may write the record much later."""
         commit, dirty = git_state()
         named = {kind: task.work[kind]["name"] for kind in ("dataset", "method", "attack") if kind in task.work}
         infos = {kind: self.registry.of(cast(Kind, kind))[name] for kind, name in named.items()}
@@ -147,13 +151,13 @@ class Workplace:
                 "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
 
     def _written(self, value: Any, known: dict[tuple[int, int], int]) -> tuple[int, ...]:
-        """What changes when a tensor in something is written to.
+        """What changes when something writes to a tensor in a value.
 
-        Torch counts writes, but for those through `numpy()` and `data`; where there are plugins from outside, all is
-        read for them.
+        Torch counts writes, except those through `numpy()` and `data`. If there are plugins from outside, checksums
+        find these, too.
 
         Args:
-            known: checksums by place and size, for what lies in several things; filled here.
+            known: checksums by address and size, for tensors in several values; filled here.
         """
         tensors = list(_tensors(value))
         counts = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
@@ -180,7 +184,7 @@ class Workplace:
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """All in something."""
+    """All tensors in a value."""
     if isinstance(value, torch.Tensor):
         yield value
         return
@@ -191,26 +195,26 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _checksum(tensor: torch.Tensor) -> int:
-    """Of its bytes; any order of them has another."""
+    """A checksum of a tensor's bytes, which depends on their order."""
     return zlib.crc32(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def seed_of(task: Task, *names: str | int) -> int:
-    """From suite seed, dataset, repetition and stage, never from the method: comparisons are paired."""
+    """Derived from suite seed, dataset, repetition and stage, never from the method: comparisons are paired."""
     work = task.work
     return derive(repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"]), *names)
 
 
 def places(job: Job) -> list[int]:
-    """Which replicas of its group a job's tasks are."""
+    """The replica numbers that a job's tasks have in their group."""
     together = job[0].together
     return [together.index(task.key) for task in job] if together else list(range(len(job)))
 
 
-def filled(job: Job, parts: list[Part]) -> list[Part]:
-    """One part for each replica of a job's group; where a task can't take part, the first one's stands in.
+def filled(job: Job, parts: list[_T]) -> list[_T]:
+    """One part for each replica of a job's group; for a task that can't take part, a copy of the first one's.
 
-    The others' numbers are then those of a whole group, to the last bit; what comes of the copies is thrown away.
+    So the others' numbers equal those of a whole group, to the last bit; the results of the copies are dropped.
     """
     of_place = dict(zip(places(job), parts, strict=True))
     return [of_place.get(place, parts[0]) for place in range(max(len(job[0].together), len(job)))]

@@ -1,4 +1,4 @@
-"""What a method's result is held to: K models, the original and the images untouched, everything finite."""
+"""What a method's result is checked for: K models, original and images untouched, everything finite."""
 
 from __future__ import annotations
 
@@ -15,26 +15,38 @@ from unlearnbench.training.context import Context
 
 
 class PluginError(Exception):
-    """A plugin broke its contract; the cell fails with this text."""
+    """A plugin broke its contract. The cell fails with this message."""
 
 
 class RemoteError(Exception):
-    """What plugin code raised in a process of its own: in one line, and with its traceback."""
+    """What plugin code raised in another process: one line, and the traceback."""
 
     def __init__(self, line: str, trace: str) -> None:
         super().__init__(line)
         self.line, self.trace = line, trace
 
 
+def train_own(method: Method, sets: ErasureSets, context: Context) -> Stack:
+    """A model for each replica's remaining set, by a method that trains originals of its own. Raises PluginError."""
+    models = []
+    for k in range(sets.replicas):
+        with guarded(f"method {method.name}"):
+            model = method.train(sets.pool.take(sets.remaining(k)), context.single(k))
+        if model is None:
+            raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
+        models.append(model)
+    return Stack.of(models)
+
+
 def erase(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
-    """The method's erasures, with all of its contract checked. Raises PluginError."""
+    """The method's erasures, after checking its whole contract. Raises PluginError."""
     after = erase_each(method, before, sets, context)
     check_finite(after, f"unlearning with {method.name}")
     return after
 
 
 def erase_each(method: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
-    """As `erase`, but single models may be broken: see `check_finite`."""
+    """As `erase`, but without checking that each model is finite: see `check_finite`."""
     untouched = before.apply(torch.clone)
     written = _writes(sets)
     with guarded(f"method {method.name}"):
@@ -50,7 +62,7 @@ def erase_each(method: Method, before: Stack, sets: ErasureSets, context: Contex
 
 
 def check_finite(stack: Stack, what: str) -> None:
-    """Raises PluginError for models with a parameter that is no finite number."""
+    """Raises PluginError for models with a parameter that is not finite."""
     for name, value in stack.tensors.items():
         bad = ~torch.isfinite(value).reshape(len(value), -1).all(1)
         if bool(bad.any()):
@@ -58,13 +70,13 @@ def check_finite(stack: Stack, what: str) -> None:
 
 
 def check_outputs(outputs: Tensor, what: str) -> None:
-    """Raises PluginError for models that answer with something that is no finite number."""
+    """Raises PluginError for models with outputs that are not finite."""
     if not bool(torch.isfinite(outputs).all()):
         raise PluginError(f"{what} made models whose outputs are not finite")
 
 
 def _writes(sets: ErasureSets) -> tuple[int, ...]:
-    """How often the tensors that erasures share have been written to; torch counts it."""
+    """Torch's counts of writes to the tensors that erasures share."""
     shared = [sets.pool.pixels, sets.pool.labels, sets.pool.ids, sets.members, sets.erased]
     if sets.holdout is not None:
         shared.append(sets.holdout)

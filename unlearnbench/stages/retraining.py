@@ -1,4 +1,4 @@
-"""The stages of models that decide what is erased, and whether it was forgotten. No attack sees any of them."""
+"""The stages that train models to decide what is erased, and whether it was forgotten. No attack sees these models."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from unlearnbench.splits.world import World, leak_parts
 from unlearnbench.stages.evaluation import accuracies
 from unlearnbench.stages.memory import Retrained, margins, standings
 from unlearnbench.stages.resources import Workplace, seed_of
-from unlearnbench.stages.result_checks import PluginError, check_finite
+from unlearnbench.stages.result_checks import check_finite, train_own
 from unlearnbench.suite.plan import Task
-from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact
 
@@ -26,10 +25,10 @@ TOO_COSTLY = "too costly"
 def select(task: Task, workplace: Workplace) -> Artifact:
     """How much models owe each image to having learned it (Feldman, 2020, Eq. 1; Feldman and Zhang, 2020, section 3).
 
-    mem(i) = P[right about i | i was learned] - P[right about i | it was not], estimated from models of random images of
-    the target's, the adversary's and the spare ones, as many as the target is trained on. Neither the originals nor the
-    retrained models nor any attack's models are among them: an original that had a part in the choice would look as if
-    it remembered more than it does.
+    mem(i) = P[right about i | i was learned] - P[right about i | it was not], estimated with models that are trained on
+    random choices of the target's, the adversary's and the spare images, as many as the target is trained on. Neither
+    originals nor retrained models nor an attack's models are among them: an original that had taken part in the choice
+    would seem to remember more than it does.
     """
     scenario = workplace.scenario(task)
     assert scenario.leak is not None
@@ -66,10 +65,11 @@ def _right(models: Stack, world: World, rows: Tensor) -> Tensor:
 
 
 def retrained(task: Task, workplace: Workplace) -> Artifact:
-    """Models trained without a random half of the targets' images, shared by all targets, and what they make of them.
+    """Models trained without a random half of the targets' images, shared by all targets, and the standings of the
+    targets' images under them.
 
-    Two models after each other leave out complementary halves. Where one training passes over more images than the
-    scenario declares (`judging.largest_retraining`) none is trained, and no verdict is given.
+    Each pair of consecutive models leaves out complementary halves. If one training would pass over more images than
+    the scenario allows (`judging.largest_retraining`), none is trained, and no verdict is given.
     """
     world, scenario = workplace.world(task), workplace.scenario(task)
     if world.targets.members.shape[-1] * scenario.training.epochs > scenario.judging.largest_retraining:
@@ -79,14 +79,7 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
     sets = ErasureSets(world.targets.pool, world.targets.members, erased)
     context = workplace.context(task, world, [seed_of(task, "retrained", k) for k in range(len(erased))])
     if "method" in task.work:
-        method, models = workplace.method(task), []
-        for k in range(len(erased)):
-            with guarded(f"method {method.name}"):
-                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
-            if model is None:
-                raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
-            models.append(model)
-        stack = Stack.of(models).to(workplace.device)
+        stack = train_own(workplace.method(task), sets, context).to(workplace.device)
     else:
         stack = context.train(sets)
     check_finite(stack, f"retraining with beta {scenario.beta}")
@@ -99,9 +92,10 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
 
 
 def halves(targets: int, models: int, seed: int) -> Tensor:
-    """bool[R, T]: the targets whose images each model is trained without, as many for each model.
+    """bool[R, T]: the targets whose images each model is trained without, equally many for each model.
 
-    With one target all are trained without it; of an odd number one is in both models of a pair, another in each pair.
+    With one target all models are trained without it. With an odd number both models of a pair are trained with one of
+    the targets, a different one for each pair.
     """
     left_out = torch.zeros(models, targets, dtype=torch.bool)
     if targets == 1:
@@ -118,7 +112,7 @@ def halves(targets: int, models: int, seed: int) -> Tensor:
 
 
 def of_artifact(artifact: Artifact) -> Retrained | None:
-    """What the stage stored; None if it was too costly."""
+    """What the stage stored; None if retraining was too costly."""
     if TOO_COSTLY in artifact.values:
         return None
     return Retrained(*(artifact.tensors[name] for name in ("standing", "left_out", "accuracy")))

@@ -1,6 +1,6 @@
-"""What an attack's evidence is worth: its metrics beside those of trivial attackers, with intervals over images.
+"""Scores of an attack's evidence: its metrics and those of trivial attackers, with intervals over images.
 
-The harness scores, never the attack: truth stays here.
+The harness computes them, never the attack: the truth stays here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.system.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
+CALLABLE_REPEATS = 250  # fewer: a callable is evaluated once per resample
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value, its 95 % bootstrap interval over images within this seed, and the images behind it."""
+    """A metric's value, its 95 % bootstrap interval over images within this seed, and the number of images."""
 
     value: float | None
     low: float | None
@@ -42,7 +43,8 @@ class Truth:
         images: f32[T, s, C, H, W], erased (or challenge images, with s = 1).
         labels: i64[T, s].
         membership: bool[T, c]: which candidates were erased (or bool[n, 1]: which challenge images are members).
-        auxiliary, auxiliary_labels: the adversary's own images f32[m, C, H, W], which trivial attackers use.
+        auxiliary, auxiliary_labels: the adversary's own images f32[m, C, H, W] and their labels, which trivial
+            attackers use.
         classes: Y.
         seed: of bootstrap resamples and retrieval decoys.
     """
@@ -72,7 +74,7 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
 
 
 def _measured(name: str, given: float | Measured) -> Score:
-    """What the attack measured itself."""
+    """A metric that the attack has measured itself."""
     value, n, low, high = Measured.of(given)
     known = [number for number in (value, low, high) if number is not None]
     if name not in given_by("attack") or not all(math.isfinite(number) for number in known):
@@ -97,7 +99,8 @@ def _checked(what: str, value: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[str, Score]:
-    """Sets have no order: what an attack and what trivial attackers answer is matched with the truth alike."""
+    """Sets have no order: the answers of the attack and of trivial attackers are matched to the truth in the same
+    way."""
     true, labels = truth.images.flatten(0, 1), truth.labels.flatten()
     matched = reconstruction.match_sets(images, truth.images).flatten(0, 1)
     means = reconstruction.class_means(truth.auxiliary, truth.auxiliary_labels, truth.classes)
@@ -144,7 +147,7 @@ def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[st
 
 def _skill(own: Tensor, reference: Tensor, truth: Truth, name: str) -> Score:
     """1 - sum SSE / sum SSE of a reference: a ratio of sums over erasures (PROTOCOL section 11, rule 8)."""
-    # Images of one erasure were rebuilt from one update, so their sums are what is resampled.
+    # Images of one erasure were rebuilt from one update, so their sums are resampled.
     pairs = torch.stack([own, reference], 1).view(len(truth.labels), -1, 2).sum(1).numpy()
     estimate = _bootstrap(pairs, lambda x: float(1 - x[:, 0].sum() / x[:, 1].sum()), truth, name)
     return replace(estimate, n=len(own))
@@ -159,7 +162,7 @@ def _by_erasure(values: Tensor, truth: Truth, name: str) -> Score:
 
 
 def _labels(label_scores: Tensor, truth: Truth) -> dict[str, Score]:
-    """A set's labels without their order; for single images the share of right answers."""
+    """A set's labels, regardless of order; for single images the share of correct answers."""
     inferred = _inferred(label_scores, truth)
     majority = truth.auxiliary_labels.mode().values.expand_as(truth.labels)
     values = {
@@ -222,7 +225,7 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
             raise EvidenceError(f"evidence.{name} beside a baseline must hold probabilities, from 0 to 1")
     gains = membership.confidence_gains(scores.flatten().numpy(), baseline.flatten().numpy(), members.numpy() > 0)
     higher = (np.sign(gains) + 1) / 2
-    # Members count half of each mean, however many non-members stand beside each.
+    # Members make up half of each mean, however many non-members there are per member.
     share = float(members.mean())
     weight = np.where(members.numpy() > 0, 0.5 / share, 0.5 / (1 - share))
     return measured | {
@@ -236,20 +239,15 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
 
 
 def _mean(values: Tensor, truth: Truth, name: str) -> Score:
-    estimate, low, high = bootstrap(
-        values.numpy(), "mean", stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS
-    )
-    return Score(estimate, low, high, len(values))
+    return _bootstrap(values.numpy(), "mean", truth, name, repeats=BOOTSTRAP_REPEATS)
 
 
 def _bootstrap(
     values: np.ndarray, statistic: Statistic, truth: Truth, name: str,
-    clusters: np.ndarray | None = None,
+    clusters: np.ndarray | None = None, repeats: int = CALLABLE_REPEATS,
 ) -> Score:  # fmt: skip
-    # A callable is evaluated once per resample, so fewer of them than for means.
-    estimate, low, high = bootstrap(
-        values, statistic, stream(truth.seed, "bootstrap", name), repeats=BOOTSTRAP_REPEATS // 4, clusters=clusters
-    )
+    generator = stream(truth.seed, "bootstrap", name)
+    estimate, low, high = bootstrap(values, statistic, generator, repeats=repeats, clusters=clusters)
     return Score(estimate, low, high, len(values))
 
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.observed_erasures import concatenate, observe_erasures
+from unlearnbench.adversary.observed_erasures import Erasures, observe_erasures
 from unlearnbench.models.stack import Stack
-from unlearnbench.splits import retrained_sets as retrained_draw
+from unlearnbench.splits import retrained_sets
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import World
 from unlearnbench.stages.resources import Workplace, seed_of
-from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase
+from unlearnbench.stages.result_checks import check_finite, check_outputs, erase, train_own
 from unlearnbench.suite.plan import Task
-from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
 def shadow_models(task: Task, workplace: Workplace) -> Artifact:
-    """Originals of the adversary's: the weights of all, [M, ...] by name. Of models without a target, what they answer
-    on that target's images is all that is ever asked: see `_answers`."""
+    """The adversary's originals: the weights of all, [M, ...] by name. Of models trained without a target, only the
+    outputs on that target's images are needed: see `_answers`."""
     world, draw, trained, count = workplace.world(task), *(task.work[name] for name in ("draw", "trained", "models"))
     if trained == "without":
         return Artifact({"logits": _answers(task, workplace, world)}, {})
@@ -31,28 +30,17 @@ def shadow_models(task: Task, workplace: Workplace) -> Artifact:
 
 
 def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]) -> Stack:
-    """One model a seed, by the shared trainer or by a method that trains an original of its own."""
+    """One model per seed, by the shared trainer or by a method that trains originals of its own."""
     context = workplace.context(task, world, seeds)
-    method = workplace.method(task) if "method" in task.work else None
-    if method is None:
-        stack = context.train(sets)
-    else:
-        models = []
-        for k in range(sets.replicas):
-            with guarded(f"method {method.name}"):
-                model = method.train(world.pool.take(sets.remaining(k)), context.single(k))
-            if model is None:
-                raise PluginError(f"method {method.name} trains an original of its own, but this time returned none")
-            models.append(model)
-        stack = Stack.of(models)
+    stack = train_own(workplace.method(task), sets, context) if "method" in task.work else context.train(sets)
     check_finite(stack, f"training shadow models with beta {context.scenario.beta}")
     return stack
 
 
 def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
-    """Logits f32[T, 2N, n, Y] on each target's images of the models that never saw it; a few models at a time."""
-    made = retrained_draw.group(world, task.work["models"], "without")
-    images, _ = retrained_draw.shown(world)
+    """Logits f32[T, 2N, n, Y] on each target's images, by models that never saw the target; a few models at a time."""
+    made = retrained_sets.group(world, task.work["models"], "without")
+    images, _ = retrained_sets.shown(world)
     together = torch.cat([own.pixels for own in images])
     seeds, step, parts = _seeds(task, "without", made.sets.replicas), workplace.scenario(task).replicas, []
     for first in range(0, made.sets.replicas, step):
@@ -67,7 +55,7 @@ def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
 
 
 def shadows(task: Task, workplace: Workplace) -> Artifact:
-    """Erasures of the adversary's own with the method under attack, and what the models answer before and after."""
+    """The adversary's own erasures with the method under attack: the outputs of the models before and after."""
     world, draw = workplace.world(task), task.work["draw"]
     scenario, models = workplace.scenario(task), task.work["models"]
     if draw == "retrained":
@@ -79,7 +67,7 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
     trained = [seed_of(task, "train")] if draw == "same" else _seeds(task, "originals", models)
     for k, of_model in enumerate(drawn.sets):
         before = originals.slice(k, k + 1)
-        # A chunk's models are dropped once they have answered: a thousand of them need not fit into memory.
+        # A chunk's models are dropped after they are queried: a thousand models need not fit into memory.
         for first in range(0, of_model.replicas, scenario.replicas):
             chunk = of_model.take(first, first + scenario.replicas)
             seeds = [seed_of(task, "shadow", at + index) for index in range(chunk.replicas)]
@@ -88,20 +76,21 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
             parts.append(observe_erasures(before, after, chunk, world, f"shadow {at}", keep))
             check_outputs(parts[-1].candidates_after_logits, f"unlearning with {method.name}")
             at += chunk.replicas
-    tensors = concatenate(parts, shared=draw == "same").tensors
+    tensors = Erasures.concatenate(parts, shared=draw == "same").tensors
     return Artifact({**tensors, "validation": drawn.validation, "model": drawn.model}, {})
 
 
 def _beside_retrained(task: Task, workplace: Workplace, world: World) -> Artifact:
-    """Each target forgotten by N originals that held it, beside 2N models that never saw it: logits on its images."""
+    """Logits on each target's images, by N originals that were trained on it and unlearned it, and by 2N models that
+    never saw it."""
     count, step, method = task.work["models"], workplace.scenario(task).replicas, workplace.method(task)
-    made, originals = retrained_draw.group(world, count, "originals"), _originals(task, workplace, world)
-    trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_draw.shown(world)
+    made, originals = retrained_sets.group(world, count, "originals"), _originals(task, workplace, world)
+    trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_sets.shown(world)
     unlearned = []
     for target, own in enumerate(images):
         answers = []
         for first in range(0, count, step):
-            chunk = retrained_draw.erasures(world, made, target, first, first + step)
+            chunk = retrained_sets.erasures(world, made, target, first, first + step)
             models = made.models[target, first : first + step]
             seeds = [seed_of(task, "shadow", target * count + first + index) for index in range(chunk.replicas)]
             origin = [] if method.own_original else [trained[model] for model in models.tolist()]
@@ -125,5 +114,5 @@ def _originals(task: Task, workplace: Workplace, world: World) -> Stack:
 
 
 def _seeds(task: Task, trained: str, count: int) -> list[int]:
-    """Of shadow models' training."""
+    """Seeds for training shadow models."""
     return [seed_of(task, "shadow model", task.work["draw"], trained, k) for k in range(count)]

@@ -1,6 +1,6 @@
-"""The stage that measures time: one erasure by one replica in one thread, and nothing else running.
+"""The stage that measures time: one erasure by one replica in one thread, with nothing else running.
 
-PROTOCOL section 11, rule 12. Neither shared replicas nor a busy machine blur it, and times of different hardware have
+PROTOCOL section 11, rule 12. Neither other replicas nor a busy machine distort it; times on different hardware have
 different keys.
 """
 
@@ -19,7 +19,7 @@ from unlearnbench.system.store import Artifact
 
 
 def time_unlearning(task: Task, workplace: Workplace) -> Artifact:
-    """Erase the first target again and again; the median counts, and the fastest and slowest are kept beside it."""
+    """Erase the first target repeatedly; the median time counts, the fastest and the slowest are kept, too."""
     world, method = workplace.world(task), workplace.method(task)
     before, sets = workplace.original(task, world), world.targets.take(0, 1)
     seconds = []
@@ -32,12 +32,12 @@ def time_unlearning(task: Task, workplace: Workplace) -> Artifact:
             after = method.unlearn_many(fresh, sets, context)
             _wait(workplace.device)
             seconds.append(time.perf_counter() - started)
-    check_finite(after, f"unlearning with {method.name}")  # the time to a model that is none is no time
+    check_finite(after, f"unlearning with {method.name}")  # the time to make a broken model does not count
     timed = [median(seconds), min(seconds), max(seconds), len(seconds)]
     return Artifact({}, {"unlearn_seconds": timed, "sizes": dict(world.sizes)})
 
 
 def _wait(device: torch.device) -> None:
-    """A GPU is handed its work and goes on with it; only when it is done has the time passed."""
+    """Wait for a GPU to finish its queued work, so that its time is measured."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""The stage that unlearns: the targets' images, with every method."""
+"""The stage that unlearns the targets' images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.observed_erasures import Erasures, concatenate, observe_erasures
+from unlearnbench.adversary.observed_erasures import Erasures, observe_erasures
 from unlearnbench.metrics.catalog import given_by
 from unlearnbench.models.stack import Stack
-from unlearnbench.models.stack import concatenate as concatenate_stacks
 from unlearnbench.plugin import Method
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, join
 from unlearnbench.stages.evaluation import evaluate, original_accuracy, trajectory_point
@@ -19,23 +19,22 @@ from unlearnbench.stages.memory import Retrained
 from unlearnbench.stages.resources import Workplace, filled, places, seed_of
 from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase_each
 from unlearnbench.stages.retraining import of_artifact
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.plan import Job
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
-
-# --- unlearn ---------------------------------------------------------------------------------------------------------
+from unlearnbench.training.replica_run import Watch
 
 
 def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
-    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and the utility.
+    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and utility metrics.
 
-    A job is the one target of each seed of a group, or all targets of one seed, which share their original.
+    A job is the single target of each seed in a group, or all targets of one seed, which share their original.
     """
     task, worlds = job[0], [workplace.world(task) for task in job]
     scenario, method = workplace.scenario(task), workplace.method(task)
     originals = [workplace.original(task, world) for task, world in zip(job, worlds, strict=True)]
     if task.together:
-        before, sets = concatenate_stacks(filled(job, originals)), join(filled(job, worlds))
+        before, sets = Stack.concatenate(filled(job, originals)), join(filled(job, worlds))
         seeds = filled(job, [seed_of(task, "target", 0) for task in job])
         own = [slice(place, place + 1) for place in places(job)]
     else:
@@ -44,13 +43,13 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
         own = [slice(0, sets.replicas)]
     trained = [seed_of(task, "train") for task in job]
     origin = filled(job, trained) if task.together else trained
-    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin)
     trajectories: list[list[list[Any]]] = [[] for _ in job]
-    if scenario.trajectory is not None:
-        _follow(context, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    watch = _follow(scenario, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin, watch)
     after = erase_each(method, before, sets, context)
     results: list[Artifact | Exception] = []
-    retrained = [_retrained(each, workplace) for each in job]
+    needed = [each.needs.get("retrained") for each in job]
+    retrained = [None if key is None else of_artifact(workplace.artifact(key)) for key in needed]
     parts = zip(own, worlds, originals, trajectories, retrained, strict=True)
     for part, world, original, trajectory, beside in parts:
         models = after.slice(part.start, part.stop)
@@ -72,23 +71,18 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     return results
 
 
-def _retrained(task: Task, workplace: Workplace) -> Retrained | None:
-    """What retrained models say of a task's erased images; None where there are none."""
-    return of_artifact(workplace.artifact(task.needs["retrained"])) if "retrained" in task.needs else None
-
-
 def _measures(
     method: Method, before: Stack, after: Stack, world: World, context: Context, own: slice, retrained: Retrained | None
 ) -> dict[str, list[Any]]:
-    """Value and number of samples of all that is measured of one seed's models, which are replicas `own`."""
+    """Value and number of samples of each metric of one seed's models, which are the replicas `own`."""
     scenario, count = context.scenario, after.replicas
     measures: dict[str, list[Any]] = {
         name: [m.value, m.n] for name, m in evaluate(before, after, world, scenario, retrained).items()
     }
-    if method.own_original:  # no other row shows how good it was
+    if method.own_original:  # no other row shows how good this original was
         original = original_accuracy(before, world, scenario)
         measures["original_accuracy"] = [original.value, original.n]
-    # A method with an `unlearn` of its own is not counted by the harness: null, not 0.
+    # The harness does not count the steps of a method with its own `unlearn`: null, not 0.
     counted = method.reference or bool(context.steps.any())
     for name, counts in (("gradient_steps", context.steps), ("samples_processed", context.samples)):
         measures[name] = [float(counts[own].double().mean()) if counted else None, count]
@@ -102,14 +96,15 @@ def _measures(
     return measures
 
 
-def _follow(context: Context, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> None:
-    """Evaluate every few epochs of unlearning (Figures 5 to 7); step 0 is the original.
+def _follow(scenario: Scenario, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> Watch | None:
+    """A watch that evaluates every few epochs of unlearning (Figures 5 to 7), if the scenario asks for it; step 0 is
+    the original.
 
     Args:
         followed: a replica, its world, and where its points go.
     """
-    scenario = context.scenario
-    assert scenario.trajectory is not None
+    if scenario.trajectory is None:
+        return None
     every = scenario.trajectory.every_epochs
 
     def watch(first: int, epoch: int, step: int, models: Stack) -> None:
@@ -122,7 +117,7 @@ def _follow(context: Context, before: Stack, followed: list[tuple[int, World, li
                         points.append([step, name, measure.value, measure.n])
 
     watch(0, 0, 0, before)
-    context.watch = watch
+    return watch
 
 
 def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep: bool, chunk: int = 64) -> Erasures:
@@ -132,4 +127,4 @@ def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep
         last = min(first + chunk, sets.replicas)
         models, some = after.slice(first, last), sets.take(first, last)
         parts.append(observe_erasures(before, models, some, world, f"target {first}", keep))
-    return concatenate(parts)
+    return Erasures.concatenate(parts)

@@ -1,9 +1,9 @@
-"""What a method is handed: the means to train and unlearn K replicas, chunk by chunk, with everything counted."""
+"""What a method is handed: the means to train and unlearn K replicas in chunks, counting steps and samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from unlearnbench.models import information_bottleneck
-from unlearnbench.models.stack import Stack, concatenate
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import Splits
@@ -21,12 +21,10 @@ from unlearnbench.training import mlp_descent
 from unlearnbench.training.mlp_descent import MlpDescent
 from unlearnbench.training.objectives import InformationBottleneckLoss, NewtonTraining, training_phase
 from unlearnbench.training.phases import Objective, Phase, Transformation
-from unlearnbench.training.replica_run import Outcome, ReplicaRun
+from unlearnbench.training.replica_run import Outcome, ReplicaRun, Watch
 
 # A model after forgetting `Splits.erased`.
 Unlearn = Callable[[nn.Module, Splits, Any], nn.Module]
-# First replica of a chunk, epoch, step, and the chunk's models as they are: called at the end of an epoch.
-Watch = Callable[[int, int, int, Stack], None]
 
 
 @dataclass
@@ -36,12 +34,12 @@ class Context:
     Attributes:
         scenario: all settings; the stop rule is applied by the harness.
         seeds: one per replica.
-        origin: the seeds that the originals were trained with, one or one per replica; for references only.
+        origin: the seeds that the originals were trained with, one in all or one per replica; for references only.
         shape: C, H, W of the images.
         classes: Y.
         watch: called at the end of each epoch of unlearning, for trajectories.
         steps, samples: i64[K], gradient steps and images processed so far, per replica.
-        recorded: f64[K] of every metric that the method itself has measured.
+        recorded: f64[K] for each metric that the method has measured itself.
     """
 
     scenario: Scenario
@@ -52,13 +50,14 @@ class Context:
     dtype: torch.dtype = torch.float32
     watch: Watch | None = None
     origin: Sequence[int] = ()
+    counts: InitVar[tuple[Tensor, Tensor] | None] = None  # `steps` and `samples` of another context, to add to
     steps: Tensor = field(init=False)
     samples: Tensor = field(init=False)
     recorded: dict[str, Tensor] = field(init=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.steps = torch.zeros(len(self.seeds), dtype=torch.int64)
-        self.samples = torch.zeros(len(self.seeds), dtype=torch.int64)
+    def __post_init__(self, counts: tuple[Tensor, Tensor] | None) -> None:
+        zeros = torch.zeros(2, len(self.seeds), dtype=torch.int64)
+        self.steps, self.samples = (zeros[0], zeros[1]) if counts is None else counts
 
     # --- for methods ------------------------------------------------------------------------------------------------
 
@@ -67,8 +66,8 @@ class Context:
         return information_bottleneck.build(self.scenario.network, self.shape, self.classes, seed)
 
     def default_phase(self, params: PluginParams) -> Phase:
-        """Minibatches of the erased set until the stop rule ends it, with the scenario's training settings unless
-        the method has an `lr` and a `batch` of its own (UnlearnParams)."""
+        """Minibatches of the erased set until the stop rule ends the phase, with the scenario's training settings
+        unless the method's parameters set `lr` or `batch` (UnlearnParams)."""
         training = self.scenario.training
         lr, batch = (getattr(params, name, None) for name in ("lr", "batch"))
         return Phase(lr=lr or training.lr, batch=batch or training.batch, clip=training.clip)
@@ -83,7 +82,8 @@ class Context:
         """Run the phases of a loss method on every replica.
 
         Args:
-            state: a tensor or tree with a leading replica dimension, in place of what the method's `prepare` makes.
+            state: a tensor or tree with a leading replica dimension, used instead of what the method's `prepare`
+                returns.
             training: whether layers such as batch normalisation are in train mode.
         """
         phases = method.phases(self)
@@ -99,20 +99,20 @@ class Context:
         return self._chunks(before, sets, lambda run, _: run.transform(method, phases))
 
     def record(self, metric: str, values: Tensor) -> None:
-        """Add a metric of the catalogue to the records, one finite value per replica, f32[K]."""
+        """Add a metric of the catalogue to the records: one finite value per replica, f32[K]."""
         if values.shape != (len(self.seeds),):
             raise ValueError(f"{metric}: one value per replica, not {tuple(values.shape)} for {len(self.seeds)}")
         self.recorded[metric] = values.detach().double().cpu()
 
     def looped(self, unlearn: Unlearn, before: Stack, sets: ErasureSets) -> Stack:
-        """A method's `unlearn` for one replica after the other; it gets copies, so `before` can't be changed."""
+        """Call `unlearn` for one replica after the other. It gets copies, so it can't change `before`."""
         after = []
         for k in range(sets.replicas):
             model, single = before.module(0 if before.replicas == 1 else k), self.single(k)
             after.append(Stack.of([unlearn(model, sets.splits(k), single)]))
             for metric, value in single.recorded.items():
                 self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
-        return concatenate(after)
+        return Stack.concatenate(after)
 
     def train(self, sets: ErasureSets) -> Stack:
         """The shared trainer: fresh models from the seeds, trained on each replica's remaining set (Eq. 2)."""
@@ -129,23 +129,25 @@ class Context:
         return self._chunks(self.fresh(), sets, work, training=True)
 
     def again(self) -> Context:
-        """The context in which the originals were trained, for as many replicas; what it counts is counted here too.
+        """The context in which the originals were trained, for as many replicas; its counts are added to this
+        context's.
 
         Raises:
             ValueError: they were not trained by the shared trainer.
         """
         if not self.origin:
             raise ValueError("the original was not trained by the shared trainer: its random numbers are not known")
-        again = replace(self, seeds=list(self.origin) * (len(self.seeds) // len(self.origin)))
-        again.steps, again.samples = self.steps, self.samples
-        return again
+        return self.with_seeds(list(self.origin) * (len(self.seeds) // len(self.origin)))
+
+    def with_seeds(self, seeds: Sequence[int]) -> Context:
+        """The context with other seeds, for as many replicas; its counts are added to this context's."""
+        return replace(self, seeds=seeds, counts=(self.steps, self.samples))
 
     def single(self, replica: int) -> Context:
-        """The context of one replica; what it counts is counted here too (the tensors are views)."""
+        """The context of one replica; its counts are added to this context's (the tensors are views)."""
         origin = self.origin if len(self.origin) < 2 else [self.origin[replica]]
-        single = replace(self, seeds=[self.seeds[replica]], origin=origin)
-        single.steps, single.samples = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
-        return single
+        counts = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
+        return replace(self, seeds=[self.seeds[replica]], origin=origin, counts=counts)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -156,8 +158,8 @@ class Context:
         work: Callable[[ReplicaRun, slice], Outcome],
         training: bool = False,
     ) -> Stack:
-        """At most `scenario.replicas` at a time. Their number is part of the key, so that the chunks never depend on
-        anything but the cell."""
+        """Work on at most `scenario.replicas` at a time. This number is part of the key, so chunks depend on nothing
+        but the cell."""
         if sets.replicas != len(self.seeds):
             raise ValueError(f"{sets.replicas} erasures but {len(self.seeds)} seeds")
         after = []
@@ -169,10 +171,11 @@ class Context:
                 self.seeds[first:last],
                 self.scenario,
                 training,
-                None if training or self.watch is None else partial(self.watch, first),
+                first,
+                None if training else self.watch,
             )
             outcome = work(run, slice(first, last))
             self.steps[first:last] += outcome.steps
             self.samples[first:last] += outcome.samples
             after.append(outcome.stack)
-        return concatenate(after)
+        return Stack.concatenate(after)

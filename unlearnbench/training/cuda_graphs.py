@@ -1,7 +1,8 @@
-"""Steps recorded once and replayed: on a GPU a small model's kernels take less time than to launch them one by one.
+"""Steps recorded once and replayed: on a GPU, launching a small model's kernels one by one takes longer than running
+them.
 
-A recorded step reads its minibatch and its random numbers from fixed places, into which each step's are copied. It is
-trusted only after it has done one step as the ordinary way does it; where it has not, the ordinary way goes on.
+A recorded step reads its minibatch and its random numbers from fixed tensors, into which those of each step are copied.
+It is used only if one replayed step equals an ordinary one; otherwise the ordinary steps go on.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from unlearnbench.models.stack import Tensors
 from unlearnbench.training.descent import Replayable
 from unlearnbench.training.vectorise import Inputs
 
-Record = Callable[[Callable[[], None]], Callable[[], None]]  # a function without arguments -> what replays it
+Record = Callable[[Callable[[], None]], Callable[[], None]]  # a function -> a function that replays it
 
-WARM_UP = 3  # steps before recording, in which libraries set themselves up and the optimiser makes its state
-SMALL = 1_000_000  # parameters of a model, above which the launches no longer count
+WARM_UP = 3  # steps before recording, in which libraries initialise and the optimiser makes its state
+SMALL = 1_000_000  # parameters of a model, above which launching kernels no longer dominates
 TOLERANCE = 1e-4  # between a replayed step and an ordinary one
 
 
@@ -39,7 +40,7 @@ class Graphed:
     """A descent whose steps are replayed.
 
     Args:
-        descent: takes the steps until one is recorded, and those whose batches have another shape.
+        descent: takes the steps until one is recorded, and steps whose batches have another shape.
     """
 
     def __init__(self, descent: Replayable, record: Record) -> None:
@@ -68,12 +69,13 @@ class Graphed:
             self.descent.compute(*_assembled(inputs, moving, spec))
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
-        """Go on with some replicas only: what was recorded is of all."""
+        """Continue with some of the replicas; what was recorded was for all of them, and is dropped."""
         self.descent.keep(replicas, params)
         self._replay, self._shape, self._places, self._seen = None, None, [], {}
 
     def _record(self, inputs: Inputs, moving: list[Any], spec: Any) -> None:
-        """Record a step, and take it both ways: if they differ, or it can't be recorded, the ordinary one counts."""
+        """Record a step and take it both ways. If the results differ, or it can't be recorded, the ordinary one
+        counts."""
         self._places = [part.clone() if isinstance(part, Tensor) else part for part in moving]
         changing = [*self.descent.changing(), *inputs.buffers.values()]
         before = [value.clone() for value in changing]

@@ -1,10 +1,10 @@
-"""Curvature of a model's loss without ever forming a matrix: products, a diagonal, and a solver.
+"""Curvature of a model's loss without forming a matrix: products, a diagonal, and a solver.
 
-A vector is a mapping from parameter names to tensors of the parameters' shapes. Everything runs under vmap: fixed
-numbers of iterations and no branch on a value.
+A vector is a mapping from parameter names to tensors of the parameters' shapes. Everything runs under vmap: the number
+of iterations is fixed, and nothing branches on a value.
 
-Everything is of full precision whatever the training's is: conjugate gradients need it, forward derivatives mix
-precisions behind a batch normalisation, which convolutions refuse, and so do gradients image by image within one.
+Everything is computed in full precision, whatever precision training uses. Conjugate gradients need it; and forward
+derivatives after a batch normalisation, and per-image gradients inside one, mix precisions, which convolutions refuse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TINY = torch.finfo(torch.float32).tiny
 
 
 def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batch) -> Product:
-    """v -> G v, with G = mean J' (diag p - p p') J of the cross-entropy over a batch; never negative.
+    """v -> G v, with G = mean J' (diag p - p p') J of the cross-entropy over a batch; positive semi-definite.
 
     Args:
         logits: of the batch's images, f32[B, Y], as a function of the parameters.
@@ -59,8 +59,8 @@ def hessian(loss: Callable[[Vector], Tensor], params: Vector) -> Product:
 
 
 def mean_in_chunks(measure: Callable[[Batch], Vector], batch: Batch, size: int) -> Vector:
-    """The mean over a batch of a `measure` that is a (weighted) mean itself, such as a gradient, `size` images at a
-    time: memory is that of one chunk."""
+    """The mean over a batch of a `measure` that is itself a (weighted) mean, such as a gradient. It is computed for
+    `size` images at a time, in the memory of one chunk."""
     chunks = _chunks(batch, size)
     with _full_precision(batch.images):
         if len(chunks) == 1:
@@ -72,7 +72,7 @@ def _mean(measure: Callable[[Batch], Vector], batch: Batch, chunks: list[Batch])
     result: Vector | None = None
     for chunk in chunks:
         weight = chunk.weight.sum()
-        # A chunk that only pads has no mean of its own.
+        # A chunk of padding only has no mean.
         filled = chunk._replace(weight=torch.where(weight > 0, chunk.weight, torch.ones_like(chunk.weight)))
         share, part = weight / batch.weight.sum(), measure(filled)
         result = axpy(share, part, result or {name: torch.zeros_like(value) for name, value in part.items()})
@@ -81,8 +81,8 @@ def _mean(measure: Callable[[Batch], Vector], batch: Batch, chunks: list[Batch])
 
 
 def product_in_chunks(curvature: Callable[[Batch], Product], batch: Batch, size: int) -> Product:
-    """The product with the mean curvature of a batch, `size` images at a time; equal to that of the whole but for
-    rounding. What one chunk could reuse in the next product is computed again."""
+    """The product with the mean curvature of a batch, `size` images at a time; equal to that of the whole batch up to
+    rounding. What a chunk could reuse in the next product is recomputed."""
     if len(batch.labels) <= size:
         return curvature(batch)
     return lambda vector: mean_in_chunks(lambda chunk: curvature(chunk)(vector), batch, size)
@@ -93,7 +93,7 @@ def _chunks(batch: Batch, size: int) -> list[Batch]:
 
 
 def random_signs(like: Vector, noise: Noise) -> Vector:
-    """A probe of -1 and 1 with equal chances, for `hutchinson_diagonal`."""
+    """A probe of -1 and 1 with equal probability, for `hutchinson_diagonal`."""
     draws = {name: noise.uniform(*value.shape) for name, value in like.items()}
     return {name: 2 * (draw < 0.5).to(draw.dtype) - 1 for name, draw in draws.items()}
 
@@ -107,15 +107,15 @@ def hutchinson_diagonal(product: Product, probe: Vector) -> Vector:
 def conjugate_gradients(product: Product, right: Vector, steps: int) -> Vector:
     """Solve A x = right for a positive A in a fixed number of steps.
 
-    Where A turns out not to be positive (a direction d with d'Ad <= 0, before the residual has reached rounding) there
-    is no answer: the solution is NaN, never a finite number that looks like one.
+    Where A turns out not to be positive definite (a direction d has d'Ad <= 0 before the residual has reached rounding)
+    the solution is NaN, not a finite number that looks like a solution.
     """
     with _full_precision(next(iter(right.values()))):
         return _solved(product, right, steps)
 
 
 def _solved(product: Product, right: Vector, steps: int) -> Vector:
-    # Flat: the residuals so far are the rows of a matrix, and one product with it serves them all.
+    # Flat: the residuals so far are the rows of a matrix, so that one product orthogonalises against all of them.
     residual = _flat(right)
     solution, direction = torch.zeros_like(residual), residual
     square = residual @ residual
@@ -123,13 +123,13 @@ def _solved(product: Product, right: Vector, steps: int) -> Vector:
     residuals, squares = residual[None], square[None]
     for _ in range(steps):
         image = _flat(product(_named(direction, right)))
-        # A residual of zero is a solution: nothing more is added.
+        # At a residual of zero the solution is found: nothing more is added.
         curved = direction @ image
         length = square / curved.clamp_min(TINY)
         length = torch.where((curved > 0) | (square <= rounding), length, torch.nan)
         solution = solution + length * direction
         residual = residual - length * image
-        # Rounding turns residuals back towards earlier ones, and the solution into partly rounding: keep them apart.
+        # Rounding makes residuals lose orthogonality, and the solution accuracy: orthogonalise again.
         residual = residual - ((residuals @ residual) / squares.clamp_min(TINY)) @ residuals
         following = residual @ residual
         direction = residual + following / square.clamp_min(TINY) * direction
@@ -158,5 +158,5 @@ def dot(first: Vector, second: Vector) -> Tensor:
 
 
 def _full_precision(on: Tensor) -> torch.autocast:
-    """Without the lower precision that a scenario may have asked for, on a tensor's device."""
+    """Switches off, on a tensor's device, the lower precision that a scenario may have asked for."""
     return torch.autocast(on.device.type, enabled=False)

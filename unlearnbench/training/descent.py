@@ -18,20 +18,20 @@ class Descent(Protocol):
     """Takes the steps of one phase."""
 
     def step(self, inputs: Inputs) -> None:
-        """One step of every replica; `inputs.params` are those that it was made with."""
+        """One step of every replica; `inputs.params` are the parameters that this descent was made with."""
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
-        """Go on with some replicas only, whose parameters are `params`."""
+        """Continue with some of the replicas, whose parameters are `params`."""
 
 
 class Replayable(Descent, Protocol):
-    """A descent whose steps can be recorded: their random numbers are drawn apart from the rest."""
+    """A descent whose steps can be recorded: their random numbers are drawn separately."""
 
     def draw(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """The random numbers of a step, normal and uniform, f32[K, n] each."""
 
     def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
-        """A step with these random numbers, or with the next ones."""
+        """A step with these random numbers, or with the next ones of the streams."""
 
     def changing(self) -> list[Tensor]:
         """Parameters and the optimiser's state: what a step changes, once one has been taken."""
@@ -51,7 +51,7 @@ class LossDescent:
         self.phase, self.loss, self.vectoriser, self.params = phase, loss, vectoriser, params
         self.trained = [name for name in params if phase.trains is None or phase.trains(name)]
         self.optimiser = optimiser(phase.optimiser, phase.lr)
-        self._make_leaves()
+        self._leaves = self._made_leaves()
 
     def step(self, inputs: Inputs) -> None:
         """One step of every replica; `inputs.params` are this object's."""
@@ -62,7 +62,7 @@ class LossDescent:
         return self.vectoriser.draw(self.loss, inputs._replace(params=self._leaves), bare=True)
 
     def compute(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> None:
-        """A step with these random numbers; without, they are drawn where they are wanted."""
+        """A step with these random numbers; if None, they are drawn where they are needed."""
         gradients = self._gradients(inputs, noise)
         self._match_layouts(gradients)
         if self.phase.clip is not None:
@@ -74,18 +74,19 @@ class LossDescent:
         return [*(self.params[name] for name in self.trained), *self.optimiser.state()]
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
-        """Go on with some replicas only, whose parameters are `params`."""
+        """Continue with some of the replicas, whose parameters are `params`."""
         self.params = params
         if len(replicas):
             self.optimiser.keep(replicas)
-            self._make_leaves()
+            self._leaves = self._made_leaves()
 
-    def _make_leaves(self) -> None:
+    def _made_leaves(self) -> Tensors:
         """Differentiable views of the parameters; a single replica's lack the replica dimension."""
         single = self.vectoriser.single
-        self._leaves = {name: (value[0] if single else value).detach() for name, value in self.params.items()}
+        leaves = {name: (value[0] if single else value).detach() for name, value in self.params.items()}
         for name in self.trained:
-            self._leaves[name].requires_grad_()
+            leaves[name].requires_grad_()
+        return leaves
 
     def _gradients(self, inputs: Inputs, noise: tuple[Tensor, Tensor] | None) -> list[Tensor | None]:
         losses = self.vectoriser.call(self.loss, inputs._replace(params=self._leaves), noise, bare=True)
@@ -94,8 +95,8 @@ class LossDescent:
         return [g[None] if g is not None and self.vectoriser.single else g for g in found]
 
     def _match_layouts(self, gradients: list[Tensor | None]) -> None:
-        """Lay parameters out in memory as their gradients come: vmap hands out those of weight matrices transposed, and
-        to copy them would take a sixth of each step."""
+        """Lay parameters out in memory like their gradients: vmap returns those of weight matrices transposed, and
+        copying them would take a sixth of each step."""
         moved = False
         for name, gradient in zip(self.trained, gradients, strict=True):
             value = self.params[name]
@@ -106,7 +107,7 @@ class LossDescent:
                 self.params[name] = alike.copy_(value)
                 moved = True
         if moved:
-            self._make_leaves()
+            self._leaves = self._made_leaves()
 
 
 def clip(gradients: Sequence[Tensor | None], largest: float) -> list[Tensor | None]:
@@ -115,5 +116,5 @@ def clip(gradients: Sequence[Tensor | None], largest: float) -> list[Tensor | No
              for g in gradients if g is not None]  # fmt: skip
     scale = (largest / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
     if scale.device.type == "cpu" and bool((scale == 1).all()):
-        return list(gradients)  # on a GPU to look would cost more than to multiply
+        return list(gradients)  # on a GPU, reading the scale would cost more than multiplying
     return [None if g is None else g * scale.view(-1, *(1,) * (g.dim() - 1)) for g in gradients]

@@ -1,4 +1,4 @@
-"""The model before unlearning makes the same of the same images at every step: that is computed once."""
+"""The frozen model before unlearning encodes the same images at every step: this is computed once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ IMAGES = 500  # in one forward pass
 
 
 class Frozen(Functional):
-    """A model that answers from memory when it is asked to encode images that it knows.
+    """A model that remembers how it encodes certain images.
 
     Args:
-        known: these very images, f32[B, C, H, W].
-        encoded: what it makes of them, if that has been computed.
-        asked: called when it is asked.
+        known: these images (this very tensor), f32[B, C, H, W].
+        encoded: their encoding, if it has been computed.
+        asked: called when `known` is to be encoded.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Frozen(Functional):
 
 
 def encode(router: Router, frozen: Stack, images: Tensor) -> Encoded:
-    """Each replica's images f32[K, n, C, H, W], encoded by its own frozen model or by the one they share."""
+    """Each replica's images f32[K, n, C, H, W], encoded by its own frozen model or by the shared one."""
 
     def one(params: Tensors, buffers: Tensors, part: Tensor) -> Encoded:
         return Functional(router, params, buffers).encode(part)
@@ -61,11 +61,11 @@ def encode(router: Router, frozen: Stack, images: Tensor) -> Encoded:
 
 
 def recall(encoded: Encoded | None, batch: Batch | None) -> Encoded | None:
-    """What is known of a minibatch's images, f32[K, B, J] each; None if nothing is."""
+    """The known encoding of a minibatch's images, f32[K, B, J] each; None if it is not known."""
     if encoded is None or batch is None:
         return None
     mean, scale = encoded
-    if batch.rows.shape[1] == mean.shape[1]:  # the whole set comes in its own order
+    if batch.rows.shape[1] == mean.shape[1]:  # the whole set, in its own order
         return encoded
     rows = batch.rows[..., None].expand(-1, -1, mean.shape[2])
     return mean.gather(1, rows), scale.gather(1, rows)

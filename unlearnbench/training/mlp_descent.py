@@ -1,8 +1,8 @@
-"""The shared trainer's step for the MLP with its gradient written out: the one loss that most of all time is spent on.
+"""The shared trainer's step for the MLP with its gradient written out: most time is spent on this loss.
 
 Autograd and vmap cost more than a small model's arithmetic. Here K models lie in one block of memory, [K, P], and so
-do their gradients: clipping is one norm and the optimiser one kernel. The same loss through autograd is in training.py,
-and tests hold the two against each other.
+do their gradients: clipping takes one norm and the optimiser one kernel. objectives.py has the same loss for autograd,
+and tests compare the two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LAYERS = ("representer.1", "representer.3", "approximator.0", "approximator.2")
 
 
 def applies(scenario: Scenario, phase: Phase) -> bool:
-    """Whether training is what is written out here."""
+    """Whether this is the training that is written out here."""
     plain = scenario.network.name == "mlp" and scenario.training.precision == "float32"
     return plain and phase.optimiser == "adam" and phase.trains is None
 
@@ -35,8 +35,9 @@ class MlpDescent:
     """Minimises CE(y | z) + beta * KL[p(Z|x) || N(0, I)] (CRFU paper, Eq. 2) over the remaining set with Adam.
 
     Args:
-        params: {name: [K, ...]}; its entries become views of the block, with weights as they are multiplied, [in, out].
-        beta: times the KL, which is the mean or the sum over the latent dimensions.
+        params: {name: [K, ...]}; its entries become views of the block, with weights laid out as they are multiplied,
+            [in, out].
+        beta: weight of the KL, which is the mean or the sum over the latent dimensions.
     """
 
     def __init__(self, phase: Phase, vectoriser: Vectoriser, params: Tensors, beta: float) -> None:
@@ -82,7 +83,7 @@ class MlpDescent:
         return [self.block, *self.optimiser.state()]
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002 (the protocol's names)
-        """Training ends for all replicas at once."""
+        """Never called: training ends for all replicas at once."""
         raise AssertionError("training has no stop rule")
 
     def _differentiate(self, batch: Batch, normals: Tensor) -> None:
@@ -99,7 +100,7 @@ class MlpDescent:
         z = torch.addcmul(mean, scale, noise)
         h2 = torch.baddbmm(b3, z, w3).relu_()
         logits = torch.baddbmm(b4, h2, w4)
-        # Backward. The batch is never padded: every image has weight 1 / count.
+        # Backward. The batch is not padded: every image has weight 1 / count.
         d_logits = torch.softmax(logits, -1)
         labels = batch.labels[..., None]
         d_logits.scatter_add_(2, labels, d_logits.new_full((), -1.0).expand_as(labels))
@@ -115,7 +116,8 @@ class MlpDescent:
         self._layer_back(0, x, torch.ops.aten.threshold_backward(d_h1, h1, 0), None)
 
     def _layer_back(self, layer: int, inputs: Tensor, slope: Tensor, weight: Tensor | None) -> Tensor:
-        """Gradients of a layer from that of its outputs; returns that of its inputs if its weight is given."""
+        """A layer's gradients from the gradient of its outputs; returns the gradient of its inputs if `weight` is
+        given."""
         name = _LAYERS[layer]
         torch.bmm(inputs.mT, slope, out=self.slopes[f"{name}.weight"].mT)
         torch.sum(slope, 1, out=self.slopes[f"{name}.bias"])
@@ -123,7 +125,7 @@ class MlpDescent:
 
 
 def _views(block: Tensor, params: Mapping[str, Tensor]) -> Tensors:
-    """Each parameter's place in a block [K, P], shaped [K, ...]; weight matrices lie transposed."""
+    """Each parameter as a view of a block [K, P], shaped [K, ...]; weight matrices are stored transposed."""
     views, at = {}, 0
     for name, value in params.items():
         part = block[:, at : at + value[0].numel()]

@@ -1,4 +1,5 @@
-"""The shared trainer: cross-entropy plus beta times the KL of the representation to its prior (CRFU paper, Eq. 2)."""
+"""The shared trainer, cross-entropy plus beta times the KL of the representation to its prior (CRFU paper, Eq. 2), and
+what methods share of their losses."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ class InformationBottleneckLoss(Objective):
 
 
 class MaskedTrainingLoss(InformationBottleneckLoss):
-    """The same with a weight for each member of the training set, which is the method's state, f32[m]."""
+    """The same, with a weight for each member of the training set; the weights are the method's state, f32[m]."""
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None
@@ -55,8 +56,8 @@ class MaskedTrainingLoss(InformationBottleneckLoss):
 class NewtonTraining(Transformation):
     """One Newton step on the mean cross-entropy of the whole remaining set plus the L2 penalty.
 
-    For the linear network the Gauss-Newton matrix is the Hessian and the loss is convex: a few steps reach its optimum
-    to rounding, so that models that agree on their data agree in their parameters, and exact answers can be checked.
+    For the linear network the Gauss-Newton matrix is the Hessian and the loss is convex: a few steps reach the optimum
+    up to rounding. So models trained on equal data have equal parameters, and exact answers can be checked.
     """
 
     def __init__(self, training: Training) -> None:
@@ -84,25 +85,33 @@ class NewtonTraining(Transformation):
 
 
 def training_loss(models: Models, batch: Batch, noise: Noise) -> Tensor:
-    """The loss that the original was trained with, on a batch of any set: for methods that go on training."""
+    """The loss that the original was trained with, on a batch of any set: for methods that continue training."""
     loss = InformationBottleneckLoss(models.scenario.beta, models.scenario.training)
     return loss.loss(models, None, batch, None, noise)
 
 
+def wrong_labels(models: Models, erased: Batch, noise: Noise) -> Tensor:
+    """One label for each image, i64[B], uniform over the classes that are not its own."""
+    classes = models.frozen(erased.images[:1]).shape[-1]
+    # Rounding may lift a number just below 1 up to the number of other classes, which stands for the image's own label.
+    others = (noise.uniform(len(erased.labels)) * (classes - 1)).long().clamp(max=classes - 2)
+    return (erased.labels + 1 + others) % classes
+
+
 def l2_penalty(params: Mapping[str, Tensor], weight: float) -> Tensor:
-    """weight / 2 * |theta|^2; as a mean over samples it counts once for each (Guo et al., 2020, section 3)."""
+    """weight / 2 * |theta|^2; inside a mean over samples it counts once per sample (Guo et al., 2020, section 3)."""
     vector = dict(params)
     penalty: Tensor = 0.5 * weight * dot(vector, vector)
     return penalty
 
 
 def training_phase(training: Training) -> Phase:
-    """All epochs of training, on the remaining set: with nothing erased that is the whole training set."""
+    """All epochs of training, on the remaining set, which is the whole training set if nothing is erased."""
     return Phase(
         over="remaining", batch=training.batch, epochs=training.epochs, lr=training.lr, clip=training.clip, stop=False
     )
 
 
 def newton_phase(training: Training) -> Phase:
-    """A step an epoch, on the whole remaining set."""
+    """One step per epoch, on the whole remaining set."""
     return Phase(over="remaining", batch=None, epochs=training.epochs, stop=False)

@@ -16,7 +16,7 @@ from unlearnbench.splits.batches import Batch
 
 
 class Models(NamedTuple):
-    """What a loss may use beside its batches.
+    """What a loss may use besides its batches.
 
     `model` is being changed, `frozen` is the model before unlearning; `erased_size` and `remaining_size` are the sizes
     of the whole sets, `scenario` holds all settings.
@@ -34,15 +34,15 @@ Loss = Callable[[Models, Batch | None, Batch | None, Any, Noise], Tensor]
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of minimising one loss.
+    """A period of minimising one loss.
 
     Attributes:
-        over: the set whose minibatches make a step; an epoch is one pass over it.
+        over: the set whose minibatches the steps take; an epoch is one pass over it.
         other: whether each step also draws a minibatch of the other set.
-        batch, other_batch: minibatch sizes; None is the whole set (of `over`), or `batch` (of the other).
+        batch, other_batch: minibatch sizes; None: the whole set (`batch`), the size `batch` (`other_batch`).
         other_passes: how often a step computes with the other minibatch, for counting samples.
-        steps, epochs: the phase's length when the scenario's stop rule does not end it first. Give one of them; None
-            for both leaves the length to the stop rule.
+        steps, epochs: the phase's length, unless the scenario's stop rule ends it earlier. Give one of them, or none to
+            leave the length to the stop rule.
         lr, optimiser, clip: optimiser settings; clip is the largest gradient norm of a replica, None for no clipping.
         loss: the loss of this phase, None for the method's `loss`.
         trains: which parameters change, by name.
@@ -73,10 +73,11 @@ class Objective(ABC):
 
     @abstractmethod
     def phases(self, context: Any) -> Sequence[Phase]:
-        """What is done with it, one after the other."""
+        """The phases in which it is minimised, in order."""
 
     def prepare(self, models: Models, erased: Batch, noise: Noise) -> Any:
-        """State computed once per replica before the first step, from the whole erased set; a tensor or a tree."""
+        """State computed once per replica before the first step of a phase, from the whole erased set: a tensor or
+        tree."""
         return None
 
 

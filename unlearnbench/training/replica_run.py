@@ -1,37 +1,39 @@
 """K copies of one model, trained or unlearned by one set of kernels.
 
-A loss is written for ONE model and vectorised over replicas (vectorise.py); replicas share no parameter, so the
-gradient of the sum of their losses holds each one's own (descent.py). A replica that the stop rule ends is taken out
-of the stack: its parameters stay bit-identical.
+A loss is written for ONE model and vectorised over replicas (vectorise.py). Replicas share no parameter, so the
+gradient of the sum of their losses holds the gradient of each (descent.py). A replica that the stop rule ends is taken
+out of the stack: its parameters stay bit-identical.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from unlearnbench.models.noise import Noise, NoiseStreams
-from unlearnbench.models.stack import Functional, Stack, Tensors
+from unlearnbench.models.stack import Router, Stack, Tensors
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.batches import Batch, BatchSource
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
 from unlearnbench.training.cuda_graphs import RECORDERS, SMALL, Graphed
 from unlearnbench.training.descent import Descent, LossDescent, MakeDescent
-from unlearnbench.training.frozen_model import Encoded, encode, recall
+from unlearnbench.training.frozen_model import encode
+from unlearnbench.training.live_replicas import LiveReplicas
 from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 from unlearnbench.training.stopping import Stopper
-from unlearnbench.training.vectorise import Inputs, Vectoriser, first, select
+from unlearnbench.training.vectorise import Vectoriser
 
-Watch = Callable[[int, int, Stack], None]  # epoch, step, the models as they are: called at the end of an epoch
+# The number of the first replica, epoch, step, and the models as they are: called at the end of an epoch.
+Watch = Callable[[int, int, int, Stack], None]
 
-# Steps between two looks at which replicas are done. On a GPU a look waits for all that is under way; a replica that
-# is done before it stays as it was.
+# Steps between two checks for replicas that are done. On a GPU a check waits for all queued kernels; a replica that was
+# done earlier keeps the parameters that it had then.
 READ_EVERY = {"cuda": 8}
 
 
@@ -44,39 +46,27 @@ class Outcome:
     samples: Tensor  # i64[K], images processed
 
 
+@dataclass(frozen=True, eq=False)
 class ReplicaRun:
     """One pass through a method's phases for up to a few dozen replicas.
 
-    Args:
+    Attributes:
         before: 1 replica shared by all, or K. It is not changed.
         sets: K erasures.
         seeds: K seeds, one per replica.
         scenario: its stop rule is applied; methods read their settings from it.
         training: whether layers such as batch normalisation are in train mode.
+        first: the number of the first replica, for `watch`.
         watch: called at the end of each epoch, while all replicas still run.
     """
 
-    def __init__(
-        self,
-        before: Stack,
-        sets: ErasureSets,
-        seeds: Sequence[int],
-        scenario: Scenario,
-        training: bool = False,
-        watch: Watch | None = None,
-    ) -> None:
-        self.before, self.sets, self.watch = before, sets, watch
-        self.scenario, self.stop = scenario, scenario.stop
-        self.training, self.router = training, before.router(training)
-        self.dtype = before.dtype
-        self.device = sets.pool.pixels.device
-        self.read_every = READ_EVERY.get(self.device.type, 1)
-        self.result = before.expand(len(seeds)).apply(torch.clone)
-        self.steps = torch.zeros(len(seeds), dtype=torch.int64)
-        self.samples = torch.zeros(len(seeds), dtype=torch.int64)
-        self.seeds = list(seeds)
-
-    # --- the two kinds of method ------------------------------------------------------------------------------------
+    before: Stack
+    sets: ErasureSets
+    seeds: Sequence[int]
+    scenario: Scenario
+    training: bool = False
+    first: int = 0
+    watch: Watch | None = None
 
     def minimise(
         self, method: Objective, phases: Sequence[Phase], given: Any = None, descent: MakeDescent | None = None
@@ -84,77 +74,57 @@ class ReplicaRun:
         """Minimise the method's loss, phase after phase.
 
         Args:
-            given: state [K, ...] in place of what the method prepares.
-            descent: makes what takes a phase's steps, if not autograd.
+            given: state [K, ...], instead of what the method prepares.
+            descent: makes what takes a phase's steps, instead of autograd.
         """
+        outcome = self._untouched()
         for number, phase in enumerate(phases):
-            self._start(number, phase)
-            self._state = self._prepare(method) if given is None else given
-            steps = self._descent(phase, phase.loss or method.loss, descent)
-            for erased, remaining in self._batches(phase):
-                before = self._kept_values()
-                steps.step(self._inputs(erased, remaining))
-                self._remember(phase)
-                if self._finish_step(phase, erased, remaining, before):
-                    steps.keep(self._kept, self.params)
-            self._end()
-        return Outcome(self.result, self.steps, self.samples)
+            run = PhaseRun(self, phase, number, outcome)
+            run.live = replace(run.live, state=run.prepared(method) if given is None else given)
+            steps = run.descent(phase.loss or method.loss, descent)
+            for erased, remaining in run.batches():
+                before = run.values_to_keep()
+                steps.step(run.live.inputs(erased, remaining))
+                run.encode_once()
+                kept = run.finish_step(erased, remaining, before)
+                if kept is not None:
+                    steps.keep(kept, run.live.params)
+            run.end()
+        return outcome
 
     def transform(self, method: Transformation, phases: Sequence[Phase]) -> Outcome:
         """Replace the parameters by the method's transformation, step after step."""
-        self._state = None
 
         def transformed(models: Models, erased: Batch | None, remaining: Batch | None, _: Any, noise: Noise) -> Tensors:
             return dict(method.transform(models, erased, remaining, noise))
 
+        outcome = self._untouched()
         for number, phase in enumerate(phases):
-            self._start(number, phase)
-            for erased, remaining in self._batches(phase):
-                before = self._kept_values()
-                new = self.vectoriser.call(transformed, self._inputs(erased, remaining))
+            run = PhaseRun(self, phase, number, outcome)
+            for erased, remaining in run.batches():
+                before = run.values_to_keep()
+                new = run.vectoriser.call(transformed, run.live.inputs(erased, remaining))
                 for name, value in new.items():
-                    self.params[name].copy_(value.detach())
-                self._finish_step(phase, erased, remaining, before)
-            self._end()
-        return Outcome(self.result, self.steps, self.samples)
+                    run.live.params[name].copy_(value.detach())
+                run.finish_step(erased, remaining, before)
+            run.end()
+        return outcome
 
-    # --- a phase ----------------------------------------------------------------------------------------------------
+    @property
+    def device(self) -> torch.device:
+        return self.sets.pool.pixels.device
 
-    def _start(self, number: int, phase: Phase) -> None:
-        count = len(self.seeds)
-        self.alive = torch.arange(count)
-        self.params: Tensors = {n: v.clone() for n, v in self.result.params.items()}
-        self.buffers: Tensors = {n: v.clone() for n, v in self.result.buffers.items()}
-        self.frozen = self.before
-        self.vectoriser = Vectoriser(
-            self.router,
-            self.scenario,
-            self.sets.erased.shape[1],
-            self.sets.remaining_size,
-            [NoiseStreams(derive(seed, "noise", number)) for seed in self.seeds],
-            self.device,
-            self.dtype,
-            frozen_shared=self.frozen.replicas == 1,
-        )
-        self.over = self._source(phase.over, phase.batch, number)
-        rest = "remaining" if phase.over == "erased" else "erased"
-        self.other = self._source(rest, phase.other_batch or phase.batch, number) if phase.other else None
-        self._others = self.other.forever() if self.other else None
-        self._encoded: Encoded | None = None
-        self._step, self._samples = 0, [0]  # images processed up to each step
-        self.stopper = None
-        if phase.stop and self.stop.rule in ("backdoor", "match_holdout"):
-            self.stopper = Stopper(self.stop, self._whole(self.sets.erased), self._holdout(), self.read_every == 1)
-            self._ended_at = torch.zeros(count, dtype=torch.int64, device=self.device)  # 0: still running
+    @property
+    def read_every(self) -> int:
+        """Steps between two checks for replicas that are done."""
+        return READ_EVERY.get(self.device.type, 1)
 
-    def _descent(self, phase: Phase, loss: Loss, make: MakeDescent | None) -> Descent:
-        given = phase, self.vectoriser, self.params
-        steps = make(*given) if make is not None else LossDescent(phase, loss, self.vectoriser, self.params)
-        record = RECORDERS.get(self.device.type)
-        size = sum(value[0].numel() for value in self.params.values())
-        return steps if record is None or size > SMALL else Graphed(steps, record)
+    @cached_property
+    def router(self) -> Router:
+        return self.before.router(self.training)
 
-    def _source(self, which: str, batch: int | None, number: int) -> BatchSource:
+    def source(self, which: str, batch: int | None, number: int) -> BatchSource:
+        """Minibatches of the erased or the remaining sets, in phase `number`."""
         rows = self.sets.erased if which == "erased" else self.sets.all_remaining()
         streams = [stream(seed, "order", which, number) for seed in self.seeds]
         alone = 1 in (batch, rows.shape[1]) or (batch is not None and rows.shape[1] % batch == 1)
@@ -163,142 +133,162 @@ class ReplicaRun:
             raise ValueError(
                 "its batch normalisation would see one value a channel: train it on minibatches of two images or more"
             )
-        return BatchSource(self.sets.pool, rows, batch, streams, self.dtype, join)
+        return BatchSource(self.sets.pool, rows, batch, streams, self.before.dtype, join)
 
-    def _whole(self, rows: Tensor) -> Batch:
-        return BatchSource(self.sets.pool, rows, None, [], self.dtype).whole()
+    def whole(self, rows: Tensor) -> Batch:
+        """All of the rows i64[K, n], in order."""
+        return BatchSource(self.sets.pool, rows, None, [], self.before.dtype).whole()
 
-    def _holdout(self) -> Batch | None:
-        return None if self.sets.holdout is None else self._whole(self.sets.holdout)
+    def _untouched(self) -> Outcome:
+        """Copies of the models before, to which phases write what comes out of them."""
+        count = len(self.seeds)
+        steps, samples = (torch.zeros(count, dtype=torch.int64) for _ in range(2))
+        return Outcome(self.before.expand(count).apply(torch.clone), steps, samples)
 
-    def _length(self, phase: Phase) -> int:
-        """Steps of a phase unless the stop rule ends it."""
+
+class PhaseRun:
+    """One phase of a run: where its minibatches and random numbers come from, and the replicas that still run.
+
+    Args:
+        number: of the phase; each has streams of its own.
+        outcome: the models to start from; those that end are written back to it.
+    """
+
+    def __init__(self, run: ReplicaRun, phase: Phase, number: int, outcome: Outcome) -> None:
+        self.run, self.phase, self.outcome = run, phase, outcome
+        self.live = LiveReplicas.all(outcome.stack, run.before, run.router, run.device)
+        self.vectoriser = Vectoriser(
+            run.router,
+            run.scenario,
+            run.sets.erased.shape[1],
+            run.sets.remaining_size,
+            [NoiseStreams(derive(seed, "noise", number)) for seed in run.seeds],
+            run.device,
+            run.before.dtype,
+            frozen_shared=run.before.replicas == 1,
+        )
+        rest = "remaining" if phase.over == "erased" else "erased"
+        self.over = run.source(phase.over, phase.batch, number)
+        self.other = run.source(rest, phase.other_batch or phase.batch, number) if phase.other else None
+        self.step, self.samples = 0, [0]  # images processed up to each step
+        stop, holdout = run.scenario.stop, run.sets.holdout
+        self.stopper: Stopper | None = None
+        if phase.stop and stop.rule in ("backdoor", "match_holdout"):
+            unseen = None if holdout is None else run.whole(holdout)
+            self.stopper = Stopper(stop, run.whole(run.sets.erased), unseen, run.read_every == 1)
+
+    # --- before the first step --------------------------------------------------------------------------------------
+
+    def prepared(self, method: Objective) -> Any:
+        """The state that the method prepares from the whole erased sets."""
+        if type(method).prepare is Objective.prepare:
+            return None
+
+        def prepare(models: Models, erased: Batch, _r: None, _s: None, noise: Noise) -> Any:
+            return method.prepare(models, erased, noise)
+
+        with torch.no_grad():
+            state = self.vectoriser.call(prepare, self.live.inputs(self.run.whole(self.run.sets.erased), None))
+        self.vectoriser.forget_counts()  # the loss may need other numbers for the same shapes
+        return state
+
+    def descent(self, loss: Loss, make: MakeDescent | None) -> Descent:
+        """What takes the phase's steps: by autograd unless `make` is given, and replayed where that saves time."""
+        given = self.vectoriser, self.live.params
+        steps = make(self.phase, *given) if make is not None else LossDescent(self.phase, loss, *given)
+        record = RECORDERS.get(self.run.device.type)
+        size = sum(value[0].numel() for value in self.live.params.values())
+        return steps if record is None or size > SMALL else Graphed(steps, record)
+
+    @property
+    def length(self) -> int:
+        """Steps of the phase unless the stop rule ends it."""
+        phase, stop = self.phase, self.run.scenario.stop
         if phase.steps is not None:
             return phase.steps
         if phase.epochs is not None:
             return phase.epochs * self.over.steps_per_epoch
-        if self.stop.rule == "steps":
-            return self.stop.steps
-        return self.stop.epochs * self.over.steps_per_epoch
+        return stop.steps if stop.rule == "steps" else stop.epochs * self.over.steps_per_epoch
 
-    def _batches(self, phase: Phase) -> Iterator[tuple[Batch | None, Batch | None]]:
+    # --- each step --------------------------------------------------------------------------------------------------
+
+    def batches(self) -> Iterator[tuple[Batch | None, Batch | None]]:
+        """Minibatches of the erased and of the remaining sets, step by step, until no replica runs."""
         source = self.over.forever()
-        for step in range(1, self._length(phase) + 1):
-            self._step = step
+        others = self.other.forever() if self.other else None
+        for step in range(1, self.length + 1):
+            self.step = step
             first = next(source)
-            second = next(self._others) if self._others else None
-            yield (first, second) if phase.over == "erased" else (second, first)
-            if len(self.alive) == 0:
+            second = next(others) if others else None
+            yield (first, second) if self.phase.over == "erased" else (second, first)
+            if len(self.live) == 0:
                 return
 
-    def _inputs(self, erased: Batch | None, remaining: Batch | None) -> Inputs:
-        frozen = self.frozen
-        return Inputs(
-            self.params, self.buffers, frozen.params, frozen.buffers, erased, remaining, self._state,
-            recall(self._encoded, erased),
-        )  # fmt: skip
-
-    def _remember(self, phase: Phase) -> None:
-        """After the first step: encode the whole erased set once, if the loss wants it and epochs will pass over it."""
-        source = self.over if phase.over == "erased" else self.other
-        if self._step > 1 or source is None or not self.vectoriser.frozen_asked:
-            return
-        if self.training:  # batch normalisation makes of an image what its minibatch makes of it
-            return
-        if self._length(phase) >= 2 * source.steps_per_epoch:
-            self._encoded = encode(self.router, self.frozen, self._whole(self.sets.erased).images)
-
-    def _prepare(self, method: Objective) -> Any:
-        if type(method).prepare is Objective.prepare:
+    def values_to_keep(self) -> Tensors | None:
+        """A copy of the parameters, where replicas that are done run on until the next check."""
+        if self.stopper is None or self.run.read_every == 1:
             return None
+        return {name: value.clone() for name, value in self.live.params.items()}
 
-        def prepared(models: Models, erased: Batch, _r: None, _s: None, noise: Noise) -> Any:
-            return method.prepare(models, erased, noise)
+    def encode_once(self) -> None:
+        """After the first step: encode the whole erased set once, if the loss asks for it in each of several epochs."""
+        source = self.over if self.phase.over == "erased" else self.other
+        if self.step > 1 or source is None or not self.vectoriser.frozen_asked:
+            return
+        if self.run.training:  # batch normalisation encodes an image depending on its minibatch
+            return
+        if self.length >= 2 * source.steps_per_epoch:
+            images = self.run.whole(self.run.sets.erased).images
+            self.live = replace(self.live, encoded=encode(self.run.router, self.live.frozen, images))
 
-        self._state = None
-        with torch.no_grad():
-            state = self.vectoriser.call(prepared, self._inputs(self._whole(self.sets.erased), None))
-        self.vectoriser.forget_counts()  # the loss may want other numbers for the same shapes
-        return state
-
-    # --- after each step --------------------------------------------------------------------------------------------
-
-    def _finish_step(self, phase: Phase, erased: Batch | None, remaining: Batch | None, before: Tensors | None) -> bool:
-        """Count, watch, stop. True if some replicas were taken out, `_kept` says which stay."""
-        first, second = (erased, remaining) if phase.over == "erased" else (remaining, erased)
-        drawn = sum(
-            n * batch.labels.shape[1] for n, batch in ((1, first), (phase.other_passes, second)) if batch is not None
-        )
-        self._samples.append(self._samples[-1] + drawn)
-        epoch, rest = divmod(self._step, self.over.steps_per_epoch)
-        if rest == 0 and self.watch is not None and len(self.alive) == len(self.seeds):
-            self.watch(epoch, self._step, self._current())
+    def finish_step(self, erased: Batch | None, remaining: Batch | None, before: Tensors | None) -> Tensor | None:
+        """Count, watch, stop. Returns the positions of the replicas that stay if some were taken out, else None."""
+        first, second = (erased, remaining) if self.phase.over == "erased" else (remaining, erased)
+        passes = ((1, first), (self.phase.other_passes, second))
+        drawn = sum(n * batch.labels.shape[1] for n, batch in passes if batch is not None)
+        self.samples.append(self.samples[-1] + drawn)
+        epoch, rest = divmod(self.step, self.over.steps_per_epoch)
+        if rest == 0 and self.run.watch is not None and len(self.live) == len(self.run.seeds):
+            self.run.watch(self.run.first, epoch, self.step, self.run.before.with_tensors(self.live.tensors))
         if self.stopper is None:
-            return False
-        if before is not None:  # those that ended at an earlier step stay as they were
-            stopped = self._ended_at > 0
-            for name, value in before.items():
-                mask = stopped.view(-1, *(1,) * (value.dim() - 1))
-                self.params[name].copy_(torch.where(mask, value, self.params[name]))
-        done = self.stopper.done(self._predict, erased, epoch_ends=rest == 0)
-        self._ended_at.masked_fill_(done & (self._ended_at == 0), self._step)
-        if self._step % self.read_every:
-            return False
-        ended = self._ended_at.cpu()
-        if not bool(ended.any()):
-            return False
-        self._take_out(ended)
-        return True
-
-    def _kept_values(self) -> Tensors | None:
-        """Parameters as they are, where replicas that are done run on until somebody looks."""
-        if self.stopper is None or self.read_every == 1:
             return None
-        return {name: value.clone() for name, value in self.params.items()}
+        ended_at = self.live.ended_at
+        if before is not None:  # those that ended at an earlier step keep their values
+            for name, value in before.items():
+                mask = (ended_at > 0).view(-1, *(1,) * (value.dim() - 1))
+                self.live.params[name].copy_(torch.where(mask, value, self.live.params[name]))
+        done = self.stopper.done(self.live.predict, erased, epoch_ends=rest == 0)
+        ended_at.masked_fill_(done & (ended_at == 0), self.step)
+        if self.step % self.run.read_every:
+            return None
+        ended = ended_at.cpu()
+        return self._take_out(ended) if bool(ended.any()) else None
 
-    def _end(self) -> None:
-        count = len(self.alive)
-        ended = torch.zeros(count, dtype=torch.int64) if self.stopper is None else self._ended_at.cpu()
-        self._store(torch.arange(count), ended)
+    def end(self) -> None:
+        """The phase is over for all that still run."""
+        self._write_back(torch.arange(len(self.live)), self.live.ended_at.cpu())
 
     # --- replicas that are done -------------------------------------------------------------------------------------
 
-    def _predict(self, images: Tensor) -> Tensor:
-        def one(params: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
-            return Functional(self.router, params, buffers)(x)
+    def _write_back(self, positions: Tensor, ended: Tensor) -> None:
+        """Write the replicas at some positions to the outcome, and what they took."""
+        places = self.live.places[positions]
+        for name, value in self.live.tensors.items():
+            self.outcome.stack.tensors[name][places] = value[positions.to(value.device)].detach()
+        for position, place in zip(positions.tolist(), places.tolist(), strict=True):
+            last = int(ended[position]) or self.step
+            self.outcome.steps[place] += last
+            self.outcome.samples[place] += self.samples[last]
 
-        if len(self.alive) == 1:
-            return one(first(self.params), first(self.buffers), images[0])[None]
-        return vmap(one)(self.params, self.buffers, images)
-
-    def _current(self) -> Stack:
-        return self.before.with_tensors({**self.params, **self.buffers})
-
-    def _store(self, places: Tensor, ended: Tensor) -> None:
-        """Write the replicas at `places` of the running stack to the result, and what they took."""
-        for name, value in {**self.params, **self.buffers}.items():
-            self.result.tensors[name][self.alive[places]] = value[places.to(value.device)].detach()
-        for place in places.tolist():
-            last = int(ended[place]) or self._step
-            self.steps[self.alive[place]] += last
-            self.samples[self.alive[place]] += self._samples[last]
-
-    def _take_out(self, ended: Tensor) -> None:
-        self._store(ended.nonzero().flatten(), ended)
+    def _take_out(self, ended: Tensor) -> Tensor:
+        """Write back the replicas that have ended, and go on with the others, whose positions are returned."""
+        self._write_back(ended.nonzero().flatten(), ended)
         kept = (ended == 0).nonzero().flatten()
-        self._kept = kept
-        self.alive = self.alive[kept]
-        if len(kept) == 0:
-            return
-        self.vectoriser.keep(kept.tolist())
-        rows = kept.to(self.device)
-        self.params, self.buffers = select(self.params, rows), select(self.buffers, rows)
-        self._state, self._encoded = select(self._state, rows), select(self._encoded, rows)
-        self._ended_at = self._ended_at[rows]
-        if self.frozen.replicas > 1:
-            self.frozen = self.frozen.apply(lambda value: value[rows])
-        for source in (self.over, self.other):
-            if source is not None:
-                source.keep(rows)
-        assert self.stopper is not None
-        self.stopper.keep(rows)
+        self.live = self.live.keep(kept)
+        if len(kept):
+            rows = kept.to(self.run.device)
+            self.vectoriser.keep(kept.tolist())
+            for part in (self.over, self.other, self.stopper):
+                if part is not None:
+                    part.keep(rows)
+        return kept

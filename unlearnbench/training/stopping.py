@@ -1,4 +1,4 @@
-"""The scenario's stop rule, applied to K replicas alike, whatever the method."""
+"""The scenario's stop rule, applied to K replicas in the same way for every method."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def mean_loss(predict: Predict, batch: Batch) -> Tensor:
 
 
 def _parts(batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-    """A few hundred images at a time: the activations of a whole erased set would fill a small machine's memory."""
+    """Up to IMAGES images at a time: the activations of a whole erased set would fill a small machine's memory."""
     yield from zip(batch.images.split(IMAGES, 1), batch.labels.split(IMAGES, 1), strict=True)
 
 
 class Stopper:
     """Says after each step which replicas are done.
 
-    `backdoor` is the paper's rule (section 6.3) as the released code checks it: the minibatch after each step, and
-    the whole erased set once a minibatch falls under `batch_threshold` and at the end of every epoch.
+    `backdoor` is the paper's rule (section 6.3) as the released code checks it: on the minibatch after each step, and
+    on the whole erased set when a minibatch falls below `batch_threshold` and at the end of every epoch.
 
     Args:
-        may_wait: whether it may look at a result to save work, for which a GPU would have to finish all it has to do.
+        may_wait: whether it may read a result early to save work; on a GPU this waits for all queued kernels.
     """
 
     def __init__(self, rule: StopRule, erased: Batch, holdout: Batch | None, may_wait: bool = True) -> None:
@@ -60,13 +60,13 @@ class Stopper:
             due = torch.ones(len(self.erased.labels), dtype=torch.bool, device=self.erased.labels.device)
             if not epoch_ends and batch is not None:
                 due = accuracy(predict, batch) < self.rule.batch_threshold
-            # Each replica by its own minibatch: who else is in the stack must not decide when it is looked at.
+            # Each replica by its own minibatch: the other replicas must not decide when it is checked.
             if self.may_wait and not bool(due.any()):
                 return due
             return due & (accuracy(predict, self.erased) < self.rule.threshold)
 
     def keep(self, replicas: Tensor) -> None:
-        """Go on with some of the replicas only."""
+        """Continue with some of the replicas."""
         self.erased = Batch(*(part[replicas] for part in self.erased))
         if self.holdout is not None:
             self.holdout = Batch(*(part[replicas] for part in self.holdout))

@@ -1,13 +1,13 @@
 """A function of ONE model, called for K replicas at once.
 
-It is vectorised with torch.func.vmap; one replica bypasses vmap, which costs more than a small model's kernels. Random
-numbers are drawn outside, each replica's from its own streams, and sliced inside.
+It is vectorised with torch.func.vmap. A single replica bypasses vmap, which costs more than a small model's kernels.
+Random numbers are drawn outside the function, for each replica from its own streams, and sliced inside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +30,7 @@ LAYOUTS = {"cuda": torch.channels_last}  # of images of one model, by the kind o
 class Inputs(NamedTuple):
     """What a function of one model gets; with a leading replica dimension for many.
 
-    `encoded` is what the frozen model makes of the erased images, where that is known already.
+    `encoded`: the erased images as the frozen model encodes them, if that is known already.
     """
 
     params: Tensors
@@ -62,21 +62,19 @@ class Vectoriser:
     device: torch.device
     dtype: torch.dtype
     frozen_shared: bool
-    frozen_asked: bool = False
-
-    def __post_init__(self) -> None:
-        self._counts: dict[tuple[int, ...], tuple[int, int]] = {}
+    frozen_asked: bool = field(default=False, init=False)
+    _counts: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict, init=False)
 
     @property
     def single(self) -> bool:
         return len(self.streams) == 1
 
     def forget_counts(self) -> None:
-        """Another function may want other numbers for the same shapes."""
+        """Forget how many numbers a function needs: another one may need others for the same shapes."""
         self._counts.clear()
 
     def keep(self, replicas: Sequence[int]) -> None:
-        """Go on with some replicas only."""
+        """Continue with some of the replicas."""
         self.streams = [self.streams[index] for index in replicas]
 
     def call(
@@ -85,7 +83,7 @@ class Vectoriser:
         """`function` for all replicas; the result gains a leading replica dimension.
 
         Args:
-            noise: numbers from `draw`, where they are not to be drawn here.
+            noise: numbers from `draw`; None: they are drawn here.
             bare: the parameters of a single replica come without the replica dimension.
         """
         if self.single:
@@ -97,7 +95,7 @@ class Vectoriser:
         rest = [None if part is None else 0 for part in (inputs.state, inputs.encoded)]
         dims = (0, 0, shared, shared, *batches, *rest)
         normals, uniforms = noise or self.draw(function, inputs, bare)
-        if self.frozen_shared:  # not batched, so that its layers stay plain matrix products
+        if self.frozen_shared:  # not batched, so that its layers remain plain matrix products
             inputs = inputs._replace(frozen=first(inputs.frozen), frozen_buffers=first(inputs.frozen_buffers))
 
         def one_of(normal: Tensor, uniform: Tensor, *parts: Any) -> Any:
@@ -106,13 +104,13 @@ class Vectoriser:
         return vmap(one_of, in_dims=(0, 0, *dims))(normals, uniforms, *inputs)
 
     def draw(self, function: Function, inputs: Inputs, bare: bool = False) -> tuple[Tensor, Tensor]:
-        """The random numbers of one call, f32[K, n] normal and uniform ones; how many a function wants is counted once
+        """The random numbers of one call, normal and uniform, f32[K, n] each. How many a function needs is counted once
         per shape of its batches, on one replica."""
         sizes = tuple(0 if batch is None else batch.labels.shape[1] for batch in (inputs.erased, inputs.remaining))
         if sizes not in self._counts:
             counter = self._stream_noise(NoiseStreams(0))
             one = self.first(inputs, bare and self.single)
-            # Batch normalisation writes to its buffers; the rehearsal must leave no trace.
+            # Batch normalisation writes to its buffers; counting must leave no trace.
             self._one(function, one._replace(buffers={n: value.clone() for n, value in one.buffers.items()}), counter)
             self._counts[sizes] = counter.normals, counter.uniforms
         return self.draw_numbers(*self._counts[sizes])
@@ -126,7 +124,7 @@ class Vectoriser:
         return Inputs(inputs.params if bare else first(inputs.params), *(first(part) for part in inputs[1:]))
 
     def _laid_out(self, inputs: Inputs) -> Inputs:
-        """Colour images in the memory layout that the device's convolutions like best."""
+        """Colour images in the memory layout that suits the device's convolutions."""
         if self.device.type not in LAYOUTS:
             return inputs
 

@@ -1,7 +1,8 @@
-"""Sees, and refuses, what a plugin does to the world outside: connections, files, programs.
+"""Notices and refuses what a plugin does outside its process: connections, files, programs.
 
-An audit hook of the interpreter, so it sees what Python does, in whatever library; what C code does by itself it can't.
-Therefore the folder that the plugin works in is looked at, too. It is there to find mistakes, not to jail an enemy.
+This is an audit hook of the interpreter, so it sees what Python does in any library, but not what C code does by
+itself. For this reason the plugin's working folder is checked, too. The hook is there to find mistakes; it is not a
+sandbox against an attacker.
 """
 
 from __future__ import annotations
@@ -24,37 +25,37 @@ _CHANGES = {
 }  # fmt: skip
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
-# What numerical libraries ask for the number of cores and for the places of libraries.
+# Programs that numerical libraries call for the number of cores and the locations of libraries.
 _HARMLESS = {"lscpu", "sysctl", "uname", "ldconfig", "nproc"}
 
 
 class RefusedError(PermissionError):
-    """A plugin tried what none may do."""
+    """A plugin tried something that no plugin may do."""
 
 
-class Deed(NamedTuple):
-    """Something that was refused: to what, e.g. a path or an address."""
+class Attempt(NamedTuple):
+    """Something that was refused; `to`: e.g. a path or an address."""
 
     what: What
     to: str
 
 
-class Watch:
-    """Refuses and remembers deeds while plugin code runs.
+class AuditHook:
+    """Refuses and records attempts while plugin code runs.
 
     Args:
         scratch: the folder in which plugins may write, tempfile's default.
     """
 
     def __init__(self, scratch: Path) -> None:
-        self.deeds: list[Deed] = []
+        self.attempts: list[Attempt] = []
         self._allowed = (os.path.realpath(scratch), "/dev", "/proc")
         self._active = False
-        sys.addaudithook(self._hook)  # can't be taken away again: one watch a process
+        sys.addaudithook(self._hook)  # can't be removed again: one hook per process
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Plugin code runs inside."""
+        """The context in which plugin code runs."""
         before, self._active = self._active, True
         try:
             yield
@@ -64,36 +65,36 @@ class Watch:
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._active:
             return
-        deed = self._deed(event, args)
-        if deed is not None:
-            self.deeds.append(deed)
-            raise RefusedError(f"unlearnbench check refuses {deed.what} {deed.to}")
+        attempt = self._attempt(event, args)
+        if attempt is not None:
+            self.attempts.append(attempt)
+            raise RefusedError(f"unlearnbench check refuses {attempt.what} {attempt.to}")
 
-    def _deed(self, event: str, args: tuple[Any, ...]) -> Deed | None:
+    def _attempt(self, event: str, args: tuple[Any, ...]) -> Attempt | None:
         if event == "open":
             path, mode, flags = args
             writing = (isinstance(flags, int) and flags & _WRITING) or (mode and set(mode) & set("wax+"))
             return self._file(path) if writing else None
         if event in _CHANGES:
-            return next((deed for place in _CHANGES[event] if (deed := self._file(args[place])) is not None), None)
+            return next((found for at in _CHANGES[event] if (found := self._file(args[at])) is not None), None)
         if event == "socket.connect":
             own, address = args[0], args[1]
             inside = own.family not in (socket.AF_INET, socket.AF_INET6)  # sockets between processes of this machine
-            return None if inside else Deed("network", _address(address))
+            return None if inside else Attempt("network", _address(address))
         if event in _LOOKUPS:
-            return Deed("network", _address(args[:2]))
+            return Attempt("network", _address(args[:2]))
         if event in _PROGRAMS:
             program = _text(args[0]) if args else event
-            return None if Path(program).name in _HARMLESS else Deed("program", program)
+            return None if Path(program).name in _HARMLESS else Attempt("program", program)
         return None
 
-    def _file(self, path: Any) -> Deed | None:
+    def _file(self, path: Any) -> Attempt | None:
         if not isinstance(path, str | bytes | os.PathLike):
-            return None  # an open file's number: it was seen when it was opened
+            return None  # a file descriptor: it was checked when it was opened
         full = os.path.realpath(os.fsdecode(path))
         if any(full == place or full.startswith(place + os.sep) for place in self._allowed):
             return None
-        return Deed("file", full)
+        return Attempt("file", full)
 
 
 def _address(parts: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a check finds, in plain words: what is wrong, and what to change."""
+"""Whether a plugin keeps a rule, in plain words: what is wrong, and what to change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from unlearnbench.system.printing import one_line
 Status = Literal["pass", "fail", "skipped"]
 
 
-class Verdict(NamedTuple):
-    """The outcome of one check.
+class Ruling(NamedTuple):
+    """Whether a plugin keeps one rule.
 
     Attributes:
-        note: pass: what was seen, if it is worth saying; fail: what is wrong; skipped: why.
+        note: pass: what was seen, if worth saying; fail: what is wrong; skipped: why.
         advice: fail: what to change.
     """
 
@@ -23,21 +23,21 @@ class Verdict(NamedTuple):
     advice: str = ""
 
 
-def passed(note: str = "") -> Verdict:
-    return Verdict("pass", one_line(note))
+def passed(note: str = "") -> Ruling:
+    return Ruling("pass", one_line(note))
 
 
-def failed(what: str, advice: str) -> Verdict:
-    return Verdict("fail", one_line(what), one_line(advice))
+def failed(what: str, advice: str) -> Ruling:
+    return Ruling("fail", one_line(what), one_line(advice))
 
 
-def skipped(why: str) -> Verdict:
-    return Verdict("skipped", one_line(why))
+def skipped(why: str) -> Ruling:
+    return Ruling("skipped", one_line(why))
 
 
 @dataclass(frozen=True)
 class Result:
-    """A verdict with the check's name and the seconds it took."""
+    """A ruling, with the rule's name and the seconds that it took."""
 
     check: str
     status: Status

@@ -1,6 +1,6 @@
 import torch
 
-from unlearnbench.adversary.alignment import procrustes
+from unlearnbench.adversary.update_features import procrustes
 
 
 def rand(*shape, seed=0):
