@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from concurrent.futures import Executor
-from typing import Literal
 
 from unlearnbench.run.executors import Cluster, Inline
+from unlearnbench.run.options import EngineName
 from unlearnbench.system import interruption
 from unlearnbench.system.process import THREADS, limit_threads, settle
-
-EngineName = Literal["serial", "loky", "dask"]
 
 
 def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Executor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unlearnbench.run.engines import EngineName
     from unlearnbench.suite.plan import Cell, Plan
+
+EngineName = Literal["serial", "loky", "dask"]
 
 
 @dataclass(frozen=True)

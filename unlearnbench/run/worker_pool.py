@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from unlearnbench.registry.base import KINDS
 from unlearnbench.run import engines as engine
 from unlearnbench.run import executors
+from unlearnbench.run.options import EngineName
 from unlearnbench.run.worker import Outcome, Place, carry_out, get_ready
 from unlearnbench.suite.plan import Job
 from unlearnbench.system import devices, interruption
@@ -58,7 +59,7 @@ class Crew:
 
     def __init__(
         self,
-        name: engine.EngineName,
+        name: EngineName,
         slots: Sequence[str],
         place: Place,
         scheduler: str | None = None,
