@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import PluginInfo
-from unlearnbench.run.worker import Outcome, Place, carry_out, workplace_of
+from unlearnbench.run.worker import NamedHashes, Outcome, Place, carry_out, workplace_of
 from unlearnbench.suite.plan import Cell, Job
 from unlearnbench.system import regular_files
 from unlearnbench.system.devices import describe, slots
@@ -65,25 +65,15 @@ class Answer:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Inputs(NamedTuple):
-    """What cells are made from; see Place. `memory`: the GiB that a plugin says it needs, by kind and name."""
-
-    data: tuple[tuple[str, str], ...]
-    plugins: tuple[tuple[str, str], ...]
-    memory: dict[str, float]
-
-
-def inputs(cells: Iterable[Cell]) -> Inputs:
-    """The data and plugins of cells."""
+def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
+    """The data and plugins that cells are made from; see Place."""
     data, infos = dict[str, str](), dict[str, PluginInfo]()
     for cell in cells:
         data[cell.dataset_id] = cell.data_sha256
         for choice in (cell.setting.dataset, cell.setting.method, cell.setting.attack):
             if choice is not None:
                 infos[f"{choice.info.kind} {choice.info.name}"] = choice.info
-    hashes = {name: _made_of(info) for name, info in infos.items()}
-    memory = {name: info.cls.memory_gb for name, info in infos.items() if info.cls.memory_gb is not None}
-    return Inputs(tuple(sorted(data.items())), tuple(sorted(hashes.items())), memory)
+    return tuple(sorted(data.items())), tuple((name, _made_of(infos[name])) for name in sorted(infos))
 
 
 def identity(cache: Path) -> str:

@@ -70,13 +70,12 @@ class _Run:
 
     def _compute(self, pending: list[Cell], slot_names: list[str]) -> None:
         options = self.options
-        plan = inputs(pending)
+        data, plugins = inputs(pending)
         place = Place(
-            options.data_root, options.cache, options.plugin_dirs, "", options.time_limit,
-            data=plan.data, plugins=plan.plugins,
-        )  # fmt: skip
+            options.data_root, options.cache, options.plugin_dirs, "", options.time_limit, data=data, plugins=plugins
+        )
         leased = slot_names[: len(pending)] if options.scheduler is None else [options.device]
-        with Crew(options.engine, leased, place, options.scheduler, plan.memory) as crew:
+        with Crew(options.engine, leased, place, options.scheduler) as crew:
             crew.call(attacks=any(cell.setting.attack is not None for cell in pending))
             read = check_data(pending, options.data_root)
             check_writable(self.folder, options.cache)

@@ -20,6 +20,8 @@ from unlearnbench.system.time_limit import OverdueError, limited
 if TYPE_CHECKING:
     from unlearnbench.stages.resources import Workplace
 
+NamedHashes = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
 class Place:
@@ -39,8 +41,8 @@ class Place:
     device: str
     time_limit: float | None = None
     expendable: bool = False
-    data: tuple[tuple[str, str], ...] = ()
-    plugins: tuple[tuple[str, str], ...] = ()
+    data: NamedHashes = ()
+    plugins: NamedHashes = ()
 
 
 @dataclass(frozen=True)

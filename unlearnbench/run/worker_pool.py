@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench.registry.base import KINDS
 from unlearnbench.run import engines as engine
 from unlearnbench.run import executors
 from unlearnbench.run.options import EngineName
 from unlearnbench.run.worker import Outcome, Place, carry_out, get_ready
 from unlearnbench.suite.plan import Job
-from unlearnbench.system import devices, interruption
+from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line
 
 LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers
@@ -54,7 +53,6 @@ class Crew:
         slots: devices, one for each job at a time; of a scheduler's workers, each has the first.
         place: where jobs are carried out, but for the device.
         scheduler: address of the Dask scheduler whose workers are used.
-        memory: GiB that a plugin needs, by its kind and name, where it says so.
     """
 
     def __init__(
@@ -63,16 +61,14 @@ class Crew:
         slots: Sequence[str],
         place: Place,
         scheduler: str | None = None,
-        memory: Mapping[str, float] | None = None,
     ) -> None:
-        self._name, self._slots, self._scheduler, self._memory = name, list(slots), scheduler, memory or {}
+        self._name, self._slots, self._scheduler = name, list(slots), scheduler
         self._place = replace(place, expendable=name != "serial")
         self._free = list(slots)
         self._executor: Executor | None = None
         self._attacks = False
         self._starting: list[Future[None]] = []
         self._running: dict[Future[Outcome], _Running] = {}
-        self._held: Job | None = None  # does not fit beside those running
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +100,6 @@ class Crew:
     @property
     def has_room(self) -> bool:
         """Whether another job can start."""
-        if self._held is not None:
-            return False
         if self._name == "serial":  # it has carried a job out when it returns: its result comes before the next job
             return self.is_idle
         executor = self._hired()
@@ -114,12 +108,18 @@ class Crew:
         return bool(self._free)
 
     def submit(self, job: Job) -> None:
-        """Start a job on a free device, now or, if it needs more memory than is left, as soon as there is enough."""
-        device = self._fitting(job)
-        if device is None:
-            self._held = job
-        else:
-            self._start(job, device)
+        """Start a job on a free device."""
+        # Each worker of a scheduler sees to its own device.
+        device = self._free.pop() if self._scheduler is None else self._slots[0]
+        try:
+            executor = self._hired()
+            if self._place.time_limit is not None:
+                wait(self._starting)  # what workers need to get ready is no job's time
+            future: Future[Outcome] = executor.submit(carry_out, job, replace(self._place, device=device))
+        except BrokenExecutor as error:  # a worker died while it had nothing to do
+            future = Future()
+            future.set_exception(error)
+        self._running[future] = _Running(job, device, time.monotonic())
 
     def wait(self) -> Report:
         """Wait until a job ends, at least, or until there may be more workers."""
@@ -132,25 +132,9 @@ class Crew:
         if broken:
             report.why = error_line(broken[0].exception() or BrokenExecutor())
             self._dismiss(report)
-        if self._held is not None and (device := self._fitting(self._held)) is not None:
-            held, self._held = self._held, None
-            self._start(held, device)
         return report
 
     # --- jobs -------------------------------------------------------------------------------------------------------
-
-    def _start(self, job: Job, device: str) -> None:
-        if self._scheduler is None:
-            self._free.remove(device)
-        try:
-            executor = self._hired()
-            if self._place.time_limit is not None:
-                wait(self._starting)  # what workers need to get ready is no job's time
-            future: Future[Outcome] = executor.submit(carry_out, job, replace(self._place, device=device))
-        except BrokenExecutor as error:  # a worker died while it had nothing to do
-            future = Future()
-            future.set_exception(error)
-        self._running[future] = _Running(job, device, time.monotonic())
 
     def _end(self, future: Future[Outcome], report: Report) -> None:
         running = self._running.pop(future)
@@ -194,25 +178,3 @@ class Crew:
                     self._executor.submit(get_ready, self._attacks) for _ in self._slots if self._name != "serial"
                 ]
         return self._executor
-
-    # --- memory -----------------------------------------------------------------------------------------------------
-
-    def _fitting(self, job: Job) -> str | None:
-        """A free device with enough memory left for a job; None: it has to wait."""
-        if self._scheduler is not None:  # each worker sees to its own device
-            return self._slots[0]
-        for device in reversed(self._free):
-            beside = [self._need(running.job) for running in self._running.values() if running.device == device]
-            if fits(self._need(job), beside, device):
-                return device
-        return None
-
-    def _need(self, job: Job) -> float:
-        work = job[0].work
-        return max(self._memory.get(f"{kind} {work[kind]['name']}", 0.0) for kind in KINDS if kind in work)
-
-
-def fits(need: float, beside: Sequence[float], device: str) -> bool:
-    """Whether a job that needs so many GiB can start beside others on a device. One that never fits runs alone."""
-    wanted = sum(beside) + need
-    return not beside or wanted == 0 or wanted <= devices.memory(device)
