@@ -36,8 +36,8 @@ def prepare(
             with guarded(f"dataset {choice.info.name}", definitions, random=True):
                 source = cast(Any, choice.info.cls(choice.params))
                 source.prepare(data_root)
-                data, names = source.load(data_root), Inquiry(data_root).class_names(choice)
-                report = describe(choice.id, source, data, data_root, names)
+                images, names = source.load(data_root), Inquiry(data_root).class_names(choice)
+                report = describe(choice.id, source, images, data_root, names)
                 del source  # with whatever it does in its end
         except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
             raise InputError(choice.id, f"can't be prepared in {data_root}: {error_line(error)}") from error
