@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from dask_cluster import ByHand
+from planned_tasks import method_of
 from sessions import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
@@ -26,6 +27,7 @@ from unlearnbench.run import engines as engine
 from unlearnbench.run import remote_jobs as parcels
 from unlearnbench.run import worker
 from unlearnbench.run.remote_jobs import VERSION
+from unlearnbench.suite.tasks import TimingWork, UnlearnWork
 from unlearnbench.system import package_code
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.package_code import CODE
@@ -152,12 +154,12 @@ def parcel_of(place: Place, method: str = "original", **changes: Any) -> parcels
 
     suite = cli_loading.load(place.folder / "suite.yaml", [place.folder / "own"])
     planned = cli_loading.plan(suite.settings(), place.folder / "data", "cpu")
-    inputs = parcels.inputs(planned.cells)
+    data, plugins = parcels.inputs(planned.cells)
     there = worker.Place(
         place.folder / "data", place.folder / "cache", (place.folder / "own",), "auto",
-        data=inputs.data, plugins=inputs.plugins,
+        data=data, plugins=plugins,
     )  # fmt: skip
-    first = next(task for task in planned.tasks if task.work.get("method", {}).get("name") == method)
+    first = next(task for task in planned.tasks if method_of(task) == method)
     return parcels.Parcel((first,), replace(there, **changes), "id")
 
 
@@ -177,7 +179,13 @@ def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Pl
     own = tuple((name, "0" * 64) for name, _ in parcel.place.plugins)
     assert "differs from that of the plan" in refusal(place, replace(parcel, place=replace(parcel.place, plugins=own)))
     assert "files of dataset digits in" in refusal(place, replace(parcel, place=replace(parcel.place, data=())))
-    timed = replace(parcel.job[0], work={**parcel.job[0].work, "hardware": "cpu: abacus"})
+    work = parcel.job[0].work
+    assert isinstance(work, UnlearnWork)
+    abacus = TimingWork(
+        dataset=work.dataset, scenario=work.scenario, suite_seed=0, seed=0, method=work.method, repeats=1,
+        hardware="cpu: abacus",
+    )  # fmt: skip
+    timed = replace(parcel.job[0], work=abacus)
     assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
 
 

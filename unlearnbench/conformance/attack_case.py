@@ -22,7 +22,7 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.stages.attacking import Seen, seen_by, truth_for
 from unlearnbench.stages.resources import seed_of
 from unlearnbench.stages.scoring import Truth
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import Task
 from unlearnbench.system.errors import AccessError
 
 # What an attack claims, what is wrong with that, or something else altogether.

@@ -16,8 +16,8 @@ from unlearnbench.stages.resources import Workplace
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.suite import plan
 from unlearnbench.suite.experiments import Choice
-from unlearnbench.suite.plan import Task
 from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.tasks import Task
 from unlearnbench.system.store import Artifact, Store
 
 OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs

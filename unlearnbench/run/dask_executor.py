@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, cast
 from unlearnbench.run.executors import Cluster, WorkerDiedError
 from unlearnbench.run.remote_jobs import Answer, Parcel, answer, identity, pack, unpack
 from unlearnbench.run.worker import Outcome, Place, carry_out
-from unlearnbench.suite.plan import Job
+from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption, streams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line

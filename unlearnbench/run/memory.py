@@ -14,20 +14,21 @@ from typing import Any
 
 from unlearnbench.records.folder import first_rows, identity, names
 from unlearnbench.records.schema import FAILED
-from unlearnbench.suite.plan import Cell, Plan, Task
+from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.tasks import ShadowsWork, Task
 
 Replan = Callable[[Sequence[Setting]], Plan]
 
 
 def smaller(task: Task) -> int | None:
     """Half the models that a task has in memory at a time; None for a single one, and for stages that have no such."""
-    work, scenario = task.work, task.work["scenario"]
+    work, scenario = task.work, task.work.scenario
     if task.stage in ("train", "unlearn"):
         targets = scenario["targets"] if task.stage == "unlearn" else 1
         models = len(task.together) or targets
-    elif task.stage == "shadows":
-        models = work["shadows"]
+    elif isinstance(work, ShadowsWork):
+        models = work.shadows
     elif task.stage == "retrained":
         models = scenario["judging"]["retrained"]
     elif task.stage == "select":

@@ -13,15 +13,16 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import PluginInfo
 from unlearnbench.run.worker import NamedHashes, Outcome, Place, carry_out, workplace_of
-from unlearnbench.suite.plan import Cell, Job
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.tasks import Job, NamedDataset, TimingWork
 from unlearnbench.system import regular_files
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.package_code import CODE
@@ -133,10 +134,10 @@ def answer(parcel: Parcel, scratch: Path) -> Answer:
         place = replace(place, device=slots("auto", 1)[0])
     try:
         for task in job:
-            _check(place, tuple((kind, task.work[kind]["name"]) for kind in KINDS if kind in task.work))
-            _check_data(place, json.dumps(task.work["dataset"], sort_keys=True))
-            if task.work.get("hardware", (here := describe(place.device))) != here:
-                raise _UnfitError(f"times are to be measured on {task.work['hardware']}, and this is {here}")
+            _check(place, tuple((kind, plugin.name) for kind, plugin in task.work.plugins.items()))
+            _check_data(place, json.dumps(asdict(task.work.dataset), sort_keys=True))
+            if isinstance(task.work, TimingWork) and task.work.hardware != (here := describe(place.device)):
+                raise _UnfitError(f"times are to be measured on {task.work.hardware}, and this is {here}")
     except Exception as error:  # a plugin may raise anything when it is asked for its files
         return Answer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
     if _seen(place.cache) == parcel.store:
@@ -169,11 +170,11 @@ class _UnfitError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
+def _check(place: Place, used: tuple[tuple[Kind, str], ...]) -> None:
     registry, expected = workplace_of(place).registry, dict(place.plugins)
     for kind, name in used:
         made_of = expected.get(f"{kind} {name}")
-        found = registry.of(kind).get(name)  # type: ignore[arg-type] # one of KINDS
+        found = registry.of(kind).get(name)
         if found is None:
             raise _UnfitError(f"has no {kind} '{name}'")
         if made_of is None or (here := _made_of(found)) == made_of:
@@ -204,12 +205,12 @@ def _check_data(place: Place, chosen: str) -> None:
     from unlearnbench.registry.fingerprint import fingerprint
     from unlearnbench.system.process_state.guard import guarded
 
-    work = json.loads(chosen)
-    cls = workplace_of(place).registry.datasets[work["name"]].cls
-    with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
-        found = fingerprint(cast(Any, cls(cls.Params.model_validate(work["params"]))), place.data_root)
-    if dict(place.data).get(work["id"]) != found:
-        raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
+    dataset = NamedDataset(**json.loads(chosen))
+    cls = workplace_of(place).registry.datasets[dataset.name].cls
+    with guarded(f"dataset {dataset.name}", workplace_of(place).definitions, random=True):
+        found = fingerprint(cast(Any, cls(cls.Params.model_validate(dataset.params))), place.data_root)
+    if dict(place.data).get(dataset.id) != found:
+        raise _UnfitError(f"the files of dataset {dataset.id} in {place.data_root} differ from those of the plan")
 
 
 def _refused(job: Job, why: str) -> Outcome:

@@ -20,8 +20,9 @@ from unlearnbench.run.schedule import Schedule
 from unlearnbench.run.tally import tally
 from unlearnbench.run.worker import Outcome, Place
 from unlearnbench.run.worker_pool import Crew, Report
-from unlearnbench.suite.plan import Cell, Job, Plan, Task, build
+from unlearnbench.suite.plan import Cell, Plan, build
 from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.tasks import Job, Task
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.printing import error_line
@@ -291,6 +292,6 @@ def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str],
 
 def _name(task: Task, together: int = 1) -> str:
     work = task.work
-    parts = [task.stage, work["dataset"]["id"]]
-    parts += [work[kind]["name"] for kind in ("method", "attack") if kind in work]
-    return " ".join([*parts, f"seed {work['seed']}", *([f"and {together - 1} more"] if together > 1 else [])])
+    parts = [task.stage, work.dataset.id]
+    parts += [plugin.name for kind, plugin in work.plugins.items() if kind != "dataset"]
+    return " ".join([*parts, f"seed {work.seed}", *([f"and {together - 1} more"] if together > 1 else [])])

@@ -6,7 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import Job, Task
 
 # Times are measured when all else is done: with nothing beside them, and without keeping anything waiting.
 _LATE = 1 << 40

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import Job, Task
 from unlearnbench.system.errors import UnreadableError, unwritable
 from unlearnbench.system.printing import error_line, one_line
 from unlearnbench.system.process import is_exhaustion

@@ -14,7 +14,7 @@ from unlearnbench.run import engines as engine
 from unlearnbench.run import executors
 from unlearnbench.run.options import EngineName
 from unlearnbench.run.worker import Outcome, Place, carry_out, get_ready
-from unlearnbench.suite.plan import Job
+from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line
 

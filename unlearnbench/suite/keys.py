@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from unlearnbench.registry.registry import released_plugins
 from unlearnbench.settings.scenario import Scenario, canonical
 from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.tasks import Stage
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION
-
-Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 
 # Raise whenever results under another precision than float32 change.
 LOWER_PRECISION_VERSION = 2
@@ -43,14 +42,6 @@ def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) ->
     version: dict[str, Any] = {"version": info.version} if released else {"sha256": info.sha256}
     packages = package_versions.keyed(info.packages, recorded)
     return {**version, "packages": packages} if packages else version
-
-
-def dataset_work(choice: Choice) -> dict[str, Any]:
-    return {**named(choice), "id": choice.id}
-
-
-def named(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.info.name, "params": canonical(choice.params)}
 
 
 def keyed(stage: Stage, inputs: Mapping[str, Any], recorded: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""The work of the stages: what a task is told, as plain values, so that any worker on any machine can do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+
+from unlearnbench.registry.base import Kind
+from unlearnbench.settings.scenario import Draw, canonical
+
+if TYPE_CHECKING:
+    from unlearnbench.suite.experiments import Choice
+
+Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
+Trained = Literal["originals", "without"]
+
+
+@dataclass(frozen=True)
+class NamedPlugin:
+    """A plugin's name and its parameters, as JSON values."""
+
+    name: str
+    params: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, choice: Choice) -> NamedPlugin:
+        return NamedPlugin(choice.info.name, canonical(choice.params))
+
+
+@dataclass(frozen=True)
+class NamedDataset(NamedPlugin):
+    """A dataset; its `id` shows the parameters that differ from the defaults."""
+
+    id: str
+
+    @classmethod
+    def of(cls, choice: Choice) -> NamedDataset:
+        return NamedDataset(choice.info.name, canonical(choice.params), choice.id)
+
+
+class Common(TypedDict):
+    """The fields that every stage's work has."""
+
+    dataset: NamedDataset
+    scenario: Mapping[str, Any]
+    suite_seed: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every stage is told; `select` is told no more.
+
+    Attributes:
+        scenario: all of it, as JSON values.
+        seed: the repetition.
+    """
+
+    dataset: NamedDataset
+    scenario: Mapping[str, Any]
+    suite_seed: int
+    seed: int
+
+    @property
+    def plugins(self) -> dict[Kind, NamedPlugin]:
+        """The plugins that the stage runs, by their kinds."""
+        return {"dataset": self.dataset}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainWork(Work):
+    """`train` and `retrained`.
+
+    Attributes:
+        method: the one that trains an original of its own; None: the shared trainer does.
+    """
+
+    method: NamedPlugin | None = None
+
+    @property
+    def plugins(self) -> dict[Kind, NamedPlugin]:
+        return super().plugins if self.method is None else {**super().plugins, "method": self.method}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowModelsWork(TrainWork):
+    """`shadow_models`: originals of the adversary's.
+
+    Attributes:
+        draw: the tier of the images that they are trained on.
+        models: how many.
+        trained: whether they are `originals`, or `without` a target's images.
+    """
+
+    draw: Draw
+    models: int
+    trained: Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodWork(Work):
+    """Any stage after training: the method under test takes part in it."""
+
+    method: NamedPlugin
+
+    @property
+    def plugins(self) -> dict[Kind, NamedPlugin]:
+        return {**super().plugins, "method": self.method}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnWork(MethodWork):
+    """`unlearn`; `keep`: whether the weights of all models are kept, for an attack that sees them."""
+
+    keep: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowsWork(MethodWork):
+    """`shadows`: the adversary's own erasures, so many of so many models; `keep`: as for `unlearn`."""
+
+    draw: Draw
+    models: int
+    shadows: int
+    keep: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackWork(MethodWork):
+    """`attack`."""
+
+    attack: NamedPlugin
+
+    @property
+    def plugins(self) -> dict[Kind, NamedPlugin]:
+        return {**super().plugins, "attack": self.attack}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingWork(MethodWork):
+    """`timing`: an erasure is repeated so often, on this hardware."""
+
+    repeats: int
+    hardware: str
+
+
+W = TypeVar("W", bound=Work, covariant=True)
+
+
+@dataclass(frozen=True)
+class StageTask(Generic[W]):
+    """One stage's work.
+
+    Attributes:
+        needs: keys of the stages before, by stage.
+        together: keys of the tasks that are computed with it, one a seed and in their order, its own among them; empty
+            if it is computed alone.
+    """
+
+    stage: Stage
+    key: str
+    needs: Mapping[str, str]
+    work: W
+    together: tuple[str, ...] = ()
+
+
+Task = StageTask[Work]  # of any stage
+Job = tuple[Task, ...]  # what a worker does at a time: a task, or those of a group that can be done
