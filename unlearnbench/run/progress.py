@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from unlearnbench.run.log import RunLog
-from unlearnbench.system.printing import complain, one_line, visible
+from unlearnbench.run.log import RunLog, detail_of
+from unlearnbench.system.printing import complain, one_line
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
 
@@ -29,7 +30,8 @@ class Progress:
     ) -> None:
         self.total, self.done, self.failed = total, 0, 0
         self.cells, self.cells_done, self.cells_failed, self.cached = cells, 0, 0, cached
-        self._log, self._verbose = log, verbose
+        self._log = log or logging.Logger("unlearnbench.run")
+        self._log.addHandler(_Shown(self, logging.INFO if verbose else logging.WARNING))
         self._workers: dict[str, tuple[int, str, float]] = {}  # by the job's key: number, job, since when
         self._started = self._said = time.monotonic()
         self._bar = _bar(self) if sys.stderr.isatty() and total else None
@@ -46,8 +48,8 @@ class Progress:
             self._bar.stop()
         elif self.total:
             self._say()
-        self._write(f"end{f' by {kind.__name__}' if kind else ''}: {', '.join(self._counts())}", show=False)
-        if self._log is not None:
+        self._log.debug(f"end{f' by {kind.__name__}' if kind else ''}: {', '.join(self._counts())}")
+        if isinstance(self._log, RunLog):
             self._log.close()
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -57,13 +59,13 @@ class Progress:
         taken = {number for number, _, _ in self._workers.values()}
         number = next(number for number in count(1) if number not in taken)
         self._workers[key] = number, one_line(what, longest=120), time.monotonic()
-        self._write(f"start {what} (worker {number})")
+        self._log.info(f"start {what} (worker {number})")
         self._update()
 
     def end(self, key: str, how: str = "end") -> None:
         """The job of this key is no longer under way."""
         number, what, since = self._workers.pop(key)
-        self._write(f"{how} {what} (worker {number}, {time.monotonic() - since:.2f} s)")
+        self._log.info(f"{how} {what} (worker {number}, {time.monotonic() - since:.2f} s)")
         self._update()
 
     def advance(self, what: str, failed: int = 0) -> None:
@@ -87,13 +89,7 @@ class Progress:
 
     def note(self, text: str, detail: str = "") -> None:
         """A line that stays; the `detail`, of many lines, is for the log."""
-        self._write(text, show=False)
-        self._show(one_line(text))
-        if self._log is not None:
-            self._log.lines(detail)
-        if self._verbose:
-            for line in detail.splitlines():
-                self._show(visible(line))
+        self._log.warning(text, extra={"detail": detail})
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -125,13 +121,8 @@ class Progress:
         working = f"now {'; '.join(self.now())}" if self._workers else what
         complain(", ".join([*self._counts(), *([working] if working else [])]))
 
-    def _write(self, text: str, show: bool = True) -> None:
-        if self._log is not None:
-            self._log.line(text)
-        if show and self._verbose:
-            self._show(one_line(text))
-
-    def _show(self, safe: str) -> None:
+    def show(self, safe: str) -> None:
+        """A line that stays."""
         if self._bar is not None:
             from rich.text import Text  # no markup and no names of emoji are looked for in it
 
@@ -142,6 +133,19 @@ class Progress:
     def _update(self) -> None:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self.done, total=self.total)
+
+
+class _Shown(logging.Handler):
+    """Shows what is logged: notes and, for --verbose, everything that happens and the details of notes."""
+
+    def __init__(self, progress: Progress, level: int) -> None:
+        super().__init__(level)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        details = detail_of(record) if self.level < logging.WARNING else []
+        for line in (one_line(record.getMessage()), *details):
+            self._progress.show(line)
 
 
 def _bar(shown: Progress) -> Any:  # rich is imported only where a terminal wants it

@@ -86,8 +86,7 @@ class _Run:
             log = begin(options.results / "logs", self.device, about)
             cached = sum(became == "cached" for became in self.became.values())
             for dataset in read:
-                log.line(dataset.head)
-                log.lines("\n".join(dataset.more))
+                log.info(dataset.head, extra={"detail": "\n".join(dataset.more)})
             with Progress(self.schedule.left, len(pending), cached, log, options.verbose) as self.progress:
                 self._record_complete(pending)
                 while self.schedule.left:
