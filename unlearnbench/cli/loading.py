@@ -16,7 +16,7 @@ from unlearnbench.system.roots import root
 if TYPE_CHECKING:
     from unlearnbench.suite.plan import Plan
     from unlearnbench.suite.selection import Selection
-    from unlearnbench.suite.suite import Setting, Suite
+    from unlearnbench.suite.suite import CellSetting, Suite
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     return load_suite(suite, registry)
 
 
-def plan(settings: Sequence[Setting], data_root: Path, device: str = "auto") -> Plan:
+def plan(settings: Sequence[CellSetting], data_root: Path, device: str = "auto") -> Plan:
     """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
     from unlearnbench.suite import plan
     from unlearnbench.system import devices

@@ -13,14 +13,14 @@ from unlearnbench.splits.identical_images import HOW, count, without_copies
 from unlearnbench.system.printing import one_line, visible
 
 
-class Report(NamedTuple):
+class DatasetReport(NamedTuple):
     """One line with the sizes, and more: files, decoding, classes, and images that are there more than once."""
 
     head: str
     more: list[str]
 
 
-def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: Sequence[str]) -> Report:
+def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: Sequence[str]) -> DatasetReport:
     """What there is to know of a loaded dataset.
 
     Args:
@@ -38,7 +38,7 @@ def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: S
     blank = sum(_of_one_colour(part.pixels) for part in (data.train, data.test))
     if blank:
         more.append(f"images of one colour: {blank}")
-    return Report(head, more)
+    return DatasetReport(head, more)
 
 
 def left_out_copies(data: ImageData) -> str:

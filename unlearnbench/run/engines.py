@@ -24,9 +24,9 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
         limit_threads()
         return Inline()
     if engine == "dask":
-        from unlearnbench.run import dask_executor as dask_engine
+        from unlearnbench.run import dask_executor
 
-        return dask_engine.start(workers, scheduler)
+        return dask_executor.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.backend import resource_tracker
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.records import cell_rows as recording
+from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import is_intact, names
 from unlearnbench.run.tally import Became
 from unlearnbench.suite.plan import Cell, Plan
@@ -18,7 +18,7 @@ from unlearnbench.system.printing import complain, error_line
 from unlearnbench.system.regular_files import check_readable
 
 if TYPE_CHECKING:
-    from unlearnbench.run.data_report import Report
+    from unlearnbench.run.data_report import DatasetReport
 
 # The fields of a scenario that its sets are drawn by.
 DRAWN = {
@@ -28,20 +28,20 @@ DRAWN = {
 
 
 @dataclass
-class Found:
+class Finished:
     """What has become of the cells that need no work, by their keys, and those that do."""
 
     became: dict[str, Became] = field(default_factory=dict)
     pending: list[Cell] = field(default_factory=list)
 
 
-def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
+def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Finished:
     """Sort a plan's cells by what is in the record folder. Writes nothing.
 
     Raises:
         UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
     """
-    found, not_tried, there = Found(), 0, names(folder)
+    found, not_tried, there = Finished(), 0, names(folder)
     for cell in plan.cells:
         if cell.skip is not None:
             found.became[cell.key] = "skipped"
@@ -73,7 +73,7 @@ def check_writable(*folders: Path) -> None:
             raise InputError(str(folder), f"can't be written: {error.strerror}") from error
 
 
-def check_data(cells: Iterable[Cell], data_root: Path) -> list[Report]:
+def check_data(cells: Iterable[Cell], data_root: Path) -> list[DatasetReport]:
     """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
     do not fit the data, are the user's to mend and no cell's failure.
 
@@ -93,7 +93,7 @@ def check_data(cells: Iterable[Cell], data_root: Path) -> list[Report]:
     return [_check_group(list(group.values()), data_root) for group in worlds.values()]
 
 
-def _check_group(cells: list[Cell], data_root: Path) -> Report:
+def _check_group(cells: list[Cell], data_root: Path) -> DatasetReport:
     import torch
 
     from unlearnbench.run.data_report import describe, left_out_copies
@@ -134,24 +134,24 @@ def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
     now, told, there = datetime.now(UTC), set(), names(folder)
     for cell in plan.cells:
         if cell.skip is not None and not _is_there(there, folder, cell):
-            recording.write_skip(folder, cell, "none", now)
+            cell_rows.write_skip(folder, cell, "none", now)
         if cell.error is not None:
             if not _is_there(there, folder, cell, failed=True):
-                recording.write_failure(folder, cell, cell.error, "none", now)
+                cell_rows.write_failure(folder, cell, cell.error, "none", now)
             if cell.error not in told:
                 told.add(cell.error)
                 complain(f"failed: {cell.error}")
-                recording.log(errors, cell.error, cell.trace or "")
+                cell_rows.log(errors, cell.error, cell.trace or "")
 
 
 def _check_replaceable(there: set[str], folder: Path, cell: Cell) -> None:
-    for name in (recording.file_name(cell), recording.file_name(cell, failed=True)):
+    for name in (cell_rows.file_name(cell), cell_rows.file_name(cell, failed=True)):
         if name in there:
             check_readable(f"{folder}/{name}")
 
 
 def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -> bool:
-    name = recording.file_name(cell, failed)
+    name = cell_rows.file_name(cell, failed)
     if name not in there:
         return False
     if is_intact(f"{folder}/{name}"):  # to make ten thousand Paths takes as long as to read the files

@@ -15,10 +15,10 @@ from typing import Any
 from unlearnbench.records.folder import first_rows, identity, names
 from unlearnbench.records.schema import FAILED
 from unlearnbench.suite.plan import Cell, Plan
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tasks import ShadowsWork, Task
 
-Replan = Callable[[Sequence[Setting]], Plan]
+Replan = Callable[[Sequence[CellSetting]], Plan]
 
 
 def smaller(task: Task) -> int | None:
@@ -38,7 +38,7 @@ def smaller(task: Task) -> int | None:
     return min(models, scenario["replicas"]) // 2 or None
 
 
-def with_replicas(setting: Setting, replicas: int) -> Setting:
+def with_replicas(setting: CellSetting, replicas: int) -> CellSetting:
     """The same cell with so many models at a time; its name stays."""
     return replace(setting, scenario=setting.scenario.model_copy(update={"replicas": replicas}))
 

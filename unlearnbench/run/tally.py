@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench.records import cell_rows as recording
+from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import names
 from unlearnbench.run.options import Summary
 from unlearnbench.suite.plan import Cell, Plan
@@ -31,7 +31,7 @@ def tally(
     for cell in plan.cells:
         what = became.get(cell.key) or ("done" if interrupted and not force and _is_result(cell, there) else None)
         if what is not None:  # an interrupt may have come between a record and its count
-            is_there = _is_result(cell, there) or recording.file_name(cell, failed=True) in there
+            is_there = _is_result(cell, there) or cell_rows.file_name(cell, failed=True) in there
             counts[what if is_there else "lost"] += 1
     lost = 0 if interrupted else counts["lost"]  # cells that are skipped may not have been recorded yet
     if lost:
@@ -44,4 +44,4 @@ def tally(
 
 
 def _is_result(cell: Cell, there: set[str]) -> bool:
-    return recording.file_name(cell) in there
+    return cell_rows.file_name(cell) in there

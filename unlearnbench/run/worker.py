@@ -24,7 +24,7 @@ NamedHashes = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class JobPlace:
     """Where and how a job is carried out; plain values, sent to the worker with the job.
 
     Attributes:
@@ -46,7 +46,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of a job's tasks, by their keys.
 
     Attributes:
@@ -68,14 +68,14 @@ class Outcome:
     refused: tuple[str, str] | None = None
 
     @classmethod
-    def failure(cls, job: Job, error: BaseException) -> Outcome:
+    def failure(cls, job: Job, error: BaseException) -> JobOutcome:
         """The whole job failed, or met an artifact or an image that can't be read, which is no fault of its cells'."""
         if isinstance(error, UnreadableError):
             return cls(refused=(error.where, error.what))
         return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
 
     @classmethod
-    def unwritable(cls, error: OSError, cache: Path) -> Outcome:
+    def unwritable(cls, error: OSError, cache: Path) -> JobOutcome:
         """A result could not be stored."""
         told = unwritable(error, cache)
         return cls(refused=(told.where, told.what))
@@ -90,13 +90,13 @@ def get_ready(attacks: bool = False) -> None:
         warm_up()
 
 
-def carry_out(job: Job, place: Place) -> Outcome:
+def carry_out(job: Job, place: JobPlace) -> JobOutcome:
     """Run a job and store its results. A failing plugin is an outcome, not an exception."""
     from unlearnbench.stages.jobs import run_job
     from unlearnbench.stages.resources import MissingArtifactError
     from unlearnbench.system.store import Artifact, CorruptArtifactError
 
-    outcome = Outcome()
+    outcome = JobOutcome()
     try:
         # Whatever plugins print: stdout is for results.
         with contextlib.redirect_stdout(sys.stderr), limited(place.time_limit, place.expendable):
@@ -107,16 +107,16 @@ def carry_out(job: Job, place: Place) -> Outcome:
                 try:
                     workplace.store.put(task.key, result)
                 except OSError as error:  # no fault of the cell's, and those after it would meet it too
-                    return Outcome.unwritable(error, place.cache)
+                    return JobOutcome.unwritable(error, place.cache)
                 outcome.values[task.key] = dict(result.values)
             else:
                 outcome.errors[task.key] = _told(task, result)
     except OverdueError:
-        return Outcome(late=True)
+        return JobOutcome(late=True)
     except (MissingArtifactError, CorruptArtifactError) as error:
-        return Outcome(missing=error.key, why=error_line(error))
+        return JobOutcome(missing=error.key, why=error_line(error))
     except (Exception, SystemExit) as error:
-        outcome = Outcome.failure(job, error)
+        outcome = JobOutcome.failure(job, error)
         if outcome.exhausted:
             workplace_of(place).free()
     return outcome
@@ -130,13 +130,13 @@ def _told(task: Task, error: BaseException) -> tuple[str, str]:
     return f"{task.stage}: {error_line(error)}", "".join(traceback.format_exception(error))
 
 
-def workplace_of(place: Place) -> Workplace:
+def workplace_of(place: JobPlace) -> Workplace:
     """What a worker has at hand; one per process and place, so that plugins are found and images loaded once."""
     return _workplace(place)
 
 
 @lru_cache(maxsize=4)
-def _workplace(place: Place) -> Workplace:
+def _workplace(place: JobPlace) -> Workplace:
     from unlearnbench.stages.resources import Workplace
 
     return Workplace.open(place.data_root, place.cache, place.plugin_dirs, place.device)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench.run import engines as engine
-from unlearnbench.run import executors
+from unlearnbench.run import engines, executors
 from unlearnbench.run.options import EngineName
-from unlearnbench.run.worker import Outcome, Place, carry_out, get_ready
+from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out, get_ready
 from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line
@@ -22,22 +21,22 @@ LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers
 
 
 @dataclass
-class Report:
+class Ended:
     """What ended: jobs with an outcome, and jobs without one.
 
     Attributes:
         lost: jobs whose worker died, and `why`.
-        guilty: whether each of them alone was lost with its worker; of a pool's jobs any may have ended it.
+        one_by_one: whether each of them alone was lost with its worker; of a pool's jobs any may have ended it.
         late: jobs that took too long.
-        innocent: jobs that were stopped by what happened to others.
+        stopped: jobs that were stopped by what happened to others.
     """
 
-    finished: list[tuple[Job, Outcome]] = field(default_factory=list)
+    finished: list[tuple[Job, JobOutcome]] = field(default_factory=list)
     lost: list[Job] = field(default_factory=list)
     why: str = ""
-    guilty: bool = False
+    one_by_one: bool = False
     late: list[Job] = field(default_factory=list)
-    innocent: list[Job] = field(default_factory=list)
+    stopped: list[Job] = field(default_factory=list)
 
 
 class _Running(NamedTuple):
@@ -46,7 +45,7 @@ class _Running(NamedTuple):
     since: float
 
 
-class Crew:
+class WorkerPool:
     """Workers, started when there is work.
 
     Args:
@@ -59,7 +58,7 @@ class Crew:
         self,
         name: EngineName,
         slots: Sequence[str],
-        place: Place,
+        place: JobPlace,
         scheduler: str | None = None,
     ) -> None:
         self._name, self._slots, self._scheduler = name, list(slots), scheduler
@@ -68,7 +67,7 @@ class Crew:
         self._executor: Executor | None = None
         self._attacks = False
         self._starting: list[Future[None]] = []
-        self._running: dict[Future[Outcome], _Running] = {}
+        self._running: dict[Future[JobOutcome], _Running] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +77,7 @@ class Crew:
     ) -> None:
         if self._executor is not None:
             with interruption.held():  # whatever comes, nobody is left behind
-                engine.stop(self._executor)
+                engines.stop(self._executor)
 
     def call(self, attacks: bool = False) -> None:
         """Start the workers before there is work, for importing torch takes each of them seconds.
@@ -88,7 +87,7 @@ class Crew:
         """
         self._attacks = attacks
         if self._name != "serial":
-            self._hired()
+            self._executor_started()
         else:
             get_ready(attacks)
 
@@ -102,7 +101,7 @@ class Crew:
         """Whether another job can start."""
         if self._name == "serial":  # it has carried a job out when it returns: its result comes before the next job
             return self.is_idle
-        executor = self._hired()
+        executor = self._executor_started()
         if isinstance(executor, executors.Cluster):
             return len(self._running) < executor.workers()
         return bool(self._free)
@@ -112,18 +111,18 @@ class Crew:
         # Each worker of a scheduler sees to its own device.
         device = self._free.pop() if self._scheduler is None else self._slots[0]
         try:
-            executor = self._hired()
+            executor = self._executor_started()
             if self._place.time_limit is not None:
                 wait(self._starting)  # what workers need to get ready is no job's time
-            future: Future[Outcome] = executor.submit(carry_out, job, replace(self._place, device=device))
+            future: Future[JobOutcome] = executor.submit(carry_out, job, replace(self._place, device=device))
         except BrokenExecutor as error:  # a worker died while it had nothing to do
             future = Future()
             future.set_exception(error)
         self._running[future] = _Running(job, device, time.monotonic())
 
-    def wait(self) -> Report:
+    def wait(self) -> Ended:
         """Wait until a job ends, at least, or until there may be more workers."""
-        report = Report()
+        report = Ended()
         patience = LOOK_AGAIN if isinstance(self._executor, executors.Cluster) else None
         ended = wait(self._running, patience, FIRST_COMPLETED).done
         broken = [future for future in ended if isinstance(future.exception(), BrokenExecutor)]
@@ -131,12 +130,12 @@ class Crew:
             self._end(future, report)
         if broken:
             report.why = error_line(broken[0].exception() or BrokenExecutor())
-            self._dismiss(report)
+            self._drop_executor(report)
         return report
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def _end(self, future: Future[Outcome], report: Report) -> None:
+    def _end(self, future: Future[JobOutcome], report: Ended) -> None:
         running = self._running.pop(future)
         if self._scheduler is None:
             self._free.append(running.device)
@@ -144,25 +143,25 @@ class Crew:
             outcome = future.result()
         except executors.WorkerDiedError as error:
             (report.late if self._is_late(running) else report.lost).append(running.job)
-            report.guilty, report.why = True, error_line(error)
+            report.one_by_one, report.why = True, error_line(error)
         except Exception as error:  # e.g. an outcome that can't be sent
-            report.finished.append((running.job, Outcome.failure(running.job, error)))
+            report.finished.append((running.job, JobOutcome.failure(running.job, error)))
         else:
             if outcome.late:
                 report.late.append(running.job)
             else:
                 report.finished.append((running.job, outcome))
 
-    def _dismiss(self, report: Report) -> None:
+    def _drop_executor(self, report: Ended) -> None:
         """The workers are gone with everything that was under way."""
         late = [running.job for running in self._running.values() if self._is_late(running)]
         others = [running.job for running in self._running.values() if not self._is_late(running)]
         report.late += late
         # Jobs do not end a scheduler.
-        (report.innocent if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
+        (report.stopped if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
         if self._executor is not None:
             with contextlib.suppress(Exception):
-                engine.stop(self._executor)
+                engines.stop(self._executor)
         self._executor, self._free, self._running = None, list(self._slots), {}
 
     def _is_late(self, running: _Running) -> bool:
@@ -170,9 +169,9 @@ class Crew:
         limit = self._place.time_limit
         return limit is not None and time.monotonic() - running.since >= limit
 
-    def _hired(self) -> Executor:
+    def _executor_started(self) -> Executor:
         if self._executor is None:
-            self._executor = engine.start(self._name, len(self._slots), self._scheduler)
+            self._executor = engines.start(self._name, len(self._slots), self._scheduler)
             with contextlib.suppress(BrokenExecutor):  # the first job will say so
                 self._starting = [
                     self._executor.submit(get_ready, self._attacks) for _ in self._slots if self._name != "serial"

@@ -10,18 +10,18 @@ from pathlib import Path
 from unlearnbench.settings.naming import scenario_id
 from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
 
-def numbered(settings: Sequence[Setting], data_root: Path) -> list[Setting]:
+def numbered(settings: Sequence[CellSetting], data_root: Path) -> list[CellSetting]:
     """The settings with numbers in the place of all class names, as if their author had written these.
 
     Raises:
         InputError: a class that the dataset does not have, or a setting that is there by name and by number.
     """
-    inquiry, found = Inquiry(data_root), list[Setting]()
+    inquiry, found = Inquiry(data_root), list[CellSetting]()
     for setting in settings:
         if not _has_names(setting.scenario):
             found.append(setting)
@@ -55,7 +55,7 @@ def _has_names(scenario: Scenario) -> bool:
     return backdoor is not None and (isinstance(backdoor.base, str) or isinstance(backdoor.target, str))
 
 
-def _numbered(setting: Setting, names: Sequence[str]) -> tuple[Scenario, str]:
+def _numbered(setting: CellSetting, names: Sequence[str]) -> tuple[Scenario, str]:
     backdoor, place = setting.scenario.backdoor, f"{setting.suite}:experiments.{setting.experiment}.scenario.backdoor"
     assert backdoor is not None
     numbers: dict[str, int] = {}
@@ -69,7 +69,7 @@ def _numbered(setting: Setting, names: Sequence[str]) -> tuple[Scenario, str]:
     return scenario, scenario_id(scenario, getattr(setting.dataset.info.cls, "defaults", {}))
 
 
-def _refuse_twice(settings: Sequence[Setting]) -> None:
+def _refuse_twice(settings: Sequence[CellSetting]) -> None:
     seen = set()
     for each in settings:
         attack = each.attack.id if each.attack else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearnbench.registry.registry import released_plugins
 from unlearnbench.settings.scenario import Scenario, canonical
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.suite.tasks import Stage
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION
@@ -29,12 +29,12 @@ STAGE_PACKAGES: Mapping[Stage, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def describe_plugin(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+def describe_plugin(choice: PluginChoice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What of a plugin goes into keys; `recorded`: see `keyed`."""
     return {"name": choice.info.name, **plugin_version(choice, recorded), "params": canonical(choice.params)}
 
 
-def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+def plugin_version(choice: PluginChoice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
     """By what a plugin's code is known."""
     info = choice.info
     # What was added to the package or changed since its release is known, like a plugin of one's own, by its content.

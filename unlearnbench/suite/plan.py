@@ -14,7 +14,7 @@ from unlearnbench.suite import keys
 from unlearnbench.suite.class_names import numbered
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.suite.stage_tasks import StageTasks
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tasks import Stage, Task
 
 
@@ -32,7 +32,7 @@ class Cell:
     """
 
     key: str
-    setting: Setting
+    setting: CellSetting
     data_sha256: str
     stages: Mapping[str, str]
     shadows: int | None = None
@@ -103,7 +103,7 @@ class Plan:
 
 
 def build(
-    settings: Sequence[Setting], data_root: Path, device: str = "cpu", recorded: Mapping[str, str] | None = None
+    settings: Sequence[CellSetting], data_root: Path, device: str = "cpu", recorded: Mapping[str, str] | None = None
 ) -> Plan:
     """Plan the cells of a suite.
 
@@ -125,7 +125,7 @@ def build(
     return Plan(suite, cells, list(stage_tasks.tasks.values()), inquiry.data_files, inquiry.data_folders)
 
 
-def _cell(setting: Setting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
+def _cell(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
     """A cell, whose tasks are planned; one that has failed, where a plugin could not be asked."""
     try:
         return _planned(setting, inquiry, stage_tasks)
@@ -137,7 +137,7 @@ def _cell(setting: Setting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
         return Cell(key, setting, "", {}, error=str(fault), trace=fault.trace)
 
 
-def _planned(setting: Setting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
+def _planned(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
     access = inquiry.access(setting.attack) if setting.attack else None
     skip = inquiry.skip((setting.method, setting.attack), setting.scenario)
     stages = stage_tasks.stages_of(setting, access, skip)

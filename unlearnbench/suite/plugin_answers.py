@@ -13,7 +13,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.fingerprint import listings
 from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.regular_files import unreadable
@@ -51,7 +51,7 @@ class Inquiry:
         self._kept: list[Any] = []
         self._watch = _Watch()
 
-    def fingerprint(self, choice: Choice) -> str:
+    def fingerprint(self, choice: PluginChoice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
         from unlearnbench.registry.fingerprint import fingerprint
 
@@ -63,7 +63,7 @@ class Inquiry:
         # By its name and not as an object: experiments share their datasets, which may be large.
         return cast(str, self.once(f"fingerprint {choice.id}", lambda: self._ask(choice, "files", compute)))
 
-    def class_names(self, choice: Choice) -> tuple[str, ...]:
+    def class_names(self, choice: PluginChoice) -> tuple[str, ...]:
         """The names of a dataset's classes. Raises InputError where its files are missing."""
 
         def ask() -> Any:
@@ -72,27 +72,27 @@ class Inquiry:
 
         return cast("tuple[str, ...]", self.once(f"class_names {choice.id}", ask))
 
-    def access(self, choice: Choice) -> Access:
+    def access(self, choice: PluginChoice) -> Access:
         """What an attack needs."""
         return cast("Access", self._asked("access", choice, _access))
 
-    def own_original(self, choice: Choice) -> bool:
+    def own_original(self, choice: PluginChoice) -> bool:
         """Whether a method trains an original of its own."""
         return cast("bool", self._asked("own_original", choice, lambda method: bool(method.own_original)))
 
-    def reference(self, choice: Choice) -> bool:
+    def reference(self, choice: PluginChoice) -> bool:
         """Whether a method is shown unranked."""
         return cast("bool", self._asked("reference", choice, lambda method: bool(method.reference)))
 
-    def ranks_by(self, choice: Choice) -> tuple[str, ...] | None:
+    def ranks_by(self, choice: PluginChoice) -> tuple[str, ...] | None:
         """The metrics that an attack declares to be ranked by."""
         return cast("tuple[str, ...] | None", self._asked("ranks_by", choice, _ranks_by))
 
-    def many_at_once(self, choice: Choice) -> bool:
+    def many_at_once(self, choice: PluginChoice) -> bool:
         """Whether a method unlearns many replicas by the same kernels."""
         return cast("bool", self._asked("many_at_once", choice, lambda method: bool(method.many_at_once)))
 
-    def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
+    def skip(self, choices: Iterable[PluginChoice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
         for choice in choices:
             if choice is not None and (reason := self._reason(choice, scenario)) is not None:
@@ -117,14 +117,14 @@ class Inquiry:
         """All questions are asked, and the plugins are let go. Raises InputError where one left the process changed."""
         self._watch.close(self._answers.clear)
 
-    def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
+    def _reason(self, choice: PluginChoice, scenario: Scenario) -> str | None:
 
         def ask(plugin: Any) -> str | None:
             return _checked_reason(plugin.skip(scenario))
 
         return cast("str | None", self._asked("skip", choice, ask, scenario))
 
-    def _asked(self, what: str, choice: Choice, question: Callable[[Any], Any], *about: Any) -> Any:
+    def _asked(self, what: str, choice: PluginChoice, question: Callable[[Any], Any], *about: Any) -> Any:
         """A plugin's answer to a question (about something)."""
 
         def ask() -> Any:
@@ -133,11 +133,11 @@ class Inquiry:
 
         return self.once(what, ask, choice, *about)
 
-    def _instance(self, choice: Choice) -> Any:
+    def _instance(self, choice: PluginChoice) -> Any:
         make = lambda: self._ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
         return self.once("instance", make, choice)
 
-    def _ask(self, choice: Choice, what: str, question: Callable[[], Any]) -> Any:
+    def _ask(self, choice: PluginChoice, what: str, question: Callable[[], Any]) -> Any:
         try:
             with self._watch.over(choice, what):
                 return question()
@@ -161,7 +161,7 @@ class _Watch:
         self._before: Snapshot | None = None
         self._definitions: Definitions | None = None
 
-    def over(self, choice: Choice, what: str) -> AbstractContextManager[None]:
+    def over(self, choice: PluginChoice, what: str) -> AbstractContextManager[None]:
         """A plugin answers inside."""
         from unlearnbench.system.process_state.definitions import Definitions
         from unlearnbench.system.process_state.guard import Snapshot, guarded

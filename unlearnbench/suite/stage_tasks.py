@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import keys
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.suite.plugin_answers import Inquiry
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tasks import (
     AttackWork,
     Common,
@@ -52,7 +52,7 @@ class StageTasks:
         self.inquiry, self.device, self.recorded = inquiry, device, recorded
         self.tasks: dict[str, Task] = {}
 
-    def stages_of(self, setting: Setting, access: Access | None, skip: str | None) -> dict[str, str]:
+    def stages_of(self, setting: CellSetting, access: Access | None, skip: str | None) -> dict[str, str]:
         """The keys of a cell's stages; where nothing is skipped, their tasks are planned."""
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
         keep = access is not None and access.level == "parameters"
@@ -79,7 +79,7 @@ class StageTasks:
     # --- the adversary's own ----------------------------------------------------------------------------------------
 
     def _shadows(
-        self, access: Access, before: Mapping[str, str], setting: Setting, inputs: dict[str, Any]
+        self, access: Access, before: Mapping[str, str], setting: CellSetting, inputs: dict[str, Any]
     ) -> dict[str, str]:
         """The keys of the stages that the adversary's own erasures need, by name; none if she makes none."""
         draw = access.draw
@@ -109,7 +109,7 @@ class StageTasks:
         return {**stages, "shadows": self._task("shadows", inputs, needs, work, None)}
 
     def _shadow_models(
-        self, draw: Draw, models: int, trained: Trained, setting: Setting, inputs: dict[str, Any],
+        self, draw: Draw, models: int, trained: Trained, setting: CellSetting, inputs: dict[str, Any],
         selected: Mapping[str, str],
     ) -> str:  # fmt: skip
         own_original, scenario = self.inquiry.own_original(setting.method), setting.scenario
@@ -136,7 +136,7 @@ class StageTasks:
 
     # --- what no attack sees ----------------------------------------------------------------------------------------
 
-    def _selected(self, setting: Setting, seed: int, skip: str | None) -> dict[str, str]:
+    def _selected(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
         """The stage that says which images are memorised, where these are erased."""
         if setting.scenario.erased != "memorised":
             return {}
@@ -144,7 +144,7 @@ class StageTasks:
         inputs["replicas"] = setting.scenario.replicas
         return {"select": self._task("select", inputs, {}, Work(**self._common(setting, seed)), skip)}
 
-    def _retrained(self, setting: Setting, seed: int, skip: str | None) -> dict[str, str]:
+    def _retrained(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
         """The stage of the models that forgetting is judged beside: of the method's own architecture if it has one."""
         if setting.scenario.backdoor is not None:  # judged by the label that the trigger stands for
             return {}
@@ -162,7 +162,7 @@ class StageTasks:
     # --- stages that the seeds of a group go through together -------------------------------------------------------
 
     def _grouped(
-        self, stage: Literal["train", "unlearn"], setting: Setting, skip: str | None, keep: bool = False
+        self, stage: Literal["train", "unlearn"], setting: CellSetting, skip: str | None, keep: bool = False
     ) -> str:
         """The key of a setting's stage; its group's tasks are planned once. `keep`: with all models' weights."""
         size = setting.scenario.seeds_together if self._in_company(stage, setting) else 1
@@ -175,14 +175,14 @@ class StageTasks:
         )  # fmt: skip
         return group[setting.seed]
 
-    def _in_company(self, stage: Stage, setting: Setting) -> bool:
+    def _in_company(self, stage: Stage, setting: CellSetting) -> bool:
         if stage == "train":
             return not self.inquiry.own_original(setting.method)
         # The targets of a leak experiment are company enough.
         return setting.scenario.kind == "utility" and self.inquiry.many_at_once(setting.method)
 
     def _plan_group(
-        self, stage: Literal["train", "unlearn"], setting: Setting, seeds: range, skip: str | None, keep: bool
+        self, stage: Literal["train", "unlearn"], setting: CellSetting, seeds: range, skip: str | None, keep: bool
     ) -> dict[int, str]:
         method, named = self._described(setting.method), self._named(setting.method)
         own_original = self.inquiry.own_original(setting.method)
@@ -218,7 +218,7 @@ class StageTasks:
 
     # --- what keys are made of --------------------------------------------------------------------------------------
 
-    def _base(self, setting: Setting, seed: int) -> dict[str, Any]:
+    def _base(self, setting: CellSetting, seed: int) -> dict[str, Any]:
         base = {"data": self.inquiry.fingerprint(setting.dataset), "suite_seed": setting.suite_seed,
                 "dataset": setting.dataset.id, "seed": seed}  # fmt: skip
         version = self.inquiry.once(
@@ -226,19 +226,19 @@ class StageTasks:
         )
         return base | {f"dataset_{name}": value for name, value in version.items()}
 
-    def _fields(self, stage: Stage, setting: Setting) -> str:
+    def _fields(self, stage: Stage, setting: CellSetting) -> str:
         """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
         scenario = setting.scenario
         return cast(
             "str", self.inquiry.once(f"fields {stage}", lambda: keys.digest(keys.fields(stage, scenario)), scenario)
         )
 
-    def _common(self, setting: Setting, seed: int) -> Common:
+    def _common(self, setting: CellSetting, seed: int) -> Common:
         scenario = self.inquiry.once("scenario", lambda: canonical(setting.scenario), setting.scenario)
         dataset = self.inquiry.once("dataset", lambda: NamedDataset.of(setting.dataset), setting.dataset)
         return {"dataset": dataset, "scenario": scenario, "suite_seed": setting.suite_seed, "seed": seed}
 
-    def _named(self, choice: Choice) -> NamedPlugin:
+    def _named(self, choice: PluginChoice) -> NamedPlugin:
         return cast("NamedPlugin", self.inquiry.once("named", lambda: NamedPlugin.of(choice), choice))
 
     def _task(
@@ -249,7 +249,7 @@ class StageTasks:
             self.tasks[key] = Task(stage, key, dict(needs), work)
         return key
 
-    def _described(self, choice: Choice) -> dict[str, Any]:
+    def _described(self, choice: PluginChoice) -> dict[str, Any]:
         described: dict[str, Any] = self.inquiry.once(
             "described", lambda: keys.describe_plugin(choice, self.recorded), choice
         )

@@ -10,7 +10,7 @@ from unlearnbench.registry.base import Kind
 from unlearnbench.settings.scenario import Draw, canonical
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.experiments import Choice
+    from unlearnbench.suite.experiments import PluginChoice
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 Trained = Literal["originals", "without"]
@@ -24,7 +24,7 @@ class NamedPlugin:
     params: Mapping[str, Any]
 
     @classmethod
-    def of(cls, choice: Choice) -> NamedPlugin:
+    def of(cls, choice: PluginChoice) -> NamedPlugin:
         return NamedPlugin(choice.info.name, canonical(choice.params))
 
 
@@ -35,7 +35,7 @@ class NamedDataset(NamedPlugin):
     id: str
 
     @classmethod
-    def of(cls, choice: Choice) -> NamedDataset:
+    def of(cls, choice: PluginChoice) -> NamedDataset:
         return NamedDataset(choice.info.name, canonical(choice.params), choice.id)
 
 

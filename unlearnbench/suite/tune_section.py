@@ -22,7 +22,8 @@ from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.suite import Selection, Setting, Suite
+    from unlearnbench.suite.selection import Selection
+    from unlearnbench.suite.suite import CellSetting, Suite
 
 BACKDOOR_METRICS = (
     "target_class_accuracy",
@@ -32,7 +33,7 @@ BACKDOOR_METRICS = (
     "backdoor_success_any",
 )
 
-Place = tuple[str, str, str, str]
+SettingIdentity = tuple[str, str, str, str]
 """A setting of a method in its place: experiment, dataset id, scenario id, method id."""
 
 
@@ -127,7 +128,7 @@ def tuned_only(suite: Suite, selection: Selection) -> Selection:
     return selection if selection.experiments else replace(selection, experiments=tuple(tuned))
 
 
-def refuse_partial(suite: Suite, settings: Iterable[Setting]) -> None:
+def refuse_partial(suite: Suite, settings: Iterable[CellSetting]) -> None:
     """Raise InputError if `run` was asked for an experiment of whose cells `tune` runs only some."""
     for name in dict.fromkeys(setting.experiment for setting in settings):
         tune = suite.file.experiments[name].tune
@@ -136,16 +137,18 @@ def refuse_partial(suite: Suite, settings: Iterable[Setting]) -> None:
             raise InputError(where, "this experiment is for 'unlearnbench tune': it runs only a part of its grid")
 
 
-def place_of(setting: Setting) -> Place:
+def identity_of(setting: CellSetting) -> SettingIdentity:
     """Experiment, dataset id, scenario id and method id."""
     return setting.experiment, setting.dataset.id, setting.scenario_id, setting.method.id
 
 
-def second_round(every: Iterable[Setting], first: Iterable[Setting], finalists: Collection[Place]) -> list[Setting]:
+def second_round(
+    every: Iterable[CellSetting], first: Iterable[CellSetting], finalists: Collection[SettingIdentity]
+) -> list[CellSetting]:
     """Of every setting of a suite those that the first round left out, for the finalists and the references."""
-    done = {(place_of(setting), setting.seed) for setting in first}
-    kept = (s for s in every if s.method.is_reference or place_of(s) in finalists)
-    return [setting for setting in kept if (place_of(setting), setting.seed) not in done]
+    done = {(identity_of(setting), setting.seed) for setting in first}
+    kept = (s for s in every if s.method.is_reference or identity_of(s) in finalists)
+    return [setting for setting in kept if (identity_of(setting), setting.seed) not in done]
 
 
 def rules(suite: Suite, names: Iterable[str]) -> Mapping[str, TuneFile]:
