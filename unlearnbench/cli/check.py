@@ -35,12 +35,11 @@ def check(
 
     Runs it on a few digits, in a process without network: every rule that it breaks is said, with what to change.
     """
-    from unlearnbench.conformance import TIME_LIMIT, Request
-    from unlearnbench.conformance import check as examine
+    from unlearnbench import conformance
 
     folders = tuple(folder.absolute() for folder in plugins or ())
-    request = Request(name, kind, folders, options.data_root(data), time_limit or TIME_LIMIT)
-    report = examine(request)
+    request = conformance.Request(name, kind, folders, options.data_root(data), time_limit or conformance.TIME_LIMIT)
+    report = conformance.check(request)
     if output == "json":
         emit_json(_plain(report))
     else:

@@ -31,10 +31,10 @@ def report(
 ) -> int:
     """Print a run's leaderboard, made from its records."""
     records = records_of(folder)
-    from unlearnbench.leaderboard import build as leaderboard
+    from unlearnbench.leaderboard import build
     from unlearnbench.report import export
 
-    frame = leaderboard.of(records)
+    frame = build.of(records)
     if output == "text":
         from rich.console import Console
 

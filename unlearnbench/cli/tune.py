@@ -60,9 +60,9 @@ def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptio
 def _trials(summaries: Sequence[Summary], results: Path) -> list[Trial]:
     """What was measured of the settings of every round, from the record files of their cells, as they were run."""
     from unlearnbench.leaderboard import tuning_choice
-    from unlearnbench.records import writing as records
+    from unlearnbench.records import writing
 
-    table, _ = records.read_folder(results / "records", ("cell_key", "metric", "step", "value", "status", "error"))
+    table, _ = writing.read_folder(results / "records", ("cell_key", "metric", "step", "value", "status", "error"))
     cells = [cell for summary in summaries for cell in summary.plan.cells]
     return tuning_choice.trials(cells, (row for row in table.to_pylist() if row["step"] is None))
 

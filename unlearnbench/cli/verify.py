@@ -53,8 +53,7 @@ def verify(
     code 0 if all agree, 1 if some differ or can't be verified.
     """
     from unlearnbench.registry import registry
-    from unlearnbench.submissions import reading as submitted
-    from unlearnbench.submissions import recipes, sampling
+    from unlearnbench.submissions import reading, recipes, sampling
     from unlearnbench.submissions import verify as verifying
     from unlearnbench.system import devices
 
@@ -65,7 +64,7 @@ def verify(
     cache = cache.absolute() if cache is not None else None
     if cache is not None and not cache.is_dir():
         raise InputError(str(cache), "not a folder" if cache.exists() else "no such folder")
-    cells = [cell for cell in submitted.read_folder(folder).cells if sampling.comparable(cell)]
+    cells = [cell for cell in reading.read_folder(folder).cells if sampling.comparable(cell)]
     if not cells:
         raise InputError(str(folder), "holds no results that could be computed again")
     known = registry.discover(plugins or ())

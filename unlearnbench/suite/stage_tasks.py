@@ -27,7 +27,6 @@ from unlearnbench.suite.tasks import (
     Stage,
     Task,
     TimingWork,
-    Trained,
     TrainWork,
     UnlearnWork,
     Work,
@@ -37,6 +36,7 @@ from unlearnbench.system.devices import describe
 if TYPE_CHECKING:
     from unlearnbench.settings.access import Access
     from unlearnbench.settings.scenario import Draw
+    from unlearnbench.splits.retrained_sets import Trained
 
 
 class StageTasks:

@@ -10,10 +10,10 @@ from unlearnbench.registry.base import Kind
 from unlearnbench.settings.scenario import Draw, canonical
 
 if TYPE_CHECKING:
+    from unlearnbench.splits.retrained_sets import Trained
     from unlearnbench.suite.experiments import PluginChoice
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
-Trained = Literal["originals", "without"]
 
 
 @dataclass(frozen=True)
