@@ -1,4 +1,4 @@
-"""What a run finds before it starts: finished cells, failed ones, and those that planning has decided."""
+"""Finds, before a run starts, the cells that are finished, that failed, and that planning has already decided."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unlearnbench.system.regular_files import check_readable
 if TYPE_CHECKING:
     from unlearnbench.run.data_report import DatasetReport
 
-# The fields of a scenario that its sets are drawn by.
+# The fields of a scenario that determine its sets.
 DRAWN = {
     "kind", "erased_ratio", "erased_count", "erased", "negatives", "backdoor", "train_size", "test_size", "validation",
     "leak", "targets", "duplicates",
@@ -29,17 +29,17 @@ DRAWN = {
 
 @dataclass
 class Finished:
-    """What has become of the cells that need no work, by their keys, and those that do."""
+    """The status of cells that need no work, by their keys, and the cells that do."""
 
     became: dict[str, Became] = field(default_factory=dict)
     pending: list[Cell] = field(default_factory=list)
 
 
 def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Finished:
-    """Sort a plan's cells by what is in the record folder. Writes nothing.
+    """Sort a plan's cells by the contents of the record folder. Writes nothing.
 
     Raises:
-        UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
+        UnreadableError: a record can't be read, so it can neither count nor be replaced.
     """
     found, not_tried, there = Finished(), 0, names(folder)
     for cell in plan.cells:
@@ -63,7 +63,7 @@ def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Finish
 
 
 def check_writable(*folders: Path) -> None:
-    """Make the folders of a run, and find out before any work that nothing could be kept in one of them."""
+    """Make the folders of a run; raise InputError before any work if one of them can't be written."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -74,20 +74,20 @@ def check_writable(*folders: Path) -> None:
 
 
 def check_data(cells: Iterable[Cell], data_root: Path) -> list[DatasetReport]:
-    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
-    do not fit the data, are the user's to mend and no cell's failure.
+    """Load each dataset and draw each scenario's sets for each seed, before any work. Damaged files, and scenarios that
+    do not fit the data, are for the user to fix and do not count as failed cells.
 
     Returns:
-        What was read, of each dataset.
+        A description of each dataset.
 
     Raises:
-        InputError: for the first dataset or scenario that will not do.
+        InputError: for the first dataset that can't be used or scenario that does not fit.
     """
     worlds: dict[str, dict[tuple[str, int, int | None], Cell]] = {}
     for cell in cells:
         scenario = cell.setting.scenario
         drawn = scenario.model_dump_json(include=DRAWN)
-        # Without a leak experiment's parts an attack's members and never-seen images are drawn for it.
+        # Outside leak experiments, members and unseen images are drawn for the attack.
         attacked = scenario.attack_images if cell.setting.attack and scenario.kind == "utility" else None
         worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed, attacked), cell)
     return [_check_group(list(group.values()), data_root) for group in worlds.values()]
@@ -130,16 +130,16 @@ def _check_group(cells: list[Cell], data_root: Path) -> DatasetReport:
 
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
-    """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
-    now, told, there = datetime.now(UTC), set(), names(folder)
+    """Record the cells that a plugin skips, and those that failed because a plugin could not be asked."""
+    now, reported, there = datetime.now(UTC), set(), names(folder)
     for cell in plan.cells:
         if cell.skip is not None and not _is_there(there, folder, cell):
             cell_rows.write_skip(folder, cell, "none", now)
         if cell.error is not None:
             if not _is_there(there, folder, cell, failed=True):
                 cell_rows.write_failure(folder, cell, cell.error, "none", now)
-            if cell.error not in told:
-                told.add(cell.error)
+            if cell.error not in reported:
+                reported.add(cell.error)
                 complain(f"failed: {cell.error}")
                 cell_rows.log(errors, cell.error, cell.trace or "")
 
@@ -154,7 +154,7 @@ def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -
     name = cell_rows.file_name(cell, failed)
     if name not in there:
         return False
-    if is_intact(f"{folder}/{name}"):  # to make ten thousand Paths takes as long as to read the files
+    if is_intact(f"{folder}/{name}"):  # making ten thousand Paths takes as long as reading the files
         return True
     complain(f"{folder / name}: a damaged record file; its cell is computed again")
     return False

@@ -1,4 +1,4 @@
-"""What becomes of a run's cells: which wait for what, and the record of each once it is complete or has failed."""
+"""Keeps track of a run's cells: which stages each waits for, and its record once it is complete or has failed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Ledger:
 
     Args:
         results: the result folder.
-        hardware: what computes, for the records of failed cells.
-        became: what became of each cell, by its key; filled here.
+        hardware: the hardware in use, for the records of failed cells.
+        became: the final status of each cell, by its key; filled here.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Ledger:
         self._values: dict[str, dict[str, Any]] = {}
 
     def add(self, cells: Iterable[Cell]) -> None:
-        """Cells to wait for."""
+        """Start waiting for these cells."""
         for cell in cells:
             self._waiting.add(cell.key)
             for key in cell.stages.values():
                 self._cells_of[key].append(cell)
 
     def remove(self, cells: Iterable[Cell]) -> None:
-        """Cells that others have replaced."""
+        """Stop waiting for these cells: others replace them."""
         self._waiting -= {cell.key for cell in cells}
 
     def waiting_for(self, keys: Iterable[str]) -> list[Cell]:
@@ -53,14 +53,14 @@ class Ledger:
         return list(cells.values())
 
     def keep(self, key: str, values: dict[str, Any]) -> None:
-        """What a stage has measured, which need not be read from the store."""
+        """Keep what a stage has measured, so that it need not be read from the store."""
         self._values[key] = values
 
     def record(self, cell: Cell, name: str) -> None:
-        """Write a waiting cell's record; `name` says which cell that is.
+        """Write the record of a waiting cell; `name` identifies it in messages.
 
         Raises:
-            CorruptArtifactError: one of its stages' artifacts is damaged; the cell goes on waiting.
+            CorruptArtifactError: an artifact of one of its stages is damaged; the cell keeps waiting.
         """
         for key in cell.stages.values():
             if key not in self._values:
@@ -68,7 +68,7 @@ class Ledger:
         stages = {stage: self._values[key] for stage, key in cell.stages.items()}
         try:
             cell_rows.write_result(self._folder, cell, stages)
-        except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers are no record
+        except (KeyError, ValueError, TypeError, InputError) as error:  # a plugin's numbers do not make a valid record
             what, trace = f"record: {error_line(error)}", traceback.format_exc()
             self.fail(cell, name, what)
             self._progress.note(f"failed: {name}: {what}", trace)
@@ -77,12 +77,12 @@ class Ledger:
         self._waiting.remove(cell.key)
         self._became[cell.key] = "done"
         for stage, key in cell.stages.items():
-            if stage != "train":  # of thousands of cells they would fill the memory; the store has them
+            if stage != "train":  # for thousands of cells they would fill the memory; the store has them
                 self._values.pop(key, None)
         self._progress.cell()
 
     def fail(self, cell: Cell, name: str, error: str, status: cell_rows.Failure = "failed") -> None:
-        """Record that a waiting cell has failed."""
+        """Record the failure of a waiting cell."""
         if not cell_rows.write_failure(self._folder, cell, error, self._hardware, datetime.now(UTC), status):
             self._progress.note(f"there is a result of {name}, which stays")
         self._waiting.remove(cell.key)
@@ -90,5 +90,5 @@ class Ledger:
         self._progress.cell(failed=True)
 
     def log(self, name: str, text: str) -> None:
-        """Write down what failed and why."""
+        """Add a failure to the error log."""
         cell_rows.log(self._errors, name, text)

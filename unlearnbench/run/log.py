@@ -1,4 +1,4 @@
-"""The log file of a run: what was started, what each task took, what failed and why; kept for the last runs."""
+"""The log file of a run: what was started, how long each task took, what failed and why. The last runs keep theirs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from unlearnbench.system.devices import describe
 from unlearnbench.system.printing import one_line, visible
 from unlearnbench.system.provenance import git_state, versions
 
-KEPT = 20  # logs of so many runs
+KEPT = 20  # logs are kept for this many runs
 NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z(-\d+)?\.log")
 
 
 class RunLog(logging.Logger):
-    """A logger with a new file in `folder`, which is made; older logs than the last ones are deleted.
+    """A logger with a new file in `folder`, which is created if missing; only the newest logs are kept.
 
-    Every line is on disk's way once it is written, so that the log of a run that was killed tells how far it came. A
-    text of several lines, such as a traceback, goes with a line as `extra={"detail": text}`.
+    Every line is flushed, so the log of a killed run shows how far it got. A text of several lines, such as a
+    traceback, is attached to a line with `extra={"detail": text}`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class RunLog(logging.Logger):
         self.path = Path(file.baseFilename)
         older = [path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.name != self.path.name]
         for path in sorted(older)[: -(KEPT - 1)]:
-            path.unlink(missing_ok=True)  # another run may be doing the same
+            path.unlink(missing_ok=True)  # another run may be deleting it too
 
     def close(self) -> None:
         for handler in self.handlers:
@@ -44,13 +44,13 @@ class RunLog(logging.Logger):
 
 
 def detail_of(record: logging.LogRecord) -> list[str]:
-    """The lines of the text that goes with a line."""
+    """The lines of the text attached to a line."""
     return [visible(line) for line in getattr(record, "detail", "").rstrip().splitlines()]
 
 
 class _File(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 (logging says so)
-        """A log that can't be written ends the run, as a record that can't be written does."""
+        """A log that can't be written ends the run, just like a record that can't be written."""
         raise  # inside the except of the caller
 
 
@@ -62,7 +62,7 @@ class _Formatter(logging.Formatter):
 
 
 def begin(folder: Path, device: str, about: Mapping[str, object]) -> RunLog:
-    """A log that says the command, the code, the kind of machine, and `about` the run."""
+    """A log that starts with the command, the code version, the kind of machine, and `about` the run."""
     log = RunLog(folder)
     commit, dirty = git_state()
     for line in (

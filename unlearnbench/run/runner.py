@@ -1,4 +1,4 @@
-"""Walks a plan: looks up what is there, runs what is missing, records each cell as soon as it is complete."""
+"""Walks a plan: looks up what exists, runs what is missing, records each cell as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.printing import error_line
 from unlearnbench.system.store import CorruptArtifactError, Store
 
-ATTEMPTS = 3  # for a task whose worker died or whose inputs were damaged
+ATTEMPTS = 3  # for a task whose worker dies or whose inputs are damaged
 
 
 def run(plan: Plan, options: RunOptions) -> Summary:
-    """Complete every cell of a plan and write its record; a cell that fails stops no other.
+    """Complete every cell of a plan and write its record; a failing cell does not stop the others.
 
     Raises:
-        InputError: a device that is not there, or folders that can't be written.
+        InputError: a device that does not exist, or folders that can't be written.
     """
     folder = options.results / "records"
     if not options.force:
@@ -57,7 +57,7 @@ def run(plan: Plan, options: RunOptions) -> Summary:
 
 @contextmanager
 def _started(plan: Plan, found: Finished, options: RunOptions) -> Iterator[_Loop]:
-    """Workers, checked data and folders, a log and progress: all that the loop needs."""
+    """Sets up what the loop needs: workers, checked data and folders, a log and progress."""
     pending, device_names = found.pending, slots(options.device, options.jobs, options.cells_per_device)
     device = device_names[0]
     data, plugins = inputs(pending)
@@ -71,7 +71,7 @@ def _started(plan: Plan, found: Finished, options: RunOptions) -> Iterator[_Loop
         check_writable(options.results / "records", options.cache)
         record_decided(plan, options.results / "records", options.results / "errors.log")
         store = Store(options.cache)
-        # With --force nothing counts as there.
+        # With --force nothing counts as existing.
         there = cache((lambda _: False) if options.force else store.has)
         tasks = _wanted(plan.tasks, pending, there)
         if options.force:
@@ -90,7 +90,7 @@ def _started(plan: Plan, found: Finished, options: RunOptions) -> Iterator[_Loop
 
 
 class _Loop:
-    """Hands jobs to workers until nothing is left. `plan` is the plan as it is run: see `_halve`."""
+    """Hands jobs to workers until nothing is left. `plan` is the plan as it runs, which `_halve` may change."""
 
     def __init__(
         self, plan: Plan, options: RunOptions, device: str, tasks: dict[str, Task], schedule: Schedule,
@@ -113,7 +113,7 @@ class _Loop:
         while self._pool.has_room and (job := self._next(self._pool.is_idle)) is not None:
             self._progress.start(job[0].key, _name(job[0], len(job)))
             self._pool.submit(job)
-        if self._pool.is_idle:  # what is left waits for an artifact that was lost and can't be had
+        if self._pool.is_idle:  # the rest waits for an artifact that was lost and can't be recomputed
             self._fail(self._schedule.first_waiting(), "what it needs was lost and could not be computed again")
             return
         ended = self._pool.wait()
@@ -133,8 +133,8 @@ class _Loop:
             self._lose(ended)
 
     def _next(self, nothing_runs: bool) -> Job | None:
-        """The next job. One that may have killed its worker runs alone, so that it takes no other with it, and so does
-        one that measures time."""
+        """The next job. A job that may have killed its worker runs alone, so that it can't take others with it; so does
+        a job that measures time."""
         if nothing_runs:
             self._runs_alone = False
         if self._runs_alone or (self._to_run_alone and not nothing_runs):
@@ -146,7 +146,7 @@ class _Loop:
         self._runs_alone = job is not None and job[0].stage == "timing"
         return job
 
-    # --- what became of a job ---------------------------------------------------------------------------------------
+    # --- outcomes of jobs ---------------------------------------------------------------------------------------
 
     def _finish(self, job: Job, outcome: JobOutcome) -> None:
         if outcome.refused is not None:
@@ -170,7 +170,7 @@ class _Loop:
                 self._fail(task, *outcome.errors[task.key])
 
     def _lose(self, ended: Ended) -> None:
-        """Jobs whose worker, or pool of workers, died: one that was alone did it, of a pool's jobs each may have."""
+        """A worker, or a pool of workers, died. A single job is the cause; of a pool's jobs, any may be."""
         lost, why = ended.lost, f"the worker process died ({ended.why})"
         for job in lost:
             self._progress.end(job[0].key, "lost")
@@ -195,7 +195,7 @@ class _Loop:
         return True
 
     def _recompute(self, key: str, error: str | None) -> None:
-        """An artifact that was there is damaged or gone."""
+        """An artifact is damaged or gone: compute it again."""
         before = self._schedule.left
         if self._schedule.redo(key):
             self._progress.note(f"computing a damaged or missing artifact again: {error}")
@@ -203,7 +203,7 @@ class _Loop:
             self._store.discard(key)
 
     def _halve(self, job: Job, replicas: int) -> None:
-        """Memory ran out: the cells that wait for a job go on with fewer models at a time, under other keys."""
+        """Memory ran out: the cells that wait for a job continue with fewer models at a time, under other keys."""
         self._progress.note(f"out of memory: {_name(job[0])} goes on with {replicas} models at a time")
         failed = [key for task in job for key in self._schedule.fail(task.key)]
         cells = self._ledger.waiting_for(failed)
@@ -219,10 +219,10 @@ class _Loop:
         self._progress.grow(len(new) - len(failed))
         self._record_complete(other.cells)
 
-    # --- what became of cells ---------------------------------------------------------------------------------------
+    # --- cells ---------------------------------------------------------------------------------------
 
     def _record_complete(self, cells: Sequence[Cell]) -> None:
-        """Write the record of each waiting cell whose stages are all there."""
+        """Write the record of each waiting cell whose stages are all done."""
         for cell in cells:
             if all(key in self._schedule.done for key in cell.stages.values()):
                 try:
@@ -242,7 +242,7 @@ class _Loop:
 
 
 def _wanted(tasks: Iterable[Task], cells: Iterable[Cell], there: Callable[[str], bool]) -> dict[str, Task]:
-    """The tasks of cells in the plan's order and, where one has to be computed, those that are computed with it."""
+    """The tasks of these cells in the plan's order; if a task has to be computed, also the others of its group."""
     keys = {key for cell in cells for key in cell.stages.values()}
     every = list(tasks)
     for task in reversed(every):

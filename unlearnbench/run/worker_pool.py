@@ -1,4 +1,4 @@
-"""The workers of a run and the devices they have leased; hides what an engine does when a worker dies."""
+"""The workers of a run and their devices; hides what each engine does when a worker dies."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line
 
-LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers
+LOOK_AGAIN = 5.0  # seconds between looks at how many workers a cluster has
 
 
 @dataclass
 class Ended:
-    """What ended: jobs with an outcome, and jobs without one.
+    """The jobs that ended, with and without an outcome.
 
     Attributes:
-        lost: jobs whose worker died, and `why`.
-        one_by_one: whether each of them alone was lost with its worker; of a pool's jobs any may have ended it.
+        lost: jobs whose worker died; `why` is the reason.
+        one_by_one: whether each of these jobs was lost with its own worker. When a pool dies, any of its jobs may be
+            the cause.
         late: jobs that took too long.
-        stopped: jobs that were stopped by what happened to others.
+        stopped: jobs that were stopped because of other jobs.
     """
 
     finished: list[tuple[Job, JobOutcome]] = field(default_factory=list)
@@ -49,8 +50,8 @@ class WorkerPool:
     """Workers, started when there is work.
 
     Args:
-        slots: devices, one for each job at a time; of a scheduler's workers, each has the first.
-        place: where jobs are carried out, but for the device.
+        slots: devices, one per concurrent job; all workers of a scheduler use the first.
+        place: where jobs run; the device is filled in.
         scheduler: address of the Dask scheduler whose workers are used.
     """
 
@@ -76,14 +77,14 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._executor is not None:
-            with interruption.held():  # whatever comes, nobody is left behind
+            with interruption.held():  # no worker is left behind, whatever happens
                 engines.stop(self._executor)
 
     def call(self, attacks: bool = False) -> None:
-        """Start the workers before there is work, for importing torch takes each of them seconds.
+        """Start the workers before there is work, because each takes seconds to import torch.
 
         Args:
-            attacks: whether there will be attacks, which run in processes of their own.
+            attacks: whether there will be attacks, which run in separate processes.
         """
         self._attacks = attacks
         if self._name != "serial":
@@ -93,13 +94,13 @@ class WorkerPool:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no job is under way."""
+        """Whether no job is running."""
         return not self._running
 
     @property
     def has_room(self) -> bool:
         """Whether another job can start."""
-        if self._name == "serial":  # it has carried a job out when it returns: its result comes before the next job
+        if self._name == "serial":  # a job is done when submit returns: handle its result before the next job
             return self.is_idle
         executor = self._executor_started()
         if isinstance(executor, executors.Cluster):
@@ -108,20 +109,20 @@ class WorkerPool:
 
     def submit(self, job: Job) -> None:
         """Start a job on a free device."""
-        # Each worker of a scheduler sees to its own device.
+        # A scheduler's workers choose their own devices.
         device = self._free.pop() if self._scheduler is None else self._slots[0]
         try:
             executor = self._executor_started()
             if self._place.time_limit is not None:
-                wait(self._starting)  # what workers need to get ready is no job's time
+                wait(self._starting)  # getting workers ready does not count as a job's time
             future: Future[JobOutcome] = executor.submit(carry_out, job, replace(self._place, device=device))
-        except BrokenExecutor as error:  # a worker died while it had nothing to do
+        except BrokenExecutor as error:  # a worker died while idle
             future = Future()
             future.set_exception(error)
         self._running[future] = _Running(job, device, time.monotonic())
 
     def wait(self) -> Ended:
-        """Wait until a job ends, at least, or until there may be more workers."""
+        """Wait until at least one job ends, or until there may be more workers."""
         report = Ended()
         patience = LOOK_AGAIN if isinstance(self._executor, executors.Cluster) else None
         ended = wait(self._running, patience, FIRST_COMPLETED).done
@@ -144,7 +145,7 @@ class WorkerPool:
         except executors.WorkerDiedError as error:
             (report.late if self._is_late(running) else report.lost).append(running.job)
             report.one_by_one, report.why = True, error_line(error)
-        except Exception as error:  # e.g. an outcome that can't be sent
+        except Exception as error:  # e.g. an outcome that can't be pickled
             report.finished.append((running.job, JobOutcome.failure(running.job, error)))
         else:
             if outcome.late:
@@ -153,11 +154,11 @@ class WorkerPool:
                 report.finished.append((running.job, outcome))
 
     def _drop_executor(self, report: Ended) -> None:
-        """The workers are gone with everything that was under way."""
+        """The workers are gone, with all running jobs."""
         late = [running.job for running in self._running.values() if self._is_late(running)]
         others = [running.job for running in self._running.values() if not self._is_late(running)]
         report.late += late
-        # Jobs do not end a scheduler.
+        # Jobs can't end a scheduler.
         (report.stopped if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
         if self._executor is not None:
             with contextlib.suppress(Exception):
@@ -165,14 +166,14 @@ class WorkerPool:
         self._executor, self._free, self._running = None, list(self._slots), {}
 
     def _is_late(self, running: _Running) -> bool:
-        """Whether a job whose worker ended had taken too long, for which workers end themselves."""
+        """Whether a job whose worker ended had taken too long: workers end themselves then."""
         limit = self._place.time_limit
         return limit is not None and time.monotonic() - running.since >= limit
 
     def _executor_started(self) -> Executor:
         if self._executor is None:
             self._executor = engines.start(self._name, len(self._slots), self._scheduler)
-            with contextlib.suppress(BrokenExecutor):  # the first job will say so
+            with contextlib.suppress(BrokenExecutor):  # the first job will report it
                 self._starting = [
                     self._executor.submit(get_ready, self._attacks) for _ in self._slots if self._name != "serial"
                 ]

@@ -19,12 +19,12 @@ from unlearnbench.suite.tune_section import TuneFile, check_rule, order
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
-REFERENCES = ("original", "retrain")  # leaks are reported relative to them
-Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and the place of a key in them
+REFERENCES = ("original", "retrain")  # leaks are reported relative to these
+Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and a function that locates a key in them
 
 
 class DatasetFile(Strict):
-    """What a suite may say about a dataset."""
+    """The entry of a dataset in a suite file."""
 
     params: dict[str, Any] = Field(default={})
     scenario: dict[str, Any] = Field(default={})
@@ -45,7 +45,7 @@ class ExperimentFile(Strict):
 
 @dataclass(frozen=True)
 class PluginChoice:
-    """A plugin with its parameters; `id` shows those that differ from the defaults: ``crfu[beta_u=1]``."""
+    """A plugin with its parameters; `id` shows those that differ from the defaults, e.g. ``crfu[beta_u=1]``."""
 
     info: PluginInfo
     params: PluginParams
@@ -53,7 +53,7 @@ class PluginChoice:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is there to be compared with: shown unranked, never tuned."""
+        """Whether it only serves for comparison: shown unranked, never tuned."""
         return self.info.name in REFERENCES or bool(getattr(self.info.cls, "reference", False))
 
 
@@ -68,7 +68,7 @@ class DatasetScenario:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment pairs: every dataset in every scenario with every method, and with every attack and none."""
+    """The pairs of an experiment: every dataset in every scenario with every method, and with every attack and none."""
 
     name: str
     dataset_scenarios: list[DatasetScenario]
@@ -79,7 +79,7 @@ class Experiment:
 
     @property
     def size(self) -> int:
-        """Cells of one repetition, at most."""
+        """The number of cells of one repetition, at most."""
         return len(self.dataset_scenarios) * len(self.methods) * (1 + len(self.attacks) + (self.timing is not None))
 
     def choices(self, kind: Kind) -> list[PluginChoice]:
@@ -88,7 +88,7 @@ class Experiment:
         return {"method": self.methods, "attack": self.attacks, "dataset": datasets}[kind]
 
     def pick(self, filters: Mapping[Kind, list[Filter]]) -> Experiment | None:
-        """What the filters leave, or None where one of them leaves nothing. Methods keep their references."""
+        """The part that passes the filters, or None if a filter leaves nothing. References are kept."""
 
         def kept(kind: Kind, choice: PluginChoice) -> bool:
             some = filters[kind]
@@ -111,11 +111,11 @@ def resolve(
 
     Args:
         place: the experiment's key path, for errors.
-        layer: scenario values laid over all others (``--set``).
-        seed: the suite's, which settings to tune are drawn with.
+        layer: scenario values that override all others (``--set``).
+        seed: the suite's seed, used to draw the settings to tune.
 
     Raises:
-        InputError: with the key path of what is wrong, and the nearest valid name.
+        InputError: with the key path of the error and the nearest valid name.
     """
     dataset_scenarios = [
         each
@@ -155,7 +155,7 @@ def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) 
 
 
 def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[PluginChoice]:
-    """The settings to try: of each method the distinct ones of all its entries, or so many drawn from them."""
+    """The settings to try: for each method, the distinct settings of all its entries, or a draw from them."""
     methods: dict[str, list[tuple[Grid, str]]] = {}
     for i, entry in enumerate(entries):
         name, params = _entry(entry, f"{place}[{i}]")
@@ -172,7 +172,7 @@ def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, s
 
 def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[PluginChoice]:
     """At most `samples` distinct settings of one method (None: all), in the order of its grids."""
-    for each, where in grids:  # values that are not drawn are checked too
+    for each, where in grids:  # values are checked even if they are not drawn
         for combination in each.alternatives():
             check(info.cls.Params, combination, within(where))
     numbered = [(each, where, number) for each, where in grids for number in range(each.size)]
@@ -213,7 +213,7 @@ def _dataset_scenarios(
     name, body = _entry(entry, at)
     info = registry.dataset(name, at)
     own = check(DatasetFile, body, within(at, name))
-    # The strongest first.
+    # Highest priority first.
     layers = [
         (overrides, lambda keys: f"--set {key_path(*keys)}"),
         (own.scenario, within(at, name, "scenario")),
@@ -235,7 +235,7 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
     for combination in expand(Scenario, values, base(())):
-        # A dataset's sizes of a leak experiment's parts would be an error in a utility experiment.
+        # The dataset's sizes for the parts of a leak experiment would be an error in a utility experiment.
         if combination.get("kind") == "leak" and "leak" in defaults:
             combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
         scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
@@ -243,7 +243,7 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
 
 
 def _has(layer: Any, keys: Keys) -> bool:
-    if isinstance(layer, list):  # a grid: any alternative may be the one
+    if isinstance(layer, list):  # a grid: the key may be in any alternative
         return any(_has(item, keys) for item in layer)
     return not keys or (isinstance(layer, Mapping) and keys[0] in layer and _has(layer[str(keys[0])], keys[1:]))
 

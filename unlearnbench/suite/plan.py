@@ -1,4 +1,4 @@
-"""Settings -> cells and the stage tasks that they share. Pure and fast: reads no images, imports no torch."""
+"""Settings -> cells and the stage tasks they share. Pure and fast: reads no images and does not import torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from unlearnbench.suite.tasks import Stage, Task
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the cross-product: a contender in a setting for one seed, with the stages it is made of.
+    """One row of the cross-product: a contender in a setting for one seed, with the stages that produce it.
 
     Attributes:
         stages: the key of each stage.
-        reference, own_original: what the method says of itself; None where it was not asked.
-        ranks_by: what the attack says it is ranked by.
-        classes: the names of the dataset's classes; none where they have no names.
+        reference, own_original: what the method declares; None if it was not asked.
+        ranks_by: the metrics by which the attack declares it is ranked.
+        classes: the names of the dataset's classes; empty if they have no names.
         skip: why a plugin can't take part, in its own words.
-        error, trace: what a plugin raised when it was asked about the cell; such a cell has failed before it began.
+        error, trace: what a plugin raised when it was asked about the cell; such a cell has failed before it starts.
     """
 
     key: str
@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def dataset_shown(self) -> str:
-        """The dataset as leaderboards name it, who know records only."""
+        """The dataset's name in leaderboards, which only know records."""
         return naming.dataset_id(self.setting.dataset.info.name, canonical(self.setting.dataset.params))
 
     @property
@@ -77,22 +77,22 @@ class Cell:
 
     @property
     def last(self) -> str:
-        """The key of the stage whose result the cell records."""
+        """The key of the stage that yields the cell's result."""
         return self.stages[self.last_stage]
 
     @property
     def last_stage(self) -> Stage:
-        """The stage whose result the cell records."""
+        """The stage that yields the cell's result."""
         return "attack" if self.setting.attack else "timing" if self.setting.timing else "unlearn"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells, and the stage tasks they share, each before those that need it.
+    """All cells and the stage tasks they share; every task comes before those that need it.
 
     Attributes:
         data_files: SHA-256 of every file that the datasets are read from, by absolute path.
-        data_folders: what lies in the folders around them, for noticing files that come or go.
+        data_folders: the contents of the folders around them, so that added or removed files are noticed.
     """
 
     suite: str
@@ -108,15 +108,15 @@ def build(
     """Plan the cells of a suite.
 
     Args:
-        device: where times are measured; what hardware that is goes into the keys of timing tasks, and of no others.
-        recorded: the versions of packages that cells had when they were recorded; None: of those installed here.
+        device: where times are measured. Its hardware goes into the keys of timing tasks only.
+        recorded: the package versions that cells were recorded with; None: the installed ones.
 
     Raises:
-        InputError: where a dataset's files are missing, or it has no class of a name, before any work starts.
+        InputError: a dataset's files are missing, or it has no class of a given name. Raised before any work starts.
     """
     inquiry = Inquiry(data_root)
     stage_tasks = StageTasks(inquiry, device, recorded)
-    # What plugins print when they are asked must not end up among the results on stdout.
+    # What plugins print while they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         settings = numbered(settings, data_root)
         cells = [_cell(setting, inquiry, stage_tasks) for setting in settings]
@@ -126,11 +126,11 @@ def build(
 
 
 def _cell(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
-    """A cell, whose tasks are planned; one that has failed, where a plugin could not be asked."""
+    """A cell, after its tasks are planned; a failed cell if a plugin could not be asked."""
     try:
         return _planned(setting, inquiry, stage_tasks)
     except PluginFaultError as fault:
-        # A key of its own, so that nothing is taken for this cell's result once the plugin is mended.
+        # A key of its own, so that no result is mistaken for this cell's once the plugin is fixed.
         identity = [setting.suite, setting.experiment, setting.dataset.id, setting.scenario_id, setting.method.id]
         attack = setting.attack.id if setting.attack else None
         key = keys.digest({"cell": [*identity, attack, setting.seed], "error": str(fault)})
@@ -141,10 +141,11 @@ def _planned(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) ->
     access = inquiry.access(setting.attack) if setting.attack else None
     skip = inquiry.skip((setting.method, setting.attack), setting.scenario)
     stages = stage_tasks.stages_of(setting, access, skip)
-    # With the reason, or a skipped cell's record would be taken for a result once the plugin skips no more.
+    # The reason is part of the key; otherwise a skipped cell's record would count as a result once the plugin no longer
+    # skips it.
     skipped = {"skip": skip} if skip else {}
-    # All of the scenario, and not only what its stages depend on: a record says it, and rows that agree on it are
-    # compared.
+    # The whole scenario, not only the part that its stages depend on: records hold it, and rows with equal scenarios
+    # are compared.
     said = inquiry.once("said", lambda: keys.digest(canonical(setting.scenario)), setting.scenario)
     identity = {"suite": setting.suite, "experiment": setting.experiment, "scenario": said}
     return Cell(

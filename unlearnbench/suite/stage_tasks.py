@@ -1,7 +1,7 @@
-"""The stage tasks of a setting, with their keys.
+"""Plans the stage tasks of settings, with their keys.
 
 A stage is a pure function of its inputs, stored under the hash of those inputs: the protocol version, the versions of
-torch and what else computes, the plugin and its version (outside plugins: the hash of all that they are made of),
+torch and other computing packages, the plugin and its version (for plugins from outside: the hash of their code),
 resolved parameters, the data's fingerprint, the seed, and the key of the stage before. Never the engine, the number of
 workers or the order of anything.
 """
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 class StageTasks:
-    """The tasks that settings share, each before those that need it.
+    """The tasks that settings share; every task comes before those that need it.
 
     Args:
-        inquiry: what plugins say of themselves.
+        inquiry: what plugins declare.
         device: where times are measured.
-        recorded: the versions of packages that cells had when they were recorded; None: of those installed here.
+        recorded: the package versions that cells were recorded with; None: the installed ones.
     """
 
     def __init__(self, inquiry: Inquiry, device: str, recorded: Mapping[str, str] | None) -> None:
@@ -53,7 +53,7 @@ class StageTasks:
         self.tasks: dict[str, Task] = {}
 
     def stages_of(self, setting: CellSetting, access: Access | None, skip: str | None) -> dict[str, str]:
-        """The keys of a cell's stages; where nothing is skipped, their tasks are planned."""
+        """The keys of a cell's stages. Plans their tasks unless the cell is skipped."""
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
         keep = access is not None and access.level == "parameters"
         stages = {**self._selected(setting, setting.seed, skip), "train": self._grouped("train", setting, skip)}
@@ -81,7 +81,7 @@ class StageTasks:
     def _shadows(
         self, access: Access, before: Mapping[str, str], setting: CellSetting, inputs: dict[str, Any]
     ) -> dict[str, str]:
-        """The keys of the stages that the adversary's own erasures need, by name; none if she makes none."""
+        """The keys of the stages behind the adversary's own erasures, by name; empty if the adversary makes none."""
         draw = access.draw
         if draw is None:
             return {}
@@ -113,7 +113,7 @@ class StageTasks:
         selected: Mapping[str, str],
     ) -> str:  # fmt: skip
         own_original, scenario = self.inquiry.own_original(setting.method), setting.scenario
-        # Candidates depend on the targets, and so does what the first of them erases.
+        # Candidates depend on the targets, and so does what the first target erases.
         of_candidates = ("targets", "erased_count", "erased_ratio", "erased", "negatives")
         names = () if draw == "disjoint" else of_candidates
         of_targets = {name: getattr(scenario, name) for name in names}
@@ -127,7 +127,7 @@ class StageTasks:
             "replicas": scenario.replicas,
         }
         inputs["scenario"] = self._fields("attack" if own_original else "train", setting)
-        if not own_original:  # any method's
+        if not own_original:  # shared by all methods
             del inputs["method"]
         method = self._named(setting.method) if own_original else None
         common = self._common(setting, setting.seed)
@@ -137,7 +137,7 @@ class StageTasks:
     # --- what no attack sees ----------------------------------------------------------------------------------------
 
     def _selected(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
-        """The stage that says which images are memorised, where these are erased."""
+        """The stage that finds memorised images, for scenarios that erase these."""
         if setting.scenario.erased != "memorised":
             return {}
         inputs = {**self._base(setting, seed), "scenario": self._fields("select", setting)}
@@ -145,8 +145,8 @@ class StageTasks:
         return {"select": self._task("select", inputs, {}, Work(**self._common(setting, seed)), skip)}
 
     def _retrained(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
-        """The stage of the models that forgetting is judged beside: of the method's own architecture if it has one."""
-        if setting.scenario.backdoor is not None:  # judged by the label that the trigger stands for
+        """The stage of retrained models, the reference for forgetting; of the method's architecture if it has one."""
+        if setting.scenario.backdoor is not None:  # judged by the trigger's label instead
             return {}
         selected = self._selected(setting, seed, skip)
         inputs = {**self._base(setting, seed), **selected, "replicas": setting.scenario.replicas}
@@ -159,13 +159,13 @@ class StageTasks:
         work = TrainWork(**self._common(setting, seed), method=method)
         return {"retrained": self._task("retrained", inputs, selected, work, skip)}
 
-    # --- stages that the seeds of a group go through together -------------------------------------------------------
+    # --- stages that the seeds of a group share -------------------------------------------------------
 
     def _grouped(
         self, stage: Literal["train", "unlearn"], setting: CellSetting, skip: str | None, keep: bool = False
     ) -> str:
-        """The key of a setting's stage; its group's tasks are planned once. `keep`: with all models' weights."""
-        size = setting.scenario.seeds_together if self._in_company(stage, setting) else 1
+        """The key of a setting's stage; its group's tasks are planned once. `keep`: keep the weights of all models."""
+        size = setting.scenario.seeds_together if self._is_grouped(stage, setting) else 1
         first = setting.seed - setting.seed % size
         question = f"{stage} {first} {bool(skip)} {keep}"
         group: dict[int, str] = self.inquiry.once(
@@ -175,10 +175,10 @@ class StageTasks:
         )  # fmt: skip
         return group[setting.seed]
 
-    def _in_company(self, stage: Stage, setting: CellSetting) -> bool:
+    def _is_grouped(self, stage: Stage, setting: CellSetting) -> bool:
         if stage == "train":
             return not self.inquiry.own_original(setting.method)
-        # The targets of a leak experiment are company enough.
+        # The targets of a leak experiment already fill a group.
         return setting.scenario.kind == "utility" and self.inquiry.many_at_once(setting.method)
 
     def _plan_group(
@@ -202,7 +202,7 @@ class StageTasks:
                 }
                 inputs = {**base, "scenario": self._fields("unlearn", setting), "method": method, **needs}
                 work: Work = UnlearnWork(**common, method=named, keep=keep)
-            elif own_original:  # its context shows it all of the scenario
+            elif own_original:  # its context holds the whole scenario
                 needs, inputs = {}, {**base, "scenario": self._fields("attack", setting), "method": method}
                 work = TrainWork(**common, method=named)
             else:
@@ -216,7 +216,7 @@ class StageTasks:
                 self.tasks.setdefault(task.key, replace(task, together=together))
         return group
 
-    # --- what keys are made of --------------------------------------------------------------------------------------
+    # --- what goes into keys --------------------------------------------------------------------------------------
 
     def _base(self, setting: CellSetting, seed: int) -> dict[str, Any]:
         base = {"data": self.inquiry.fingerprint(setting.dataset), "suite_seed": setting.suite_seed,
@@ -227,7 +227,7 @@ class StageTasks:
         return base | {f"dataset_{name}": value for name, value in version.items()}
 
     def _fields(self, stage: Stage, setting: CellSetting) -> str:
-        """The digest of what of a scenario a stage depends on: thousands of cells share a scenario."""
+        """The digest of the part of a scenario that a stage depends on; thousands of cells share a scenario."""
         scenario = setting.scenario
         return cast(
             "str", self.inquiry.once(f"fields {stage}", lambda: keys.digest(keys.fields(stage, scenario)), scenario)

@@ -1,7 +1,7 @@
 """The suite file: YAML -> Suite -> one setting per cell.
 
     name: quickstart
-    seed: 0                 # all randomness comes from it
+    seed: 0                 # the source of all randomness
     seeds: 3                # repetitions 0, 1, 2
     experiments:
       leak:
@@ -9,11 +9,11 @@
         scenario: {kind: leak, erased_count: 1, beta: [0, 0.001]}  # a list where one value belongs is a grid
         methods: [vbu, {crfu: {beta_u: [0.1, 1]}}]                 # original and retrain are added
         attacks: [update_leak]
-        timing: {}                 # measures the time of an erasure; see Timing
-        # tune: {...}       # what `unlearnbench tune` chooses settings by; see search.py
+        timing: {}                 # measure the time of an erasure; see Timing
+        # tune: {...}       # how `unlearnbench tune` chooses settings; see tune_section.py
 
-Layers of a scenario, later over earlier: defaults of Scenario, of the dataset, the experiment's, the dataset
-override's, ``--set``. Every value is checked when the file is loaded.
+Layers of a scenario, later ones override earlier ones: defaults of Scenario, defaults of the dataset, the experiment,
+the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class SuiteFile(Strict):
 
 @dataclass(frozen=True)
 class CellSetting:
-    """All there is to know about one cell. `attack` is None for the cell that measures utility only, and for the one
-    that measures time, which says how often in `timing`."""
+    """Everything that defines one cell. `attack` is None for the cell that only measures utility and for the cell that
+    measures time; for the latter, `timing` is the number of repetitions."""
 
     suite: str
     suite_seed: int
@@ -78,7 +78,7 @@ class CellSetting:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file whose every value is valid."""
+    """A suite file, checked: every value is valid."""
 
     path: str
     file: SuiteFile
@@ -107,10 +107,10 @@ class Suite:
         selected method, attack or dataset are left out.
 
         Args:
-            screening: of experiments that are tuned in two rounds only the first one's seeds.
+            screening: for experiments tuned in two rounds, return the seeds of the first round only.
 
         Raises:
-            InputError: an unknown name or parameter, a filter that matches nothing, an override that is not valid.
+            InputError: an unknown name or parameter, a filter that matches nothing, or an invalid override.
         """
         selection = selection or Selection()
         layer, seeds = parse_overrides(selection.overrides)
@@ -134,7 +134,7 @@ class Suite:
         return [setting for each in chosen for setting in self._cells(each, _seeds(each, repetitions, screening))]
 
     def _cells(self, each: Experiment, repetitions: int) -> Iterator[CellSetting]:
-        # Seeds outside methods: contenders of one repetition share their original and are compared with each other.
+        # Seeds in the outer loop: contenders of one repetition share their original and are compared with each other.
         for pair, seed, method in product(each.dataset_scenarios, range(repetitions), each.methods):
             setting = CellSetting(
                 suite=self.name,

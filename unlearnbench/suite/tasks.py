@@ -1,4 +1,4 @@
-"""The work of the stages: what a task is told, as plain values, so that any worker on any machine can do it."""
+"""Stage tasks: what each stage has to do, as plain values, so that any worker on any machine can do it."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Common(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every stage is told; `select` is told no more.
+    """What every stage needs to know; `select` needs nothing else.
 
     Attributes:
-        scenario: all of it, as JSON values.
+        scenario: the whole scenario, as JSON values.
         seed: the repetition.
     """
 
@@ -64,7 +64,7 @@ class Work:
 
     @property
     def plugins(self) -> dict[Kind, NamedPlugin]:
-        """The plugins that the stage runs, by their kinds."""
+        """The plugins that the stage runs, by kind."""
         return {"dataset": self.dataset}
 
 
@@ -73,7 +73,7 @@ class TrainWork(Work):
     """`train` and `retrained`.
 
     Attributes:
-        method: the one that trains an original of its own; None: the shared trainer does.
+        method: a method that trains its own original; None: the shared trainer trains it.
     """
 
     method: NamedPlugin | None = None
@@ -85,12 +85,12 @@ class TrainWork(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowModelsWork(TrainWork):
-    """`shadow_models`: originals of the adversary's.
+    """`shadow_models`: the adversary's originals.
 
     Attributes:
-        draw: the tier of the images that they are trained on.
-        models: how many.
-        trained: whether they are `originals`, or `without` a target's images.
+        draw: the tier of their training images.
+        models: how many there are.
+        trained: `originals`, or `without`: models that never saw a target's images.
     """
 
     draw: Draw
@@ -100,7 +100,7 @@ class ShadowModelsWork(TrainWork):
 
 @dataclass(frozen=True, kw_only=True)
 class MethodWork(Work):
-    """Any stage after training: the method under test takes part in it."""
+    """Any stage after training, in which the method under test takes part."""
 
     method: NamedPlugin
 
@@ -111,14 +111,14 @@ class MethodWork(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnWork(MethodWork):
-    """`unlearn`; `keep`: whether the weights of all models are kept, for an attack that sees them."""
+    """`unlearn`; `keep`: whether to keep the weights of all models, for an attack that sees them."""
 
     keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowsWork(MethodWork):
-    """`shadows`: the adversary's own erasures, so many of so many models; `keep`: as for `unlearn`."""
+    """`shadows`: the adversary's own erasures; `shadows` of them for each of `models`; `keep`: as for `unlearn`."""
 
     draw: Draw
     models: int
@@ -139,7 +139,7 @@ class AttackWork(MethodWork):
 
 @dataclass(frozen=True, kw_only=True)
 class TimingWork(MethodWork):
-    """`timing`: an erasure is repeated so often, on this hardware."""
+    """`timing`: the number of repeated erasures, and the hardware to measure them on."""
 
     repeats: int
     hardware: str
@@ -153,9 +153,9 @@ class StageTask(Generic[W]):
     """One stage's work.
 
     Attributes:
-        needs: keys of the stages before, by stage.
-        together: keys of the tasks that are computed with it, one a seed and in their order, its own among them; empty
-            if it is computed alone.
+        needs: keys of earlier stages, by stage.
+        together: keys of the tasks computed with it, one per seed in order, including its own; empty if it is computed
+            alone.
     """
 
     stage: Stage
@@ -166,4 +166,4 @@ class StageTask(Generic[W]):
 
 
 Task = StageTask[Work]  # of any stage
-Job = tuple[Task, ...]  # what a worker does at a time: a task, or those of a group that can be done
+Job = tuple[Task, ...]  # what a worker does at once: one task, or the tasks of a group that can be done
