@@ -13,7 +13,7 @@ from unlearnbench.claims.model import Selection, selections
 from unlearnbench.claims.printed import Printed
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import canonical
-from unlearnbench.suite.suite import Setting, load_suite
+from unlearnbench.suite.suite import CellSetting, load_suite
 
 PINNED = {
     "mse_rises_with_beta", "auc_falls_with_beta", "kld_falls_with_beta", "accuracy_loses_little",
@@ -41,11 +41,11 @@ def test_every_claim_of_the_paper_is_in_the_file() -> None:
 
 
 @pytest.fixture(scope="module")
-def planned() -> list[Setting]:
+def planned() -> list[CellSetting]:
     return load_suite(ROOT / "suites" / "paper.yaml", discover(())).settings()
 
 
-def selects(selection: Selection, dataset: str, setting: Setting) -> bool:
+def selects(selection: Selection, dataset: str, setting: CellSetting) -> bool:
     pairs = [(selection.params, setting.method.params), (selection.scenario, setting.scenario)]
     if setting.attack is not None:
         pairs.append((selection.attack_params, setting.attack.params))
@@ -64,7 +64,7 @@ def reach(values: Any, path: str) -> Any:
     return values
 
 
-def test_every_selection_is_of_a_planned_contender(planned: list[Setting]) -> None:
+def test_every_selection_is_of_a_planned_contender(planned: list[CellSetting]) -> None:
     claims = model.load(CLAIMS)
     experiments = {setting.experiment for setting in planned}
     wanted = {
@@ -75,7 +75,7 @@ def test_every_selection_is_of_a_planned_contender(planned: list[Setting]) -> No
     }
     assert {name for _, name in wanted} <= experiments
     seed0 = [setting for setting in planned if setting.seed == 0 and setting.timing is None]
-    parts: dict[tuple[str, str], list[Setting]] = {}
+    parts: dict[tuple[str, str], list[CellSetting]] = {}
     for setting in seed0:
         parts.setdefault((setting.experiment, setting.dataset.info.name), []).append(setting)
     for claim in (*claims.claims, *claims.targets):
@@ -88,7 +88,7 @@ def test_every_selection_is_of_a_planned_contender(planned: list[Setting]) -> No
                         assert len(fitting) == 1, (claim.id, dataset, selection)
 
 
-def test_every_reported_number_has_its_planned_contender(planned: list[Setting]) -> None:
+def test_every_reported_number_has_its_planned_contender(planned: list[CellSetting]) -> None:
     seed0 = [setting for setting in planned if setting.seed == 0 and setting.timing is None]
     for published in reported.load(CLAIMS, "paper.reported.yaml").published:
         for dataset in published.datasets:
@@ -150,7 +150,7 @@ def test_table_3s_claims_are_held_to_the_authors_code() -> None:
             assert selection.method == "retrain" or selection.params["form"] == "released", claim.id
 
 
-def test_a_part_measures_what_is_asked_of_the_whole(planned: list[Setting]) -> None:
+def test_a_part_measures_what_is_asked_of_the_whole(planned: list[CellSetting]) -> None:
     claims = model.load(CLAIMS)
     asked = dict.fromkeys(claims.parts, 0)
     for claim in (*claims.claims, *claims.targets):

@@ -97,7 +97,7 @@ def test_tune_leaves_the_choice_of_before(tmp_path: Path) -> None:
     text += "    tune: {metric: remaining_accuracy}\n"
     (tmp_path / "suite.yaml").write_text(text.replace("kind: utility", "kind: utility\n      validation: 50"))
     tuned = tmp_path / "results" / "tiny"
-    first = program(tmp_path, "unlearnbench.cli.run.emit_table", "tune", "suite.yaml", "--engine", "serial")
+    first = program(tmp_path, "unlearnbench.cli.tune.emit_table", "tune", "suite.yaml", "--engine", "serial")
     (tmp_path / "temporary").mkdir()
     wait_for((tmp_path / "held").exists)
     os.killpg(first.pid, signal.SIGTERM)

@@ -41,8 +41,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the checkout that the program runs from."""
     for name in ("unlearnbench/datasets", "methods", "attacks", "tests/methods", "tests/attacks"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(cli_new, "__file__", str(tmp_path / "unlearnbench" / "cli_new.py"))
+    monkeypatch.setattr(cli_new, "__file__", str(tmp_path / "unlearnbench" / "cli" / "new.py"))
     return tmp_path
+
+
+def test_the_checkout_of_this_program_is_known_and_no_other_folder(tmp_path: Path) -> None:
+    assert cli_new._is_checkout(ROOT)
+    assert not cli_new._is_checkout(tmp_path)
 
 
 def written(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from planned_tasks import method_of
 
 import unlearnbench
 from unlearnbench.registry.base import KINDS
@@ -75,7 +76,7 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
         (artifact,) = run_job((task,), place)
         assert isinstance(artifact, Artifact), artifact
         place.store.put(task.key, artifact)
-        method = task.work.get("method", {}).get("name")
+        method = method_of(task)
         if task.stage == "train" and method is None:  # the shared trainer's, not a method's own original
             found["stage train"] = {"version": STAGE_VERSIONS["train"], "numbers": norms(artifact)}
         elif task.stage == "select":
@@ -88,7 +89,7 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
         elif task.stage == "shadows" and method == "crfu":
             found["stage shadows"] = {"version": STAGE_VERSIONS["shadows"], "numbers": norms(artifact)}
         elif task.stage == "attack" and method == "crfu":
-            name = task.work["attack"]["name"]
+            name = task.work.plugins["attack"].name
             scores = {metric: score[0] for metric, score in artifact.values["scores"].items() if score[0] is not None}
             found[f"attack {name}"] = {"version": registry.attacks[name].version, "numbers": scores}
     return found

@@ -61,8 +61,8 @@ def test_it_is_judged_beside_models_retrained_in_its_own_way(tmp_path: Path) -> 
     of_key = {task.key: task for task in plan.tasks if task.stage == "retrained"}
     assert judges["fine_tune"] == judges["retrain"] == judges["original"]
     assert judges["sisa"] != judges["fine_tune"]
-    assert of_key[judges["sisa"]].work["method"]["name"] == "sisa"
-    assert "method" not in of_key[judges["fine_tune"]].work
+    assert of_key[judges["sisa"]].work.method.name == "sisa"
+    assert of_key[judges["fine_tune"]].work.method is None
 
 
 def test_memory_that_a_method_made_up_and_threw_away_is_not_what_it_forgot(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from unlearnbench.leaderboard.tuning_choice import Pick, Trial, finalists, picks, trials
 from unlearnbench.plugin import Method
 from unlearnbench.settings.scenario import PluginParams, Scenario
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.suite.plan import Cell
-from unlearnbench.suite.suite import Setting
-from unlearnbench.suite.tune_section import TuneFile, place_of
+from unlearnbench.suite.suite import CellSetting
+from unlearnbench.suite.tune_section import TuneFile, identity_of
 
 CLEAN = Scenario(kind="utility", erased_count=3, validation=20)
 STOPS = Scenario.model_validate(
@@ -27,9 +27,9 @@ Values = Mapping[str, Sequence[float | None]]  # one value a seed
 
 def cell(method_id: str, seed: int, scenario: Scenario, cls: type[Method] = Fading) -> Cell:
     name = method_id.partition("[")[0]
-    choice = Choice(info("method", name, cls), PluginParams(), method_id)
-    dataset = Choice(info("dataset", "small", Small), PluginParams(), "small")
-    setting = Setting("tiny", 0, "one", dataset, scenario, "default", choice, None, seed)
+    choice = PluginChoice(info("method", name, cls), PluginParams(), method_id)
+    dataset = PluginChoice(info("dataset", "small", Small), PluginParams(), "small")
+    setting = CellSetting("tiny", 0, "one", dataset, scenario, "default", choice, None, seed)
     return Cell(f"{method_id} {seed}", setting, "", {})
 
 
@@ -215,4 +215,4 @@ def test_the_choice_is_the_maximum_over_what_meets_the_bounds_in_any_order(
 
 
 def test_a_place_is_where_a_setting_stands() -> None:
-    assert place_of(cell("m[a=1]", 2, CLEAN).setting) == ("one", "small", "default", "m[a=1]")
+    assert identity_of(cell("m[a=1]", 2, CLEAN).setting) == ("one", "small", "default", "m[a=1]")

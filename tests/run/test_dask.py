@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 from dask_cluster import ByHand
+from planned_tasks import method_of
 from sessions import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
 import unlearnbench.run
-from unlearnbench.run import dask_executor as dask_engine
+from unlearnbench.run import dask_executor, remote_jobs, worker
 from unlearnbench.run import engines as engine
-from unlearnbench.run import remote_jobs as parcels
-from unlearnbench.run import worker
 from unlearnbench.run.remote_jobs import VERSION
+from unlearnbench.suite.tasks import TimingWork, UnlearnWork
 from unlearnbench.system import package_code
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.package_code import CODE
@@ -47,8 +47,8 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 def test_artifacts_travel_where_the_store_is_not_shared(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write_suite(place.folder)
     place.run("--results", "serial", "--cache", "c0")
-    here, elsewhere = dask_engine._anywhere, place.folder / "elsewhere"
-    monkeypatch.setattr(dask_engine, "_anywhere", lambda place: replace(here(place), cache=elsewhere))
+    here, elsewhere = dask_executor._anywhere, place.folder / "elsewhere"
+    monkeypatch.setattr(dask_executor, "_anywhere", lambda place: replace(here(place), cache=elsewhere))
     apart = place.run("--results", "apart", "--cache", "c1", "--jobs", "2", engine="dask")
     assert (apart.code, apart.counts["done"]) == (0, 6), apart.err
     assert "distributed" not in apart.err
@@ -146,23 +146,23 @@ def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.Monkey
 # --- parcels ---------------------------------------------------------------------------------------------------------
 
 
-def parcel_of(place: Place, method: str = "original", **changes: Any) -> parcels.Parcel:
+def parcel_of(place: Place, method: str = "original", **changes: Any) -> remote_jobs.RemoteJob:
     """The first job of a method in the suite, as it is sent."""
-    from unlearnbench.cli import loading as cli_loading
+    from unlearnbench.cli import loading
 
-    suite = cli_loading.load(place.folder / "suite.yaml", [place.folder / "own"])
-    planned = cli_loading.plan(suite.settings(), place.folder / "data", "cpu")
-    inputs = parcels.inputs(planned.cells)
-    there = worker.Place(
+    suite = loading.load(place.folder / "suite.yaml", [place.folder / "own"])
+    planned = loading.plan(suite.settings(), place.folder / "data", "cpu")
+    data, plugins = remote_jobs.inputs(planned.cells)
+    there = worker.JobPlace(
         place.folder / "data", place.folder / "cache", (place.folder / "own",), "auto",
-        data=inputs.data, plugins=inputs.plugins,
+        data=data, plugins=plugins,
     )  # fmt: skip
-    first = next(task for task in planned.tasks if task.work.get("method", {}).get("name") == method)
-    return parcels.Parcel((first,), replace(there, **changes), "id")
+    first = next(task for task in planned.tasks if method_of(task) == method)
+    return remote_jobs.RemoteJob((first,), replace(there, **changes), "id")
 
 
-def refusal(place: Place, parcel: parcels.Parcel) -> str:
-    outcome = parcels.answer(parcel, place.folder / "scratch").outcome
+def refusal(place: Place, parcel: remote_jobs.RemoteJob) -> str:
+    outcome = remote_jobs.answer(parcel, place.folder / "scratch").outcome
     assert outcome is not None
     ((error, _),) = outcome.errors.values()
     assert error.startswith(f"unlearn: worker on {socket.gethostname()}: ")
@@ -177,7 +177,13 @@ def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Pl
     own = tuple((name, "0" * 64) for name, _ in parcel.place.plugins)
     assert "differs from that of the plan" in refusal(place, replace(parcel, place=replace(parcel.place, plugins=own)))
     assert "files of dataset digits in" in refusal(place, replace(parcel, place=replace(parcel.place, data=())))
-    timed = replace(parcel.job[0], work={**parcel.job[0].work, "hardware": "cpu: abacus"})
+    work = parcel.job[0].work
+    assert isinstance(work, UnlearnWork)
+    abacus = TimingWork(
+        dataset=work.dataset, scenario=work.scenario, suite_seed=0, seed=0, method=work.method, repeats=1,
+        hardware="cpu: abacus",
+    )  # fmt: skip
+    timed = replace(parcel.job[0], work=abacus)
     assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
 
 
@@ -210,7 +216,7 @@ def test_a_machine_with_other_helpers_or_packages_of_a_plugin_refuses_the_job(pl
     assert refusal(place, replace(parcel, place=replace(parcel.place, plugins=other))).endswith(needs)
     (place.folder / "own" / "table.json").write_text("{}")
     worker._workplace.cache_clear()
-    parcels._check.cache_clear()
+    remote_jobs._check.cache_clear()
     assert "method 'mine' or a file beside it differs from that of the plan" in refusal(place, parcel)
 
 
@@ -245,20 +251,22 @@ def test_parcels_are_packed_where_needed_and_what_was_damaged_on_its_way_is_miss
     parcel = parcel_of(place)
     (task,) = parcel.job  # one need is enough to see what travels
     parcel = replace(parcel, job=(replace(task, needs={"train": task.needs["train"]}),))
-    assert parcels.answer(parcel, place.folder / "scratch") == parcels.Answer(None)  # it needs a trained model
+    assert remote_jobs.answer(parcel, place.folder / "scratch") == remote_jobs.RemoteAnswer(
+        None
+    )  # it needs a trained model
     place.run("--plugins", "own")
     store = place.folder / "cache"
-    (needed,) = parcels.pack(parcel.job, store).items()
+    (needed,) = remote_jobs.pack(parcel.job, store).items()
     key, content = needed
-    done = parcels.Answer(worker.Outcome(values={key: {}}), {key: content})
-    assert parcels.unpack(done, place.folder / "other") is done.outcome
-    assert parcels.pack(parcel.job, place.folder / "other").keys() == {key}
+    done = remote_jobs.RemoteAnswer(worker.JobOutcome(values={key: {}}), {key: content})
+    assert remote_jobs.unpack(done, place.folder / "other") is done.outcome
+    assert remote_jobs.pack(parcel.job, place.folder / "other").keys() == {key}
     damaged = replace(done, artifacts={key: content[:-1] + bytes([content[-1] ^ 1])})
-    assert parcels.unpack(damaged, place.folder / "third").missing == key
-    assert not parcels.pack(parcel.job, place.folder / "third")
-    known = parcels.identity(store)
-    assert parcels.answer(replace(parcel, store=known), place.folder / "scratch").artifacts == {}  # nothing travels
+    assert remote_jobs.unpack(damaged, place.folder / "third").missing == key
+    assert not remote_jobs.pack(parcel.job, place.folder / "third")
+    known = remote_jobs.identity(store)
+    assert remote_jobs.answer(replace(parcel, store=known), place.folder / "scratch").artifacts == {}  # nothing travels
     packed = replace(parcel, artifacts={key: content})
-    assert list(parcels.answer(packed, place.folder / "scratch").artifacts) == [parcel.job[0].key]
+    assert list(remote_jobs.answer(packed, place.folder / "scratch").artifacts) == [parcel.job[0].key]
     assert not (place.folder / "scratch").exists()
-    assert parcels.identity(store) == known != parcels.identity(place.folder / "other")
+    assert remote_jobs.identity(store) == known != remote_jobs.identity(place.folder / "other")

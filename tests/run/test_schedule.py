@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from unlearnbench.run.schedule import Schedule
-from unlearnbench.suite.plan import Job, Stage, Task
+from unlearnbench.suite.tasks import Job, NamedDataset, Stage, Task, Work
+
+WORK = Work(dataset=NamedDataset("digits", {}, "digits"), scenario={}, suite_seed=0, seed=0)
 
 
 def task(key: str, *needs: str, stage: Stage = "train", together: str = "") -> Task:
-    return Task(stage, key, {need: need for need in needs}, {}, tuple(together))
+    return Task(stage, key, {need: need for need in needs}, WORK, tuple(together))
 
 
 def keys(*jobs: Job | None) -> list[str]:

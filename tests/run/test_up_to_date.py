@@ -14,7 +14,7 @@ import pytest
 from tiny_runs import Place, write_method, write_suite
 
 from unlearnbench.registry import fingerprint
-from unlearnbench.run import up_to_date as receipt
+from unlearnbench.run import up_to_date
 from unlearnbench.run.up_to_date import Request
 
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings.scenario")
@@ -41,7 +41,7 @@ class World:
             (self.results / f"leaderboard.{end}").write_text("board")
         self.plan: Any = SimpleNamespace(
             cells=cells,
-            data_files=receipt._hashes([self.data]),
+            data_files=up_to_date._hashes([self.data]),
             data_folders=fingerprint.listings([self.data], root / "data"),
         )
 
@@ -53,7 +53,7 @@ class World:
             "plugin_dirs": [self.root / "own"],
             "results": self.results,
         }
-        asked = receipt.request(**{**values, **changes})
+        asked = up_to_date.request(**{**values, **changes})
         assert asked is not None
         return asked
 
@@ -61,12 +61,12 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     made = World(tmp_path)
-    receipt.keep(made.ask(), made.ask(), made.plan)
+    up_to_date.keep(made.ask(), made.ask(), made.plan)
     return made
 
 
 def test_the_same_question_has_its_answer(world: World) -> None:
-    assert receipt.find(world.ask()) == (2, 1)
+    assert up_to_date.find(world.ask()) == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["suite", "data", "plugin", "record"])
@@ -75,12 +75,12 @@ def test_a_changed_file_is_noticed_whatever_its_date(world: World, name: str) ->
     before, dates = path.read_bytes(), path.stat()
     path.write_bytes(before[:-1] + b"?")
     os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
-    assert receipt.find(world.ask()) is None
+    assert up_to_date.find(world.ask()) is None
     path.write_bytes(before)
-    assert receipt.find(world.ask()) == (2, 1)
+    assert up_to_date.find(world.ask()) == (2, 1)
     path.unlink()
     if name != "suite":
-        assert receipt.find(world.ask()) is None
+        assert up_to_date.find(world.ask()) is None
 
 
 @pytest.mark.parametrize(
@@ -91,18 +91,18 @@ def test_a_changed_file_is_noticed_whatever_its_date(world: World, name: str) ->
 def test_an_added_file_is_noticed(world: World, path: str) -> None:
     (world.root / path).parent.mkdir(exist_ok=True)
     (world.root / path).touch()
-    assert receipt.find(world.ask()) is None
+    assert up_to_date.find(world.ask()) is None
 
 
 @pytest.mark.parametrize("path", ["leaderboard.parquet", "leaderboard.md"])
 def test_a_missing_leaderboard_is_noticed(world: World, path: str) -> None:
     (world.results / path).unlink()
-    assert receipt.find(world.ask()) is None
+    assert up_to_date.find(world.ask()) is None
 
 
 def test_a_leaderboard_older_than_a_record_is_noticed(world: World) -> None:
     (world.results / "records" / "of_another_run.parquet").touch()
-    assert receipt.find(world.ask()) is None
+    assert up_to_date.find(world.ask()) is None
 
 
 def test_other_questions_have_no_answer(world: World) -> None:
@@ -115,11 +115,11 @@ def test_other_questions_have_no_answer(world: World) -> None:
         {"plugin_dirs": []},
         {"results": copy},
     ):
-        assert receipt.find(world.ask(**changes)) is None
+        assert up_to_date.find(world.ask(**changes)) is None
     (copy / "receipts").mkdir()
     moved = world.ask(results=copy)
     moved.path.write_bytes(world.ask().path.read_bytes())
-    assert receipt.find(moved) is None
+    assert up_to_date.find(moved) is None
 
 
 def test_changed_code_or_python_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,60 +130,60 @@ def test_changed_code_or_python_is_noticed(world: World, monkeypatch: pytest.Mon
     }
     assert len(package) == 4
     for module, name, value in [
-        (receipt, "__version__", "99"),
-        (receipt, "PROTOCOL_VERSION", 99),
+        (up_to_date, "__version__", "99"),
+        (up_to_date, "PROTOCOL_VERSION", 99),
         (sys, "prefix", "/elsewhere"),
         (sys, "version", "4.0"),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value)
-            assert receipt.find(world.ask()) is None
+            assert up_to_date.find(world.ask()) is None
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ["an installed plugin"])
-    assert receipt.request(world.suite, {}, world.root, [], world.results) is None
+    assert up_to_date.request(world.suite, {}, world.root, [], world.results) is None
 
 
 @pytest.mark.parametrize("package", ["torch", "numpy", "scikit-learn"])
 def test_a_package_in_another_version_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    known = receipt.version_of
-    monkeypatch.setattr(receipt, "version_of", lambda name: "99.0" if name == package else known(name))
-    assert receipt.find(world.ask()) is None
+    known = up_to_date.version_of
+    monkeypatch.setattr(up_to_date, "version_of", lambda name: "99.0" if name == package else known(name))
+    assert up_to_date.find(world.ask()) is None
 
 
 def test_a_plugins_package_in_another_version_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.plugin.write_text("import typer")
-    receipt.keep(world.ask(), world.ask(), world.plan)
-    assert receipt.find(world.ask()) == (2, 1)
-    known = receipt.version_of
-    monkeypatch.setattr(receipt, "version_of", lambda name: "99.0" if name == "typer" else known(name))
-    assert receipt.find(world.ask()) is None
+    up_to_date.keep(world.ask(), world.ask(), world.plan)
+    assert up_to_date.find(world.ask()) == (2, 1)
+    known = up_to_date.version_of
+    monkeypatch.setattr(up_to_date, "version_of", lambda name: "99.0" if name == "typer" else known(name))
+    assert up_to_date.find(world.ask()) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", "\xff", '{"asked": 1}', "[" * 100])
 def test_an_unreadable_receipt_is_none(world: World, content: str) -> None:
     world.ask().path.write_text(content, encoding="latin-1")
-    assert receipt.find(world.ask()) is None
+    assert up_to_date.find(world.ask()) is None
 
 
 def test_a_receipt_without_a_part_is_none(world: World) -> None:
     whole = json.loads(world.ask().path.read_text())
     for part in whole:
         world.ask().path.write_text(json.dumps({key: value for key, value in whole.items() if key != part}))
-        assert receipt.find(world.ask()) is None
+        assert up_to_date.find(world.ask()) is None
 
 
 def test_there_is_no_receipt_for_code_that_changed_while_it_ran(tmp_path: Path) -> None:
     world = World(tmp_path)
     before = world.ask()
     world.plugin.write_text("changed")
-    receipt.keep(before, world.ask(), world.plan)
-    receipt.keep(before, None, world.plan)
+    up_to_date.keep(before, world.ask(), world.plan)
+    up_to_date.keep(before, None, world.plan)
     assert not (world.results / "receipts").exists()
 
 
 def test_there_is_no_receipt_for_a_dataset_that_may_look_anywhere(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.plan.cells[1].setting.dataset.info.builtin = False
-    receipt.keep(world.ask(), world.ask(), world.plan)
+    up_to_date.keep(world.ask(), world.ask(), world.plan)
     assert not (world.results / "receipts").exists()
 
 

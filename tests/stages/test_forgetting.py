@@ -108,7 +108,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     table, _ = records.read_folder(folder / "records")
     board = leaderboard.build(folder / "records", folder / "board")
     asked = sorted(
-        {task.key: task for task in plan.tasks if task.stage == "retrained"}.values(), key=lambda t: t.work["seed"]
+        {task.key: task for task in plan.tasks if task.stage == "retrained"}.values(), key=lambda t: t.work.seed
     )
     found = [of_artifact(place.artifact(task.key)) for task in asked]
     assert all(each is not None for each in found)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from planned_tasks import method_of
 from small_worlds import image_data, leak, utility
 from tiny_runs import Place, rows, write_method
 
@@ -148,7 +149,7 @@ def test_a_group_without_one_of_its_seeds_has_the_same_numbers(place: Place) -> 
 def test_groups_are_of_seeds_in_their_order_and_part_of_the_key(place: Place) -> None:
     write(place.folder, together=2)
     plan, _ = planned(place.folder)
-    seeds = {task.key: task.work["seed"] for task in plan.tasks}
+    seeds = {task.key: task.work.seed for task in plan.tasks}
     groups = {tuple(seeds[key] for key in task.together) for task in plan.tasks}
     assert groups == {(0, 1), (2, 3)}  # seed 3 is there for company
     write(place.folder, together=3)
@@ -170,7 +171,7 @@ def test_methods_without_a_batched_form_are_not_grouped(place: Place) -> None:
     write(place.folder, methods="plain")
     suite = load_suite(place.folder / "suite.yaml", discover([place.folder / "own"]))
     plan = build(suite.settings(), place.folder)
-    sizes = {(t.stage, t.work.get("method", {}).get("name")): len(t.together) for t in plan.tasks}
+    sizes = {(t.stage, method_of(t)): len(t.together) for t in plan.tasks}
     assert sizes == {("train", None): 3, ("unlearn", "original"): 3, ("unlearn", "retrain"): 3, ("unlearn", "plain"): 0}
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from planned_tasks import method_of
 from small_worlds import image_data
 
 from unlearnbench.metrics.distributions import margin
@@ -68,8 +69,8 @@ def stages(tmp_path_factory):
         (artifact,) = run_job((task,), place)
         assert isinstance(artifact, Artifact), artifact
         place.store.put(task.key, artifact)
-        name = task.work.get("method", {}).get("name", "shared")
-        found[task.stage, task.work.get("trained", ""), name] = (task, artifact)
+        name = method_of(task) or "shared"
+        found[task.stage, getattr(task.work, "trained", ""), name] = (task, artifact)
     return found
 
 

@@ -17,7 +17,7 @@ from unlearnbench.registry.registry import discover
 from unlearnbench.settings.grids import merge
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.suite.selection import Selection
-from unlearnbench.suite.suite import Setting, Suite, load_suite
+from unlearnbench.suite.suite import CellSetting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 
 REGISTRY = fake_registry()
@@ -39,11 +39,11 @@ def one(**changes: Any) -> dict[str, Any]:
     return merge(copy.deepcopy(MINIMAL), {"experiments": {"one": changes}})  # type: ignore[no-any-return]
 
 
-def unique(cells: list[Setting], part: str) -> list[str]:
+def unique(cells: list[CellSetting], part: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, part) or "-" for cell in cells))
 
 
-def ids(cells: list[Setting], part: str) -> list[str]:
+def ids(cells: list[CellSetting], part: str) -> list[str]:
     return list(dict.fromkeys(choice.id if (choice := getattr(cell, part)) else "-" for cell in cells))
 
 
@@ -296,7 +296,7 @@ PAIR: dict[str, Any] = {
 }
 
 
-def select(tmp_path: Path, **selection: Any) -> list[Setting]:
+def select(tmp_path: Path, **selection: Any) -> list[CellSetting]:
     return load(tmp_path, PAIR).settings(Selection(**selection))
 
 

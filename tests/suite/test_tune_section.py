@@ -12,9 +12,9 @@ from fake_plugins import fake_registry, info
 
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.grids import merge
-from unlearnbench.suite import tune_section as search
+from unlearnbench.suite import tune_section
 from unlearnbench.suite.selection import Selection
-from unlearnbench.suite.suite import Setting, Suite, load_suite
+from unlearnbench.suite.suite import CellSetting, Suite, load_suite
 from unlearnbench.system.errors import InputError
 
 LARGE = {"rate": [n / 10 for n in range(200)], "lr": [n / 1000 for n in range(1, 101)]}  # 20,000 combinations
@@ -115,10 +115,10 @@ def test_the_second_round_is_what_the_first_left_out_of_finalists_and_references
     first, every = suite.settings(), suite.settings(screening=False)
     assert {setting.seed for setting in first} == {0}
     assert {setting.seed for setting in every} == {0, 1, 2}
-    finalist = search.place_of(first[-1])
-    rest = search.second_round(every, first, {finalist})
+    finalist = tune_section.identity_of(first[-1])
+    rest = tune_section.second_round(every, first, {finalist})
 
-    def seeds(setting: Setting) -> set[int]:
+    def seeds(setting: CellSetting) -> set[int]:
         return {other.seed for other in rest if other.method.id == setting.method.id}
 
     assert [seeds(setting) for setting in first] == [{1, 2}, {1, 2}, set(), set(), {1, 2}]
@@ -131,12 +131,12 @@ def test_only_experiments_with_the_section_are_tuned_and_run_refuses_those_it_wo
     both = {"plain": {**plain, "methods": ["fading"]}, "one": TUNED["experiments"]["one"]}
     path.write_text(json.dumps({**TUNED, "experiments": both}))
     suite = load_suite(path, registry())
-    assert search.tuned_only(suite, Selection()).experiments == ("one",)
+    assert tune_section.tuned_only(suite, Selection()).experiments == ("one",)
     with pytest.raises(InputError, match=r"-e plain: has no section 'tune'; experiments that have one: one"):
-        search.tuned_only(suite, Selection(experiments=("plain",)))
-    search.refuse_partial(suite, suite.settings(Selection(experiments=("plain",))))
+        tune_section.tuned_only(suite, Selection(experiments=("plain",)))
+    tune_section.refuse_partial(suite, suite.settings(Selection(experiments=("plain",))))
     with pytest.raises(InputError, match=r"experiments\.one: this experiment is for 'unlearnbench tune'"):
-        search.refuse_partial(suite, suite.settings())
+        tune_section.refuse_partial(suite, suite.settings())
 
 
 # --- mistakes ------------------------------------------------------------------------------------------------------

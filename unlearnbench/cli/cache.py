@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench.cli import options
+from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.errors import InputError, UnreadableError
 from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.system.store import Store
 
-OK, DAMAGED = 0, 1
 LEFT_OVER = 3600  # seconds; a temporary file that is younger may be another run's, at work
 WHAT = ("stage", "dataset", "method", "attack")
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_artifacts(cache: options.Cache = None, output: options.Output = options.Format.text) -> int:
+def list_artifacts(cache: options.Cache = None, output: options.Output = "text") -> int:
     """Show number, size and age of the artifacts, by what they are of."""
     store = _store(cache)
     groups: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
@@ -41,7 +41,7 @@ def list_artifacts(cache: options.Cache = None, output: options.Output = options
     every = [size for files in groups.values() for size, _ in files]
     number, size, temporary = len(every), sum(every), len(store.leftovers())
     columns = [*WHAT, "number", "bytes", "oldest", "newest"]
-    if output is options.Format.json:
+    if output == "json":
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
         about = {"cache": str(store.root), "number": number, "bytes": size, "temporary": temporary}
         emit_json({**about, "artifacts": listed})
@@ -55,7 +55,7 @@ def list_artifacts(cache: options.Cache = None, output: options.Output = options
 @app.command()
 def verify(
     cache: options.Cache = None,
-    output: options.Output = options.Format.text,
+    output: options.Output = "text",
     delete: Annotated[bool, typer.Option("--delete", help="Delete the damaged ones.")] = False,
 ) -> int:
     """Check every artifact's checksum.
@@ -78,7 +78,7 @@ def verify(
             if delete:
                 _delete(store.path(key))
     unreadable += [_special(path) for path in store.special()]
-    if output is options.Format.json:
+    if output == "json":
         emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unreadable,
                    "deleted": delete})  # fmt: skip
     else:
@@ -87,7 +87,7 @@ def verify(
         counts = f"checked={checked} damaged={len(damaged)} unreadable={len(unreadable)}"
         deleted = len(damaged) if delete else 0
         emit(f"artifacts: {counts} deleted={deleted} in {one_line(str(store.root))}")
-    return DAMAGED if damaged or unreadable else OK
+    return FAILED if damaged or unreadable else OK
 
 
 @app.command()

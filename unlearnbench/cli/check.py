@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from unlearnbench.cli import options
-from unlearnbench.cli.options import PluginKind
+from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import PluginReport
-    from unlearnbench.registry.base import Kind
 
-OK, FAILED = 0, 1
 WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
-
-Name = Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")]
-CheckLimit = Annotated[
-    float | None,
-    typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End a check that takes longer; it fails [120]."),
-]
 
 
 def check(
-    name: str,
-    kind: PluginKind | None,
-    plugins: list[Path] | None,
-    data: Path | None,
-    time_limit: float | None,
-    output: options.Format,
+    name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")],
+    kind: Annotated[
+        Literal["method", "attack", "dataset"] | None,
+        typer.Option("--kind", help="Which, where plugins of two kinds share the name."),
+    ] = None,
+    plugins: options.Plugins = None,
+    data: options.Data = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End a check that takes longer; it fails [120]."),
+    ] = None,
+    output: options.Output = "text",
 ) -> int:
-    """Make the checks, print what they found, and return the exit code."""
-    from unlearnbench.conformance import TIME_LIMIT, CheckRequest
-    from unlearnbench.conformance import check as examine
+    """Hold a plugin to the rules.
 
-    wanted: Kind | None = kind.value if kind else None
+    Runs it on a few digits, in a process without network: every rule that it breaks is said, with what to change.
+    """
+    from unlearnbench import conformance
+
     folders = tuple(folder.absolute() for folder in plugins or ())
-    request = CheckRequest(name, wanted, folders, options.data_root(data), time_limit or TIME_LIMIT)
-    report = examine(request)
-    if output is options.Format.json:
+    request = conformance.CheckRequest(
+        name, kind, folders, options.data_root(data), time_limit or conformance.TIME_LIMIT
+    )
+    report = conformance.check(request)
+    if output == "json":
         emit_json(_plain(report))
     else:
         _show(report)

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.errors import InputError, records_of
 from unlearnbench.system.printing import complain, emit, emit_json
 
-MISSING = 1
 
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/paper.")],
+    claims: Annotated[
+        Path | None, typer.Option("--claims", metavar="FILE", help="The claims [suites/<name of DIR>.claims.yaml].")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a claim has no verdict.")] = False,
+    output: Annotated[
+        Literal["text", "markdown", "json"],
+        typer.Option("--format", help="How the comparison is written to stdout."),
+    ] = "text",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Also write REPORT.md and its figures there.")
+    ] = None,
+) -> int:
+    """Hold a run against a paper's claims.
 
-class CompareFormat(StrEnum):
-    """How a comparison is written to stdout."""
-
-    text = "text"
-    markdown = "markdown"
-    json = "json"
-
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/paper.")]
-ClaimsFile = Annotated[
-    Path | None, typer.Option("--claims", metavar="FILE", help="The claims [suites/<name of DIR>.claims.yaml].")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit code 1 if a claim has no verdict.")]
-Output = Annotated[CompareFormat, typer.Option("--format", help="How the comparison is written to stdout.")]
-Report = Annotated[
-    Path | None, typer.Option("--report", metavar="DIR", help="Also write REPORT.md and its figures there.")
-]
-
-
-def compare(folder: Path, claims: Path | None, strict: bool, output: CompareFormat, report: Path | None) -> int:
-    """Print a comparison, write its report, and return the exit code."""
+    Prints the paper's tables beside the measured ones and a verdict on each claim.
+    """
     records_of(folder)
     from unlearnbench.claims import comparison
     from unlearnbench.report import paper
@@ -43,10 +38,10 @@ def compare(folder: Path, claims: Path | None, strict: bool, output: CompareForm
     if claims is None and not path.is_file():
         raise InputError(str(path), "no such file; give the claims with --claims")
     found = comparison.compare(folder, path)
-    if output is CompareFormat.json:
+    if output == "json":
         emit_json(comparison.plain(found))
     else:
-        draw = paper.text if output is CompareFormat.text else paper.markdown
+        draw = paper.text if output == "text" else paper.markdown
         emit(draw(found).rstrip("\n"))
     if report is not None:
         try:
@@ -54,4 +49,4 @@ def compare(folder: Path, claims: Path | None, strict: bool, output: CompareForm
         except OSError as error:
             raise InputError(str(report), f"can't be written: {error.strerror or error}") from error
         complain(f"wrote {written[0]} and {len(written) - 1} figures")
-    return MISSING if strict and not found.is_complete else 0
+    return FAILED if strict and not found.is_complete else OK

@@ -1,55 +1,59 @@
-"""What the verbs plan, list and info print."""
+"""The verbs `list` and `info`: the plugins there are, and what one of them is."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from unlearnbench.cli.options import Format
-from unlearnbench.registry.base import KINDS
-from unlearnbench.registry.facts import Facts, facts
-from unlearnbench.registry.registry import Registry
+import typer
+
+from unlearnbench.cli import options
+from unlearnbench.cli.exit_codes import OK
 from unlearnbench.system.errors import InputError, suggest
-from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_table, emit_text, visible
+from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_text, visible
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.plan import Plan
-
-STAGES = ("select", "train", "retrained", "unlearn", "shadow_models", "shadows", "attack", "timing")
-ALWAYS = ("train", "unlearn", "shadows", "attack")  # shown even where there are none
+    from unlearnbench.registry.facts import Facts
+    from unlearnbench.registry.registry import Registry
 
 
-def show_plan(suite: str, plan: Plan, output: Format) -> None:
-    """The cells of a plan, and how many tasks each stage has."""
-    columns = ["experiment", "dataset", "scenario", "method", "attack", "seed", "key", "skip"]
-    rows = [
-        [
-            cell.experiment,
-            cell.dataset_id,
-            cell.scenario_id,
-            cell.method_id,
-            cell.attack_id,
-            cell.seed,
-            cell.key,
-            cell.skip,
-        ]
-        for cell in plan.cells
-    ]
-    counts = Counter(str(task.stage) for task in plan.tasks)
-    tasks = {stage: counts[stage] for stage in STAGES if counts[stage] or stage in ALWAYS}
-    if output is Format.json:
-        emit_json({"suite": suite, "cells": [dict(zip(columns, row, strict=True)) for row in rows], "tasks": tasks})
-        return
-    emit_table(columns, [[*row[:4], row[4] or "-", row[5], str(row[6])[:12], row[7]] for row in rows])
-    emit(f"cells: {len(rows)}, of which {sum(row[7] is not None for row in rows)} are skipped")
-    emit("tasks: " + " ".join(f"{stage}={count}" for stage, count in tasks.items()))
+def list_plugins(
+    plugins: options.Plugins = None,
+    long: Annotated[bool, typer.Option("--long", help="With papers, access and all parameters.")] = False,
+    output: options.Output = "text",
+) -> int:
+    """Show all plugins.
+
+    Methods, attacks and datasets, then the files that are broken, with their errors.
+    """
+    from unlearnbench.registry import registry
+
+    _show_list(registry.discover(plugins or ()), output, long)
+    return OK
 
 
-def show_list(registry: Registry, output: Format, long: bool = False) -> None:
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack or dataset.")],
+    plugins: options.Plugins = None,
+    output: options.Output = "text",
+) -> int:
+    """Show a plugin's parameters.
+
+    Also where it is from, its paper, what it does and, of an attack, what it sees.
+    """
+    from unlearnbench.registry import registry
+
+    _show_info(registry.discover(plugins or ()), name, output)
+    return OK
+
+
+def _show_list(registry: Registry, output: str, long: bool) -> None:
     """All plugins, then the broken ones with their errors; `long`: with all that `info` shows but the documentation."""
+    from unlearnbench.registry.base import KINDS
+    from unlearnbench.registry.facts import facts
+
     plugins = [info for kind in KINDS for info in sorted(registry.of(kind).values(), key=lambda info: info.name)]
-    if output is Format.json:
+    if output == "json":
         broken = [
             {"kind": bad.kind, "name": bad.name, "origin": bad.origin, "error": bad.error} for bad in registry.broken
         ]
@@ -70,8 +74,11 @@ def show_list(registry: Registry, output: Format, long: bool = False) -> None:
             emit_folded(f"    {bad.origin}", "    ")
 
 
-def show_info(registry: Registry, name: str, output: Format) -> None:
+def _show_info(registry: Registry, name: str, output: str) -> None:
     """Docstring, source and parameters of every plugin called `name`; raises InputError if there is none."""
+    from unlearnbench.registry.base import KINDS
+    from unlearnbench.registry.facts import facts
+
     found = [registry.of(kind)[name] for kind in KINDS if name in registry.of(kind)]
     if not found:
         for bad in registry.broken:
@@ -79,7 +86,7 @@ def show_info(registry: Registry, name: str, output: Format) -> None:
                 raise InputError(name, f"{bad.kind or 'plugin'} '{name}' is broken: {bad.error} ({bad.origin})")
         everything = [plugin for kind in KINDS for plugin in registry.of(kind)]
         raise InputError(name, f"unknown plugin '{name}'{suggest(name, everything)}")
-    if output is Format.json:
+    if output == "json":
         emit_json({"plugins": [{**facts(info).plain, "documentation": info.documentation} for info in found]})
         return
     for position, info in enumerate(found):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from unlearnbench.cli import options
 from unlearnbench.system.printing import complain
@@ -13,44 +15,60 @@ from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.suite.plan import Plan
-    from unlearnbench.suite.suite import Selection, Setting, Suite
+    from unlearnbench.suite.selection import Selection
+    from unlearnbench.suite.suite import CellSetting, Suite
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectionOptions:
     """The options that pick parts of a suite, as given; None is everything."""
 
-    experiments: list[str] | None = None
-    methods: list[str] | None = None
-    attacks: list[str] | None = None
-    datasets: list[str] | None = None
-    seeds: int | None = None
-    overrides: list[str] | None = None
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment. Repeats.")
+    ] = None
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", metavar=options.FILTER, help="Only this method, original and retrain. Repeats."),
+    ] = None
+    attack: Annotated[
+        list[str] | None, typer.Option("--attack", "-a", metavar=options.FILTER, help="Only this attack. Repeats.")
+    ] = None
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", metavar=options.FILTER, help="Only this dataset. Repeats.")
+    ] = None
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1 instead of the suite's."),
+    ] = None
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a scenario key, e.g. beta=0 or stop.steps=5. Repeats."),
+    ] = None
 
     @property
     def selection(self) -> Selection:
         """What the suite makes of them."""
-        from unlearnbench.suite.suite import Selection
+        from unlearnbench.suite.selection import Selection
 
         return Selection(
-            experiments=tuple(self.experiments or ()),
-            methods=tuple(self.methods or ()),
-            attacks=tuple(self.attacks or ()),
-            datasets=tuple(self.datasets or ()),
+            experiments=tuple(self.experiment or ()),
+            methods=tuple(self.method or ()),
+            attacks=tuple(self.attack or ()),
+            datasets=tuple(self.dataset or ()),
             seeds=self.seeds,
-            overrides=tuple(self.overrides or ()),
+            overrides=tuple(self.override or ()),
         )
 
     @property
     def texts(self) -> dict[str, Any]:
         """By the options' names, for receipts."""
         return {
-            "e": self.experiments,
-            "m": self.methods,
-            "a": self.attacks,
-            "d": self.datasets,
+            "e": self.experiment,
+            "m": self.method,
+            "a": self.attack,
+            "d": self.dataset,
             "seeds": self.seeds,
-            "set": self.overrides,
+            "set": self.override,
         }
 
 
@@ -66,11 +84,11 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
     return load_suite(suite, registry)
 
 
-def plan(settings: Sequence[Setting], data: Path | None, device: str = "auto") -> Plan:
+def plan(settings: Sequence[CellSetting], data_root: Path, device: str = "auto") -> Plan:
     """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
     from unlearnbench.suite import plan
     from unlearnbench.system import devices
 
     timed = any(setting.timing is not None for setting in settings)
     # To look for GPUs takes a second, and no other key depends on them.
-    return plan.build(settings, options.data_root(data), devices.slots(device, 1)[0] if timed else "cpu")
+    return plan.build(settings, data_root, devices.slots(device, 1)[0] if timed else "cpu")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from unlearnbench.cli import options
+from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit, emit_json, one_line
 
@@ -17,26 +17,20 @@ if TYPE_CHECKING:
     from unlearnbench.submissions.merge import Conflict, Merged
     from unlearnbench.submissions.reading import Submitted
 
-OK, CONFLICTS = 0, 1
 SHOWN = 20  # lines of one kind; --format json has them all
 
 
-class Keep(StrEnum):
-    """Which record of a conflict is kept."""
-
-    first = "first"
-    none = "none"
-
-
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/quickstart.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The result folder to make: not there yet, or empty.")]
-KeepOption = Annotated[
-    Keep | None,
-    typer.Option("--keep", help="Of records that contradict each other keep that of the DIR named first, or none."),
-]
-
-
-def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.Output = options.Format.text) -> int:
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/quickstart.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The result folder to make: not there yet, or empty.")
+    ],
+    keep: Annotated[
+        Literal["first", "none"] | None,
+        typer.Option("--keep", help="Of records that contradict each other keep that of the DIR named first, or none."),
+    ] = None,
+    output: options.Output = "text",
+) -> int:
     """Join the records of several result folders.
 
     Every file is checked first. Records of a cell that agree are one. Where they contradict each other, also when
@@ -54,18 +48,18 @@ def merge(folders: Folders, out: Out, keep: KeepOption = None, output: options.O
             complain(f"left out of {each.path / 'records'}, being no records: {shown}")
     if not any(each.cells for each in read):
         raise InputError(str(folders[0]), "holds no records, nor does any other folder that was named")
-    merged = merging.merge([each.cells for each in read], keep.value if keep else None)
+    merged = merging.merge([each.cells for each in read], keep)
     unsettled = keep is None and bool(merged.conflicts)
     if not unsettled:
         merging.write(merged, out)
-    if output is options.Format.json:
+    if output == "json":
         emit_json({**merging.plain(merged), "out": None if unsettled else str(out)})
     else:
         _show(merged)
         emit("merge: " + " ".join(f"{name}={count}" for name, count in merged.counts.items()))
     if unsettled:
         complain("nothing is written: records contradict each other; --keep first or --keep none decides")
-    return CONFLICTS if unsettled else OK
+    return FAILED if unsettled else OK
 
 
 def _show(merged: Merged) -> None:

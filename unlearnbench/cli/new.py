@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unlearnbench.cli.exit_codes import OK
 from unlearnbench.system.errors import InputError, an
 from unlearnbench.system.printing import emit, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.registry.base import Kind
 
-OK = 0
 LONGEST = 40  # characters of a name: it stands in tables
 
 app = typer.Typer(rich_markup_mode=None, help="Start a plugin: the smallest one that works, and a test of it.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _; also the file's name.")]
+PluginName = Annotated[
+    str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _; also the file's name.")
+]
 Into = Annotated[
     Path | None,
     typer.Option(
@@ -30,19 +32,19 @@ Into = Annotated[
 
 
 @app.command()
-def method(name: Name, into: Into = None) -> int:
+def method(name: PluginName, into: Into = None) -> int:
     """Write an unlearning method and its test."""
     return start("method", name, into)
 
 
 @app.command()
-def attack(name: Name, into: Into = None) -> int:
+def attack(name: PluginName, into: Into = None) -> int:
     """Write an inference attack and its test."""
     return start("attack", name, into)
 
 
 @app.command()
-def dataset(name: Name, into: Into = None) -> int:
+def dataset(name: PluginName, into: Into = None) -> int:
     """Write a dataset and its test."""
     return start("dataset", name, into)
 
@@ -92,7 +94,7 @@ def _check_name(name: str) -> None:
 
 def _is_checkout(folder: Path) -> bool:
     """Whether a folder is the checkout that this program runs from: plugins written there are built in."""
-    own = Path(__file__).resolve().parent
+    own = Path(__file__).resolve().parents[1]
     return (folder / "unlearnbench").resolve() == own and (folder / "tests").is_dir() and (folder / "methods").is_dir()
 
 

@@ -1,44 +1,50 @@
-"""The verb prepare: fetches a suite's data, and says what it was read as."""
+"""The verb `prepare`: fetches a suite's data, and says what it was read as."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import Any, cast
 
-from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
+from unlearnbench.cli import loading, options
+from unlearnbench.cli.exit_codes import OK
+from unlearnbench.cli.loading import SelectionOptions
+from unlearnbench.cli.option_groups import grouped
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import emit, emit_folded, error_line
 
-if TYPE_CHECKING:
-    from unlearnbench.suite.suite import Selection, Suite
 
+@partial(grouped, without=("experiment", "method", "attack", "seeds", "override"))
+def prepare(
+    suite: options.SuitePath, chosen: SelectionOptions, data: options.Data = None, plugins: options.Plugins = None
+) -> int:
+    """Fetch and check a suite's data.
 
-def prepare(suite: Suite, selection: Selection, root: Path) -> int:
-    """Fetch, load and describe every dataset; returns the exit code.
-
-    Raises:
-        InputError: data that can't be fetched or read, or class names in the suite that a dataset does not have.
+    Says what was read and what was left out, how images were decoded, the numbers of the classes, and which images are
+    there more than once. May download; no other verb does.
     """
+    loaded, data_root = loading.load(suite, plugins), options.data_root(data)
     from unlearnbench.run.data_report import describe
     from unlearnbench.suite.class_names import numbered
+    from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 
-    settings = suite.settings(selection)
+    settings = loaded.settings(chosen.selection)
     for choice in {setting.dataset.id: setting.dataset for setting in settings}.values():
         definitions = None if choice.info.is_released else Definitions()
         try:
             with guarded(f"dataset {choice.info.name}", definitions, random=True):
                 source = cast(Any, choice.info.cls(choice.params))
-                source.prepare(root)
-                report = describe(choice.id, source, source.load(root), root, Inquiry(root).class_names(choice))
+                source.prepare(data_root)
+                images, names = source.load(data_root), Inquiry(data_root).class_names(choice)
+                report = describe(choice.id, source, images, data_root, names)
                 del source  # with whatever it does in its end
         except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
-            raise InputError(choice.id, f"can't be prepared in {root}: {error_line(error)}") from error
+            raise InputError(choice.id, f"can't be prepared in {data_root}: {error_line(error)}") from error
         except PluginFaultError as fault:  # what it says of its classes is no list of names
             raise InputError(choice.id, str(fault)) from fault
         emit(report.head)
         for line in report.more:
             emit_folded(f"  {line}", "    ")
-    numbered(settings, root)
-    return 0
+    numbered(settings, data_root)
+    return OK

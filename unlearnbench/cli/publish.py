@@ -8,30 +8,41 @@ from typing import Annotated
 
 import typer
 
+from unlearnbench.cli import options
+from unlearnbench.cli.exit_codes import OK
 from unlearnbench.system.printing import complain, emit, one_line
-
-Folders = Annotated[
-    list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")
-]
-Out = Annotated[Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or published before.")]
-Title = Annotated[str, typer.Option("--title", metavar="TEXT", help="The site's name, on every page.")]
-ClaimsFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--claims", metavar="FILE", help="Claims about a folder's suite [suites/<DIR>.claims.yaml]. Repeats."),
-]
 
 
 def publish(
-    folders: list[Path], out: Path, title: str, claims: list[Path] | None, plugin_folders: list[Path] | None
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or published before.")
+    ],
+    title: Annotated[
+        str, typer.Option("--title", metavar="TEXT", help="The site's name, on every page.")
+    ] = "unlearnbench",
+    claims: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--claims", metavar="FILE", help="Claims about a folder's suite [suites/<DIR>.claims.yaml]. Repeats."
+        ),
+    ] = None,
+    plugins: options.Plugins = None,
 ) -> int:
-    """Build the site, say what was written, and return the exit code."""
+    """Build a static site of results.
+
+    Pages of experiments, methods and attacks with tables, figures and provenance; they need no server and nothing from
+    another host.
+    """
     from unlearnbench.site import publishing
 
     started = time.monotonic()
     made = publishing.publish(
-        folders, out, title=title, claims=claims or (), plugin_folders=plugin_folders or (), progress=complain
+        folders, out, title=title, claims=claims or (), plugin_folders=plugins or (), progress=complain
     )
     counts = f"pages={made.pages} figures={made.figures} pictures={made.pictures}"
     complain(f"done in {time.monotonic() - started:.0f} s")
     emit(f"{one_line(str(out / 'index.html'))}: {counts}")
-    return 0
+    return OK

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from unlearnbench.cli.options import ReportFormat
+from unlearnbench.cli.exit_codes import OK
 from unlearnbench.system.errors import records_of
 from unlearnbench.system.printing import emit
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")]
-MetricNames = Annotated[
-    list[str] | None,
-    typer.Option("--metric", metavar="NAME", help="Show this metric instead of what matters for each table. Repeats."),
-]
-Sort = Annotated[
-    str | None,
-    typer.Option("--sort", metavar="COLUMN[:asc|desc]", help="Order within each table [rank; the best first]."),
-]
 
-
-def report(folder: Path, metrics: list[str] | None, sort: str | None, output: ReportFormat) -> int:
-    """Make the leaderboard, print it, and return the exit code."""
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="NAME", help="Show this metric instead of what matters for each table. Repeats."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="COLUMN[:asc|desc]", help="Order within each table [rank; the best first]."),
+    ] = None,
+    output: Annotated[
+        Literal["text", "json", "csv", "markdown", "latex", "html", "leaks"],
+        typer.Option("--format", help="How the leaderboard is written to stdout."),
+    ] = "text",
+) -> int:
+    """Print a run's leaderboard, made from its records."""
     records = records_of(folder)
-    from unlearnbench.leaderboard import build as leaderboard
+    from unlearnbench.leaderboard import build
     from unlearnbench.report import export
 
-    frame = leaderboard.of(records)
-    if output is ReportFormat.text:
+    frame = build.of(records)
+    if output == "text":
         from rich.console import Console
 
         from unlearnbench.report import terminal
 
-        Console(highlight=False).print(terminal.render(frame, metrics or None, sort))
+        Console(highlight=False).print(terminal.render(frame, metric or None, sort))
     else:
-        emit(export.export(frame, output.value, metrics, sort).rstrip("\n"))
-    return 0
+        emit(export.export(frame, output, metric, sort).rstrip("\n"))
+    return OK

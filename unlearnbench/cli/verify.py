@@ -9,44 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearnbench.cli import options
+from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
     from unlearnbench.submissions.verify import Checked
 
-OK, DISAGREE = 0, 1
 VERDICTS = ("equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried")
 COLUMNS = ("key", "what", "metric", "recorded", "recomputed", "difference", "verdict")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")]
-Sample = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many cells to compute again.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Which cells: another seed, another sample.")]
-Cheapest = Annotated[bool, typer.Option("--cheapest", help="Of each kind of cell those that take the shortest.")]
-MostSeconds = Annotated[
-    float | None, typer.Option("--max-seconds", min=1, metavar="T", help="Leave out what would take longer.")
-]
-SuiteOption = Annotated[
-    Path | None, typer.Option("--suite", metavar="FILE", help="Its seed is that of records which don't say theirs.")
-]
-Below = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", help="Where the temporary store is made [the system's place].")
-]
-
 
 def verify(
-    folder: Folder,
-    sample: Sample,
-    seed: Seed = 0,
-    cheapest: Cheapest = False,
-    most_seconds: MostSeconds = None,
-    suite: SuiteOption = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
+    sample: Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many cells to compute again.")],
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="S", help="Which cells: another seed, another sample.")
+    ] = 0,
+    cheapest: Annotated[
+        bool, typer.Option("--cheapest", help="Of each kind of cell those that take the shortest.")
+    ] = False,
+    most_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=1, metavar="T", help="Leave out what would take longer.")
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option("--suite", metavar="FILE", help="Its seed is that of records which don't say theirs."),
+    ] = None,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
     data: options.Data = None,
-    cache: Below = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="DIR", help="Where the temporary store is made [the system's place]."),
+    ] = None,
     plugins: options.Plugins = None,
-    output: options.Output = options.Format.text,
+    output: options.Output = "text",
 ) -> int:
     """Compute a sample of recorded cells again.
 
@@ -55,8 +53,7 @@ def verify(
     code 0 if all agree, 1 if some differ or can't be verified.
     """
     from unlearnbench.registry import registry
-    from unlearnbench.submissions import reading as submitted
-    from unlearnbench.submissions import recipes, sampling
+    from unlearnbench.submissions import reading, recipes, sampling
     from unlearnbench.submissions import verify as verifying
     from unlearnbench.system import devices
 
@@ -67,7 +64,7 @@ def verify(
     cache = cache.absolute() if cache is not None else None
     if cache is not None and not cache.is_dir():
         raise InputError(str(cache), "not a folder" if cache.exists() else "no such folder")
-    cells = [cell for cell in submitted.read_folder(folder).cells if sampling.comparable(cell)]
+    cells = [cell for cell in reading.read_folder(folder).cells if sampling.comparable(cell)]
     if not cells:
         raise InputError(str(folder), "holds no results that could be computed again")
     known = registry.discover(plugins or ())
@@ -77,7 +74,7 @@ def verify(
     how = verifying.How(root, folders, cache, engine, workers, device, most_seconds, suite_seed)
     checked = list(verifying.verify(chosen, known, how))
     counts = Counter(each.verdict for each in checked)
-    if output is options.Format.json:
+    if output == "json":
         counted = {verdict: counts[verdict] for verdict in VERDICTS}  # type: ignore[index]
         emit_json({"folder": str(folder), "cells": len(cells), "sample": len(checked), "seed": seed, **counted,
                    "checked": [_plain(each) for each in checked]})  # fmt: skip
@@ -86,7 +83,7 @@ def verify(
         parts = " ".join(f"{verdict.replace(' ', '_')}={counts[verdict]}" for verdict in VERDICTS)  # type: ignore[index]
         emit(f"verify: cells={len(cells)} sample={len(checked)} {parts}")
     agreeing = counts["equal"] + counts["within tolerance"]
-    return OK if agreeing and agreeing + counts["not tried"] == len(checked) else DISAGREE
+    return OK if agreeing and agreeing + counts["not tried"] == len(checked) else FAILED
 
 
 def _line(checked: Checked) -> list[str]:

@@ -20,7 +20,7 @@ from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.stages.attacking import Seen, seen_by, truth_for
 from unlearnbench.stages.resources import seed_of
 from unlearnbench.stages.scoring import Truth
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import Task
 from unlearnbench.system.errors import AccessError
 
 # The evidence of an attack, what is wrong with it, or a value of another type.

@@ -16,28 +16,28 @@ from unlearnbench.stages.jobs import run_job
 from unlearnbench.stages.resources import Workplace
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.suite import plan
-from unlearnbench.suite.experiments import Choice
-from unlearnbench.suite.plan import Task
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.suite import CellSetting
+from unlearnbench.suite.tasks import Task
 from unlearnbench.system.store import Artifact, Store
 
 ATTACKED = "vbu"  # the method that attacks are shown: it forgets at the price of betraying what
 OF_ONE_RUN = {"seconds", "peak_bytes", "provenance"}  # values that differ between any two runs
 
 
-def choice(info: PluginInfo, params: PluginParams | None = None) -> Choice:
+def choice(info: PluginInfo, params: PluginParams | None = None) -> PluginChoice:
     chosen = info.cls.Params() if params is None else params
-    return Choice(info, chosen, choice_id(info.name, chosen))
+    return PluginChoice(info, chosen, choice_id(info.name, chosen))
 
 
-def tasks(setup: Setup, scenario: Scenario, method: Choice, attack: Choice | None = None) -> list[Task]:
+def tasks(setup: Setup, scenario: Scenario, method: PluginChoice, attack: PluginChoice | None = None) -> list[Task]:
     """The tasks of one cell on digits, each after those that it needs.
 
     Raises:
         PluginError: a plugin raised something while the cell was planned.
     """
     digits = choice(setup.registry.datasets["digits"])
-    setting = Setting("check", 0, "check", digits, scenario, "small", method, attack, 0)
+    setting = CellSetting("check", 0, "check", digits, scenario, "small", method, attack, 0)
     made = plan.build([setting], setup.data_root)
     if made.cells[0].error is not None:
         raise PluginError(made.cells[0].error)

@@ -15,8 +15,8 @@ from typing import Any
 from unlearnbench.metrics.catalog import METRICS, shown
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.suite.plan import Cell
-from unlearnbench.suite.suite import Setting
-from unlearnbench.suite.tune_section import Place, TuneFile, place_of
+from unlearnbench.suite.suite import CellSetting
+from unlearnbench.suite.tune_section import SettingIdentity, TuneFile, identity_of
 
 ROUNDING = 1e-12  # of means: the mean of three times 0.95 lies below it
 
@@ -48,7 +48,7 @@ class Trial:
     error: str | None
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> CellSetting:
         """That of its first cell; the others differ only in the seed."""
         return self.cells[0].setting
 
@@ -75,7 +75,7 @@ class Rule:
     seeds: int
 
     @classmethod
-    def of(cls, tune: TuneFile, setting: Setting, seeds: int) -> Rule:
+    def of(cls, tune: TuneFile, setting: CellSetting, seeds: int) -> Rule:
         """The rule for the settings of one experiment, dataset and scenario."""
         return cls(tune.metric, tune.subject_to, setting.scenario.stop.rule == "backdoor", seeds)
 
@@ -150,7 +150,7 @@ class Pick:
     finalists: int
 
     @property
-    def first(self) -> Setting:
+    def first(self) -> CellSetting:
         """The best setting, for names that all of them share."""
         return self.trials[0].setting
 
@@ -184,9 +184,9 @@ def trials(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[Tri
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         found[row["cell_key"]].append(row)
-    settings: dict[Place, list[Cell]] = defaultdict(list)
+    settings: dict[SettingIdentity, list[Cell]] = defaultdict(list)
     for cell in cells:
-        settings[place_of(cell.setting)].append(cell)
+        settings[identity_of(cell.setting)].append(cell)
     return [_trial(group, found) for group in settings.values()]
 
 
@@ -201,22 +201,22 @@ def picks(found: Sequence[Trial], rules: Mapping[str, TuneFile], seeds: int) -> 
     return [_pick(group, Rule.of(rules[group[0].setting.experiment], group[0].setting, seeds)) for group in groups]
 
 
-def finalists(found: Sequence[Trial], rules: Mapping[str, TuneFile]) -> set[Place]:
+def finalists(found: Sequence[Trial], rules: Mapping[str, TuneFile]) -> set[SettingIdentity]:
     """The settings that run with all seeds after the first round: the best complete ones of each method."""
-    kept: set[Place] = set()
+    kept: set[SettingIdentity] = set()
     for group in _by_method(found):
         tune = rules[group[0].setting.experiment]
         pick = _pick(group, Rule.of(tune, group[0].setting, len(group[0].cells)))
         complete = [trial for trial in pick.trials if pick.rule.incomplete(trial) is None]
-        kept.update(place_of(trial.setting) for trial in complete[: tune.finalists])
+        kept.update(identity_of(trial.setting) for trial in complete[: tune.finalists])
     return kept
 
 
 def _by_method(found: Sequence[Trial]) -> list[list[Trial]]:
     """The trials of each method in each experiment, dataset and scenario."""
-    groups: dict[Place, list[Trial]] = defaultdict(list)
+    groups: dict[SettingIdentity, list[Trial]] = defaultdict(list)
     for trial in found:
-        experiment, dataset, scenario, _ = place_of(trial.setting)
+        experiment, dataset, scenario, _ = identity_of(trial.setting)
         groups[experiment, dataset, scenario, trial.setting.method.info.name].append(trial)
     return list(groups.values())
 

@@ -20,8 +20,6 @@ class Plugin:
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""  # the source: authors, venue, year
     Params: ClassVar[type[PluginParams]] = PluginParams
-    # GiB of device memory that a cell takes, if cells beside it might not fit; see docs/cluster.md.
-    memory_gb: ClassVar[float | None] = None
 
     def __init__(self, params: PluginParams | None = None) -> None:
         self.params: Any = params if params is not None else self.Params()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from unlearnbench.run.executors import Cluster, WorkerDiedError
-from unlearnbench.run.remote_jobs import Answer, Parcel, answer, identity, pack, unpack
-from unlearnbench.run.worker import Outcome, Place, carry_out
-from unlearnbench.suite.plan import Job
+from unlearnbench.run.remote_jobs import RemoteAnswer, RemoteJob, answer, identity, pack, unpack
+from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out
+from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption, streams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line
@@ -94,15 +94,15 @@ class DaskExecutor(Cluster):
 
     # --- a job's way there and back ---------------------------------------------------------------------------------
 
-    def _send(self, future: Future[Outcome], job: Job, place: Place) -> None:
+    def _send(self, future: Future[JobOutcome], job: Job, place: JobPlace) -> None:
         artifacts = pack(job, place.cache) if self._packs else None
-        parcel = Parcel(job, _anywhere(place), identity(place.cache), artifacts)
+        parcel = RemoteJob(job, _anywhere(place), identity(place.cache), artifacts)
         self._call(
             _checked_answer, parcel, then=lambda remote: self._receive(future, parcel, place, remote), future=future
         )
 
-    def _receive(self, future: Future[Outcome], parcel: Parcel, place: Place, remote: Remote) -> None:
-        came: Answer = _result(remote)
+    def _receive(self, future: Future[JobOutcome], parcel: RemoteJob, place: JobPlace, remote: Remote) -> None:
+        came: RemoteAnswer = _result(remote)
         if came.outcome is None:
             self._packs = True
             self._send(future, parcel.job, place)
@@ -202,7 +202,7 @@ def _silence() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _anywhere(place: Place) -> Place:
+def _anywhere(place: JobPlace) -> JobPlace:
     """The same place for a process that works in another folder."""
     folders = tuple(folder.resolve() for folder in place.plugin_dirs)
     return replace(place, data_root=place.data_root.resolve(), cache=place.cache.resolve(), plugin_dirs=folders)
@@ -229,6 +229,6 @@ def _settle() -> None:
     limit_threads()
 
 
-def _checked_answer(parcel: Parcel) -> Answer:  # a name that workers of code that did not check have not
+def _checked_answer(parcel: RemoteJob) -> RemoteAnswer:  # a name that workers of code that did not check have not
     _settle()
     return answer(parcel, Path(get_worker().local_directory) / "unlearnbench-artifacts")

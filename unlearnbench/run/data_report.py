@@ -1,4 +1,4 @@
-"""What a dataset was read as, in words: shown by `prepare`, and kept in every run's log."""
+"""A description of a loaded dataset, shown by `prepare` and written to every run's log."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from unlearnbench.splits.identical_images import REMEDY, count, without_copies
 from unlearnbench.system.printing import one_line, visible
 
 
-class Report(NamedTuple):
-    """One line with the sizes, and more: files, decoding, classes, and images that are there more than once."""
+class DatasetReport(NamedTuple):
+    """A line with the sizes, and `more` lines: files, decoding, classes, and images that occur more than once."""
 
     head: str
     more: list[str]
 
 
-def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: Sequence[str]) -> Report:
-    """What there is to know of a loaded dataset.
+def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: Sequence[str]) -> DatasetReport:
+    """Describe a loaded dataset.
 
     Args:
         shown: the dataset's name.
         root: the data root it was read from.
-        names: of its classes.
+        names: the names of its classes.
     """
     shape = "x".join(str(side) for side in data.train.pixels.shape[1:])
     head = f"{one_line(shown)}: train={len(data.train)} test={len(data.test)} classes={data.classes} shape={shape}"
@@ -38,17 +38,17 @@ def describe(shown: str, dataset: Dataset, data: ImageData, root: Path, names: S
     blank = sum(_of_one_colour(part.pixels) for part in (data.train, data.test))
     if blank:
         more.append(f"images of one colour: {blank}")
-    return Report(head, more)
+    return DatasetReport(head, more)
 
 
 def left_out_copies(data: ImageData) -> str:
-    """What `scenario.duplicates: drop` does to a dataset."""
+    """What `scenario.duplicates: drop` leaves out of a dataset."""
     kept = without_copies(data)
     train, test = len(data.train) - len(kept.train), len(data.test) - len(kept.test)
     return f"scenario.duplicates: drop leaves out {train} training and {test} test images"
 
 
 def _of_one_colour(pixels: Tensor) -> int:
-    """How many images have nothing on them."""
+    """The number of blank images."""
     planes = pixels.flatten(2).numpy()  # [N, C, H W]
     return int((planes == planes[:, :, :1]).all((1, 2)).sum())

@@ -1,23 +1,21 @@
-"""Engines: how tasks reach workers. All speak concurrent.futures, so that the runner does not care which it has."""
+"""Engines: how tasks reach workers. All are executors of concurrent.futures, so the runner need not know which one."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from concurrent.futures import Executor
-from typing import Literal
 
 from unlearnbench.run.executors import Cluster, Inline
+from unlearnbench.run.options import EngineName
 from unlearnbench.system import interruption
 from unlearnbench.system.process import THREADS, limit_threads, settle
 
-EngineName = Literal["serial", "loky", "dask"]
-
 
 def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Executor:
-    """An executor with `workers` workers of one thread each, or those that a Dask scheduler has.
+    """An executor with `workers` single-threaded workers, or with the workers of a Dask scheduler.
 
-    loky is joblib's own process pool; a worker that dies does not hang it, it raises.
+    loky is joblib's process pool: when a worker dies, it raises an error and does not hang.
 
     Raises:
         InputError: the scheduler can't be reached, or its workers can't be used.
@@ -26,22 +24,22 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
         limit_threads()
         return Inline()
     if engine == "dask":
-        from unlearnbench.run import dask_executor as dask_engine
+        from unlearnbench.run import dask_executor
 
-        return dask_engine.start(workers, scheduler)
+        return dask_executor.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.backend import resource_tracker
 
     with interruption.deaf():
         resource_tracker.ensure_running()
-    # Where psutil is there, loky replaces workers that have grown by 300 MB between two jobs, and calls that a leak.
+    # With psutil installed, loky replaces workers that grow by 300 MB between two jobs, and warns of a leak.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     executor: Executor = ProcessPoolExecutor(workers, initializer=settle, initargs=(os.getpid(),), env=THREADS)
     return executor
 
 
 def stop(executor: Executor) -> None:
-    """End the workers at once, whatever they do: results so far are in the store."""
+    """End the workers at once, whatever they are doing; finished results are in the store."""
     if isinstance(executor, Inline | Cluster):
         executor.shutdown(cancel_futures=True)
         return

@@ -1,4 +1,4 @@
-"""Executors that concurrent.futures lacks: in this process, and of workers that come and go."""
+"""Executors that concurrent.futures lacks: one in this process, and one whose workers come and go."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Inline(Executor):
 
 
 class WorkerDiedError(Exception):
-    """The worker that had a task died, and no other task with it."""
+    """The worker of a task died, and no other task was lost with it."""
 
 
 class Cluster(Executor):
-    """Workers that come, go and die one by one, where the workers of a pool die together."""
+    """Workers that come, go and die one by one, whereas the workers of a pool die together."""
 
     @abstractmethod
     def workers(self) -> int:
-        """How many there are; waits for the first."""
+        """The number of workers; waits for the first one."""
 
 
 @contextlib.contextmanager
 def _stdout_kept() -> Iterator[None]:
-    """Send what is written past Python's own stdout, by a plugin's C code or its children, to stderr."""
+    """Redirect to stderr what a plugin's C code or child processes write to stdout, bypassing Python."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""What a run finds before it starts: finished cells, failed ones, and those that planning has decided."""
+"""Finds, before a run starts, the cells that are finished, that failed, and that planning has already decided."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.records import cell_rows as recording
+from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import is_intact, names_in
 from unlearnbench.run.tally import Became
 from unlearnbench.suite.plan import Cell, Plan
@@ -18,9 +18,9 @@ from unlearnbench.system.printing import complain, error_line
 from unlearnbench.system.regular_files import check_readable
 
 if TYPE_CHECKING:
-    from unlearnbench.run.data_report import Report
+    from unlearnbench.run.data_report import DatasetReport
 
-# The fields of a scenario that its sets are drawn by.
+# The fields of a scenario that determine its sets.
 DRAWN = {
     "kind", "erased_ratio", "erased_count", "erased", "negatives", "backdoor", "train_size", "test_size", "validation",
     "leak", "targets", "duplicates",
@@ -28,20 +28,20 @@ DRAWN = {
 
 
 @dataclass
-class Found:
-    """What has become of the cells that need no work, by their keys, and those that do."""
+class Finished:
+    """The status of cells that need no work, by their keys, and the cells that do."""
 
     became: dict[str, Became] = field(default_factory=dict)
     pending: list[Cell] = field(default_factory=list)
 
 
-def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
-    """Sort a plan's cells by what is in the record folder. Writes nothing.
+def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Finished:
+    """Sort a plan's cells by the contents of the record folder. Writes nothing.
 
     Raises:
-        UnreadableError: a record that is there can't be read, so that it can neither count nor be replaced.
+        UnreadableError: a record can't be read, so it can neither count nor be replaced.
     """
-    found, not_tried, there = Found(), 0, names_in(folder)
+    found, not_tried, there = Finished(), 0, names_in(folder)
     for cell in plan.cells:
         if cell.skip is not None:
             found.became[cell.key] = "skipped"
@@ -63,7 +63,7 @@ def look_up(plan: Plan, folder: Path, force: bool, retry_failed: bool) -> Found:
 
 
 def check_writable(*folders: Path) -> None:
-    """Make the folders of a run, and find out before any work that nothing could be kept in one of them."""
+    """Make the folders of a run; raise InputError before any work if one of them can't be written."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,27 +73,27 @@ def check_writable(*folders: Path) -> None:
             raise InputError(str(folder), f"can't be written: {error.strerror}") from error
 
 
-def check_data(cells: Iterable[Cell], data_root: Path) -> list[Report]:
-    """Load each dataset and draw each scenario's sets for each seed, before any work: damaged files, and scenarios that
-    do not fit the data, are the user's to mend and no cell's failure.
+def check_data(cells: Iterable[Cell], data_root: Path) -> list[DatasetReport]:
+    """Load each dataset and draw each scenario's sets for each seed, before any work. Damaged files, and scenarios that
+    do not fit the data, are for the user to fix and do not count as failed cells.
 
     Returns:
-        What was read, of each dataset.
+        A description of each dataset.
 
     Raises:
-        InputError: for the first dataset or scenario that will not do.
+        InputError: for the first dataset that can't be used or scenario that does not fit.
     """
     worlds: dict[str, dict[tuple[str, int, int | None], Cell]] = {}
     for cell in cells:
         scenario = cell.setting.scenario
         drawn = scenario.model_dump_json(include=DRAWN)
-        # Without a leak experiment's parts an attack's members and never-seen images are drawn for it.
+        # Outside leak experiments, members and unseen images are drawn for the attack.
         attacked = scenario.attack_images if cell.setting.attack and scenario.kind == "utility" else None
         worlds.setdefault(cell.dataset_id, {}).setdefault((drawn, cell.seed, attacked), cell)
     return [_check_group(list(group.values()), data_root) for group in worlds.values()]
 
 
-def _check_group(cells: list[Cell], data_root: Path) -> Report:
+def _check_group(cells: list[Cell], data_root: Path) -> DatasetReport:
     import torch
 
     from unlearnbench.run.data_report import describe, left_out_copies
@@ -130,31 +130,31 @@ def _check_group(cells: list[Cell], data_root: Path) -> Report:
 
 
 def record_decided(plan: Plan, folder: Path, errors: Path) -> None:
-    """Record the cells that a plugin skips, or that failed because a plugin could not be asked."""
-    now, told, there = datetime.now(UTC), set(), names_in(folder)
+    """Record the cells that a plugin skips, and those that failed because a plugin could not be asked."""
+    now, reported, there = datetime.now(UTC), set(), names_in(folder)
     for cell in plan.cells:
         if cell.skip is not None and not _is_there(there, folder, cell):
-            recording.write_skip(folder, cell, "none", now)
+            cell_rows.write_skip(folder, cell, "none", now)
         if cell.error is not None:
             if not _is_there(there, folder, cell, failed=True):
-                recording.write_failure(folder, cell, cell.error, "none", now)
-            if cell.error not in told:
-                told.add(cell.error)
+                cell_rows.write_failure(folder, cell, cell.error, "none", now)
+            if cell.error not in reported:
+                reported.add(cell.error)
                 complain(f"failed: {cell.error}")
-                recording.log(errors, cell.error, cell.trace or "")
+                cell_rows.log(errors, cell.error, cell.trace or "")
 
 
 def _check_replaceable(there: set[str], folder: Path, cell: Cell) -> None:
-    for name in (recording.file_name(cell), recording.file_name(cell, failed=True)):
+    for name in (cell_rows.file_name(cell), cell_rows.file_name(cell, failed=True)):
         if name in there:
             check_readable(f"{folder}/{name}")
 
 
 def _is_there(there: set[str], folder: Path, cell: Cell, failed: bool = False) -> bool:
-    name = recording.file_name(cell, failed)
+    name = cell_rows.file_name(cell, failed)
     if name not in there:
         return False
-    if is_intact(f"{folder}/{name}"):  # to make ten thousand Paths takes as long as to read the files
+    if is_intact(f"{folder}/{name}"):  # making ten thousand Paths takes as long as reading the files
         return True
     complain(f"{folder / name}: a damaged record file; its cell is computed again")
     return False

@@ -1,7 +1,8 @@
-"""The log file of a run: what was started, what each task took, what failed and why; kept for the last runs."""
+"""The log file of a run: what was started, how long each task took, what failed and why. The last runs keep theirs."""
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import shlex
@@ -10,44 +11,58 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import TextIO
 
 from unlearnbench.system.devices import describe
 from unlearnbench.system.printing import one_line, visible
 from unlearnbench.system.provenance import git_state, versions
 
-KEPT = 20  # logs of so many runs
+KEPT = 20  # logs are kept for this many runs
 NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z(-\d+)?\.log")
 
 
-class RunLog:
-    """A new file in `folder`, which is made; older logs than the last ones are deleted.
+class RunLog(logging.Logger):
+    """A logger with a new file in `folder`, which is created if missing; only the newest logs are kept.
 
-    Every line is on disk's way once it is written, so that the log of a run that was killed tells how far it came.
+    Every line is flushed, so the log of a killed run shows how far it got. A text of several lines, such as a
+    traceback, is attached to a line with `extra={"detail": text}`.
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__("unlearnbench.run")
         folder.mkdir(parents=True, exist_ok=True)
-        self.path, self._file = _create(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-        older = [path for path in folder.iterdir() if NAME.fullmatch(path.name) and path != self.path]
+        file = _create(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        file.setFormatter(_Formatter())
+        self.addHandler(file)
+        self.path = Path(file.baseFilename)
+        older = [path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.name != self.path.name]
         for path in sorted(older)[: -(KEPT - 1)]:
-            path.unlink(missing_ok=True)  # another run may be doing the same
+            path.unlink(missing_ok=True)  # another run may be deleting it too
 
     def close(self) -> None:
-        self._file.close()
+        for handler in self.handlers:
+            handler.close()
 
-    def line(self, text: str) -> None:
-        """A line with the time."""
-        self._file.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {one_line(text, longest=2_000)}\n")
 
-    def lines(self, text: str) -> None:
-        """A text of several lines, such as a traceback, indented under the line before."""
-        for line in text.rstrip().splitlines():
-            self._file.write(f"    {visible(line)}\n")
+def detail_of(record: logging.LogRecord) -> list[str]:
+    """The lines of the text attached to a line."""
+    return [visible(line) for line in getattr(record, "detail", "").rstrip().splitlines()]
+
+
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 (logging says so)
+        """A log that can't be written ends the run, just like a record that can't be written."""
+        raise  # inside the except of the caller
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = f"{moment} {one_line(record.getMessage(), longest=2_000)}"
+        return "\n".join([line, *(f"    {more}" for more in detail_of(record))])
 
 
 def begin(folder: Path, device: str, about: Mapping[str, object]) -> RunLog:
-    """A log that says the command, the code, the kind of machine, and `about` the run."""
+    """A log that starts with the command, the code version, the kind of machine, and `about` the run."""
     log = RunLog(folder)
     commit, dirty = git_state()
     for line in (
@@ -57,15 +72,15 @@ def begin(folder: Path, device: str, about: Mapping[str, object]) -> RunLog:
         f"host: {platform.system()} {platform.machine()}, {describe(device)}",
         ", ".join(f"{name}: {value}" for name, value in about.items()),
     ):
-        log.line(line)
+        log.info(line)
     return log
 
 
-def _create(folder: Path, stamp: str) -> tuple[Path, TextIO]:
+def _create(folder: Path, stamp: str) -> _File:
     for number in count():  # two runs may start at once, and clocks jump
         path = folder / f"{stamp}{f'-{number}' if number else ''}.log"
         try:
-            return path, path.open("x", encoding="utf-8", errors="backslashreplace", buffering=1)
+            return _File(path, "x", encoding="utf-8", errors="backslashreplace")
         except FileExistsError:
             continue
     raise AssertionError("count() has no end")

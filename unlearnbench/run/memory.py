@@ -1,7 +1,7 @@
-"""Fewer models at a time where memory is short.
+"""Fewer models at a time when memory runs out.
 
-Another number of replicas at a time is another run, since rounding differs (PROTOCOL section 11, rule 13): such a cell
-goes on under the key of its halved number, which its record says, and a later run finds it there.
+Rounding depends on the number of replicas computed at a time (PROTOCOL section 11, rule 13), so a cell continues under
+the key of the halved number. Its record holds that number, and a later run finds it there.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Any
 
 from unlearnbench.records.folder import first_rows, identity, names_in
 from unlearnbench.records.schema import FAILED
-from unlearnbench.suite.plan import Cell, Plan, Task
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.plan import Cell, Plan
+from unlearnbench.suite.suite import CellSetting
+from unlearnbench.suite.tasks import ShadowsWork, Task
 
-Replan = Callable[[Sequence[Setting]], Plan]
+Replan = Callable[[Sequence[CellSetting]], Plan]
 
 
 def smaller(task: Task) -> int | None:
-    """Half the models that a task has in memory at a time; None for a single one, and for stages that have no such."""
-    work, scenario = task.work, task.work["scenario"]
+    """Half the number of models that a task holds in memory at a time; None for one model, and for other stages."""
+    work, scenario = task.work, task.work.scenario
     if task.stage in ("train", "unlearn"):
         targets = scenario["targets"] if task.stage == "unlearn" else 1
         models = len(task.together) or targets
-    elif task.stage == "shadows":
-        models = work["shadows"]
+    elif isinstance(work, ShadowsWork):
+        models = work.shadows
     elif task.stage == "retrained":
         models = scenario["judging"]["retrained"]
     elif task.stage == "select":
@@ -37,19 +38,19 @@ def smaller(task: Task) -> int | None:
     return min(models, scenario["replicas"]) // 2 or None
 
 
-def with_replicas(setting: Setting, replicas: int) -> Setting:
-    """The same cell with so many models at a time; its name stays."""
+def with_replicas(setting: CellSetting, replicas: int) -> CellSetting:
+    """The same cell with this many models at a time; its name does not change."""
     return replace(setting, scenario=setting.scenario.model_copy(update={"replicas": replicas}))
 
 
 def exchange(plan: Plan, cells: Mapping[str, Cell], tasks: Iterable[Task]) -> Plan:
-    """A plan with other cells in the places of those whose keys are given, and the tasks that these need."""
+    """The plan with the cells of the given keys replaced, and with the tasks that the new cells need."""
     every = {task.key: task for task in (*plan.tasks, *tasks)}
     return replace(plan, cells=[cells.get(cell.key, cell) for cell in plan.cells], tasks=list(every.values()))
 
 
 def adopt(plan: Plan, folder: Path, replan: Replan) -> Plan:
-    """The plan with those cells exchanged that an earlier run finished with fewer models at a time."""
+    """The plan with cells replaced by their variants that an earlier run finished with fewer models at a time."""
     there = names_in(folder)
     cells = [cell for cell in plan.cells if cell.stages and cell.setting.timing is None]
     missing = [cell for cell in cells if f"{cell.key}.parquet" not in there]
@@ -75,7 +76,7 @@ def adopt(plan: Plan, folder: Path, replan: Replan) -> Plan:
 
 
 def _replicas(folder: Path, keys: Iterable[str]) -> dict[tuple[Any, ...], set[int]]:
-    """Models at a time in the records of these keys, by what their cells are called."""
+    """The numbers of models at a time in the records of these keys, by the names of their cells."""
     found: dict[tuple[Any, ...], set[int]] = {}
     for called, scenario in first_rows(folder, [f"{key}.parquet" for key in sorted(keys)], "scenario"):
         replicas = json.loads(scenario).get("replicas")

@@ -1,21 +1,22 @@
-"""What a run is told, and what it tells when it ends."""
+"""The options of a run, and its summary."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unlearnbench.run.engines import EngineName
     from unlearnbench.suite.plan import Cell, Plan
+
+EngineName = Literal["serial", "loky", "dask"]
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a plan; see the command line. Paths become absolute, for plugins may change the working folder."""
+    """How to run a plan; see the command line. Paths become absolute, because plugins may change the working folder."""
 
     data_root: Path
     results: Path
@@ -40,16 +41,16 @@ class RunOptions:
 
 @dataclass
 class Summary:
-    """What became of the cells: those whose record is on the disk at the end."""
+    """The status of the cells whose records are on disk at the end."""
 
-    plan: Plan  # as it was run: with fewer models at a time where memory was short
-    computed: Sequence[Cell]  # those that this run was to compute
+    plan: Plan  # as it ran: with fewer models at a time where memory ran out
+    computed: Sequence[Cell]  # the cells that this run had to compute
     planned: int = 0
     done: int = 0
     cached: int = 0
     failed: int = 0
     skipped: int = 0
-    lost: int = 0  # of cells that were recorded, whose records are gone
+    lost: int = 0  # cells that were recorded, but whose records are gone
     interrupted: bool = False
-    leaderboard: bool = True  # False: none can be built from the records that are there
+    leaderboard: bool = True  # False: the records do not yield one
     pictures: bool = True  # False: some could not be drawn

@@ -1,27 +1,28 @@
-"""Progress on stderr, a live bar on a terminal and plain lines anywhere else; the run's log hears of it all."""
+"""Progress on stderr: a live bar on a terminal, plain lines elsewhere. Everything also goes to the run's log."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from unlearnbench.run.log import RunLog
-from unlearnbench.system.printing import complain, one_line, visible
+from unlearnbench.run.log import RunLog, detail_of
+from unlearnbench.system.printing import complain, one_line
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
 class Progress:
-    """Tasks done of `total`, cells by what became of them, and what each worker does.
+    """Finished tasks of `total`, cells by status, and what each worker is doing.
 
     Args:
-        cells: how many there are to be computed.
-        cached: how many more were there before.
-        log: where everything is written down; closed at the end.
-        verbose: whether what is written down is shown too.
+        cells: the number of cells to compute.
+        cached: the number of cells finished by earlier runs.
+        log: the run's log; closed at the end.
+        verbose: whether to show everything that is logged.
     """
 
     def __init__(
@@ -29,7 +30,8 @@ class Progress:
     ) -> None:
         self.total, self.done, self.failed = total, 0, 0
         self.cells, self.cells_done, self.cells_failed, self.cached = cells, 0, 0, cached
-        self._log, self._verbose = log, verbose
+        self._log = log or logging.Logger("unlearnbench.run")
+        self._log.addHandler(_Shown(self, logging.INFO if verbose else logging.WARNING))
         self._workers: dict[str, tuple[int, str, float]] = {}  # by the job's key: number, job, since when
         self._started = self._said = time.monotonic()
         self._bar = _bar(self) if sys.stderr.isatty() and total else None
@@ -46,28 +48,28 @@ class Progress:
             self._bar.stop()
         elif self.total:
             self._say()
-        self._write(f"end{f' by {kind.__name__}' if kind else ''}: {', '.join(self._counts())}", show=False)
-        if self._log is not None:
+        self._log.debug(f"end{f' by {kind.__name__}' if kind else ''}: {', '.join(self._counts())}")
+        if isinstance(self._log, RunLog):
             self._log.close()
 
-    # --- what happens -----------------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------------------
 
     def start(self, key: str, what: str) -> None:
-        """A worker starts the job of this key, `what` names it."""
+        """A worker starts the job with this key; `what` names it."""
         taken = {number for number, _, _ in self._workers.values()}
         number = next(number for number in count(1) if number not in taken)
         self._workers[key] = number, one_line(what, longest=120), time.monotonic()
-        self._write(f"start {what} (worker {number})")
+        self._log.info(f"start {what} (worker {number})")
         self._update()
 
     def end(self, key: str, how: str = "end") -> None:
-        """The job of this key is no longer under way."""
+        """The job with this key is no longer running."""
         number, what, since = self._workers.pop(key)
-        self._write(f"{how} {what} (worker {number}, {time.monotonic() - since:.2f} s)")
+        self._log.info(f"{how} {what} (worker {number}, {time.monotonic() - since:.2f} s)")
         self._update()
 
     def advance(self, what: str, failed: int = 0) -> None:
-        """One task finished, `what` names it; or `failed` did: one, and those that waited for it."""
+        """One task, named by `what`, finished; or `failed` tasks failed: one, and those that waited for it."""
         self.done += failed or 1
         self.failed += failed
         self._update()
@@ -81,33 +83,27 @@ class Progress:
         self._update()
 
     def grow(self, more: int) -> None:
-        """More tasks than was thought."""
+        """There are more tasks than expected."""
         self.total += more
         self._update()
 
     def note(self, text: str, detail: str = "") -> None:
-        """A line that stays; the `detail`, of many lines, is for the log."""
-        self._write(text, show=False)
-        self._show(one_line(text))
-        if self._log is not None:
-            self._log.lines(detail)
-        if self._verbose:
-            for line in detail.splitlines():
-                self._show(visible(line))
+        """A lasting line; `detail`, of several lines, goes to the log."""
+        self._log.warning(text, extra={"detail": detail})
 
-    # --- what is shown ----------------------------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------------------
 
     def now(self) -> list[str]:
-        """What each worker does."""
+        """What each worker is doing."""
         return [f"{number}: {what}" for number, what, _ in sorted(self._workers.values())]
 
     def rate(self) -> str:
-        """Tasks a minute."""
+        """Tasks per minute."""
         passed = time.monotonic() - self._started
         return f"{60 * self.done / passed:.3g} tasks/min" if self.done and passed else ""
 
     def cell_counts(self) -> str:
-        """How many cells are done, failed, and were there before."""
+        """The numbers of cells that are done, failed, and cached."""
         others = [f"{n} {name}" for name, n in (("failed", self.cells_failed), ("cached", self.cached)) if n]
         return f"cells {self.cells_done}/{self.cells}" + (f" ({', '.join(others)})" if others else "")
 
@@ -125,15 +121,10 @@ class Progress:
         working = f"now {'; '.join(self.now())}" if self._workers else what
         complain(", ".join([*self._counts(), *([working] if working else [])]))
 
-    def _write(self, text: str, show: bool = True) -> None:
-        if self._log is not None:
-            self._log.line(text)
-        if show and self._verbose:
-            self._show(one_line(text))
-
-    def _show(self, safe: str) -> None:
+    def show(self, safe: str) -> None:
+        """Print a lasting line."""
         if self._bar is not None:
-            from rich.text import Text  # no markup and no names of emoji are looked for in it
+            from rich.text import Text  # not searched for markup or names of emoji
 
             self._bar.console.print(Text(safe), highlight=False, soft_wrap=True)
         else:
@@ -144,14 +135,27 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self.done, total=self.total)
 
 
-def _bar(shown: Progress) -> Any:  # rich is imported only where a terminal wants it
+class _Shown(logging.Handler):
+    """Shows what is logged: notes, and with --verbose every event and the details of notes."""
+
+    def __init__(self, progress: Progress, level: int) -> None:
+        super().__init__(level)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        details = detail_of(record) if self.level < logging.WARNING else []
+        for line in (one_line(record.getMessage()), *details):
+            self._progress.show(line)
+
+
+def _bar(shown: Progress) -> Any:  # rich is imported only on a terminal
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
     from rich.text import Text
 
     class WithWorkers(Bar):
-        """The bar, and under it a line for the cells and one for each worker."""
+        """The bar, followed by a line for the cells and one for each worker."""
 
         def get_renderables(self) -> Any:
             yield from super().get_renderables()

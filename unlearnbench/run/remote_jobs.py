@@ -13,15 +13,16 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
-from unlearnbench.run.worker import Outcome, Place, carry_out, workplace_of
-from unlearnbench.suite.plan import Cell, Job
+from unlearnbench.run.worker import JobOutcome, JobPlace, NamedHashes, carry_out, workplace_of
+from unlearnbench.suite.plan import Cell
+from unlearnbench.suite.tasks import Job, NamedDataset, TimingWork
 from unlearnbench.system import regular_files
 from unlearnbench.system.devices import describe, slots
 from unlearnbench.system.package_code import CODE
@@ -40,7 +41,7 @@ def program() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class RemoteJob:
     """A job, where it is to be carried out, and what it needs.
 
     Attributes:
@@ -50,40 +51,30 @@ class Parcel:
     """
 
     job: Job
-    place: Place
+    place: JobPlace
     store: str
     artifacts: Mapping[str, bytes] | None = None
     program: Mapping[str, str] = field(default_factory=program)
 
 
 @dataclass(frozen=True)
-class Answer:
+class RemoteAnswer:
     """What became of a job, and its results if they are not in the runner's store; no outcome: the job's artifacts have
     to be packed."""
 
-    outcome: Outcome | None
+    outcome: JobOutcome | None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Inputs(NamedTuple):
-    """What cells are made from; see Place. `memory`: the GiB that a plugin says it needs, by kind and name."""
-
-    data: tuple[tuple[str, str], ...]
-    plugins: tuple[tuple[str, str], ...]
-    memory: dict[str, float]
-
-
-def inputs(cells: Iterable[Cell]) -> Inputs:
-    """The data and plugins of cells."""
+def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
+    """The data and plugins that cells are made from; see JobPlace."""
     data, infos = dict[str, str](), dict[str, PluginInfo]()
     for cell in cells:
         data[cell.dataset_id] = cell.data_sha256
         for choice in (cell.setting.dataset, cell.setting.method, cell.setting.attack):
             if choice is not None:
                 infos[f"{choice.info.kind} {choice.info.name}"] = choice.info
-    hashes = {name: _made_of(info) for name, info in infos.items()}
-    memory = {name: info.cls.memory_gb for name, info in infos.items() if info.cls.memory_gb is not None}
-    return Inputs(tuple(sorted(data.items())), tuple(sorted(hashes.items())), memory)
+    return tuple(sorted(data.items())), tuple((name, _made_of(infos[name])) for name in sorted(infos))
 
 
 def identity(cache: Path) -> str:
@@ -108,7 +99,7 @@ def pack(job: Job, cache: Path) -> dict[str, bytes]:
     return _files(Store(cache), {key for task in job for key in task.needs.values()})
 
 
-def unpack(answer: Answer, cache: Path) -> Outcome:
+def unpack(answer: RemoteAnswer, cache: Path) -> JobOutcome:
     """Put results that came from elsewhere into the store; what was damaged on its way is missing."""
     from unlearnbench.system.store import CorruptArtifactError, Store
 
@@ -123,13 +114,13 @@ def unpack(answer: Answer, cache: Path) -> Outcome:
                     store.put(key, artifact)
                 received.discard(key)
         except CorruptArtifactError as error:
-            return Outcome(missing=error.key, why=error_line(error))
+            return JobOutcome(missing=error.key, why=error_line(error))
         except OSError as error:
-            return Outcome.unwritable(error, cache)
+            return JobOutcome.unwritable(error, cache)
     return answer.outcome
 
 
-def answer(parcel: Parcel, scratch: Path) -> Answer:
+def answer(parcel: RemoteJob, scratch: Path) -> RemoteAnswer:
     """Carry a parcel's job out on this machine.
 
     Args:
@@ -138,25 +129,25 @@ def answer(parcel: Parcel, scratch: Path) -> Answer:
     job, place = parcel.job, parcel.place
     ours, theirs = program(), parcel.program
     if ours != theirs:
-        return Answer(_refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}"))
+        return RemoteAnswer(_refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}"))
     if place.device == "auto":
         place = replace(place, device=slots("auto", 1)[0])
     try:
         for task in job:
-            _check(place, tuple((kind, task.work[kind]["name"]) for kind in KINDS if kind in task.work))
-            _check_data(place, json.dumps(task.work["dataset"], sort_keys=True))
-            if task.work.get("hardware", (here := describe(place.device))) != here:
-                raise _UnfitError(f"times are to be measured on {task.work['hardware']}, and this is {here}")
+            _check(place, tuple((kind, plugin.name) for kind, plugin in task.work.plugins.items()))
+            _check_data(place, json.dumps(asdict(task.work.dataset), sort_keys=True))
+            if isinstance(task.work, TimingWork) and task.work.hardware != (here := describe(place.device)):
+                raise _UnfitError(f"times are to be measured on {task.work.hardware}, and this is {here}")
     except Exception as error:  # a plugin may raise anything when it is asked for its files
-        return Answer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
+        return RemoteAnswer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
     if _seen(place.cache) == parcel.store:
-        return Answer(carry_out(job, place))
+        return RemoteAnswer(carry_out(job, place))
     if parcel.artifacts is None and any(task.needs for task in job):
-        return Answer(None)
+        return RemoteAnswer(None)
     return _answer_by_itself(parcel, replace(place, cache=scratch))
 
 
-def _answer_by_itself(parcel: Parcel, place: Place) -> Answer:
+def _answer_by_itself(parcel: RemoteJob, place: JobPlace) -> RemoteAnswer:
     from unlearnbench.system.store import Store
 
     store = Store(place.cache)
@@ -164,7 +155,7 @@ def _answer_by_itself(parcel: Parcel, place: Place) -> Answer:
         for key, content in (parcel.artifacts or {}).items():
             write_atomically(store.path(key), content)
         outcome = carry_out(parcel.job, place)
-        return Answer(outcome, _files(store, outcome.values))
+        return RemoteAnswer(outcome, _files(store, outcome.values))
     finally:  # one job's artifacts are all that ever lies here
         shutil.rmtree(place.cache, ignore_errors=True)
 
@@ -179,11 +170,11 @@ class _UnfitError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _check(place: Place, used: tuple[tuple[str, str], ...]) -> None:
+def _check(place: JobPlace, used: tuple[tuple[Kind, str], ...]) -> None:
     registry, expected = workplace_of(place).registry, dict(place.plugins)
     for kind, name in used:
         made_of = expected.get(f"{kind} {name}")
-        found = registry.of(kind).get(name)  # type: ignore[arg-type] # one of KINDS
+        found = registry.of(kind).get(name)
         if found is None:
             raise _UnfitError(f"has no {kind} '{name}'")
         if made_of is None or (here := _made_of(found)) == made_of:
@@ -210,18 +201,18 @@ def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _check_data(place: Place, chosen: str) -> None:
+def _check_data(place: JobPlace, chosen: str) -> None:
     from unlearnbench.registry.fingerprint import fingerprint
     from unlearnbench.system.process_state.guard import guarded
 
-    work = json.loads(chosen)
-    cls = workplace_of(place).registry.datasets[work["name"]].cls
-    with guarded(f"dataset {work['name']}", workplace_of(place).definitions, random=True):
-        found = fingerprint(cast(Any, cls(cls.Params.model_validate(work["params"]))), place.data_root)
-    if dict(place.data).get(work["id"]) != found:
-        raise _UnfitError(f"the files of dataset {work['id']} in {place.data_root} differ from those of the plan")
+    dataset = NamedDataset(**json.loads(chosen))
+    cls = workplace_of(place).registry.datasets[dataset.name].cls
+    with guarded(f"dataset {dataset.name}", workplace_of(place).definitions, random=True):
+        found = fingerprint(cast(Any, cls(cls.Params.model_validate(dataset.params))), place.data_root)
+    if dict(place.data).get(dataset.id) != found:
+        raise _UnfitError(f"the files of dataset {dataset.id} in {place.data_root} differ from those of the plan")
 
 
-def _refused(job: Job, why: str) -> Outcome:
+def _refused(job: Job, why: str) -> JobOutcome:
     text = f"worker on {socket.gethostname()}: {why}"
-    return Outcome(errors={task.key: (f"{task.stage}: {text}", text) for task in job})
+    return JobOutcome(errors={task.key: (f"{task.stage}: {text}", text) for task in job})

@@ -1,4 +1,4 @@
-"""Which tasks next: those whose inputs are there, in the plan's order; tasks of one group start and end together."""
+"""Picks the next tasks: those with all inputs available, in the plan's order. Tasks of a group run together."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import Job, Task
 
-# Times are measured when all else is done: with nothing beside them, and without keeping anything waiting.
+# Times are measured last: with nothing else running, and without keeping anything waiting.
 _LATE = 1 << 40
 
 
 class Schedule:
-    """The tasks still to be done, and what waits for what.
+    """The tasks still to do, and their dependencies.
 
     Args:
-        tasks: all that are wanted, in the plan's order, each after those it needs.
-        done: keys of those whose artifacts are there already.
+        tasks: all wanted tasks, in the plan's order, each after those it needs.
+        done: keys of the tasks whose artifacts exist already.
     """
 
     def __init__(self, tasks: Iterable[Task], done: Iterable[str]) -> None:
@@ -32,27 +32,26 @@ class Schedule:
 
     @property
     def left(self) -> int:
-        """Tasks not yet finished."""
+        """The number of unfinished tasks."""
         return len(self._waiting) + len(self.running)
 
     def next(self, alone: bool = True) -> Job | None:
-        """Tasks that can start now, or None.
+        """A job that can start now, or None.
 
         Args:
-            alone: whether nothing else is running; only then is there time to be measured.
+            alone: whether nothing else is running; only then are times measured.
         """
         while self._ready and (alone or self._ready[0][0] < _LATE):
             _, key = heapq.heappop(self._ready)
-            # What it needs may have been lost since it was offered; then it is offered again later.
+            # Its inputs may have been lost since it was offered; then it is offered again later.
             if key in self._waiting and self._startable(key):
-                job = tuple(self._waiting.pop(mate) for mate in self._mates(key) if mate in self._waiting)
+                job = tuple(self._waiting.pop(member) for member in self._group(key) if member in self._waiting)
                 self.running |= {task.key: task for task in job}
                 return job
         return None
 
     def add(self, tasks: Iterable[Task], done: Callable[[str], bool]) -> list[Task]:
-        """More tasks, each after those it needs; those that are known already stay as they are. Returns the new ones
-        that have to be done."""
+        """Add tasks, each after those it needs; known tasks do not change. Returns the new tasks that are not done."""
         new = [task for task in tasks if task.key not in self._tasks]
         for task in new:
             self._order[task.key] = len(self._order) + (task.stage == "timing") * _LATE
@@ -60,7 +59,7 @@ class Schedule:
             for need in task.needs.values():
                 self._dependents[need].append(task.key)
         there = {task.key for task in new if done(task.key)}
-        there -= {mate for task in new if task.key not in there for mate in self._mates(task.key)}
+        there -= {member for task in new if task.key not in there for member in self._group(task.key)}
         self.done |= there
         waiting = [task for task in new if task.key not in there]
         self._waiting |= {task.key: task for task in waiting}
@@ -69,30 +68,30 @@ class Schedule:
         return waiting
 
     def first_waiting(self) -> Task:
-        """The first task that has not started."""
+        """The first task that has not started yet."""
         return next(iter(self._waiting.values()))
 
     def finish(self, key: str) -> None:
-        """A running task's artifact is there."""
+        """A running task's artifact exists now."""
         del self.running[key]
         self.done.add(key)
         for dependent in self._dependents[key]:
             self._offer(dependent)
 
     def fail(self, key: str) -> list[str]:
-        """A task failed: so do all that wait for it. Returns their keys and its own."""
+        """A task failed, and with it all tasks that wait for it. Returns the keys of all failed tasks."""
         self.running.pop(key, None)
         self._waiting.pop(key, None)
-        fallen = [key]
+        failed = [key]
         for dependent in self._dependents[key]:
             if dependent in self._waiting:
-                fallen += self.fail(dependent)
-        for mate in self._mates(key):  # they may have waited for nothing but its inputs
-            self._offer(mate)
-        return fallen
+                failed += self.fail(dependent)
+        for member in self._group(key):  # they may have waited only for its inputs
+            self._offer(member)
+        return failed
 
     def abandon(self) -> None:
-        """Start nothing more; what is running may finish."""
+        """Start nothing more; running tasks may finish."""
         self._waiting.clear()
 
     def put_back(self, key: str) -> None:
@@ -101,18 +100,18 @@ class Schedule:
         self._offer(key)
 
     def redo(self, key: str) -> bool:
-        """A task that was done turned out to be lost, and its group is done again; False if that is under way."""
+        """The artifact of a finished task is lost: do its group again. False if that is already happening."""
         if key not in self.done:
             return False
-        for mate in self._mates(key):
-            if mate in self.done:
-                self.done.discard(mate)
-                self._waiting[mate] = self._tasks[mate]
+        for member in self._group(key):
+            if member in self.done:
+                self.done.discard(member)
+                self._waiting[member] = self._tasks[member]
         self._offer(key)
         return True
 
-    def _mates(self, key: str) -> tuple[str, ...]:
-        """The tasks of a task's group, itself included."""
+    def _group(self, key: str) -> tuple[str, ...]:
+        """The tasks of a task's group, including itself."""
         return self._tasks[key].together or (key,) if key in self._tasks else (key,)
 
     def _offer(self, key: str) -> None:
@@ -120,5 +119,5 @@ class Schedule:
             heapq.heappush(self._ready, (self._order[key], key))
 
     def _startable(self, key: str) -> bool:
-        waiting = [self._waiting[mate] for mate in self._mates(key) if mate in self._waiting]
+        waiting = [self._waiting[member] for member in self._group(key) if member in self._waiting]
         return all(need in self.done for task in waiting for need in task.needs.values())

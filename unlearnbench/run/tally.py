@@ -1,4 +1,4 @@
-"""What became of a run's cells, counted on the disk: a record that is not there is no result, whatever was done."""
+"""Counts a run's cells on disk: without a record there is no result, whatever was computed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench.records import cell_rows as recording
+from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import names_in
 from unlearnbench.run.options import Summary
 from unlearnbench.suite.plan import Cell, Plan
@@ -19,19 +19,19 @@ Became = Literal["done", "cached", "failed", "skipped"]
 def tally(
     plan: Plan, folder: Path, became: Mapping[str, Became], computed: Sequence[Cell], interrupted: bool, force: bool
 ) -> Summary:
-    """The summary of a run, with a line on stderr if records that it left or found are gone.
+    """The summary of a run; prints a line on stderr if records that it wrote or found are gone.
 
     Args:
-        folder: of the records. Who moves or removes it under a run finds a new one with what came later.
-        became: what the run knows, by the cells' keys; those that it did not come to are not there.
-        computed: the cells that this run was to compute.
-        force: whether records may be there that are of an earlier run.
+        folder: the record folder. If it is moved or removed during the run, a new one holds the later records.
+        became: the status of the cells that the run got to, by key.
+        computed: the cells that this run had to compute.
+        force: whether records of an earlier run may exist.
     """
     there, counts = names_in(folder), Counter[str]()
     for cell in plan.cells:
         what = became.get(cell.key) or ("done" if interrupted and not force and _is_result(cell, there) else None)
-        if what is not None:  # an interrupt may have come between a record and its count
-            is_there = _is_result(cell, there) or recording.file_name(cell, failed=True) in there
+        if what is not None:  # an interrupt may come between a record and its count
+            is_there = _is_result(cell, there) or cell_rows.file_name(cell, failed=True) in there
             counts[what if is_there else "lost"] += 1
     lost = 0 if interrupted else counts["lost"]  # cells that are skipped may not have been recorded yet
     if lost:
@@ -44,4 +44,4 @@ def tally(
 
 
 def _is_result(cell: Cell, there: set[str]) -> bool:
-    return recording.file_name(cell) in there
+    return cell_rows.file_name(cell) in there

@@ -1,4 +1,4 @@
-"""What runs inside a worker: one job from the store to the store."""
+"""Runs inside a worker: takes one job's inputs from the store and puts its results there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import Job, Task
 from unlearnbench.system.errors import UnreadableError, unwritable
 from unlearnbench.system.printing import error_line, one_line
 from unlearnbench.system.process import is_exhaustion
@@ -20,17 +20,19 @@ from unlearnbench.system.time_limit import OverdueError, limited
 if TYPE_CHECKING:
     from unlearnbench.stages.resources import Workplace
 
+NamedHashes = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how a job is carried out; plain values, sent to the worker with the job.
+class JobPlace:
+    """Where and how a job runs: plain values, sent to the worker with the job.
 
     Attributes:
         time_limit: seconds that a job may take.
-        expendable: whether the process may be ended with a job that takes longer.
-        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of what
-            each plugin is made of, with its packages' versions, by its kind and name. Only a worker that may be on
-            another machine looks at them.
+        expendable: whether to end the process together with a job that takes longer.
+        data, plugins: what the plan was made from: the fingerprint of each dataset by its id, and the SHA-256 of each
+            plugin's files, with its packages' versions, by its kind and name. Only checked by workers that may be on
+            another machine.
     """
 
     data_root: Path
@@ -39,22 +41,22 @@ class Place:
     device: str
     time_limit: float | None = None
     expendable: bool = False
-    data: tuple[tuple[str, str], ...] = ()
-    plugins: tuple[tuple[str, str], ...] = ()
+    data: NamedHashes = ()
+    plugins: NamedHashes = ()
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a job's tasks, by their keys.
+class JobOutcome:
+    """The outcome of a job's tasks, by their keys.
 
     Attributes:
-        values: what those that are done have measured.
-        errors: why others failed, in one line, and where.
-        exhausted: whether there was too little memory for so many models at a time.
+        values: what the finished tasks have measured.
+        errors: why other tasks failed: one line, and the traceback.
+        exhausted: whether memory ran out for this many models at a time.
         late: whether the job took too long and was interrupted; nothing was done.
-        missing: an artifact that the job needs and that is gone or damaged, as `why` says; nothing was done.
-        refused: a file or folder that the user has to see to, and what is wrong: a result can't be stored (a full disk,
-            no permission), or what is there can't be read. Nothing was done.
+        missing: an artifact that the job needs and that is missing or damaged, see `why`; nothing was done.
+        refused: a file or folder that the user has to fix, and what is wrong: a result can't be stored (a full disk, no
+            permission), or an existing file can't be read. Nothing was done.
     """
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -66,21 +68,21 @@ class Outcome:
     refused: tuple[str, str] | None = None
 
     @classmethod
-    def failure(cls, job: Job, error: BaseException) -> Outcome:
-        """The whole job failed, or met an artifact or an image that can't be read, which is no fault of its cells'."""
+    def failure(cls, job: Job, error: BaseException) -> JobOutcome:
+        """The whole job failed, or an artifact or an image can't be read, which is not the fault of its cells."""
         if isinstance(error, UnreadableError):
             return cls(refused=(error.where, error.what))
-        return cls({}, {task.key: _told(task, error) for task in job}, exhausted=is_exhaustion(error))
+        return cls({}, {task.key: _described(task, error) for task in job}, exhausted=is_exhaustion(error))
 
     @classmethod
-    def unwritable(cls, error: OSError, cache: Path) -> Outcome:
+    def unwritable(cls, error: OSError, cache: Path) -> JobOutcome:
         """A result could not be stored."""
-        told = unwritable(error, cache)
-        return cls(refused=(told.where, told.what))
+        refusal = unwritable(error, cache)
+        return cls(refused=(refusal.where, refusal.what))
 
 
 def get_ready(attacks: bool = False) -> None:
-    """Import what jobs need; with attacks among them, have the process that these are forked from do so, too."""
+    """Import what jobs need. With `attacks`, have the process from which attacks are forked import it as well."""
     importlib.import_module("unlearnbench.stages.jobs")
     if attacks:
         from unlearnbench.stages.isolation import warm_up
@@ -88,15 +90,15 @@ def get_ready(attacks: bool = False) -> None:
         warm_up()
 
 
-def carry_out(job: Job, place: Place) -> Outcome:
+def carry_out(job: Job, place: JobPlace) -> JobOutcome:
     """Run a job and store its results. A failing plugin is an outcome, not an exception."""
     from unlearnbench.stages.jobs import run_job
     from unlearnbench.stages.resources import MissingArtifactError
     from unlearnbench.system.store import Artifact, CorruptArtifactError
 
-    outcome = Outcome()
+    outcome = JobOutcome()
     try:
-        # Whatever plugins print: stdout is for results.
+        # Plugins may print anything: stdout is for results.
         with contextlib.redirect_stdout(sys.stderr), limited(place.time_limit, place.expendable):
             workplace = workplace_of(place)
             results = run_job(job, workplace)
@@ -104,23 +106,23 @@ def carry_out(job: Job, place: Place) -> Outcome:
             if isinstance(result, Artifact):
                 try:
                     workplace.store.put(task.key, result)
-                except OSError as error:  # no fault of the cell's, and those after it would meet it too
-                    return Outcome.unwritable(error, place.cache)
+                except OSError as error:  # not the cell's fault; later cells would meet it, too
+                    return JobOutcome.unwritable(error, place.cache)
                 outcome.values[task.key] = dict(result.values)
             else:
-                outcome.errors[task.key] = _told(task, result)
+                outcome.errors[task.key] = _described(task, result)
     except OverdueError:
-        return Outcome(late=True)
+        return JobOutcome(late=True)
     except (MissingArtifactError, CorruptArtifactError) as error:
-        return Outcome(missing=error.key, why=error_line(error))
+        return JobOutcome(missing=error.key, why=error_line(error))
     except (Exception, SystemExit) as error:
-        outcome = Outcome.failure(job, error)
+        outcome = JobOutcome.failure(job, error)
         if outcome.exhausted:
             workplace_of(place).free()
     return outcome
 
 
-def _told(task: Task, error: BaseException) -> tuple[str, str]:
+def _described(task: Task, error: BaseException) -> tuple[str, str]:
     from unlearnbench.stages.result_checks import RemoteError
 
     if isinstance(error, RemoteError):
@@ -128,13 +130,13 @@ def _told(task: Task, error: BaseException) -> tuple[str, str]:
     return f"{task.stage}: {error_line(error)}", "".join(traceback.format_exception(error))
 
 
-def workplace_of(place: Place) -> Workplace:
-    """What a worker has at hand; one per process and place, so that plugins are found and images loaded once."""
+def workplace_of(place: JobPlace) -> Workplace:
+    """The workplace of a process, one per place, so that plugins are discovered and images loaded once."""
     return _workplace(place)
 
 
 @lru_cache(maxsize=4)
-def _workplace(place: Place) -> Workplace:
+def _workplace(place: JobPlace) -> Workplace:
     from unlearnbench.stages.resources import Workplace
 
     return Workplace.open(place.data_root, place.cache, place.plugin_dirs, place.device)

@@ -1,43 +1,43 @@
-"""The workers of a run and the devices they have leased; hides what an engine does when a worker dies."""
+"""The workers of a run and their devices; hides what each engine does when a worker dies."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench.registry.base import KINDS
-from unlearnbench.run import engines as engine
-from unlearnbench.run import executors
-from unlearnbench.run.worker import Outcome, Place, carry_out, get_ready
-from unlearnbench.suite.plan import Job
-from unlearnbench.system import devices, interruption
+from unlearnbench.run import engines, executors
+from unlearnbench.run.options import EngineName
+from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out, get_ready
+from unlearnbench.suite.tasks import Job
+from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line
 
-LOOK_AGAIN = 5.0  # seconds until a cluster may have more workers
+LOOK_AGAIN = 5.0  # seconds between looks at how many workers a cluster has
 
 
 @dataclass
-class Report:
-    """What ended: jobs with an outcome, and jobs without one.
+class Ended:
+    """The jobs that ended, with and without an outcome.
 
     Attributes:
-        lost: jobs whose worker died, and `why`.
-        guilty: whether each of them alone was lost with its worker; of a pool's jobs any may have ended it.
+        lost: jobs whose worker died; `why` is the reason.
+        one_by_one: whether each of these jobs was lost with its own worker. When a pool dies, any of its jobs may be
+            the cause.
         late: jobs that took too long.
-        innocent: jobs that were stopped by what happened to others.
+        stopped: jobs that were stopped because of other jobs.
     """
 
-    finished: list[tuple[Job, Outcome]] = field(default_factory=list)
+    finished: list[tuple[Job, JobOutcome]] = field(default_factory=list)
     lost: list[Job] = field(default_factory=list)
     why: str = ""
-    guilty: bool = False
+    one_by_one: bool = False
     late: list[Job] = field(default_factory=list)
-    innocent: list[Job] = field(default_factory=list)
+    stopped: list[Job] = field(default_factory=list)
 
 
 class _Running(NamedTuple):
@@ -46,32 +46,29 @@ class _Running(NamedTuple):
     since: float
 
 
-class Crew:
+class WorkerPool:
     """Workers, started when there is work.
 
     Args:
-        slots: devices, one for each job at a time; of a scheduler's workers, each has the first.
-        place: where jobs are carried out, but for the device.
+        slots: devices, one per concurrent job; all workers of a scheduler use the first.
+        place: where jobs run; the device is filled in.
         scheduler: address of the Dask scheduler whose workers are used.
-        memory: GiB that a plugin needs, by its kind and name, where it says so.
     """
 
     def __init__(
         self,
-        name: engine.EngineName,
+        name: EngineName,
         slots: Sequence[str],
-        place: Place,
+        place: JobPlace,
         scheduler: str | None = None,
-        memory: Mapping[str, float] | None = None,
     ) -> None:
-        self._name, self._slots, self._scheduler, self._memory = name, list(slots), scheduler, memory or {}
+        self._name, self._slots, self._scheduler = name, list(slots), scheduler
         self._place = replace(place, expendable=name != "serial")
         self._free = list(slots)
         self._executor: Executor | None = None
         self._attacks = False
         self._starting: list[Future[None]] = []
-        self._running: dict[Future[Outcome], _Running] = {}
-        self._held: Job | None = None  # does not fit beside those running
+        self._running: dict[Future[JobOutcome], _Running] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -80,49 +77,53 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._executor is not None:
-            with interruption.held():  # whatever comes, nobody is left behind
-                engine.stop(self._executor)
+            with interruption.held():  # no worker is left behind, whatever happens
+                engines.stop(self._executor)
 
     def call(self, attacks: bool = False) -> None:
-        """Start the workers before there is work, for importing torch takes each of them seconds.
+        """Start the workers before there is work, because each takes seconds to import torch.
 
         Args:
-            attacks: whether there will be attacks, which run in processes of their own.
+            attacks: whether there will be attacks, which run in separate processes.
         """
         self._attacks = attacks
         if self._name != "serial":
-            self._hired()
+            self._executor_started()
         else:
             get_ready(attacks)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no job is under way."""
+        """Whether no job is running."""
         return not self._running
 
     @property
     def has_room(self) -> bool:
         """Whether another job can start."""
-        if self._held is not None:
-            return False
-        if self._name == "serial":  # it has carried a job out when it returns: its result comes before the next job
+        if self._name == "serial":  # a job is done when submit returns: handle its result before the next job
             return self.is_idle
-        executor = self._hired()
+        executor = self._executor_started()
         if isinstance(executor, executors.Cluster):
             return len(self._running) < executor.workers()
         return bool(self._free)
 
     def submit(self, job: Job) -> None:
-        """Start a job on a free device, now or, if it needs more memory than is left, as soon as there is enough."""
-        device = self._fitting(job)
-        if device is None:
-            self._held = job
-        else:
-            self._start(job, device)
+        """Start a job on a free device."""
+        # A scheduler's workers choose their own devices.
+        device = self._free.pop() if self._scheduler is None else self._slots[0]
+        try:
+            executor = self._executor_started()
+            if self._place.time_limit is not None:
+                wait(self._starting)  # getting workers ready does not count as a job's time
+            future: Future[JobOutcome] = executor.submit(carry_out, job, replace(self._place, device=device))
+        except BrokenExecutor as error:  # a worker died while idle
+            future = Future()
+            future.set_exception(error)
+        self._running[future] = _Running(job, device, time.monotonic())
 
-    def wait(self) -> Report:
-        """Wait until a job ends, at least, or until there may be more workers."""
-        report = Report()
+    def wait(self) -> Ended:
+        """Wait until at least one job ends, or until there may be more workers."""
+        report = Ended()
         patience = LOOK_AGAIN if isinstance(self._executor, executors.Cluster) else None
         ended = wait(self._running, patience, FIRST_COMPLETED).done
         broken = [future for future in ended if isinstance(future.exception(), BrokenExecutor)]
@@ -130,28 +131,12 @@ class Crew:
             self._end(future, report)
         if broken:
             report.why = error_line(broken[0].exception() or BrokenExecutor())
-            self._dismiss(report)
-        if self._held is not None and (device := self._fitting(self._held)) is not None:
-            held, self._held = self._held, None
-            self._start(held, device)
+            self._drop_executor(report)
         return report
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def _start(self, job: Job, device: str) -> None:
-        if self._scheduler is None:
-            self._free.remove(device)
-        try:
-            executor = self._hired()
-            if self._place.time_limit is not None:
-                wait(self._starting)  # what workers need to get ready is no job's time
-            future: Future[Outcome] = executor.submit(carry_out, job, replace(self._place, device=device))
-        except BrokenExecutor as error:  # a worker died while it had nothing to do
-            future = Future()
-            future.set_exception(error)
-        self._running[future] = _Running(job, device, time.monotonic())
-
-    def _end(self, future: Future[Outcome], report: Report) -> None:
+    def _end(self, future: Future[JobOutcome], report: Ended) -> None:
         running = self._running.pop(future)
         if self._scheduler is None:
             self._free.append(running.device)
@@ -159,59 +144,37 @@ class Crew:
             outcome = future.result()
         except executors.WorkerDiedError as error:
             (report.late if self._is_late(running) else report.lost).append(running.job)
-            report.guilty, report.why = True, error_line(error)
-        except Exception as error:  # e.g. an outcome that can't be sent
-            report.finished.append((running.job, Outcome.failure(running.job, error)))
+            report.one_by_one, report.why = True, error_line(error)
+        except Exception as error:  # e.g. an outcome that can't be pickled
+            report.finished.append((running.job, JobOutcome.failure(running.job, error)))
         else:
             if outcome.late:
                 report.late.append(running.job)
             else:
                 report.finished.append((running.job, outcome))
 
-    def _dismiss(self, report: Report) -> None:
-        """The workers are gone with everything that was under way."""
+    def _drop_executor(self, report: Ended) -> None:
+        """The workers are gone, with all running jobs."""
         late = [running.job for running in self._running.values() if self._is_late(running)]
         others = [running.job for running in self._running.values() if not self._is_late(running)]
         report.late += late
-        # Jobs do not end a scheduler.
-        (report.innocent if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
+        # Jobs can't end a scheduler.
+        (report.stopped if late or isinstance(self._executor, executors.Cluster) else report.lost).extend(others)
         if self._executor is not None:
             with contextlib.suppress(Exception):
-                engine.stop(self._executor)
+                engines.stop(self._executor)
         self._executor, self._free, self._running = None, list(self._slots), {}
 
     def _is_late(self, running: _Running) -> bool:
-        """Whether a job whose worker ended had taken too long, for which workers end themselves."""
+        """Whether a job whose worker ended had taken too long: workers end themselves then."""
         limit = self._place.time_limit
         return limit is not None and time.monotonic() - running.since >= limit
 
-    def _hired(self) -> Executor:
+    def _executor_started(self) -> Executor:
         if self._executor is None:
-            self._executor = engine.start(self._name, len(self._slots), self._scheduler)
-            with contextlib.suppress(BrokenExecutor):  # the first job will say so
+            self._executor = engines.start(self._name, len(self._slots), self._scheduler)
+            with contextlib.suppress(BrokenExecutor):  # the first job will report it
                 self._starting = [
                     self._executor.submit(get_ready, self._attacks) for _ in self._slots if self._name != "serial"
                 ]
         return self._executor
-
-    # --- memory -----------------------------------------------------------------------------------------------------
-
-    def _fitting(self, job: Job) -> str | None:
-        """A free device with enough memory left for a job; None: it has to wait."""
-        if self._scheduler is not None:  # each worker sees to its own device
-            return self._slots[0]
-        for device in reversed(self._free):
-            beside = [self._need(running.job) for running in self._running.values() if running.device == device]
-            if fits(self._need(job), beside, device):
-                return device
-        return None
-
-    def _need(self, job: Job) -> float:
-        work = job[0].work
-        return max(self._memory.get(f"{kind} {work[kind]['name']}", 0.0) for kind in KINDS if kind in work)
-
-
-def fits(need: float, beside: Sequence[float], device: str) -> bool:
-    """Whether a job that needs so many GiB can start beside others on a device. One that never fits runs alone."""
-    wanted = sum(beside) + need
-    return not beside or wanted == 0 or wanted <= devices.memory(device)

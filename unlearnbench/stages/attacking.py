@@ -19,13 +19,13 @@ from unlearnbench.stages.isolation import attacked
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.stages.scoring import Truth, as_json, score
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import AttackWork, StageTask, Task
 from unlearnbench.system.store import Artifact
 
 PICTURES = 32  # reconstructions kept for galleries
 
 
-def attack_targets(task: Task, workplace: Workplace) -> Artifact:
+def attack_targets(task: StageTask[AttackWork], workplace: Workplace) -> Artifact:
     """Run an attack on what its access allows, and score what it claims."""
     scenario, attack = workplace.scenario(task), workplace.attack(task)
     seed = seed_of(task, "attack")

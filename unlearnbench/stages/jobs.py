@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from unlearnbench.stages.retraining import retrained, select
 from unlearnbench.stages.shadowing import shadow_models, shadows
 from unlearnbench.stages.timing import time_unlearning
 from unlearnbench.stages.unlearning import unlearn
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import Job, StageTask, Task, TrainWork, W
 from unlearnbench.system.printing import complain
 from unlearnbench.system.process_state.guard import ProcessStateError, guarded
 from unlearnbench.system.store import Artifact
@@ -52,8 +53,8 @@ def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
     """Undo whatever the plugins of a task do to the process."""
     for change in workplace.settings.settle():  # between stages only code that plugins have left behind can run
         complain(f"warning: a plugin that is done changed {change}; it was put back before {task.stage}")
-    kind = next(kind for kind in ("attack", "method", "dataset") if kind in task.work)
-    who = f"{kind} {task.work[kind]['name']}"
+    kind, plugin = list(task.work.plugins.items())[-1]  # whose code the stage is there to run
+    who = f"{kind} {plugin.name}"
     try:
         with guarded(who, workplace.definitions, random=True):
             yield
@@ -69,12 +70,12 @@ def _guarded(task: Task, workplace: Workplace) -> Iterator[None]:
 # --- train -----------------------------------------------------------------------------------------------------------
 
 
-def _train(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+def _train(job: tuple[StageTask[TrainWork], ...], workplace: Workplace) -> list[Artifact | Exception]:
     """The originals of a group of seeds, or a method's own original."""
     task, worlds = job[0], [workplace.world(task) for task in job]
     context = workplace.context(task, worlds[0], filled(job, [seed_of(task, "train") for task in job]))
     own = None
-    if "method" in task.work:
+    if task.work.method is not None:
         method = workplace.method(task)
         with guarded(f"method {method.name}"):
             own = method.train(worlds[0].pool.take(worlds[0].targets.members), context)
@@ -99,7 +100,9 @@ def _trained(model: Stack, context: Context, replica: int) -> Artifact | Excepti
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 
-def _alone(stage: Callable[[Task, Workplace], Artifact]) -> Callable[[Job, Workplace], list[Artifact | Exception]]:
+def _alone(
+    stage: Callable[[StageTask[W], Workplace], Artifact],
+) -> Callable[[tuple[StageTask[W], ...], Workplace], list[Artifact | Exception]]:
     """A stage whose tasks are never grouped."""
     return lambda job, workplace: [stage(task, workplace) for task in job]
 
@@ -109,7 +112,8 @@ def _peak(device: torch.device) -> int | None:
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 
-_STAGES: Mapping[str, Callable[[Job, Workplace], list[Artifact | Exception]]] = {
+# By the stage's name, which says what its tasks' work is.
+_STAGES: Mapping[str, Callable[[Any, Workplace], list[Artifact | Exception]]] = {
     "select": _alone(select),
     "train": _train,
     "retrained": _alone(retrained),

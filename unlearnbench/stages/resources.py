@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,12 +14,11 @@ import torch
 
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Attack, Dataset, ImageData, Method
-from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import World, build_world
-from unlearnbench.suite.plan import Job, Task
+from unlearnbench.suite.tasks import AttackWork, Job, MethodWork, NamedPlugin, StageTask, Task, TrainWork
 from unlearnbench.system.devices import describe
 from unlearnbench.system.process_state import torch_settings
 from unlearnbench.system.process_state.definitions import Definitions
@@ -70,29 +69,31 @@ class Workplace:
         return cls(data_root, Store(cache), discover(plugin_dirs), torch.device(device), plugin_dirs)
 
     def scenario(self, task: Task) -> Scenario:
-        return Scenario.model_validate(task.work["scenario"])
+        return Scenario.model_validate(task.work.scenario)
 
     def method(self, task: Task) -> Method:
-        return cast(Method, self._plugin(self.registry.methods, task.work["method"]))
+        assert isinstance(task.work, TrainWork | MethodWork)
+        assert task.work.method is not None
+        return cast(Method, self._plugin(self.registry.methods, task.work.method))
 
-    def attack(self, task: Task) -> Attack:
-        return cast(Attack, self._plugin(self.registry.attacks, task.work["attack"]))
+    def attack(self, task: StageTask[AttackWork]) -> Attack:
+        return cast(Attack, self._plugin(self.registry.attacks, task.work.attack))
 
     def data(self, task: Task) -> ImageData:
         """The task's dataset, loaded once."""
 
         def load() -> ImageData:
-            with guarded(f"dataset {task.work['dataset']['name']}", random=True):
-                return cast(Dataset, self._plugin(self.registry.datasets, task.work["dataset"])).load(self.data_root)
+            with guarded(f"dataset {task.work.dataset.name}", random=True):
+                return cast(Dataset, self._plugin(self.registry.datasets, task.work.dataset)).load(self.data_root)
 
-        return cast(ImageData, self._once(("data", task.work["dataset"]), load))
+        return cast(ImageData, self._once(("data", asdict(task.work.dataset)), load))
 
     def world(self, task: Task) -> World:
         """The task's sets, drawn once."""
         work = task.work
-        seed = repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"])
+        seed = repetition_seed(work.suite_seed, work.dataset.id, work.seed)
         chosen = task.needs.get("select")
-        key = ("world", work["dataset"], work["scenario"], chosen, seed, str(self.device))
+        key = ("world", asdict(work.dataset), work.scenario, chosen, seed, str(self.device))
 
         def build() -> World:
             scores = None if chosen is None else self.artifact(chosen).tensors["scores"]
@@ -143,8 +144,8 @@ class Workplace:
     def provenance(self, task: Task, began: datetime) -> dict[str, Any]:
         """Where a task's numbers come from. Stored with them, as other code may write the record much later."""
         commit, dirty = git_state()
-        named = {kind: task.work[kind]["name"] for kind in ("dataset", "method", "attack") if kind in task.work}
-        infos = {kind: self.registry.of(cast(Kind, kind))[name] for kind, name in named.items()}
+        named: dict[str, str] = {kind: plugin.name for kind, plugin in task.work.plugins.items()}
+        infos = {kind: self.registry.of(kind)[plugin.name] for kind, plugin in task.work.plugins.items()}
         plugins = {kind: info.sha256 for kind, info in infos.items() if kind != "dataset"}
         used = versions(*(package for info in infos.values() for package in info.packages))
         return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
@@ -169,9 +170,9 @@ class Workplace:
                 known[place] = _checksum(tensor)
         return (*counts, *(known[place] for place in places))
 
-    def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: Mapping[str, Any]) -> Any:
-        cls = plugins[chosen["name"]].cls
-        return cls(cls.Params.model_validate(chosen["params"]))
+    def _plugin(self, plugins: Mapping[str, PluginInfo], chosen: NamedPlugin) -> Any:
+        cls = plugins[chosen.name].cls
+        return cls(cls.Params.model_validate(chosen.params))
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         text = json.dumps(key, sort_keys=True)
@@ -202,7 +203,7 @@ def _checksum(tensor: torch.Tensor) -> int:
 def seed_of(task: Task, *names: str | int) -> int:
     """Derived from suite seed, dataset, repetition and stage, never from the method: comparisons are paired."""
     work = task.work
-    return derive(repetition_seed(work["suite_seed"], work["dataset"]["id"], work["seed"]), *names)
+    return derive(repetition_seed(work.suite_seed, work.dataset.id, work.seed), *names)
 
 
 def places(job: Job) -> list[int]:

@@ -12,7 +12,7 @@ from unlearnbench.stages.evaluation import accuracies
 from unlearnbench.stages.memory import Retrained, margins, standings
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import check_finite, train_own
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import StageTask, Task, TrainWork
 from unlearnbench.system.seeding import stream
 from unlearnbench.system.store import Artifact
 
@@ -64,7 +64,7 @@ def _right(models: Stack, world: World, rows: Tensor) -> Tensor:
 # --- retrained models ---------------------------------------------------------------------------------------------
 
 
-def retrained(task: Task, workplace: Workplace) -> Artifact:
+def retrained(task: StageTask[TrainWork], workplace: Workplace) -> Artifact:
     """Models trained without a random half of the targets' images, shared by all targets, and the standings of the
     targets' images under them.
 
@@ -78,7 +78,7 @@ def retrained(task: Task, workplace: Workplace) -> Artifact:
     erased = torch.stack([world.targets.erased[own].flatten() for own in left_out])
     sets = ErasureSets(world.targets.pool, world.targets.members, erased)
     context = workplace.context(task, world, [seed_of(task, "retrained", k) for k in range(len(erased))])
-    if "method" in task.work:
+    if task.work.method is not None:
         stack = train_own(workplace.method(task), sets, context).to(workplace.device)
     else:
         stack = context.train(sets)

@@ -13,33 +13,36 @@ from unlearnbench.splits.shadow_sets import shadow_erasures, training_sets
 from unlearnbench.splits.world import World
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import check_finite, check_outputs, erase, train_own
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import ShadowModelsWork, ShadowsWork, StageTask
 from unlearnbench.system.store import Artifact
 
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
-def shadow_models(task: Task, workplace: Workplace) -> Artifact:
+def shadow_models(task: StageTask[ShadowModelsWork], workplace: Workplace) -> Artifact:
     """The adversary's originals: the weights of all, [M, ...] by name. Of models trained without a target, only the
     outputs on that target's images are needed: see `_answers`."""
-    world, draw, trained, count = workplace.world(task), *(task.work[name] for name in ("draw", "trained", "models"))
-    if trained == "without":
+    world, work = workplace.world(task), task.work
+    if work.trained == "without":
         return Artifact({"logits": _answers(task, workplace, world)}, {})
-    sets = training_sets(world, draw, count)
-    return Artifact(_train(task, workplace, world, sets, _seeds(task, trained, sets.replicas)).tensors, {})
+    sets = training_sets(world, work.draw, work.models)
+    return Artifact(_train(task, workplace, world, sets, _seeds(task, work.trained, sets.replicas)).tensors, {})
 
 
-def _train(task: Task, workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]) -> Stack:
+def _train(
+    task: StageTask[ShadowModelsWork], workplace: Workplace, world: World, sets: ErasureSets, seeds: list[int]
+) -> Stack:
     """One model per seed, by the shared trainer or by a method that trains originals of its own."""
     context = workplace.context(task, world, seeds)
-    stack = train_own(workplace.method(task), sets, context) if "method" in task.work else context.train(sets)
+    own = task.work.method is not None
+    stack = train_own(workplace.method(task), sets, context) if own else context.train(sets)
     check_finite(stack, f"training shadow models with beta {context.scenario.beta}")
     return stack
 
 
-def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
+def _answers(task: StageTask[ShadowModelsWork], workplace: Workplace, world: World) -> Tensor:
     """Logits f32[T, 2N, n, Y] on each target's images, by models that never saw the target; a few models at a time."""
-    made = retrained_sets.group(world, task.work["models"], "without")
+    made = retrained_sets.group(world, task.work.models, "without")
     images, _ = retrained_sets.shown(world)
     together = torch.cat([own.pixels for own in images])
     seeds, step, parts = _seeds(task, "without", made.sets.replicas), workplace.scenario(task).replicas, []
@@ -54,16 +57,16 @@ def _answers(task: Task, workplace: Workplace, world: World) -> Tensor:
 # --- erasures -------------------------------------------------------------------------------------------------------
 
 
-def shadows(task: Task, workplace: Workplace) -> Artifact:
+def shadows(task: StageTask[ShadowsWork], workplace: Workplace) -> Artifact:
     """The adversary's own erasures with the method under attack: the outputs of the models before and after."""
-    world, draw = workplace.world(task), task.work["draw"]
-    scenario, models = workplace.scenario(task), task.work["models"]
+    world, draw = workplace.world(task), task.work.draw
+    scenario, models = workplace.scenario(task), task.work.models
     if draw == "retrained":
         return _beside_retrained(task, workplace, world)
     assert scenario.erased_count is not None
-    drawn = shadow_erasures(world, draw, task.work["shadows"], models, scenario.erased_count)
+    drawn = shadow_erasures(world, draw, task.work.shadows, models, scenario.erased_count)
     originals = workplace.original(task, world) if draw == "same" else _originals(task, workplace, world)
-    method, keep, parts, at = workplace.method(task), "keep" in task.work, [], 0
+    method, keep, parts, at = workplace.method(task), task.work.keep, [], 0
     trained = [seed_of(task, "train")] if draw == "same" else _seeds(task, "originals", models)
     for k, of_model in enumerate(drawn.sets):
         before = originals.slice(k, k + 1)
@@ -80,10 +83,10 @@ def shadows(task: Task, workplace: Workplace) -> Artifact:
     return Artifact({**tensors, "validation": drawn.validation, "model": drawn.model}, {})
 
 
-def _beside_retrained(task: Task, workplace: Workplace, world: World) -> Artifact:
+def _beside_retrained(task: StageTask[ShadowsWork], workplace: Workplace, world: World) -> Artifact:
     """Logits on each target's images, by N originals that were trained on it and unlearned it, and by 2N models that
     never saw it."""
-    count, step, method = task.work["models"], workplace.scenario(task).replicas, workplace.method(task)
+    count, step, method = task.work.models, workplace.scenario(task).replicas, workplace.method(task)
     made, originals = retrained_sets.group(world, count, "originals"), _originals(task, workplace, world)
     trained, (images, part) = _seeds(task, "originals", made.sets.replicas), retrained_sets.shown(world)
     unlearned = []
@@ -109,10 +112,10 @@ def _taken(stack: Stack, models: Tensor) -> Stack:
     return stack.apply(lambda value: value[models])
 
 
-def _originals(task: Task, workplace: Workplace, world: World) -> Stack:
+def _originals(task: StageTask[ShadowsWork], workplace: Workplace, world: World) -> Stack:
     return workplace.shadow_models(task, world, "shadow_models originals")
 
 
-def _seeds(task: Task, trained: str, count: int) -> list[int]:
+def _seeds(task: StageTask[ShadowModelsWork | ShadowsWork], trained: str, count: int) -> list[int]:
     """Seeds for training shadow models."""
-    return [seed_of(task, "shadow model", task.work["draw"], trained, k) for k in range(count)]
+    return [seed_of(task, "shadow model", task.work.draw, trained, k) for k in range(count)]

@@ -13,17 +13,17 @@ import torch
 
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import check_finite
-from unlearnbench.suite.plan import Task
+from unlearnbench.suite.tasks import StageTask, TimingWork
 from unlearnbench.system.process_state.guard import guarded
 from unlearnbench.system.store import Artifact
 
 
-def time_unlearning(task: Task, workplace: Workplace) -> Artifact:
+def time_unlearning(task: StageTask[TimingWork], workplace: Workplace) -> Artifact:
     """Erase the first target repeatedly; the median time counts, the fastest and the slowest are kept, too."""
     world, method = workplace.world(task), workplace.method(task)
     before, sets = workplace.original(task, world), world.targets.take(0, 1)
     seconds = []
-    for _ in range(task.work["repeats"]):
+    for _ in range(task.work.repeats):
         context = workplace.context(task, world, [seed_of(task, "target", 0)])
         fresh = before.apply(torch.clone)  # whatever the method does to it
         _wait(workplace.device)

@@ -19,13 +19,13 @@ from unlearnbench.stages.memory import Retrained
 from unlearnbench.stages.resources import Workplace, filled, places, seed_of
 from unlearnbench.stages.result_checks import PluginError, check_finite, check_outputs, erase_each
 from unlearnbench.stages.retraining import of_artifact
-from unlearnbench.suite.plan import Job
+from unlearnbench.suite.tasks import StageTask, UnlearnWork
 from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
 
-def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
+def unlearn(job: tuple[StageTask[UnlearnWork], ...], workplace: Workplace) -> list[Artifact | Exception]:
     """Erase every target's images; keep the first model, all outputs that attacks may ask for, and utility metrics.
 
     A job is the single target of each seed in a group, or all targets of one seed, which share their original.
@@ -57,7 +57,7 @@ def unlearn(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
             check_finite(models, f"unlearning with {method.name}")
             seen: dict[str, Tensor] = {}
             if scenario.kind == "leak":
-                seen = _observed(original, models, world.targets, world, "keep" in task.work).tensors
+                seen = _observed(original, models, world.targets, world, task.work.keep).tensors
                 check_outputs(seen["probe_after_logits"], f"unlearning with {method.name}")
                 check_outputs(seen["candidates_after_logits"], f"unlearning with {method.name}")
             measures = _measures(method, original, models, world, context, part, beside)

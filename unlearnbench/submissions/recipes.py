@@ -22,9 +22,9 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import check, within
 from unlearnbench.submissions.reading import Submitted
 from unlearnbench.suite import plan
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.suite.plan import Cell
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
@@ -65,7 +65,7 @@ def rebuild(record: Submitted, registry: Registry, data_root: Path, suite_seed: 
     return cell
 
 
-def setting(record: Submitted, registry: Registry, suite_seed: int) -> Setting:
+def setting(record: Submitted, registry: Registry, suite_seed: int) -> CellSetting:
     """All there is to know about a record's cell, every value checked against this version's models.
 
     Raises:
@@ -75,7 +75,7 @@ def setting(record: Submitted, registry: Registry, suite_seed: int) -> Setting:
     dataset = _choice("dataset", record, registry)
     scenario = check(Scenario, _object(common["scenario"]), within(record.file.name, "scenario"))
     defaults: Mapping[str, Any] = getattr(dataset.info.cls, "defaults", {})
-    return Setting(
+    return CellSetting(
         suite=common["suite"],
         suite_seed=suite_seed,
         experiment=common["experiment"],
@@ -96,11 +96,11 @@ def seed_of(suite: Path) -> int:
     return seed
 
 
-def _choice(kind: Kind, record: Submitted, registry: Registry) -> Choice:
+def _choice(kind: Kind, record: Submitted, registry: Registry) -> PluginChoice:
     where = record.file.name
     info = registry.find(kind, record.common[kind], where)
     params = check(info.cls.Params, _object(record.common[f"{kind}_params"]), within(where, f"{kind}_params"))
-    return Choice(info, params, choice_id(info.name, params))
+    return PluginChoice(info, params, choice_id(info.name, params))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.run.engines import EngineName
-    from unlearnbench.run.options import Summary
+    from unlearnbench.run.options import EngineName, Summary
 
 Verdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
 

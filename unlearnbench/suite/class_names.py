@@ -1,4 +1,4 @@
-"""Classes by name: a scenario may say `truck`, and what is keyed, computed and recorded is the class's number."""
+"""Class names: a scenario may name a class (`truck`); keys, computations and records use the class's number."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from unlearnbench.settings.naming import scenario_id
 from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
-from unlearnbench.suite.suite import Setting
+from unlearnbench.suite.suite import CellSetting
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
 
-def numbered(settings: Sequence[Setting], data_root: Path) -> list[Setting]:
-    """The settings with numbers in the place of all class names, as if their author had written these.
+def numbered(settings: Sequence[CellSetting], data_root: Path) -> list[CellSetting]:
+    """The settings with every class name replaced by its number, as if their author had written the numbers.
 
     Raises:
-        InputError: a class that the dataset does not have, or a setting that is there by name and by number.
+        InputError: a class that the dataset does not have, or a setting that appears twice: by name and by number.
     """
-    inquiry, found = Inquiry(data_root), list[Setting]()
+    inquiry, found = Inquiry(data_root), list[CellSetting]()
     for setting in settings:
         if not _has_names(setting.scenario):
             found.append(setting)
@@ -30,7 +30,7 @@ def numbered(settings: Sequence[Setting], data_root: Path) -> list[Setting]:
             names = inquiry.class_names(setting.dataset)
         except PluginFaultError as fault:
             raise InputError(setting.dataset.id, str(fault)) from fault
-        # Settings share their scenarios, and go on to share them: planning asks each of them once.
+        # Settings share their scenarios and must go on sharing them: planning asks about each scenario once.
         made = inquiry.once(f"numbered {setting.dataset.id}", partial(_numbered, setting, names), setting.scenario)
         found.append(replace(setting, scenario=made[0], scenario_id=made[1]))
     if any(map(_has_names, (setting.scenario for setting in settings))):
@@ -39,7 +39,7 @@ def numbered(settings: Sequence[Setting], data_root: Path) -> list[Setting]:
 
 
 def number_of(name: str, names: Sequence[str], where: str) -> int:
-    """The number of a class. Raises InputError, which lists the classes, if none or several have the name."""
+    """The number of a class. Raises InputError, which lists the classes, if no class or more than one has the name."""
     places = [number for number, known in enumerate(names) if known == name]
     if len(places) == 1:
         return places[0]
@@ -55,7 +55,7 @@ def _has_names(scenario: Scenario) -> bool:
     return backdoor is not None and (isinstance(backdoor.base, str) or isinstance(backdoor.target, str))
 
 
-def _numbered(setting: Setting, names: Sequence[str]) -> tuple[Scenario, str]:
+def _numbered(setting: CellSetting, names: Sequence[str]) -> tuple[Scenario, str]:
     backdoor, place = setting.scenario.backdoor, f"{setting.suite}:experiments.{setting.experiment}.scenario.backdoor"
     assert backdoor is not None
     numbers: dict[str, int] = {}
@@ -69,7 +69,7 @@ def _numbered(setting: Setting, names: Sequence[str]) -> tuple[Scenario, str]:
     return scenario, scenario_id(scenario, getattr(setting.dataset.info.cls, "defaults", {}))
 
 
-def _refuse_twice(settings: Sequence[Setting]) -> None:
+def _refuse_twice(settings: Sequence[CellSetting]) -> None:
     seen = set()
     for each in settings:
         attack = each.attack.id if each.attack else None

@@ -20,12 +20,12 @@ from unlearnbench.suite.tune_section import TuneFile, check_rule, order
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
-REFERENCES = ("original", "retrain")  # leaks are reported relative to them
-Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and the place of a key in them
+REFERENCES = ("original", "retrain")  # leaks are reported relative to these
+Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and a function that locates a key in them
 
 
 class DatasetFile(Strict):
-    """What a suite may say about a dataset."""
+    """The entry of a dataset in a suite file."""
 
     params: dict[str, Any] = Field(default={})
     scenario: dict[str, Any] = Field(default={})
@@ -45,8 +45,8 @@ class ExperimentFile(Strict):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A plugin with its parameters; `id` shows those that differ from the defaults: ``crfu[beta_u=1]``."""
+class PluginChoice:
+    """A plugin with its parameters; `id` shows those that differ from the defaults, e.g. ``crfu[beta_u=1]``."""
 
     info: PluginInfo
     params: PluginParams
@@ -54,55 +54,55 @@ class Choice:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is there to be compared with: shown unranked, never tuned."""
+        """Whether it only serves for comparison: shown unranked, never tuned."""
         return self.info.name in REFERENCES or bool(getattr(self.info.cls, "reference", False))
 
 
 @dataclass(frozen=True)
-class World:
+class DatasetScenario:
     """A dataset in one of an experiment's scenarios."""
 
-    dataset: Choice
+    dataset: PluginChoice
     scenario: Scenario
     scenario_id: str
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment pairs: every world with every method, and with every attack and none."""
+    """The pairs of an experiment: every dataset in every scenario with every method, and with every attack and none."""
 
     name: str
-    worlds: list[World]
-    methods: list[Choice]
-    attacks: list[Choice]
+    dataset_scenarios: list[DatasetScenario]
+    methods: list[PluginChoice]
+    attacks: list[PluginChoice]
     timing: Timing | None = None
     tune: TuneFile | None = None
 
     @property
     def size(self) -> int:
-        """Cells of one repetition, at most."""
-        return len(self.worlds) * len(self.methods) * (1 + len(self.attacks) + (self.timing is not None))
+        """The number of cells of one repetition, at most."""
+        return len(self.dataset_scenarios) * len(self.methods) * (1 + len(self.attacks) + (self.timing is not None))
 
-    def choices(self, kind: Kind) -> list[Choice]:
+    def choices(self, kind: Kind) -> list[PluginChoice]:
         """The distinct contenders of one kind."""
-        datasets = list({world.dataset.id: world.dataset for world in self.worlds}.values())
+        datasets = list({each.dataset.id: each.dataset for each in self.dataset_scenarios}.values())
         return {"method": self.methods, "attack": self.attacks, "dataset": datasets}[kind]
 
     def pick(self, filters: Mapping[Kind, list[Filter]]) -> Experiment | None:
-        """What the filters leave, or None where one of them leaves nothing. Methods keep their references."""
+        """The part that passes the filters, or None if a filter leaves nothing. References are kept."""
 
-        def kept(kind: Kind, choice: Choice) -> bool:
+        def kept(kind: Kind, choice: PluginChoice) -> bool:
             some = filters[kind]
             return not some or any(one.matches(choice.info.name, choice.params) for one in some)
 
-        worlds = [world for world in self.worlds if kept("dataset", world.dataset)]
+        dataset_scenarios = [each for each in self.dataset_scenarios if kept("dataset", each.dataset)]
         attacks = [choice for choice in self.attacks if kept("attack", choice)]
-        if not (worlds and any(kept("method", choice) for choice in self.methods)):
+        if not (dataset_scenarios and any(kept("method", choice) for choice in self.methods)):
             return None
         if filters["attack"] and not attacks:
             return None
         methods = [choice for choice in self.methods if kept("method", choice) or choice.info.name in REFERENCES]
-        return replace(self, worlds=worlds, methods=methods, attacks=attacks)
+        return replace(self, dataset_scenarios=dataset_scenarios, methods=methods, attacks=attacks)
 
 
 def resolve(
@@ -112,24 +112,26 @@ def resolve(
 
     Args:
         place: the experiment's key path, for errors.
-        layer: scenario values laid over all others (``--set``).
-        seed: the suite's, which settings to tune are drawn with.
+        layer: scenario values that override all others (``--set``).
+        seed: the suite's seed, used to draw the settings to tune.
 
     Raises:
-        InputError: with the key path of what is wrong, and the nearest valid name.
+        InputError: with the key path of the error and the nearest valid name.
     """
-    worlds = [
-        world
+    dataset_scenarios = [
+        each
         for i, entry in enumerate(file.datasets)
-        for world in _worlds(
+        for each in _dataset_scenarios(
             entry, f"{place}.datasets[{i}]", registry, [(file.scenario, within(place, "scenario"))], layer
         )
     ]
-    _refuse_twice((f"{world.dataset.id} with scenario {world.scenario_id}" for world in worlds), f"{place}.datasets")
+    _refuse_twice(
+        (f"{each.dataset.id} with scenario {each.scenario_id}" for each in dataset_scenarios), f"{place}.datasets"
+    )
     if file.tune is None:
         methods = _contenders("method", file.methods, f"{place}.methods", registry)
     else:
-        check_rule(file.tune, (world.scenario for world in worlds), bool(file.attacks), place)
+        check_rule(file.tune, (each.scenario for each in dataset_scenarios), bool(file.attacks), place)
         methods = _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
     if file.references:
         listed = {choice.info.name for choice in methods}
@@ -141,11 +143,11 @@ def resolve(
     if not methods:
         raise InputError(f"{place}.methods", "no methods")
     attacks = _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
-    return Experiment(name, worlds, methods, attacks, file.timing, file.tune)
+    return Experiment(name, dataset_scenarios, methods, attacks, file.timing, file.tune)
 
 
-def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[Choice]:
-    choices: list[Choice] = []
+def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[PluginChoice]:
+    choices: list[PluginChoice] = []
     for i, entry in enumerate(entries):
         name, params = _entry(entry, f"{place}[{i}]")
         choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
@@ -153,8 +155,8 @@ def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) 
     return choices
 
 
-def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[Choice]:
-    """The settings to try: of each method the distinct ones of all its entries, or so many drawn from them."""
+def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[PluginChoice]:
+    """The settings to try: for each method, the distinct settings of all its entries, or a draw from them."""
     methods: dict[str, list[tuple[Grid, str]]] = {}
     for i, entry in enumerate(entries):
         name, params = _entry(entry, f"{place}[{i}]")
@@ -169,17 +171,17 @@ def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, s
     return choices
 
 
-def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[Choice]:
+def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[PluginChoice]:
     """At most `samples` distinct settings of one method (None: all), in the order of its grids."""
-    for each, where in grids:  # values that are not drawn are checked too
+    for each, where in grids:  # values are checked even if they are not drawn
         for combination in each.alternatives():
             check(info.cls.Params, combination, within(where))
     numbered = [(each, where, number) for each, where in grids for number in range(each.size)]
-    found: dict[str, tuple[int, Choice]] = {}
+    found: dict[str, tuple[int, PluginChoice]] = {}
     for position in order(len(numbered), info.name, seed):
         each, where, number = numbered[position]
         params = check(info.cls.Params, each.combination(number), within(where))
-        choice = Choice(info, params, choice_id(info.name, params))
+        choice = PluginChoice(info, params, choice_id(info.name, params))
         found.setdefault(choice.id, (position, choice))
         if len(found) == samples and not choice.is_reference:
             break
@@ -198,21 +200,21 @@ def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
     raise InputError(where, f"must be a name, or one name with a mapping of its parameters{hint}")
 
 
-def _choices(info: PluginInfo, values: Mapping[str, Any], place: str) -> list[Choice]:
+def _choices(info: PluginInfo, values: Mapping[str, Any], place: str) -> list[PluginChoice]:
     choices = []
     for combination in expand(info.cls.Params, values, place):
         params = check(info.cls.Params, combination, within(place))
-        choices.append(Choice(info, params, choice_id(info.name, params)))
+        choices.append(PluginChoice(info, params, choice_id(info.name, params)))
     return choices
 
 
-def _worlds(
+def _dataset_scenarios(
     entry: Any, at: str, registry: Registry, layers: list[Layer], overrides: Mapping[str, Any]
-) -> Iterator[World]:
+) -> Iterator[DatasetScenario]:
     name, body = _entry(entry, at)
     info = registry.find("dataset", name, at)
     own = check(DatasetFile, body, within(at, name))
-    # The strongest first.
+    # Highest priority first.
     layers = [
         (overrides, lambda keys: f"--set {key_path(*keys)}"),
         (own.scenario, within(at, name, "scenario")),
@@ -220,7 +222,7 @@ def _worlds(
     ]
     scenarios = list(_scenarios(info, layers))
     for choice in _choices(info, own.params, key_path(at, name, "params")):
-        yield from (World(choice, scenario, scenario_name) for scenario, scenario_name in scenarios)
+        yield from (DatasetScenario(choice, scenario, scenario_name) for scenario, scenario_name in scenarios)
 
 
 def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str]]:
@@ -234,7 +236,7 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
     for combination in expand(Scenario, values, base(())):
-        # A dataset's sizes of a leak experiment's parts would be an error in a utility experiment.
+        # The dataset's sizes for the parts of a leak experiment would be an error in a utility experiment.
         if combination.get("kind") == "leak" and "leak" in defaults:
             combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
         scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
@@ -242,7 +244,7 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
 
 
 def _has(layer: Any, keys: Keys) -> bool:
-    if isinstance(layer, list):  # a grid: any alternative may be the one
+    if isinstance(layer, list):  # a grid: the key may be in any alternative
         return any(_has(item, keys) for item in layer)
     return not keys or (isinstance(layer, Mapping) and keys[0] in layer and _has(layer[str(keys[0])], keys[1:]))
 

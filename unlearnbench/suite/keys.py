@@ -1,61 +1,52 @@
-"""What keys are made of: a stage's key is the hash of everything that its result depends on, and of nothing else."""
+"""What goes into keys: a stage's key is the hash of everything its result depends on, and of nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from unlearnbench.settings.scenario import Scenario, canonical
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.tasks import Stage
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION
 
-Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
-
-# Raise whenever results under another precision than float32 change.
+# Raise this whenever results under a precision other than float32 change.
 LOWER_PRECISION_VERSION = 2
 
-# Raise one whenever the stage's results change.
+# Raise a stage's version whenever its results change.
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "select": 1, "train": 2, "retrained": 1, "shadow_models": 2, "unlearn": 4, "shadows": 4, "attack": 3, "timing": 1,
 }  # fmt: skip
 
 
-# What a stage computes with beside what is in every key: built-in methods solve equations and attacks fit models.
+# Packages that a stage computes with, besides those in every key: built-in methods solve equations, attacks fit models.
 STAGE_PACKAGES: Mapping[Stage, tuple[str, ...]] = {
     "unlearn": ("scipy",), "shadows": ("scipy",), "timing": ("scipy",), "attack": ("scipy", "scikit-learn"),
 }  # fmt: skip
 
 
-def describe_plugin(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What of a plugin goes into keys; `recorded`: see `keyed`."""
+def describe_plugin(choice: PluginChoice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What goes into keys about a plugin; `recorded`: see `keyed`."""
     return {"name": choice.info.name, **plugin_version(choice, recorded), "params": canonical(choice.params)}
 
 
-def plugin_version(choice: Choice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """By what a plugin's code is known."""
+def plugin_version(choice: PluginChoice, recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What identifies a plugin's code."""
     info = choice.info
-    # What was added to the package or changed since its release is known, like a plugin of one's own, by its content.
+    # A file added to the package, or changed since its release, is identified by its content, like a user's own plugin.
     version: dict[str, Any] = {"version": info.version} if info.is_released else {"sha256": info.sha256}
     packages = package_versions.keyed(info.packages, recorded)
     return {**version, "packages": packages} if packages else version
 
 
-def dataset_work(choice: Choice) -> dict[str, Any]:
-    return {**named(choice), "id": choice.id}
-
-
-def named(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.info.name, "params": canonical(choice.params)}
-
-
 def keyed(stage: Stage, inputs: Mapping[str, Any], recorded: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """All that a stage's key is the hash of.
+    """Everything that a stage's key is the hash of.
 
     Args:
-        recorded: the versions of packages, as a record says them; None: those installed here.
+        recorded: package versions as given in a record; None: the installed ones.
     """
     names = (*package_versions.IN_EVERY_KEY, *STAGE_PACKAGES.get(stage, ()))
     packages = package_versions.keyed(names, recorded)
@@ -64,18 +55,18 @@ def keyed(stage: Stage, inputs: Mapping[str, Any], recorded: Mapping[str, str] |
 
 
 def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
-    """What of a scenario a stage depends on."""
+    """The part of a scenario that a stage depends on."""
     values = canonical(scenario)
     if scenario.training.precision != "float32":
         values["training"]["precision_version"] = LOWER_PRECISION_VERSION
     names = ["kind", "beta", "network", "training", "train_size", "validation", "leak", "backdoor"]
-    if "duplicates" in values:  # only written out where they are not kept
+    if "duplicates" in values:  # only present where they are not kept
         names.append("duplicates")
     if stage == "select":
         return {name: values[name] for name in [*names, "selection_models"]}
     chosen = ["erased_ratio", "erased_count", "erased", "targets", "negatives"]
     if stage == "train":
-        if scenario.backdoor is not None:  # else the erased set makes no difference to training
+        if scenario.backdoor is not None:  # otherwise the erased set makes no difference to training
             names += ["erased_ratio", "erased_count"]
         elif scenario.erased == "mislabelled":
             names += chosen
@@ -83,8 +74,8 @@ def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     if stage == "retrained":
         judging = {name: values["judging"][name] for name in ("retrained", "largest_retraining")}
         return {name: values[name] for name in [*names, *chosen, "test_size"] if name in values} | judging
-    # Margins are applied to what was measured. Shadows of the target's original do not depend on how many targets there
-    # are, and nothing but attacks on these images.
+    # `judging` is applied after measuring. Shadows of the target's original do not depend on the number of targets, and
+    # only attacks depend on `attack_images`.
     unseen = ["judging"]
     if stage == "shadows" and scenario.erased == "random":
         unseen.append("targets")

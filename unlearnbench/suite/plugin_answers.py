@@ -1,4 +1,4 @@
-"""What planning has to ask of plugins: each question once, and what a plugin raises ends its own cells only."""
+"""Planning's questions to plugins: each is asked once, and an exception fails only the cells of that plugin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.fingerprint import listings
 from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.suite.experiments import Choice
+from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.printing import error_line
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PluginFaultError(Exception):
-    """A plugin raised something, or answered nonsense, when it was asked about a cell."""
+    """A plugin raised an exception, or gave an invalid answer, when it was asked about a cell."""
 
     def __init__(self, text: str, trace: str) -> None:
         super().__init__(text)
@@ -39,7 +39,7 @@ class Inquiry:
 
     Attributes:
         data_files: SHA-256 of every file that was fingerprinted, by absolute path.
-        data_folders: what lies in the folders around them.
+        data_folders: the contents of the folders around them.
     """
 
     def __init__(self, data_root: Path) -> None:
@@ -50,7 +50,7 @@ class Inquiry:
         self._kept: list[Any] = []
         self._watch = _Watch()
 
-    def fingerprint(self, choice: Choice) -> str:
+    def fingerprint(self, choice: PluginChoice) -> str:
         """The hash of a dataset's files. Raises InputError where they are missing."""
         from unlearnbench.registry.fingerprint import fingerprint
 
@@ -59,10 +59,10 @@ class Inquiry:
             self.data_folders |= listings(dataset.files(self.data_root), self.data_root)
             return fingerprint(dataset, self.data_root, self.data_files)
 
-        # By its name and not as an object: experiments share their datasets, which may be large.
+        # By id, not by object: experiments share their datasets, which may be large.
         return cast(str, self.once(f"fingerprint {choice.id}", lambda: self._ask(choice, "files", compute)))
 
-    def class_names(self, choice: Choice) -> tuple[str, ...]:
+    def class_names(self, choice: PluginChoice) -> tuple[str, ...]:
         """The names of a dataset's classes. Raises InputError where its files are missing."""
 
         def ask() -> Any:
@@ -71,27 +71,27 @@ class Inquiry:
 
         return cast("tuple[str, ...]", self.once(f"class_names {choice.id}", ask))
 
-    def access(self, choice: Choice) -> Access:
-        """What an attack needs."""
+    def access(self, choice: PluginChoice) -> Access:
+        """The access that an attack needs."""
         return cast("Access", self._asked("access", choice, _access))
 
-    def own_original(self, choice: Choice) -> bool:
-        """Whether a method trains an original of its own."""
+    def own_original(self, choice: PluginChoice) -> bool:
+        """Whether a method trains its own original."""
         return cast("bool", self._asked("own_original", choice, lambda method: bool(method.own_original)))
 
-    def reference(self, choice: Choice) -> bool:
+    def reference(self, choice: PluginChoice) -> bool:
         """Whether a method is shown unranked."""
         return cast("bool", self._asked("reference", choice, lambda method: bool(method.reference)))
 
-    def ranks_by(self, choice: Choice) -> tuple[str, ...] | None:
-        """The metrics that an attack declares to be ranked by."""
+    def ranks_by(self, choice: PluginChoice) -> tuple[str, ...] | None:
+        """The metrics by which an attack declares it is ranked."""
         return cast("tuple[str, ...] | None", self._asked("ranks_by", choice, _ranks_by))
 
-    def many_at_once(self, choice: Choice) -> bool:
-        """Whether a method unlearns many replicas by the same kernels."""
+    def many_at_once(self, choice: PluginChoice) -> bool:
+        """Whether a method unlearns many replicas with one set of kernels."""
         return cast("bool", self._asked("many_at_once", choice, lambda method: bool(method.many_at_once)))
 
-    def skip(self, choices: Iterable[Choice | None], scenario: Scenario) -> str | None:
+    def skip(self, choices: Iterable[PluginChoice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
         for choice in choices:
             if choice is not None and (reason := self._reason(choice, scenario)) is not None:
@@ -99,7 +99,7 @@ class Inquiry:
         return None
 
     def once(self, question: str, make: Callable[[], Any], *about: Any) -> Any:
-        """Settings of a suite share their choices and scenarios: each is asked once, a fault is raised each time."""
+        """The answer about shared objects (choices, scenarios), computed once; a fault is raised every time."""
         key = (question, *map(id, about))
         if key not in self._answers:
             self._kept.extend(about)  # an id is only unique while its object lives
@@ -113,18 +113,18 @@ class Inquiry:
         return answer
 
     def close(self) -> None:
-        """All questions are asked, and the plugins are let go. Raises InputError where one left the process changed."""
+        """All questions are asked; drop the plugins. Raises InputError if one of them left the process changed."""
         self._watch.close(self._answers.clear)
 
-    def _reason(self, choice: Choice, scenario: Scenario) -> str | None:
+    def _reason(self, choice: PluginChoice, scenario: Scenario) -> str | None:
 
         def ask(plugin: Any) -> str | None:
             return _checked_reason(plugin.skip(scenario))
 
         return cast("str | None", self._asked("skip", choice, ask, scenario))
 
-    def _asked(self, what: str, choice: Choice, question: Callable[[Any], Any], *about: Any) -> Any:
-        """A plugin's answer to a question (about something)."""
+    def _asked(self, what: str, choice: PluginChoice, question: Callable[[Any], Any], *about: Any) -> Any:
+        """A plugin's answer to a question, optionally about something."""
 
         def ask() -> Any:
             plugin = self._instance(choice)
@@ -132,17 +132,17 @@ class Inquiry:
 
         return self.once(what, ask, choice, *about)
 
-    def _instance(self, choice: Choice) -> Any:
+    def _instance(self, choice: PluginChoice) -> Any:
         make = lambda: self._ask(choice, "constructor", lambda: choice.info.cls(choice.params))  # noqa: E731
         return self.once("instance", make, choice)
 
-    def _ask(self, choice: Choice, what: str, question: Callable[[], Any]) -> Any:
+    def _ask(self, choice: PluginChoice, what: str, question: Callable[[], Any]) -> Any:
         try:
             with self._watch.over(choice, what):
                 return question()
         except InputError:
             raise
-        except PermissionError as error:  # also of a folder where a dataset may not look for its files
+        except PermissionError as error:  # includes a folder that a dataset may not read
             raise unreadable(error, error.filename or f"{choice.info.kind} {choice.info.name}") from error
         except (Exception, SystemExit) as error:
             text = f"plan: {choice.info.kind} {choice.info.name}: {what}: {error_line(error)}"
@@ -152,7 +152,7 @@ class Inquiry:
 class _Watch:
     """Guards the process's state while plugins are asked, thousands of times.
 
-    What takes long is looked at when a plugin is asked a question for the first time, and at the end.
+    Slow checks are made when a plugin is asked a question for the first time, and at the end.
     """
 
     def __init__(self) -> None:
@@ -160,8 +160,8 @@ class _Watch:
         self._before: Snapshot | None = None
         self._definitions: Definitions | None = None
 
-    def over(self, choice: Choice, what: str) -> AbstractContextManager[None]:
-        """A plugin answers inside."""
+    def over(self, choice: PluginChoice, what: str) -> AbstractContextManager[None]:
+        """The context in which a plugin answers."""
         from unlearnbench.system.process_state.definitions import Definitions
         from unlearnbench.system.process_state.guard import Snapshot, guarded
 
@@ -175,7 +175,7 @@ class _Watch:
         return guarded(who, self._definitions, random=True)
 
     def close(self, release: Callable[[], None]) -> None:
-        """Raises InputError where a later answer, or a plugin's end, has changed something; it is put back."""
+        """Restores the state; raises InputError if a later answer, or a plugin's destructor, has changed it."""
         release()
         changes = [] if self._definitions is None else self._definitions.settle()
         changes += [] if self._before is None else self._before.settle()

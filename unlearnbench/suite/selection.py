@@ -1,4 +1,4 @@
-"""What the command line picks from a suite (-e, -m, -a, -d, --seeds) and changes in it (--set)."""
+"""What the command line selects from a suite (-e, -m, -a, -d, --seeds) and changes in it (--set)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Selection:
-    """Parts of a suite. Empty is everything.
+    """A selection of a suite's parts. An empty field selects everything.
 
     Attributes:
         experiments: names.
-        methods, attacks, datasets: names, or ``name[param=value,...]``: all given parameters must be equal.
-        seeds: repetitions 0..seeds-1 instead of the suite's own number.
-        overrides: ``key=value``: a dotted path into every selected experiment's scenario, or ``seeds``.
+        methods, attacks, datasets: names, or ``name[param=value,...]``, where all given parameters must match.
+        seeds: repetitions 0..seeds-1 instead of the number in the suite.
+        overrides: ``key=value``; the key is a dotted path into the scenario of every selected experiment, or ``seeds``.
     """
 
     experiments: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Filter:
     params: tuple[tuple[str, Any], ...]
 
     def matches(self, name: str, params: BaseModel) -> bool:
-        """Whether a contender has the name and all the parameter values."""
+        """Whether a contender has this name and all these parameter values."""
         values = canonical(params)
         return name == self.name and all(_equal(_look_up(values, key), value) for key, value in self.params)
 
@@ -83,7 +83,7 @@ def parse_filter(kind: Kind, text: str, registry: Registry) -> Filter:
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[dict[str, Any], int | None]:
-    """The layer of scenario values that ``--set key=value`` asks for, and the number of seeds if it is given."""
+    """The layer of scenario values given by ``--set key=value``, and the number of seeds if given."""
     layer: dict[str, Any] = {}
     seeds: int | None = None
     given: set[str] = set()
@@ -124,5 +124,5 @@ def _look_up(values: Any, key: str) -> Any:
 
 
 def _equal(left: Any, right: Any) -> bool:
-    # To Python True equals 1; to a reader of a filter it does not.
+    # In Python True equals 1; to somebody who reads a filter it does not.
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)

@@ -1,7 +1,7 @@
-"""The suite file: YAML -> Suite -> one Setting per cell.
+"""The suite file: YAML -> Suite -> one setting per cell.
 
     name: quickstart
-    seed: 0                 # all randomness comes from it
+    seed: 0                 # the source of all randomness
     seeds: 3                # repetitions 0, 1, 2
     experiments:
       leak:
@@ -9,11 +9,11 @@
         scenario: {kind: leak, erased_count: 1, beta: [0, 0.001]}  # a list where one value belongs is a grid
         methods: [vbu, {crfu: {beta_u: [0.1, 1]}}]                 # original and retrain are added
         attacks: [update_leak]
-        timing: {}                 # measures the time of an erasure; see Timing
-        # tune: {...}       # what `unlearnbench tune` chooses settings by; see search.py
+        timing: {}                 # measure the time of an erasure; see Timing
+        # tune: {...}       # how `unlearnbench tune` chooses settings; see tune_section.py
 
-Layers of a scenario, later over earlier: defaults of Scenario, of the dataset, the experiment's, the dataset
-override's, ``--set``. Every value is checked when the file is loaded.
+Layers of a scenario, later ones override earlier ones: defaults of Scenario, defaults of the dataset, the experiment,
+the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import Scenario, Strict
 from unlearnbench.settings.validation import check, key_path
-from unlearnbench.suite.experiments import Choice, Experiment, ExperimentFile, resolve
+from unlearnbench.suite.experiments import Experiment, ExperimentFile, PluginChoice, resolve
 from unlearnbench.suite.selection import Filter, Selection, parse_overrides
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
-
-__all__ = ["Choice", "Selection", "Setting", "Suite", "load_suite"]
 
 LARGEST_SUITE = 1_000_000  # cells
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -48,39 +46,39 @@ def _folder_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, AfterValidator(_folder_name)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class SuiteFile(Strict):
     """A suite file as written."""
 
-    name: Name
+    name: FolderName
     description: str = ""
     seed: int = Field(default=0, ge=0, lt=2**63)
     seeds: int = Field(default=3, ge=1, le=1_000)
-    experiments: dict[Name, ExperimentFile] = Field(min_length=1)
+    experiments: dict[FolderName, ExperimentFile] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """All there is to know about one cell. `attack` is None for the cell that measures utility only, and for the one
-    that measures time, which says how often in `timing`."""
+class CellSetting:
+    """Everything that defines one cell. `attack` is None for the cell that only measures utility and for the cell that
+    measures time; for the latter, `timing` is the number of repetitions."""
 
     suite: str
     suite_seed: int
     experiment: str
-    dataset: Choice
+    dataset: PluginChoice
     scenario: Scenario
     scenario_id: str
-    method: Choice
-    attack: Choice | None
+    method: PluginChoice
+    attack: PluginChoice | None
     seed: int
     timing: int | None = None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file whose every value is valid."""
+    """A suite file, checked: every value is valid."""
 
     path: str
     file: SuiteFile
@@ -102,17 +100,17 @@ class Suite:
     def seeds(self) -> int:
         return self.file.seeds
 
-    def settings(self, selection: Selection | None = None, screening: bool = True) -> list[Setting]:
-        """One Setting per cell: (experiment, dataset, scenario, seed, method) without an attack, with each, and timed.
+    def settings(self, selection: Selection | None = None, screening: bool = True) -> list[CellSetting]:
+        """One setting per cell: (experiment, dataset, scenario, seed, method) without an attack, with each, and timed.
 
         Where methods are selected, the experiment's references (original, retrain) stay. Experiments that have no
         selected method, attack or dataset are left out.
 
         Args:
-            screening: of experiments that are tuned in two rounds only the first one's seeds.
+            screening: for experiments tuned in two rounds, return the seeds of the first round only.
 
         Raises:
-            InputError: an unknown name or parameter, a filter that matches nothing, an override that is not valid.
+            InputError: an unknown name or parameter, a filter that matches nothing, or an invalid override.
         """
         selection = selection or Selection()
         layer, seeds = parse_overrides(selection.overrides)
@@ -135,16 +133,16 @@ class Suite:
             raise InputError(self.path, f"more than {LARGEST_SUITE:,} cells")
         return [setting for each in chosen for setting in self._cells(each, _seeds(each, repetitions, screening))]
 
-    def _cells(self, each: Experiment, repetitions: int) -> Iterator[Setting]:
-        # Seeds outside methods: contenders of one repetition share their original and are compared with each other.
-        for world, seed, method in product(each.worlds, range(repetitions), each.methods):
-            setting = Setting(
+    def _cells(self, each: Experiment, repetitions: int) -> Iterator[CellSetting]:
+        # Seeds in the outer loop: contenders of one repetition share their original and are compared with each other.
+        for pair, seed, method in product(each.dataset_scenarios, range(repetitions), each.methods):
+            setting = CellSetting(
                 suite=self.name,
                 suite_seed=self.seed,
                 experiment=each.name,
-                dataset=world.dataset,
-                scenario=world.scenario,
-                scenario_id=world.scenario_id,
+                dataset=pair.dataset,
+                scenario=pair.scenario,
+                scenario_id=pair.scenario_id,
                 method=method,
                 attack=None,
                 seed=seed,
@@ -161,7 +159,7 @@ class Suite:
                 raise InputError(f"-e {name}", f"no experiment '{name}' in suite '{self.name}'{tail}")
         return [name for name in self.file.experiments if not selected or name in selected]
 
-    def _check_matches(self, filters: list[Filter], choices: list[Choice]) -> None:
+    def _check_matches(self, filters: list[Filter], choices: list[PluginChoice]) -> None:
         for one in filters:
             if not any(one.matches(choice.info.name, choice.params) for choice in choices):
                 there = ", ".join(dict.fromkeys(choice.id for choice in choices)) or "none"

@@ -1,11 +1,11 @@
-"""Which settings `unlearnbench tune` tries: an experiment's section `tune`, what it asks of the experiment, the draw.
+"""Which settings `unlearnbench tune` tries: the section `tune`, its requirements, and the draw of settings.
 
 tune:
   metric: accuracy                        # the best mean over seeds wins
-  subject_to: {backdoor_accuracy: 0.02}   # at most (or at least, as the metric's direction says), on the mean
-  samples: 100                            # settings drawn from each method's grids; left out: all of them
-  screening_seeds: 1                      # all settings run with so many seeds, and ...
-  finalists: 8                            # ... so many best of each method with all seeds
+  subject_to: {backdoor_accuracy: 0.02}   # upper bound on the mean (lower bound if higher is better)
+  samples: 100                            # settings drawn from each method's grids; default: all of them
+  screening_seeds: 1                      # all settings run with this many seeds, and ...
+  finalists: 8                            # ... the best of each method, this many, run with all seeds
 """
 
 from __future__ import annotations
@@ -22,22 +22,31 @@ from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.suite import Selection, Setting, Suite
+    from unlearnbench.suite.selection import Selection
+    from unlearnbench.suite.suite import CellSetting, Suite
 
-Place = tuple[str, str, str, str]
-"""A setting of a method in its place: experiment, dataset id, scenario id, method id."""
+BACKDOOR_METRICS = (
+    "target_class_accuracy",
+    "other_classes_accuracy",
+    "backdoor_accuracy",
+    "backdoor_success",
+    "backdoor_success_any",
+)
+
+SettingIdentity = tuple[str, str, str, str]
+"""Identifies a setting of a method: experiment, dataset id, scenario id, method id."""
 
 
 class TuneFile(Strict):
     """The section `tune` of an experiment, as written."""
 
-    metric: str = Field(description="what is made as good as can be: the best mean over seeds wins")
+    metric: str = Field(description="the metric to optimise: the best mean over seeds wins")
     subject_to: dict[str, float] = Field(
-        default={}, description="bounds on means over seeds: the most, or the least where higher is better"
+        default={}, description="bounds on means over seeds: upper bounds, or lower bounds where higher is better"
     )
-    samples: int | None = Field(None, ge=1, le=10_000, description="settings drawn of each method; null: all")
-    screening_seeds: int | None = Field(None, ge=1, description="seeds that all settings are run with first")
-    finalists: int | None = Field(None, ge=1, description="settings of each method that are run with all seeds")
+    samples: int | None = Field(None, ge=1, le=10_000, description="settings drawn for each method; null: all")
+    screening_seeds: int | None = Field(None, ge=1, description="seeds for the first round, in which all settings run")
+    finalists: int | None = Field(None, ge=1, description="settings of each method that run with all seeds")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
@@ -47,12 +56,12 @@ class TuneFile(Strict):
 
     @property
     def is_partial(self) -> bool:
-        """Whether some settings are not run, or not with all seeds."""
+        """Whether some settings do not run, or not with all seeds."""
         return self.samples is not None or self.screening_seeds is not None
 
 
 def check_rule(tune: TuneFile, scenarios: Iterable[Scenario], attacked: bool, place: str) -> None:
-    """Refuse what can't be tuned, or not without looking at test images.
+    """Refuse what can't be tuned without looking at test images.
 
     Args:
         scenarios: the experiment's.
@@ -60,7 +69,7 @@ def check_rule(tune: TuneFile, scenarios: Iterable[Scenario], attacked: bool, pl
         place: the experiment's key path.
 
     Raises:
-        InputError: with the key path of what is wrong.
+        InputError: with the key path of the error.
     """
     if attacked:
         raise InputError(f"{place}.attacks", "an experiment with 'tune' has no attacks; attack what was chosen instead")
@@ -100,8 +109,8 @@ def _why_not(metric: Metric) -> str | None:
 def order(count: int, name: str, seed: int) -> Iterator[int]:
     """The numbers 0..count-1 in the random order in which a method's settings are drawn.
 
-    It depends on the method's name and the suite's seed only, so that a method's settings are the same whatever else
-    a suite has; the first numbers stay when more are drawn.
+    The order depends only on the method's name and the suite's seed, so a method's settings do not depend on the rest
+    of the suite, and the first ones stay when more are drawn.
     """
     from unlearnbench.system.seeding import stream
 
@@ -109,7 +118,7 @@ def order(count: int, name: str, seed: int) -> Iterator[int]:
 
 
 def tuned_only(suite: Suite, selection: Selection) -> Selection:
-    """The selection without the experiments that have no section `tune`; raises InputError if none is left."""
+    """The selection restricted to experiments with a section `tune`; raises InputError if none is left."""
     tuned = [name for name, file in suite.file.experiments.items() if file.tune is not None]
     if not tuned:
         raise InputError(suite.path, "no experiment has a section 'tune'; 'unlearnbench run' runs this suite")
@@ -119,8 +128,8 @@ def tuned_only(suite: Suite, selection: Selection) -> Selection:
     return selection if selection.experiments else replace(selection, experiments=tuple(tuned))
 
 
-def refuse_partial(suite: Suite, settings: Iterable[Setting]) -> None:
-    """Raise InputError if `run` was asked for an experiment of whose cells `tune` runs only some."""
+def refuse_partial(suite: Suite, settings: Iterable[CellSetting]) -> None:
+    """Raise InputError if `run` was asked for an experiment that `tune` runs only in part."""
     for name in dict.fromkeys(setting.experiment for setting in settings):
         tune = suite.file.experiments[name].tune
         if tune is not None and tune.is_partial:
@@ -128,16 +137,18 @@ def refuse_partial(suite: Suite, settings: Iterable[Setting]) -> None:
             raise InputError(where, "this experiment is for 'unlearnbench tune': it runs only a part of its grid")
 
 
-def place_of(setting: Setting) -> Place:
+def identity_of(setting: CellSetting) -> SettingIdentity:
     """Experiment, dataset id, scenario id and method id."""
     return setting.experiment, setting.dataset.id, setting.scenario_id, setting.method.id
 
 
-def second_round(every: Iterable[Setting], first: Iterable[Setting], finalists: Collection[Place]) -> list[Setting]:
-    """Of every setting of a suite those that the first round left out, for the finalists and the references."""
-    done = {(place_of(setting), setting.seed) for setting in first}
-    kept = (s for s in every if s.method.is_reference or place_of(s) in finalists)
-    return [setting for setting in kept if (place_of(setting), setting.seed) not in done]
+def second_round(
+    every: Iterable[CellSetting], first: Iterable[CellSetting], finalists: Collection[SettingIdentity]
+) -> list[CellSetting]:
+    """The settings of finalists and references that the first round left out."""
+    done = {(identity_of(setting), setting.seed) for setting in first}
+    kept = (s for s in every if s.method.is_reference or identity_of(s) in finalists)
+    return [setting for setting in kept if (identity_of(setting), setting.seed) not in done]
 
 
 def rules(suite: Suite, names: Iterable[str]) -> Mapping[str, TuneFile]:

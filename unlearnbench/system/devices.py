@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from typing import Literal
@@ -67,16 +66,6 @@ def describe(device: str) -> str:
 
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {_cpu_model()}"
-
-
-@cache
-def memory(device: str) -> float:
-    """A device's total memory in GiB: the GPU's own, or the machine's for the CPU."""
-    if device.startswith("cuda"):
-        import torch
-
-        return float(torch.cuda.get_device_properties(device).total_memory) / 2**30
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def _cpu_model() -> str:

@@ -1,0 +1,122 @@
+"""What `run` and `tune` share: the options that say how to compute, and how what became of the cells is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unlearnbench.cli import exit_codes, options
+from unlearnbench.run.options import EngineName, RunOptions, Summary
+from unlearnbench.system import devices
+from unlearnbench.system.errors import InputError
+from unlearnbench.system.printing import complain, emit
+from unlearnbench.system.roots import root
+
+if TYPE_CHECKING:
+    from unlearnbench.suite.suite import Suite
+
+COUNTS = ("planned", "done", "cached", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class ComputingOptions:
+    """How to compute, and where things lie, as given."""
+
+    engine: Annotated[
+        EngineName | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1].")
+    ] = None
+    jobs: options.Jobs = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", metavar="URL", help="Use a Dask cluster, e.g. tcp://host:8786; with --engine dask."
+        ),
+    ] = None
+    device: options.Device = "auto"
+    cells_per_device: Annotated[
+        int, typer.Option("--cells-per-device", min=1, max=64, metavar="N", help="Cells at a time on each GPU.")
+    ] = 1
+    time_limit: Annotated[
+        float | None,
+        typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End what takes longer; its cells fail."),
+    ] = None
+    data: options.Data = None
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="DIR", help="Result folder [results/<suite name>].")
+    ] = None
+    cache: options.Cache = None
+    plugins: options.Plugins = None
+    force: Annotated[bool, typer.Option("--force", help="Compute again what is already there.")] = False
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes into the run's log.")] = False
+
+    def resolve(self) -> RunOptions:
+        """What the runner is told. Without --results, `results` is the folder in which each suite has one of its own.
+
+        Raises:
+            InputError: an engine, a number of workers or a device that can't be.
+        """
+        wanted = devices.parse(self.device)
+        if self.scheduler is not None and wanted not in ("auto", "cpu"):
+            raise InputError("--device", "with --scheduler, CUDA_VISIBLE_DEVICES gives each worker its GPU; use auto")
+        if self.scheduler is not None and self.cells_per_device > 1:
+            raise InputError("--cells-per-device", "with --scheduler, start as many workers on each GPU")
+        engine, jobs = options.engine_and_jobs(self.engine, self.jobs, self.scheduler)
+        return RunOptions(
+            data_root=options.data_root(self.data),
+            results=root(self.results or Path("results")),
+            cache=options.cache_root(self.cache),
+            engine=engine,
+            jobs=jobs,
+            device=self.device,
+            plugin_dirs=tuple(root(folder) for folder in self.plugins or ()),
+            force=self.force,
+            retry_failed=self.retry_failed,
+            fail_fast=self.fail_fast,
+            verbose=self.verbose,
+            scheduler=self.scheduler,
+            cells_per_device=self.cells_per_device,
+            time_limit=self.time_limit,
+        )
+
+    def resolve_for(self, suite: Suite, resolved: RunOptions) -> RunOptions:
+        """The same with the suite's own folder of results."""
+        return resolved if self.results is not None else replace(resolved, results=resolved.results / suite.name)
+
+
+def tell_of_plugins(suite: Suite, folders: Sequence[Path]) -> None:
+    """Plugins from folders of the user's own are code that runs here."""
+    for folder in folders:
+        names = ", ".join(suite.registry.taken(folder)) or "none"
+        complain(f"plugins taken from {folder}, whose code runs here: {names}")
+        if unknown := suite.registry.unknown(folder):
+            complain(f"warning: {folder}: not found: {', '.join(unknown)}; changes of these imports go unnoticed")
+
+
+def show_counts(counts: Counter[str]) -> None:
+    """The one line that a run ends with."""
+    emit("cells: " + " ".join(f"{name}={counts[name]}" for name in COUNTS))
+
+
+def counts_of(summaries: Iterable[Summary]) -> Counter[str]:
+    """What became of the cells of all rounds."""
+    counts: Counter[str] = Counter()
+    for summary in summaries:
+        counts.update({name: getattr(summary, name) for name in COUNTS})
+    return counts
+
+
+def exit_code(summaries: Sequence[Summary]) -> int:
+    """The exit code of a command with these rounds."""
+    if any(summary.interrupted for summary in summaries):
+        return exit_codes.INTERRUPTED
+    if any(summary.lost for summary in summaries):
+        return exit_codes.BAD_INPUT
+    failed = any(summary.failed or not summary.leaderboard for summary in summaries)
+    return exit_codes.FAILED if failed else exit_codes.OK
