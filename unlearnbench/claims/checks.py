@@ -10,9 +10,19 @@ from itertools import pairwise
 from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.intervals import Form, interval
-from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
-from unlearnbench.claims.naming import names as names_of
-from unlearnbench.claims.values import Code, Source, Values, in_one, versions
+from unlearnbench.claims.model import (
+    Check,
+    Condition,
+    Difference,
+    Monotone,
+    Ordering,
+    Ratio,
+    Trivial,
+    Value,
+    ValueSelection,
+)
+from unlearnbench.claims.naming import quantity_names
+from unlearnbench.claims.values import Code, Values, ValueSource, in_one, versions
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM
 
@@ -22,7 +32,12 @@ Side = tuple[str, Values]
 
 
 def run(
-    test: Check, chosen: Sequence[Selection], known: Selection, source: Source, dataset: str, conditions: bool
+    test: Check,
+    chosen: Sequence[ValueSelection],
+    known: ValueSelection,
+    source: ValueSource,
+    dataset: str,
+    conditions: bool,
 ) -> list[Finding]:
     """A check on a dataset.
 
@@ -33,7 +48,7 @@ def run(
         source: where their numbers come from.
         conditions: whether those of the check count.
     """
-    metric, names = str(chosen[0].metric), names_of(chosen, known)
+    metric, names = str(chosen[0].metric), quantity_names(chosen, known)
     sides = [(name, source.values(selection, dataset)) for name, selection in zip(names, chosen, strict=True)]
     met = _met(test.given if conditions else [], chosen, sides, source, dataset)
     if met.unknown:
@@ -74,13 +89,17 @@ class _Met:
 
 
 def _met(
-    given: Sequence[Condition], chosen: Sequence[Selection], sides: Sequence[Side], source: Source, dataset: str
+    given: Sequence[Condition],
+    chosen: Sequence[ValueSelection],
+    sides: Sequence[Side],
+    source: ValueSource,
+    dataset: str,
 ) -> _Met:
     codes: frozenset[Code] = frozenset()
     for condition in given:
         asked = f"{condition.metric} at most {condition.at_most:g}"
         for selection, (name, side) in zip(chosen, sides, strict=True):
-            values = source.values(Selection(metric=condition.metric).over(selection), dataset)
+            values = source.values(ValueSelection(metric=condition.metric).over(selection), dataset)
             codes |= values.codes
             missing = set(side.by_seed) - set(values.by_seed)
             over = [value for value in values.by_seed.values() if value > condition.at_most]

@@ -10,8 +10,8 @@ from typing import Any
 
 from unlearnbench.claims import measured, model, reported, verdicts
 from unlearnbench.claims.findings import Finding
-from unlearnbench.claims.printed import Printed
-from unlearnbench.claims.reported import Beside
+from unlearnbench.claims.printed import PrintedValues
+from unlearnbench.claims.reported import ComparedTable
 from unlearnbench.claims.verdicts import Judgement
 from unlearnbench.settings.naming import dataset_id
 
@@ -42,7 +42,7 @@ class Comparison:
     source: str
     judgements: Sequence[Judgement]
     targets: Sequence[Judgement]
-    tables: Sequence[Beside]
+    tables: Sequence[ComparedTable]
     runs: Sequence[Run]
 
     @property
@@ -59,19 +59,19 @@ def compare(results: Path, path: Path) -> Comparison:
     """
     claims = model.load(path)
     paper = reported.load(path, claims.reported) if claims.reported else None
-    tables = Printed(paper) if paper else None
+    tables = PrintedValues(paper) if paper else None
     found = measured.read(results / "records", claims.suite, claims.unavailable, claims.parts)
     return Comparison(
         paper.paper if paper else claims.suite,
         paper.source if paper else "",
         [verdicts.judge(claim, found, tables) for claim in claims.claims],
         [verdicts.judge(claim, found, tables) for claim in claims.targets],
-        reported.beside(paper, found) if paper else [],
+        reported.compared_tables(paper, found) if paper else [],
         _runs(found.rows),
     )
 
 
-def plain(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
     tables = [
         {"id": each.published.id, "title": each.published.title, "dataset": each.dataset,
@@ -86,13 +86,13 @@ def plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "paper": comparison.paper,
         "tables": tables,
-        "claims": [_plain(judgement) for judgement in comparison.judgements],
-        "targets": [_plain(judgement) for judgement in comparison.targets],
+        "claims": [_judgement_as_json(judgement) for judgement in comparison.judgements],
+        "targets": [_judgement_as_json(judgement) for judgement in comparison.targets],
         "runs": [asdict(run) for run in comparison.runs],
     }
 
 
-def _plain(judgement: Judgement) -> dict[str, Any]:
+def _judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     claim = judgement.claim
     said = ("id", "words", "place", "tested", "paper_protocol", "comment", "untestable")
     return {
@@ -101,15 +101,15 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         "datasets": [
             {"dataset": each.dataset, "verdict": each.verdict, "part": each.part or None,
              "note": each.note or None, "reason": each.reason or None,
-             "checks_of_reported": [_finding(one) for one in each.reported],
-             "checks": [_finding(one) for one in each.findings],
-             "checks_of_paper": [_finding(one) for one in each.papers]}
+             "checks_of_reported": [_finding_as_json(one) for one in each.reported],
+             "checks": [_finding_as_json(one) for one in each.findings],
+             "checks_of_paper": [_finding_as_json(one) for one in each.papers]}
             for each in judgement.datasets
         ],
     }  # fmt: skip
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
     said = asdict(finding)
     del said["codes"]  # said in the dataset's note where they differ
     return {**said, "answer": finding.answer}

@@ -8,8 +8,6 @@ from typing import Literal
 from unlearnbench.claims.intervals import Form
 from unlearnbench.claims.values import Code
 
-Answer = Literal["yes", "no", "open", "not run"]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -47,7 +45,7 @@ class Finding:
     codes: frozenset[Code] = frozenset()
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> Literal["yes", "no", "open", "not run"]:
         """Whether it is as asked."""
         if self.holds is None:
             return "not run"

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnbench.claims.model import Course, Selection
+from unlearnbench.claims.model import Course, ValueSelection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.records import writing as records
+from unlearnbench.records.reading import read_folder
+from unlearnbench.records.schema import RecordError
 from unlearnbench.settings.naming import HOW
 from unlearnbench.system.errors import InputError
 
@@ -60,14 +61,14 @@ class Contender:
             Code(plugin, sha, metric) for both in hashes for plugin, sha in zip(plugins, both.split("+"), strict=False)
         )
 
-    def other_than(self, selection: Selection) -> str:
+    def other_than(self, selection: ValueSelection) -> str:
         """The method's parameters that are not at their default, but for those that were selected."""
         name = str(self.row["method_id"])
         given = name[name.index("[") + 1 : -1].split(",") if name.endswith("]") else []
         return ", ".join(pair for pair in given if pair.split("=")[0] not in selection.params)
 
 
-class Measured:
+class MeasuredValues:
     """The records of one results folder, ready to be asked.
 
     Attributes:
@@ -110,7 +111,7 @@ class Measured:
     def datasets(self) -> list[str]:
         return sorted({dataset for _, dataset in self._by_experiment})
 
-    def values(self, selection: Selection, dataset: str) -> Values:
+    def values(self, selection: ValueSelection, dataset: str) -> Values:
         """The per-seed values of a selection on a dataset."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
@@ -133,16 +134,16 @@ class Measured:
             part = f"{part}, {other}"
         return Values({seed: number.value for seed, number in sorted(by_seed.items())}, devices, part=part, codes=codes)
 
-    def trivial(self, selection: Selection, dataset: str) -> Values:
+    def trivial(self, selection: ValueSelection, dataset: str) -> Values:
         """What the catalogue's attacker who looks at no output gets on the same erasures."""
         metric = METRICS[str(selection.metric)]
         if isinstance(metric.trivial, str):
-            return self.values(Selection(metric=metric.trivial).over(selection), dataset)
+            return self.values(ValueSelection(metric=metric.trivial).over(selection), dataset)
         if metric.trivial is None:
             return Values(reason=f"{metric.name} has no trivial attacker")
         return Values(dict.fromkeys(self.values(selection, dataset).by_seed, metric.trivial))
 
-    def _find(self, selection: Selection, dataset: str) -> Contender | str:
+    def _find(self, selection: ValueSelection, dataset: str) -> Contender | str:
         experiment = selection.experiment_on(dataset)
         if experiment is None:
             return f"no experiment on {dataset}"
@@ -179,7 +180,9 @@ def part_of(scenario: Mapping[str, Any]) -> str:
     return f"{' and '.join(used)} images only{rounded}" if used else ""
 
 
-def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:
+def read(
+    folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None
+) -> MeasuredValues:
     """The records of a suite in a results folder; of several protocol versions the newest ones.
 
     Args:
@@ -191,17 +194,17 @@ def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mappin
     Raises:
         InputError: no such folder, a damaged record file, or records of another suite.
     """
-    table, bad = records.read_folder(folder, (*_KEYS, *_RUN))
+    table, bad = read_folder(folder, (*_KEYS, *_RUN))
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
-        raise records.RecordError(bad[0].where, bad[0].what + more)
+        raise RecordError(bad[0].where, bad[0].what + more)
     rows = table.to_pylist()
     other = next((row["suite"] for row in rows if row["suite"] != suite), None)
     if other is not None:
         raise InputError(str(folder), f"holds records of suite '{other}', but the claims are about '{suite}'")
     newest = max((row["protocol_version"] for row in rows), default=0)
     counting = [row for row in rows if row["protocol_version"] == newest]
-    return Measured(counting, unavailable, parts, newest if len(counting) < len(rows) else None)
+    return MeasuredValues(counting, unavailable, parts, newest if len(counting) < len(rows) else None)
 
 
 def _note(contender: Contender, row: Mapping[str, Any]) -> None:
@@ -219,7 +222,7 @@ def _note(contender: Contender, row: Mapping[str, Any]) -> None:
             numbers[seed] = Number(row["value"], row["device"], row["plugin_sha256"])
 
 
-def _fits(contender: Contender, selection: Selection) -> bool:
+def _fits(contender: Contender, selection: ValueSelection) -> bool:
     row = contender.row
     pairs = (
         (selection.params, contender.params),
@@ -255,7 +258,7 @@ def _is(actual: Any, wanted: Any) -> bool:
     return bool(actual == wanted) and isinstance(actual, bool) == isinstance(wanted, bool)
 
 
-def _words(selection: Selection) -> str:
+def _words(selection: ValueSelection) -> str:
     """A selection for people: the method with what is asked of it, and the attack."""
     asked = {**selection.dataset_params, **selection.params, **selection.scenario}
     shown = ", ".join(f"{key}={'null' if value is None else value}" for key, value in asked.items())

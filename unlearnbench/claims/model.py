@@ -18,7 +18,7 @@ from unlearnbench.settings.validation import Keys, check, key_path
 from unlearnbench.system import yaml_reading
 
 Plain = float | int | str | bool | None
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml$"
 
 
@@ -30,7 +30,7 @@ class Course(Strict):
     to: int | None = Field(None, ge=0, description="last epoch that counts; null: the last of the trajectory")
 
 
-class Selection(Strict):
+class ValueSelection(Strict):
     """Which per-seed values; what is left out is taken from the parts below, or does not matter."""
 
     experiment: str | dict[str, str] | None = Field(None, description="its name, or one a dataset")
@@ -48,7 +48,7 @@ class Selection(Strict):
     def _known(cls, name: str | None) -> str | None:
         return name if name is None else _metric(name)
 
-    def over(self, base: Selection) -> Selection:
+    def over(self, base: ValueSelection) -> ValueSelection:
         """This part laid over `base`: what it sets replaces, mappings key by key.
 
         Parameters belong to their method or attack: a part that names another one has none of those below.
@@ -62,7 +62,7 @@ class Selection(Strict):
             below = values.get(name)
             mapped = isinstance(value, dict) and name != "experiment" and isinstance(below, Mapping)
             values[name] = {**below, **value} if mapped and below is not None else value
-        return Selection.model_validate(values)
+        return ValueSelection.model_validate(values)
 
     def experiment_on(self, dataset: str) -> str | None:
         """The experiment's name on a dataset; None if there is none on it."""
@@ -72,9 +72,9 @@ class Selection(Strict):
 class Paper(Strict):
     """How the paper measured it: a last part of every selection, and whether it asked for the conditions."""
 
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
     methods: dict[str, dict[str, Plain]] = Field({}, description="method -> parameters that it has there")
-    reported: Selection = Field(Selection(), description="over those: where its tables hold it, if elsewhere")
+    reported: ValueSelection = Field(ValueSelection(), description="over those: where its tables hold it, if elsewhere")
     conditions: bool = Field(True, description="false: the conditions do not count")
 
 
@@ -91,7 +91,9 @@ class Condition(Strict):
 
 
 class _Check(Strict):
-    each: list[Selection] = Field([Selection()], min_length=1, description="the check must hold with each of these")
+    each: list[ValueSelection] = Field(
+        [ValueSelection()], min_length=1, description="the check must hold with each of these"
+    )
     paper: Paper | None = Field(None, description="how the paper measured it; null: no other way")
     given: list[Condition] = Field([], description="of every side; of an attacked one without the attack")
 
@@ -111,7 +113,7 @@ class Monotone(_Check):
     """Rises or falls over values of a parameter: first to last beyond its interval, and no step the other way."""
 
     kind: Literal["monotone"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
     over: str = Field(pattern=r"^(scenario|params|attack_params)\..+", description="the parameter, e.g. scenario.beta")
     values: list[Plain] = Field(min_length=2)
     direction: Literal["rises", "falls"]
@@ -122,38 +124,38 @@ class Difference(_Bounded):
     """first - second, seed by seed: the whole interval within the bounds."""
 
     kind: Literal["difference"]
-    first: Selection
-    second: Selection
+    first: ValueSelection
+    second: ValueSelection
 
 
 class Ratio(_Bounded):
     """first / second, seed by seed, on a logarithmic scale: the whole interval within the bounds."""
 
     kind: Literal["ratio"]
-    first: Selection
-    second: Selection
+    first: ValueSelection
+    second: ValueSelection
 
 
 class Value(_Bounded):
     """One quantity: the whole interval within the bounds."""
 
     kind: Literal["value"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 class Ordering(_Check):
     """Every `greater` above every `less`: the interval of the paired difference excludes 0."""
 
     kind: Literal["ordering"]
-    greater: list[Selection] = Field(min_length=1)
-    less: list[Selection] = Field(min_length=1)
+    greater: list[ValueSelection] = Field(min_length=1)
+    less: list[ValueSelection] = Field(min_length=1)
 
 
 class Trivial(_Check):
     """An attack that does worse than the attacker who looks at no output (the catalogue's): the interval excludes 0."""
 
     kind: Literal["trivial"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 Check = Annotated[Monotone | Difference | Ratio | Value | Ordering | Trivial, Field(discriminator="kind")]
@@ -162,14 +164,14 @@ Check = Annotated[Monotone | Difference | Ratio | Value | Ordering | Trivial, Fi
 class Claim(Strict):
     """A statement of the paper: its words, and the checks that must all hold on each of the datasets."""
 
-    id: Name
+    id: Identifier
     words: str = Field(min_length=1, description="the paper's own")
     place: str = Field(min_length=1, description="where they stand")
     tested: str = Field("", description="what is tested, with what is pinned that the words leave open")
     paper_protocol: str = Field("", description="how the paper measured it, where that is another way")
     comment: str = Field("", description="what is known about a miss")
-    datasets: list[Name] = Field([], description="on which it must hold")
-    of: Selection = Selection()
+    datasets: list[Identifier] = Field([], description="on which it must hold")
+    of: ValueSelection = ValueSelection()
     checks: list[Check] = Field([])
     untestable: str | None = Field(None, description="why nothing measured can decide it")
 
@@ -194,7 +196,7 @@ class Claims(Strict):
     suite: str
     reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
     unavailable: dict[str, str] = Field({}, description="why there are no records of a dataset, where there are none")
-    parts: dict[Name, Name] = Field(
+    parts: dict[Identifier, Identifier] = Field(
         {}, description="experiment -> the one that stands in on a part of the data, where it was not run itself"
     )
     claims: list[Claim] = Field(min_length=1)
@@ -234,7 +236,7 @@ def _metric(name: str) -> str:
         raise ValueError(error.args[0]) from None
 
 
-def resolved(claim: Claim, test: Check, each: Selection, papers: bool = False) -> list[Selection]:
+def resolved(claim: Claim, test: Check, each: ValueSelection, papers: bool = False) -> list[ValueSelection]:
     """The quantities of a check, whole: its terms over `each` and the claim's part, under the paper's if that is asked.
 
     In the order of `terms`.
@@ -244,10 +246,10 @@ def resolved(claim: Claim, test: Check, each: Selection, papers: bool = False) -
     if not papers or test.paper is None:
         return whole
     whole = [test.paper.of.over(term) for term in whole]
-    return [Selection(params=test.paper.methods.get(str(term.method), {})).over(term) for term in whole]
+    return [ValueSelection(params=test.paper.methods.get(str(term.method), {})).over(term) for term in whole]
 
 
-def in_tables(claim: Claim, test: Check, each: Selection) -> list[list[Selection]]:
+def in_tables(claim: Claim, test: Check, each: ValueSelection) -> list[list[ValueSelection]]:
     """The quantities of a check as a paper's tables may hold them: as the paper measured them, else as asked."""
     ways = [resolved(claim, test, each)]
     if test.paper is not None:
@@ -255,18 +257,18 @@ def in_tables(claim: Claim, test: Check, each: Selection) -> list[list[Selection
     return ways
 
 
-def selections(claim: Claim, papers: bool = False) -> Iterator[Selection]:
+def selections(claim: Claim, papers: bool = False) -> Iterator[ValueSelection]:
     """Everything that a claim selects, for the project's protocol or the paper's."""
     for test in claim.checks:
         for each in test.each:
             yield from resolved(claim, test, each, papers)
 
 
-def terms(test: Check) -> list[Selection]:
+def terms(test: Check) -> list[ValueSelection]:
     """The quantities of a check, in its own words."""
     if isinstance(test, Monotone):
         section, key = test.over.split(".", 1)
-        return [Selection.model_validate({section: {key: value}}).over(test.of) for value in test.values]
+        return [ValueSelection.model_validate({section: {key: value}}).over(test.of) for value in test.values]
     if isinstance(test, Difference | Ratio):
         return [test.first, test.second]
     if isinstance(test, Ordering):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 
 
-def names(chosen: Sequence[Selection], known: Selection) -> list[str]:
+def quantity_names(chosen: Sequence[ValueSelection], known: ValueSelection) -> list[str]:
     """What tells each quantity apart from what is `known` of all."""
     said = _parts(known)
     made = []
@@ -17,7 +17,7 @@ def names(chosen: Sequence[Selection], known: Selection) -> list[str]:
     return made
 
 
-def _parts(selection: Selection) -> dict[str, str]:
+def _parts(selection: ValueSelection) -> dict[str, str]:
     """A selection's parts in words, by what they say; not the metric."""
     parts = {"method": str(selection.method)}
     mappings = (selection.dataset_params, selection.scenario, selection.params, selection.attack_params)

@@ -10,8 +10,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from unlearnbench.claims.intervals import interval
-from unlearnbench.claims.measured import Measured
-from unlearnbench.claims.model import Name, Selection, place_in
+from unlearnbench.claims.measured import MeasuredValues
+from unlearnbench.claims.model import Identifier, ValueSelection, place_in
 from unlearnbench.claims.values import Code, in_one, versions
 from unlearnbench.settings.scenario import Strict
 from unlearnbench.settings.validation import check
@@ -23,7 +23,7 @@ class Row(Strict):
 
     label: str
     x: float | None = None
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 class Column(Strict):
@@ -32,7 +32,7 @@ class Column(Strict):
     label: str
     panel: str = Field("", description="what the y axis shows, where it is drawn; empty: not drawn")
     series: str = Field("", description="the name of the line")
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
     reported: dict[str, list[float | None]] = Field({}, description="by dataset, one number a row, the metric's unit")
     trivial: dict[str, float] = Field(
         {}, description="by dataset, what an attacker who looks at no output gets on this scale: ours, of the images"
@@ -42,12 +42,12 @@ class Column(Strict):
 class Published(Strict):
     """A table or a figure of the paper."""
 
-    id: Name
+    id: Identifier
     title: str
     x: str | None = Field(None, description="what the x axis shows, where it is drawn; null: it is not")
     ticks: bool = Field(False, description="whether the rows' labels stand on the x axis, not their x")
-    of: Selection = Selection()
-    datasets: list[Name] = Field(min_length=1)
+    of: ValueSelection = ValueSelection()
+    datasets: list[Identifier] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
     columns: list[Column] = Field(min_length=1)
     undecided: str | None = Field(None, description="why its numbers decide no check")
@@ -70,7 +70,7 @@ class Published(Strict):
             raise ValueError("every row of what is drawn needs its x")
         return self
 
-    def selection(self, row: Row, column: Column) -> Selection:
+    def selection(self, row: Row, column: Column) -> ValueSelection:
         """What was measured in a row and a column."""
         return column.of.over(row.of.over(self.of))
 
@@ -106,7 +106,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedTable:
     """A table or figure on one dataset, reported and measured."""
 
     published: Published
@@ -131,16 +131,16 @@ def load(claims: Path, name: str) -> Reported:
     return check(Reported, yaml_reading.read(path), place_in(path))
 
 
-def beside(reported: Reported, measured: Measured) -> list[Beside]:
+def compared_tables(reported: Reported, measured: MeasuredValues) -> list[ComparedTable]:
     """All tables and figures, each on each of its datasets."""
     return [
-        Beside(each, dataset, _entries(each, dataset, measured))
+        ComparedTable(each, dataset, _entries(each, dataset, measured))
         for each in reported.published
         for dataset in each.datasets
     ]
 
 
-def _entries(published: Published, dataset: str, measured: Measured) -> list[Entry]:
+def _entries(published: Published, dataset: str, measured: MeasuredValues) -> list[Entry]:
     entries = []
     for number, row in enumerate(published.rows):
         for column in published.columns:
@@ -151,7 +151,7 @@ def _entries(published: Published, dataset: str, measured: Measured) -> list[Ent
 
 
 def _entry(
-    row: Row, column: Column, selection: Selection, stated: float | None, measured: Measured, dataset: str
+    row: Row, column: Column, selection: ValueSelection, stated: float | None, measured: MeasuredValues, dataset: str
 ) -> Entry:
     metric = str(selection.metric)
     values = measured.values(selection, dataset)

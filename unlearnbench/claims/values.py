@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 
 
 class Code(NamedTuple):
@@ -29,13 +29,13 @@ class Values:
     is_printed: bool = False  # one number of a paper, taken as exact
 
 
-class Source(Protocol):
+class ValueSource(Protocol):
     """Where numbers come from: records, or a paper's tables."""
 
-    def values(self, selection: Selection, dataset: str) -> Values:
+    def values(self, selection: ValueSelection, dataset: str) -> Values:
         """The numbers of a selection on a dataset."""
 
-    def trivial(self, selection: Selection, dataset: str) -> Values:
+    def trivial(self, selection: ValueSelection, dataset: str) -> Values:
         """What the attacker who looks at no output gets in the place of a selection's attack."""
 
 

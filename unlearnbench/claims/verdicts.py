@@ -8,8 +8,8 @@ from typing import Literal
 
 from unlearnbench.claims import checks
 from unlearnbench.claims.findings import Finding
-from unlearnbench.claims.model import Check, Claim, Selection, in_tables, resolved
-from unlearnbench.claims.values import Source, in_one, versions
+from unlearnbench.claims.model import Check, Claim, ValueSelection, in_tables, resolved
+from unlearnbench.claims.values import ValueSource, in_one, versions
 
 Verdict = Literal[
     "reproduced", "only under the paper's protocol", "open", "contradicted", "contradicted by its own table", "not run"
@@ -89,7 +89,7 @@ class Judgement:
         return self.verdict == NOT_RUN and self.claim.untestable is None
 
 
-def judge(claim: Claim, measured: Source, printed: Source | None = None) -> Judgement:
+def judge(claim: Claim, measured: ValueSource, printed: ValueSource | None = None) -> Judgement:
     """The verdict on a claim.
 
     Args:
@@ -118,7 +118,7 @@ def _over(datasets: Sequence[Judged]) -> Verdict:
     return next((verdict for verdict in (PAPER_ONLY, REPRODUCED) if verdict in verdicts), NOT_RUN)
 
 
-def _on(claim: Claim, measured: Source, printed: Source | None, dataset: str) -> Judged:
+def _on(claim: Claim, measured: ValueSource, printed: ValueSource | None, dataset: str) -> Judged:
     own: list[Finding] = []
     papers: list[Finding] = []
     reported: list[Finding] = []
@@ -139,7 +139,7 @@ def _on(claim: Claim, measured: Source, printed: Source | None, dataset: str) ->
     return Judged(dataset, verdict, own, papers if differ else (), reported)
 
 
-def _in_tables(claim: Claim, test: Check, each: Selection, printed: Source, dataset: str) -> list[Finding]:
+def _in_tables(claim: Claim, test: Check, each: ValueSelection, printed: ValueSource, dataset: str) -> list[Finding]:
     """A check on the paper's printed numbers, in the first of the ways in which its tables hold any of it."""
     conditions = test.paper is None or test.paper.conditions
     found: list[Finding] = []

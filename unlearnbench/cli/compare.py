@@ -44,7 +44,7 @@ def compare(folder: Path, claims: Path | None, strict: bool, output: CompareForm
         raise InputError(str(path), "no such file; give the claims with --claims")
     found = comparison.compare(folder, path)
     if output is CompareFormat.json:
-        emit_json(comparison.plain(found))
+        emit_json(comparison.as_json(found))
     else:
         draw = paper.text if output is CompareFormat.text else paper.markdown
         emit(draw(found).rstrip("\n"))

@@ -1,7 +1,7 @@
 """ROC curves beside the records: of each attack in its setting, one line a method, on logarithmic axes.
 
 Low false positive rates are what matters, and where few negatives were scored there is little to see there: below ten
-expected false alarms (PROTOCOL section 11, rule 10) a curve is dotted.
+expected false alarms (docs/protocol.md#few-false-alarms) a curve is dotted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.metrics.membership import FALSE_ALARMS
 from unlearnbench.report import drawing, pictures
 from unlearnbench.report.pictures import answer, draw_owed, together
-from unlearnbench.system.escaping import figure as figure_text
-from unlearnbench.system.escaping import label
+from unlearnbench.system import escaping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Rates = NDArray[np.float64]
 
-FALSE_ALARMS = 10  # expected; below them a rate says little
 POINTS = 200  # of a curve
 
 
@@ -112,7 +111,7 @@ def _answers(store: Store, cell: Cell) -> Artifact | None:
 
 
 def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
-    lines = textwrap.wrap(figure_text(heading), 62)
+    lines = textwrap.wrap(escaping.figure(heading), 62)
     with drawing.settings():
         import seaborn
 
@@ -125,7 +124,7 @@ def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
             sure = each.rates >= each.trusted
             # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
             height = np.maximum(each.found, lowest / 2)
-            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=label(name))
+            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=escaping.label(name))
             axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
         axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
         for axis in (axes.xaxis, axes.yaxis):

@@ -2,7 +2,7 @@
 
 A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining,
 both clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's
-tests in its setting, is below 0.05 (docs/protocol.md, section 12).
+tests in its setting, is below 0.05 (docs/protocol.md#shown-leaks).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from unlearnbench.claims.checks import in_percent
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.printed import ABSENT
-from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.claims.reported import ComparedTable, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report.tables import NOTHING, Table, format_interval
@@ -47,16 +47,16 @@ def runs(comparison: Comparison) -> Table:
     return _table("What was run where", headers, rows)
 
 
-def beside_table(beside: Beside) -> Table:
+def compared_table(compared: ComparedTable) -> Table:
     """A table or figure of the paper on one dataset, reported beside measured."""
     rows = [
         (entry.column.label, entry.row.label, number(entry.reported, entry.metric), measured(entry),
          str(entry.n) if entry.n else NOTHING, number(entry.difference, entry.metric, " points"))
-        for entry in sorted(beside.entries, key=lambda entry: beside.published.columns.index(entry.column))
+        for entry in sorted(compared.entries, key=lambda entry: compared.published.columns.index(entry.column))
     ]  # fmt: skip
-    title = f"{beside.published.title} / {beside.dataset}{_in_part(beside.part)}"
-    headers = ("quantity", beside.published.x or "row", "reported", "measured", "n", "difference")
-    return _table(title, headers, rows, beside.notes)
+    title = f"{compared.published.title} / {compared.dataset}{_in_part(compared.part)}"
+    headers = ("quantity", compared.published.x or "row", "reported", "measured", "n", "difference")
+    return _table(title, headers, rows, compared.notes)
 
 
 def all_checks(comparison: Comparison) -> Iterable[Table]:

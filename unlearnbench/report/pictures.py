@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.report import drawing
+from unlearnbench.system import escaping
 from unlearnbench.system.errors import UnreadableError
-from unlearnbench.system.escaping import figure as figure_text
-from unlearnbench.system.escaping import label, plain
 from unlearnbench.system.parquet_files import write_atomically
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[st
 def file_name(title: Sequence[str], kind: str = "") -> str:
     """The picture's file in the folder `FOLDER`; `kind` is part of it."""
     digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
-    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
+    experiment, dataset, _, attack = (_UNSAFE.sub("-", escaping.plain(part))[:40].strip("-") for part in title)
     return f"{experiment}_{dataset}_{attack}_{kind}{digest}.png"
 
 
@@ -164,12 +163,12 @@ def _row_name(cell: Cell) -> str:
 def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
     some = next(iter(rows.values())).tensors
     strips: dict[str, Pixels] = {"true image": _images(some["true"])}
-    strips |= {label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
+    strips |= {escaping.label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
     strips["mean image"] = np.repeat(_images(some["mean"][None]), len(strips["true image"]), 0)
     columns = min(COLUMNS, len(strips["true image"]))
     beside = 0.058 * max(len(name) for name in strips) + 0.2  # inches
     width = beside + columns * _INCH
-    lines = textwrap.wrap(figure_text(title), max(20, int(width / 0.058)))
+    lines = textwrap.wrap(escaping.figure(title), max(20, int(width / 0.058)))
     head = 0.2 + 0.12 * len(lines)
     height = len(strips) * _INCH + head
     with drawing.settings():

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from unlearnbench.leaderboard.tuning_choice import Estimate, Pick, Trial
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.records.cell_rows import path as record_path
+from unlearnbench.records import cell_rows
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.tables import Table, format_interval
 from unlearnbench.settings.scenario import canonical
@@ -99,7 +99,7 @@ def _evidence(trial: Trial, pick: Pick, name: str) -> dict[str, Any]:
         "method_id": method.id,
         "metric": {"name": rule.metric, **vars(trial.estimates[rule.metric])},
         "constraints": bounds,
-        "records": [record_path(Path(), cell).name for cell in trial.cells],
+        "records": [cell_rows.path(Path(), cell).name for cell in trial.cells],
     }
 
 

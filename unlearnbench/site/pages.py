@@ -176,7 +176,7 @@ def _claims(comparison: Comparison) -> dict[str, Any]:
     return {
         "verdicts": paper_tables.verdicts(comparison),
         "judged": [(each, paper_tables.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
-        "tables": [paper_tables.beside_table(each) for each in comparison.tables],
+        "tables": [paper_tables.compared_table(each) for each in comparison.tables],
     }
 
 
