@@ -18,8 +18,9 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records.schema import SCORES
 from unlearnbench.settings.naming import HOW
 from unlearnbench.submissions.reading import Submitted, scenario_name
+from unlearnbench.system.package_versions import COMPUTING
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
+_PACKAGES = (*COMPUTING, "torchvision")
 
 # Of 40 cells of the suite `attacks` on digits, recorded on one processor and computed again on another with the same
 # packages, 8 were equal to the last bit. The others' shares were at most 3 images of 48 apart (a decision tree), skills
@@ -29,18 +30,17 @@ SAMPLES = 4  # or so many of the images behind a share, where half a point is le
 RELATIVE = 0.02  # of everything else
 
 # What a cell is; the same for equal keys, unless a record says other things than it was computed from.
-NAMES = (
+IDENTITY_COLUMNS = (
     "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
     "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
     "protocol_version",
 )  # fmt: skip
 
-
-SAID = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
+DECLARED_COLUMNS = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
 
 
 @dataclass(frozen=True)
-class Difference:
+class RecordDifference:
     """Two values that should be the same.
 
     Attributes:
@@ -67,32 +67,28 @@ def same_kind(one: Submitted, other: Submitted) -> bool:
     return _kind(one) == _kind(other)
 
 
-def differences(one: Submitted, other: Submitted) -> list[Difference]:
+def differences(one: Submitted, other: Submitted) -> list[RecordDifference]:
     """Everything in which two records of a cell differ but times and provenance, the largest of each kind of column."""
-    found = [
-        Difference(name, one.common[name], other.common[name])
-        for name in NAMES
-        if one.common[name] != other.common[name] and not (name == "scenario" and _same_but_how(one, other))
-    ]
-    found += [
-        Difference(name, one.common[name], other.common[name])
-        for name in SAID
-        if one.common[name] != other.common[name] and not _may_lack(one.common[name], other.common[name], one, other)
-    ]
+    one_version = one.common["schema_version"] == other.common["schema_version"]
+    found = []
+    for name in (*IDENTITY_COLUMNS, *DECLARED_COLUMNS):
+        left, right = one.common[name], other.common[name]
+        lacking = name in DECLARED_COLUMNS and not one_version and None in (left, right)
+        if left != right and not lacking and not (name == "scenario" and _same_but_how(one, other)):
+            found.append(RecordDifference(name, left, right))
     seeds = one.about.get("suite_seed"), other.about.get("suite_seed")
     if None not in seeds and seeds[0] != seeds[1] and one.key == other.key:
-        found.append(Difference("suite_seed", seeds[0], seeds[1]))
+        found.append(RecordDifference("suite_seed", seeds[0], seeds[1]))
     names = scenario_name(one.common["scenario_id"]), scenario_name(other.common["scenario_id"])
-    found += [Difference("scenario_id", *names)] if names[0] != names[1] else []
+    found += [RecordDifference("scenario_id", *names)] if names[0] != names[1] else []
     strict = same_kind(one, other)
-    one_version = one.common["schema_version"] == other.common["schema_version"]
-    left, right = _measured(one), _measured(other)
-    for key in left | right:
-        if key not in left or key not in right:
-            values = (_value(left.get(key)), _value(right.get(key)))
-            found.append(Difference(f"{_shown(key)} (a metric of one only)", *values))
-            continue
-        found += _compared(key, left[key], right[key], strict, one_version)
+    one_rows, other_rows = _measured(one), _measured(other)
+    for key in one_rows | other_rows:
+        if key in one_rows and key in other_rows:
+            found += _compared(key, one_rows[key], other_rows[key], strict, one_version)
+        else:
+            values = _value(one_rows.get(key)), _value(other_rows.get(key))
+            found.append(RecordDifference(f"{_shown(key)} (a metric of one only)", *values))
     return found
 
 
@@ -113,24 +109,24 @@ def tolerance(metric: str, value: float, samples: int | None) -> float:
 
 def _compared(
     key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool, one_version: bool
-) -> list[Difference]:
+) -> list[RecordDifference]:
     one, other = left["value"], right["value"]
     found = []
     if one is None or other is None:
-        found += [Difference(_shown(key), one, other)] if one is not other else []
+        found += [RecordDifference(_shown(key), one, other)] if one is not other else []
     elif one != other:
         allowed = 0.0 if strict else max(tolerance(key[0], value, left["n_samples"]) for value in (one, other))
-        found.append(Difference(_shown(key), one, other, abs(one - other), allowed))
+        found.append(RecordDifference(_shown(key), one, other, abs(one - other), allowed))
     if left["n_samples"] != right["n_samples"]:
-        found.append(Difference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
+        found.append(RecordDifference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
     if strict:  # elsewhere bounds of an interval, which differ more than the value, say nothing that it does not
         for end in ("low", "high"):
             if left[end] != right[end]:
                 by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
-                found.append(Difference(f"{_shown(key)}, {end}", left[end], right[end], by))
+                found.append(RecordDifference(f"{_shown(key)}, {end}", left[end], right[end], by))
         for name in SCORES:
             if left[name] != right[name] and (one_version or None not in (left[name], right[name])):
-                found.append(Difference(f"{_shown(key)}, {name}", "some", "others"))
+                found.append(RecordDifference(f"{_shown(key)}, {name}", "some", "others"))
     return found
 
 
@@ -140,11 +136,6 @@ def _same_but_how(one: Submitted, other: Submitted) -> bool:
         return False
     left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
     return all(left.get(name) == right.get(name) for name in {*left, *right} - set(HOW))
-
-
-def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:
-    """Whether one says nothing, being of a schema that has no column for it."""
-    return None in (left, right) and one.common["schema_version"] != other.common["schema_version"]
 
 
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
@@ -163,10 +154,10 @@ def _shown(key: tuple[str, int | None]) -> str:
 
 def _kind(cell: Submitted) -> tuple[Any, ...]:
     versions = json.loads(cell.common["versions"])
-    return (cell.common["device"], *(versions.get(package) for package in PACKAGES))
+    return (cell.common["device"], *(versions.get(package) for package in _PACKAGES))
 
 
-def largest(found: list[Difference]) -> Difference | None:
+def largest(found: list[RecordDifference]) -> RecordDifference | None:
     """The difference that says most: one that is not of numbers, else the largest beside what is allowed."""
     if not found:
         return None

@@ -21,25 +21,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
-import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Literal
 
-from unlearnbench.records import writing as records
-from unlearnbench.report.files import write_leaderboard
-from unlearnbench.submissions.agreement import Difference, differences
+from unlearnbench.submissions.agreement import RecordDifference, differences
 from unlearnbench.submissions.reading import Submitted
-from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.package_versions import COMPUTING
-from unlearnbench.system.parquet_files import sync_folder
 from unlearnbench.system.version import PROTOCOL_VERSION
 
-Keep = Literal["first", "none"]
+ConflictRule = Literal["first", "none"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Conflict:
     """Records of one cell that do not agree, and in what; `kept` is what was decided, if it was."""
 
     cells: list[Submitted]
-    differences: list[Difference]
+    differences: list[RecordDifference]
     kept: Submitted | None
 
     @property
@@ -107,7 +100,7 @@ class Merged:
         }
 
 
-def merge(folders: Sequence[Sequence[Submitted]], keep: Keep | None = None) -> Merged:
+def merge(folders: Sequence[Sequence[Submitted]], keep: ConflictRule | None = None) -> Merged:
     """Settle which record of each cell counts.
 
     Args:
@@ -132,45 +125,7 @@ def merge(folders: Sequence[Sequence[Submitted]], keep: Keep | None = None) -> M
     return merged
 
 
-def write(merged: Merged, out: Path) -> None:
-    """Make the result folder `out`, whole or not at all: records and the leaderboard of them.
-
-    Raises:
-        InputError: it can't be written.
-    """
-    target = out.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        _write_records(merged, temporary)
-        temporary.replace(target)  # also in the place of an empty folder
-        sync_folder(target.parent)
-    except OSError as error:
-        raise unwritable(error, out) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def check_target(out: Path, folders: Iterable[Path]) -> None:
-    """Refuse a target that holds something, or that lies in one of the folders that are read, or around one."""
-    target = out.resolve()
-    try:
-        if target.exists() and not target.is_dir():
-            raise InputError(str(out), "not a folder")
-        if target.is_dir() and next(target.iterdir(), None) is not None:
-            raise InputError(str(out), "is not empty; name a folder that is not there yet, or an empty one")
-    except OSError as error:
-        raise InputError(str(out), f"can't be read: {error.strerror}") from error
-    for folder in folders:
-        if target.is_relative_to(folder.resolve()):
-            raise InputError(str(out), f"lies in {folder}, which is only read; name another folder")
-
-
-# --- settling --------------------------------------------------------------------------------------------------------
-
-
-def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submitted | None:
+def _settled(cells: list[Submitted], keep: ConflictRule | None, merged: Merged) -> Submitted | None:
     """The record of a key that counts; None if none does."""
     results = [cell for cell in cells if not cell.is_failure]
     if not results:  # nobody has a result, and why they failed need not agree
@@ -179,15 +134,19 @@ def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submi
             merged.duplicates.append(Duplicate(cells, chosen, all(_same_failure(chosen, cell) for cell in cells)))
         return chosen
     merged.superseded += [cell for cell in cells if cell.is_failure]
-    found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
-    if not all(each.is_small for each in found):
+    found = _pairwise(results)
+    if large := [each for each in found if not each.is_small]:
         kept = results[0] if keep == "first" else None
-        merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], kept))
+        merged.conflicts.append(Conflict(results, large, kept))
         return kept
     chosen = _chosen(results)
     if len(results) > 1:
         merged.duplicates.append(Duplicate(results, chosen, not found))
     return chosen
+
+
+def _pairwise(cells: Sequence[Submitted]) -> list[RecordDifference]:
+    return [each for one, other in combinations(cells, 2) for each in differences(one, other)]
 
 
 def _chosen(cells: Sequence[Submitted]) -> Submitted:
@@ -215,7 +174,9 @@ def _same_failure(one: Submitted, other: Submitted) -> bool:
     return (one.status, one.common["error"]) == (other.status, other.common["error"])
 
 
-def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int], merged: Merged) -> list[Submitted]:
+def _current(
+    cells: list[Submitted], keep: ConflictRule | None, named: Mapping[str, int], merged: Merged
+) -> list[Submitted]:
     """Of each cell the one record that counts, of those that it has under several keys; none where it is undecided.
 
     Args:
@@ -227,15 +188,14 @@ def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int]
     current = []
     for same in by_name.values():
         results = [cell for cell in same if not cell.is_failure]
-        found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
-        if all(each.is_small for each in found):
-            # So that a table is of one version, where it can be.
-            newest = max(_packages(cell) for cell in results or same)
-            best: Submitted | None = _chosen([cell for cell in results or same if _packages(cell) == newest])
-        else:
+        if large := [each for each in _pairwise(results) if not each.is_small]:
             # Of one folder the first by name; there is no better reason for any.
             best = min(results, key=lambda cell: (named[cell.key], cell.key)) if keep == "first" else None
-            merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], best))
+            merged.conflicts.append(Conflict(results, large, best))
+        else:
+            # So that a table is of one version, where it can be.
+            newest = max(_packages(cell) for cell in results or same)
+            best = _chosen([cell for cell in results or same if _packages(cell) == newest])
         if best is not None:
             current.append(best)
             merged.apart += [Apart(cell, best) for cell in same if cell is not best]
@@ -244,35 +204,7 @@ def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int]
     return sorted(current, key=lambda cell: cell.key)
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def _write_records(merged: Merged, folder: Path) -> None:
-    places = {number: _place(folder, number) for number in (*merged.kept, PROTOCOL_VERSION)}
-    for number, cells in merged.kept.items():
-        _write_cells(cells, places[number] / "records")
-    stale = defaultdict[int, list[Submitted]](list)
-    for each in merged.apart:
-        stale[each.cell.common["protocol_version"]].append(each.cell)
-    for number, cells in stale.items():
-        _write_cells(cells, places[number] / "records" / "stale")
-    for number, cells in merged.kept.items():
-        if cells:
-            write_leaderboard(places[number] / "records", places[number])
-
-
-def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:
-    """Written anew from values that were checked: not a byte of anybody's file is copied."""
-    for cell in cells:
-        records.write(cell.rows, folder / cell.file.name, cell.about, cell.classes)
-
-
-def _place(folder: Path, protocol: int) -> Path:
-    """The result folder of a protocol: this version's is the folder itself."""
-    return folder if protocol == PROTOCOL_VERSION else folder / f"protocol_{protocol}"
-
-
-def plain(merged: Merged) -> Mapping[str, object]:
+def as_json(merged: Merged) -> Mapping[str, object]:
     """For machines: counts, and every duplicate, conflict and record that is kept apart with its origins."""
     return {
         **merged.counts,

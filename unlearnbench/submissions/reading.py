@@ -12,13 +12,13 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from unlearnbench.records import writing as records
+from unlearnbench.records import writing
 from unlearnbench.records.bounds import open_record, refuse_long_texts
 from unlearnbench.records.reading import with_later_columns
 from unlearnbench.records.schema import SCHEMA, RecordError
@@ -28,7 +28,7 @@ from unlearnbench.system.errors import InputError, records_of
 from unlearnbench.system.printing import one_line
 
 MOST_FILES = 1_000_000  # as many as a suite has cells
-BELOW = ("stale", "damaged")  # where a run puts what does not count
+_NOT_RECORDS = ("stale", "damaged")  # where a run puts what does not count
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
 _IDENTITY = ("suite", "experiment", "dataset", "dataset_params", "method_id", "attack_id", "seed")
@@ -103,13 +103,13 @@ class Submitted:
         return str(self.common["started_at"].isoformat())
 
 
-@dataclass
-class Folder:
+@dataclass(frozen=True)
+class SubmittedFolder:
     """What a results folder holds: its cells, and the names of what is no record and was not looked at."""
 
     path: Path
-    cells: list[Submitted] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    cells: list[Submitted]
+    left_out: list[str]
 
 
 def scenario_name(name: str) -> str:
@@ -117,13 +117,13 @@ def scenario_name(name: str) -> str:
     return ",".join(part for part in name.split(",") if not part.startswith("replicas=")) or "default"
 
 
-def read_folder(folder: Path) -> Folder:
+def read_folder(folder: Path) -> SubmittedFolder:
     """All record files of a results folder, in the order of their names.
 
     Raises:
         InputError: there is no folder `records`, or the first file that breaks a rule (as `RecordError`).
     """
-    place, found = folder / "records", Folder(folder)
+    place = folder / "records"
     if place.is_symlink():
         raise InputError(str(place), "a link; give a folder that holds its records itself")
     records_of(folder)
@@ -134,12 +134,9 @@ def read_folder(folder: Path) -> Folder:
         raise InputError(str(place), f"can't be read: {error.strerror}") from error
     if len(names) > MOST_FILES:
         raise InputError(str(place), f"over {MOST_FILES:,} files")
-    for name in names:
-        if name.lower().endswith(".parquet") and not name.startswith("."):
-            found.cells.append(read_cell(place / name, folder))
-        elif name not in BELOW:
-            found.left_out.append(name)
-    return found
+    is_record = {name: name.lower().endswith(".parquet") and not name.startswith(".") for name in names}
+    cells = [read_cell(place / name, folder) for name in names if is_record[name]]
+    return SubmittedFolder(folder, cells, [name for name in names if not is_record[name] and name not in _NOT_RECORDS])
 
 
 def read_cell(file: Path, folder: Path) -> Submitted:
@@ -152,12 +149,12 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         opened = open_record(file, every_page=True)
         version = opened.version
         about = _about(opened.file.metadata.metadata or {}, file)
-        classes = records.class_names(opened.file.metadata.metadata, file)
+        classes = writing.class_names(opened.file.metadata.metadata, file)
         table = opened.reader(encoded=True).read(use_threads=False)
         table.validate(full=True)  # before its indices are followed
         refuse_long_texts(table, file)
         table = with_later_columns(table, version)
-        rows = records.check(table.cast(SCHEMA).to_pylist(), file)
+        rows = writing.check(table.cast(SCHEMA).to_pylist(), file)
     except RecordError:
         raise
     except (OSError, ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException) as error:
@@ -188,7 +185,7 @@ def _refuse_special(file: Path) -> None:
 
 def _about(metadata: Mapping[bytes, bytes], file: Path) -> dict[str, int]:
     """What the file says besides its columns; records of older versions say nothing."""
-    text = metadata.get(records.ABOUT.encode())
+    text = metadata.get(writing.ABOUT.encode())
     if text is None:
         return {}
     value = json.loads(text) if len(text) <= 1_000 else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unlearnbench.registry.registry import Registry
 from unlearnbench.submissions import agreement, recipes
-from unlearnbench.submissions.agreement import Difference
+from unlearnbench.submissions.agreement import RecordDifference
 from unlearnbench.submissions.reading import Submitted, read_cell
 from unlearnbench.submissions.sampling import estimate
 from unlearnbench.suite import plan
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from unlearnbench.run.engines import EngineName
     from unlearnbench.run.options import Summary
 
-Verdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
+VerifyVerdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
 
 
 @dataclass(frozen=True)
-class How:
+class VerifyOptions:
     """Where the data lie, what computes, and how much of it.
 
     Attributes:
@@ -56,14 +56,14 @@ class Checked:
     """
 
     record: Submitted
-    verdict: Verdict
+    verdict: VerifyVerdict
     reason: str | None = None
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RecordDifference] = field(default_factory=list)
     again: Submitted | None = None
     same_kind: bool | None = None
 
 
-def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterator[Checked]:
+def verify(records: Sequence[Submitted], registry: Registry, how: VerifyOptions) -> Iterator[Checked]:
     """Compute cells again, a verdict as soon as each is there.
 
     Cells that can't be verified come first; the others all at once or, where the time is limited, the shortest first
@@ -100,7 +100,7 @@ def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterat
 
 
 def _round(
-    some: list[tuple[Submitted, Cell]], place: Path, name: str, how: How, seconds: float | None
+    some: list[tuple[Submitted, Cell]], place: Path, name: str, how: VerifyOptions, seconds: float | None
 ) -> Iterator[Checked]:
     """Some cells at a time, in a result folder of their own, so that no record of an earlier round is in the way."""
     from unlearnbench.run import runner
@@ -133,13 +133,13 @@ def _checked(record: Submitted, cell: Cell, results: Path, summary: Summary) -> 
         failure = results / "records" / f"{cell.key}.failed.parquet"
         if failure.is_file():
             failed = read_cell(failure, results)
-            verdict: Verdict = "not tried" if failed.status == "timeout" else "failed here"
+            verdict: VerifyVerdict = "not tried" if failed.status == "timeout" else "failed here"
             return Checked(record, verdict, one_line(failed.common["error"] or failed.status))
         keys = {each.key for each in summary.plan.cells}
         reason = "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
         return Checked(record, "can't be verified", reason)
     found = read_cell(again, results)
     apart = agreement.differences(record, found)
-    close: Verdict = "equal" if not apart else "within tolerance"
+    close: VerifyVerdict = "equal" if not apart else "within tolerance"
     verdict = close if all(each.is_small for each in apart) else "differs"
     return Checked(record, verdict, None, apart, found, agreement.same_kind(record, found))
