@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.report.tables import NOTHING, format_interval, format_value, tables
+from unlearnbench.report.tables import tables
+from unlearnbench.report.text_tables import NOTHING, format_interval, format_value
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.escaping import plain
 

@@ -88,11 +88,6 @@ def curve(artifacts: Sequence[Artifact]) -> Curve:
     return Curve(rates, np.mean(found, 0), min(1.0, FALSE_ALARMS / negatives), len(artifacts))
 
 
-def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
-    """What a picture of curves is called."""
-    return experiment, dataset, scenario, attack
-
-
 def file_name(shared: Sequence[str]) -> str:
     """The picture's file in the folder `pictures`."""
     return pictures.file_name(shared, "roc_")
@@ -100,7 +95,7 @@ def file_name(shared: Sequence[str]) -> str:
 
 def _group(cell: Cell) -> tuple[str, ...]:
     """Cells of one picture agree on this: all but method and seed."""
-    return title(cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id))
+    return cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id)
 
 
 def _answers(store: Store, cell: Cell) -> Artifact | None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Drawn = TypeVar("Drawn")
 Asked = ParamSpec("Asked")
 
-PLAIN: Mapping[str, Any] = {"text.parse_math": False}
-"""Settings that no look may be without: names are text, never formulas."""
+_PLAIN_TEXT = {"text.parse_math": False}  # names are text, never formulas
 
 
 def attempt(what: str, draw: Callable[Asked, Drawn], *args: Asked.args, **kwargs: Asked.kwargs) -> Drawn | None:
@@ -52,7 +51,7 @@ def settings(look: Mapping[str, Any] | None = None, theme: str | None = None) ->
             import seaborn
 
             seaborn.set_style(theme, {"font.family": ["DejaVu Sans"]})
-        mpl.rcParams.update({**PLAIN, **(look or {})})
+        mpl.rcParams.update({**_PLAIN_TEXT, **(look or {})})
         yield
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import leaks, markdown, terminal
-from unlearnbench.report.tables import Table, check_metrics, sort_order, tables
+from unlearnbench.report.tables import check_metrics, sort_order, tables
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system import escaping
 from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,17 +72,14 @@ def _latex(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None)
 
 
 def _latex_table(table: Table) -> str:
-    columns = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
+    import pandas as pd
+
+    cells = pd.DataFrame(table.rows, columns=table.headers).map(escaping.latex).rename(columns=escaping.latex)
+    aligned = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaping.latex(table.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(table.headers), r"\midrule"]
-    lines += [_latex_row(row) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines.append(cells.to_latex(index=False, escape=False, column_format=aligned).rstrip())
     lines += [rf"\par\footnotesize {escaping.latex(line)}" for line in (*table.legend, *table.notes)]
     return "\n".join([*lines, r"\end{table}", ""])
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaping.latex, cells)) + r" \\"
 
 
 def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
@@ -113,7 +112,7 @@ def _terminal(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | No
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=terminal.WIDTH, color_system=None).print(terminal.render(frame, metrics, sort))
+    Console(file=text, width=WIDTH, color_system=None).print(terminal.render(frame, metrics, sort))
     return text.getvalue()
 
 

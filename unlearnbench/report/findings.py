@@ -8,7 +8,7 @@ tests in its setting, is below 0.05 (docs/protocol.md#shown-leaks).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,9 @@ from unlearnbench.leaderboard.contenders import SCENE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import holm
 from unlearnbench.report import wording
-from unlearnbench.report.tables import format_interval, missing
+from unlearnbench.report.rows import LeaderboardRow, missing, value
+from unlearnbench.report.text_tables import format_interval, format_measured
 from unlearnbench.system.errors import InputError
-
-Row = Mapping[str, Any]
 
 HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
 """What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
@@ -32,7 +31,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Finding:
+class AttackFinding:
     """One attack on one method, by one metric.
 
     Attributes:
@@ -64,19 +63,19 @@ class Finding:
         return self.beyond and self.compared
 
 
-def scene_of(row: Row) -> tuple[str, ...]:
+def scene_of(row: LeaderboardRow) -> tuple[str, ...]:
     """What methods that are compared share: the setting, without the attack."""
     return tuple(str(row.get(name)) for name in SCENE_COLUMNS)
 
 
-def access_of(row: Row) -> str:
+def access_of(row: LeaderboardRow) -> str:
     """An attack with its tier and what it observes, in words."""
     parts = [str(row["attack_id"])]
     parts += [str(row[key]).replace("_", " ") for key in ("tier", "observation") if not missing(row.get(key))]
     return ", ".join(parts)
 
 
-def metrics_of(row: Row) -> list[str]:
+def metrics_of(row: LeaderboardRow) -> list[str]:
     """The metrics that a row's attack is judged by."""
     measured = [name for name in (*HEADLINES, "mse") if not missing(row.get(name))]
     chosen = [name for name in measured if name in HEADLINES] or measured
@@ -85,7 +84,7 @@ def metrics_of(row: Row) -> list[str]:
     return chosen
 
 
-def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
+def findings(rows: Sequence[LeaderboardRow]) -> list[tuple[LeaderboardRow, list[AttackFinding]]]:
     """What each attacked row of a leaderboard says, in their order.
 
     Raises:
@@ -112,31 +111,32 @@ def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
     return found
 
 
-def _p(row: Row, metric: str) -> float | None:
+def _p(row: LeaderboardRow, metric: str) -> float | None:
     """The larger of both p-values; None where neither bar is there."""
-    known = [wording.value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
+    known = [value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
     there = [float(p) for p in known if p is not None]
     return max(there) if there and row["method_id"] != "retrain" else None
 
 
-def _finding(row: Row, metric: Metric, p: float | None) -> Finding:
+def _finding(row: LeaderboardRow, metric: Metric, p: float | None) -> AttackFinding:
     name = metric.name
-    score = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
+    score = format_measured(row, metric)
     gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
     difference = ""
     if not missing(gap):
         shown = format_interval(gap, low, high)
         difference = shown if shown.startswith("-") else f"+{shown}"
-    compared = wording.value(row, f"{name}_p_retrain") is not None
-    return Finding(access_of(row), metric, row["method_id"], score, difference, p, compared, wording.forgetting(row))
+    compared = value(row, f"{name}_p_retrain") is not None
+    forgot = wording.forgetting(row)
+    return AttackFinding(access_of(row), metric, row["method_id"], score, difference, p, compared, forgot)
 
 
-def _is_null(row: Row) -> bool:
+def _is_null(row: LeaderboardRow) -> bool:
     """Whether nothing was unlearned, and the attack works from what unlearning changed."""
     return row["method"] in NULLS and row.get("tier") in ("same", "disjoint")
 
 
-def _refuse_broken(found: Sequence[tuple[Row, Sequence[Finding]]]) -> None:
+def _refuse_broken(found: Sequence[tuple[LeaderboardRow, Sequence[AttackFinding]]]) -> None:
     for row, own in found:
         for finding in own:
             if _is_null(row) and finding.leaks:

@@ -7,22 +7,20 @@ well an attack does but how much better than against retraining.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.leaderboard.verdicts import Forgetting
 from unlearnbench.report import summary
-from unlearnbench.report.findings import Finding, findings, scene_of
+from unlearnbench.report.findings import AttackFinding, findings, scene_of
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import NOTHING, rows_of
+from unlearnbench.report.rows import LeaderboardRow, rows_of
+from unlearnbench.report.text_tables import NOTHING
 from unlearnbench.system.escaping import markdown, markdown_block
-from unlearnbench.system.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Row = Mapping[str, Any]
 
 _LEAD = """# What leaks
 
@@ -51,7 +49,7 @@ def render(frame: pd.DataFrame) -> str:
         InputError: a method that erases nothing is shown to leak.
     """
     rows = rows_of(frame)
-    scenes: dict[tuple[str, ...], list[tuple[Row, list[Finding]]]] = defaultdict(list)
+    scenes: dict[tuple[str, ...], list[tuple[LeaderboardRow, list[AttackFinding]]]] = defaultdict(list)
     for row, own in findings(rows):
         if own:
             scenes[scene_of(row)].append((row, own))
@@ -70,16 +68,15 @@ def render(frame: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def _section(found: Sequence[tuple[Row, list[Finding]]], several: bool) -> str:
+def _section(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]], several: bool) -> str:
     row = found[0][0]
     suite = f"{row['suite']}: " if several else ""
-    protocol = row.get("protocol_version")
-    old = "" if protocol in (None, PROTOCOL_VERSION) else f", measured under protocol {int(protocol)}"
-    title = f"## {markdown(suite + str(row['experiment']))} on {markdown(summary.dataset_of(row) + old)}"
+    measured_on = ", ".join(filter(None, (summary.dataset_of(row), summary.protocol_of(row))))
+    title = f"## {markdown(suite + str(row['experiment']))} on {markdown(measured_on)}"
     return f"{title}\n\n{markdown_block(str(row['scenario_id']))}\n\n{_table(found)}"
 
 
-def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
+def _table(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:
     methods = summary.methods_of([row for row, _ in found])
     cells: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for row, own in found:
@@ -95,14 +92,14 @@ def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(finding: Finding) -> str:
+def _text(finding: AttackFinding) -> str:
     text = f"{finding.score} ({finding.difference})" if finding.difference else finding.score
     strength = "**" if finding.leaks else "*" if finding.beyond else ""
     forgot = finding.forgot.startswith(Forgetting.FORGOTTEN.value)
     return f"{strength}{text}{strength}{'' if forgot else ' †'}"
 
 
-def _unmeasured(rows: Sequence[Row]) -> list[str]:
+def _unmeasured(rows: Sequence[LeaderboardRow]) -> list[str]:
     """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
     lines = []
     for row in rows:

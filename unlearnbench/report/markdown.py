@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlearnbench.report.tables import Table, tables
+from unlearnbench.report.tables import tables
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system.escaping import markdown, markdown_block
 
 if TYPE_CHECKING:

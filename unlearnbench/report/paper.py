@@ -12,7 +12,7 @@ from unlearnbench.claims.reported import ComparedTable, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
 from unlearnbench.report import drawing, paper_tables
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import Table
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system import escaping
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_atomically

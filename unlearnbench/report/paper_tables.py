@@ -11,7 +11,7 @@ from unlearnbench.claims.printed import ABSENT
 from unlearnbench.claims.reported import ComparedTable, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.report.tables import NOTHING, Table, format_interval
+from unlearnbench.report.text_tables import NOTHING, Table, format_interval
 from unlearnbench.system.escaping import plain
 
 

@@ -7,14 +7,14 @@ a terminal here (`plain`); each format then escapes what is special to it (escap
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
+from unlearnbench.report.rows import missing, rows_of
+from unlearnbench.report.text_tables import NOTHING, Table, format_interval, format_value
 from unlearnbench.settings.protocols import measured_under
 from unlearnbench.settings.scenario import Judging
 from unlearnbench.system.errors import InputError, suggest
@@ -22,8 +22,6 @@ from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NOTHING = "\u2013"  # an en dash: no value, no rank
 
 PRIVACY_HEADLINES = (
     "advantage", "mse", "skill_mean", "skill_blind_set", "label_accuracy", "label_kl", "auc", "tpr_at_1pct_fpr",
@@ -95,26 +93,6 @@ _STATE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Table:
-    """One table: contenders that are compared, as rows of text without control characters.
-
-    Attributes:
-        title: the setting they share.
-        headers: short column names; the columns up to that of the method's name are repeated where a table is broken.
-        rows: as many texts each.
-        legend: what the headers mean, one metric a line.
-        notes: what failed and other warnings, one contender a line.
-    """
-
-    title: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    legend: tuple[str, ...]
-    notes: tuple[str, ...]
-    name: int = 1  # number of the column of the method's name
-
-
 def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
     """The tables of a leaderboard: one for each experiment, dataset, scenario and attack (with its tier and shadows).
 
@@ -140,12 +118,6 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     return [_table(part, metrics, order, several_suites) for _, part in parts]
 
 
-def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A leaderboard's rows with None for null."""
-    found = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in found]
-
-
 def check_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> None:
     """Raises InputError if the leaderboard has not all of these."""
     for name in metrics or ():
@@ -166,31 +138,6 @@ def sort_order(frame: pd.DataFrame, sort: str) -> tuple[str, bool]:
         raise InputError("sort", f"'{way}' is no direction; write {column}:asc or {column}:desc")
     metric = METRICS.get(column)
     return column, way == "asc" if colon else metric is None or metric.better == "lower"
-
-
-def format_value(value: Any, unit: str = "") -> str:
-    """A number with four significant digits (counts whole), an en dash for null."""
-    if missing(value):
-        return NOTHING
-    if unit in ("steps", "images") and float(value).is_integer():
-        return f"{float(value):.0f}"
-    return f"{float(value):.4g}"
-
-
-def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
-    """``0.0312 ± 0.0021``, or ``0.0312 [0.029, 0.034]`` if the interval is not symmetric: two digits of its width."""
-    if missing(value) or missing(low) or missing(high):
-        return format_value(value, unit)
-    value, low, high = float(value), float(low), float(high)
-    below, above = value - low, high - value
-    widest = max(below, above)
-    if widest <= 1e-9 * abs(value):  # equal but for rounding
-        return f"{format_value(value, unit)} ± 0"
-    digits = max(0, 1 - math.floor(math.log10(widest)))
-    value, low, high = (round(each, digits) + 0.0 for each in (value, low, high))  # no "-0"
-    if abs(above - below) < 0.01 * widest:
-        return f"{value:.{digits}f} ± {widest:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 # --- one table -------------------------------------------------------------------------------------------------------
@@ -339,10 +286,3 @@ def _notes(part: pd.DataFrame) -> tuple[str, ...]:
         if what:
             notes.append(plain(f"{method}: {'; '.join(what)}"))
     return tuple(notes)
-
-
-def missing(value: Any) -> bool:
-    """Whether a leaderboard has no value there."""
-    import pandas as pd
-
-    return bool(pd.isna(value))

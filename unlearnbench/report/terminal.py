@@ -12,12 +12,13 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from unlearnbench.report.summary import results
-from unlearnbench.report.tables import Table, tables
+from unlearnbench.report.tables import tables
+from unlearnbench.report.text_tables import Table
+from unlearnbench.system.printing import WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 80
 _NAME_WIDTH = 24  # a longer method id goes on in the next line
 _GAP = 2
 

@@ -17,7 +17,7 @@ from unlearnbench.leaderboard.tuning_choice import Estimate, Pick, Trial
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records import cell_rows
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import Table, format_interval
+from unlearnbench.report.text_tables import Table, format_interval
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.suite import Suite
 from unlearnbench.system import yaml_values

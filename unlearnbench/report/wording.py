@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
+from unlearnbench.report.rows import LeaderboardRow, value
 
 SHORT = {Forgetting.BEFORE.value: "before protocol 2"}
 
 
-def forgetting(row: Mapping[str, Any]) -> str:
+def forgetting(row: LeaderboardRow) -> str:
     """``forgotten 10/10``: the verdict, and in how many of the judged seeds what is left lies within the margin."""
     verdict, met, judged = (value(row, name) for name in ("verdict", "forgot_seeds", "judged_seeds"))
     if verdict is None:
@@ -19,13 +17,13 @@ def forgetting(row: Mapping[str, Any]) -> str:
     return text if judged is None else f"{text} {int(met)}/{int(judged)}"
 
 
-def accuracy(row: Mapping[str, Any]) -> str:
+def accuracy(row: LeaderboardRow) -> str:
     """``kept``, ``below the floor``: accuracy beside retraining's."""
     found = value(row, "utility")
     return Accuracy.NOT_JUDGED.value if found is None else str(found)
 
 
-def margins(row: Mapping[str, Any]) -> str:
+def margins(row: LeaderboardRow) -> str:
     """What the verdicts would be under half and double of the declared margins; empty where they are the same."""
     words = []
     for name, label in (("verdict", ""), ("utility", "accuracy ")):
@@ -35,11 +33,3 @@ def margins(row: Mapping[str, Any]) -> str:
             if own is not None and other is not None and other != own:
                 words.append(f"{label}{other} under {factor} the margin")
     return "; ".join(words)
-
-
-def value(row: Mapping[str, Any], name: str) -> Any:
-    """A row's value, None where it has none."""
-    from unlearnbench.report.tables import missing
-
-    found = row.get(name)
-    return None if missing(found) else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ from unlearnbench.report import drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from unlearnbench.metrics.catalog import Metric
+    from unlearnbench.site.rows import BoardRow
 
 INK, MUTED, RULE = "#16191d", "#57606a", "#d6dbe1"
 PALETTE = ("#0173b2", "#c75000", "#017a58", "#a1459a", "#8a5a2b", "#b8860b", "#3a6ea5", "#d1498b")
@@ -69,6 +72,14 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
         name: (PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)])
         for number, name in enumerate(names)
     }
+
+
+def trivial_line(axes: Axes, rows: Iterable[BoardRow], metric: Metric) -> None:
+    """A dashed line at the mean score of an attacker who looks at no output, where that was measured."""
+    gaps = ((row[metric.name], row.get(f"{metric.name}_gap_trivial")) for row in rows)
+    scores = [score - gap for score, gap in gaps if gap is not None]
+    if scores:
+        axes.axhline(sum(scores) / len(scores), color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
 
 
 def within_a_share(low: float, high: float) -> tuple[float, float]:

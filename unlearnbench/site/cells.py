@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import Metric
-from unlearnbench.report.tables import NOTHING, format_interval, format_value
+from unlearnbench.report.text_tables import NOTHING, format_interval, format_measured, format_value
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
 MINUS = "\u2212"
 """The sign, which is as wide as a plus and is read as one."""
 
-Row = Mapping[str, Any]
-"""A leaderboard's row with None for null, and what boards.rows_of adds."""
-
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What stands in one place of a table.
 
     Attributes:
@@ -37,17 +34,17 @@ class Cell:
     link: str = ""
 
 
-def named(text: str, link: str = "") -> Cell:
+def named(text: str, link: str = "") -> TableCell:
     """A cell of text."""
-    return Cell(plain(text), plain(text), link=link)
+    return TableCell(plain(text), plain(text), link=link)
 
 
-def empty(reason: str) -> Cell:
+def empty(reason: str) -> TableCell:
     """A cell that says why there is nothing."""
-    return Cell(NOTHING, None, (plain(reason),), "null")
+    return TableCell(NOTHING, None, (plain(reason),), "null")
 
 
-def measured(row: Row, metric: Metric) -> Cell:
+def measured(row: BoardRow, metric: Metric) -> TableCell:
     """A metric's mean over seeds."""
     name = metric.name
     if row.get(name) is None:
@@ -55,10 +52,10 @@ def measured(row: Row, metric: Metric) -> Cell:
     mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
     unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
     details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
-    return Cell(minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(minus, details)))
+    return TableCell(minus(format_measured(row, metric)), float(mean), tuple(map(minus, details)))
 
 
-def to_retraining(row: Row, metric: Metric) -> Cell:
+def to_retraining(row: BoardRow, metric: Metric) -> TableCell:
     """Difference to the same attack on retraining; `leak` where a leak beyond it is shown (report/findings.py)."""
     gap, low, high = (row.get(f"{metric.name}_gap_retrain{end}") for end in ("", "_low", "_high"))
     if gap is None:
@@ -72,10 +69,10 @@ def to_retraining(row: Row, metric: Metric) -> Cell:
     if shown is not None:
         details.append(f"shown to leak: betrays more than retraining does, {p_value(shown.p)}")
     state = "" if shown is None else "leak"
-    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), state)
+    return TableCell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), state)
 
 
-def to_trivial(row: Row, metric: Metric) -> Cell:
+def to_trivial(row: BoardRow, metric: Metric) -> TableCell:
     """Difference to the attacker who looks at no output."""
     gap = row.get(f"{metric.name}_gap_trivial")
     if gap is None:
@@ -88,12 +85,12 @@ def to_trivial(row: Row, metric: Metric) -> Cell:
         f"minus the attacker who looks at no output, who gets {format_value(row[metric.name] - gap)}:"
         f" mean {format_value(gap)}",
     )
-    return Cell(
+    return TableCell(
         _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(minus, details))
     )
 
 
-def seeds(row: Row) -> Cell:
+def seeds(row: BoardRow) -> TableCell:
     """How many seeds there are, and what went wrong in others."""
     count, failed = int(row["n_seeds"]), int(row["failed_seeds"])
     details = [f"{count} seed{'' if count == 1 else 's'} with results"]
@@ -101,10 +98,10 @@ def seeds(row: Row) -> Cell:
         details.append(f"{failed} without")
     if row.get("note"):
         details.append(plain(row["note"]))
-    return Cell(f"{count}{f' ({failed} failed)' if failed else ''}", float(count), tuple(details))
+    return TableCell(f"{count}{f' ({failed} failed)' if failed else ''}", float(count), tuple(details))
 
 
-def state_of(row: Row) -> str:
+def state_of(row: BoardRow) -> str:
     """In words why a contender has no results; empty if it has some."""
     if row["status"] in ("ok", "partial"):
         return ""
@@ -112,7 +109,7 @@ def state_of(row: Row) -> str:
     return plain(f"{row['status']}{note}")
 
 
-def _why_not(row: Row, metric: Metric) -> str:
+def _why_not(row: BoardRow, metric: Metric) -> str:
     if state := state_of(row):
         return state
     if metric.name.startswith("tpr_at") and row.get("auc") is not None:

@@ -49,7 +49,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPicture:
     """A gallery, or a set of curves, that a run drew."""
 
     path: str

@@ -9,12 +9,14 @@ from typing import Any
 
 from unlearnbench.leaderboard.verdicts import Accuracy
 from unlearnbench.report import wording
-from unlearnbench.report.findings import Finding, scene_of
+from unlearnbench.report.findings import AttackFinding, scene_of
 from unlearnbench.settings.protocols import titled
 from unlearnbench.site import cells, standing
-from unlearnbench.site.boards import Board, Column, Line, filters_of, of_protocol, short
-from unlearnbench.site.cells import MINUS, Cell, Row
+from unlearnbench.site.board import Board, BoardColumn, Line
+from unlearnbench.site.boards import of_protocol, short
+from unlearnbench.site.cells import MINUS, TableCell
 from unlearnbench.site.naming import slug, split_id
+from unlearnbench.site.rows import BoardRow, filters_of
 from unlearnbench.system.escaping import plain
 
 _LEGEND = (
@@ -42,11 +44,11 @@ class Tally:
     reference: bool
 
 
-def tallies(rows: Iterable[Row]) -> list[Tally]:
+def tallies(rows: Iterable[BoardRow]) -> list[Tally]:
     """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
     seen: dict[tuple[int, str], dict[tuple[str, ...], list[bool]]] = defaultdict(lambda: defaultdict(list))
-    first: dict[tuple[int, str], Row] = {}
-    scenes: dict[tuple[int, str], dict[tuple[str, ...], Row]] = defaultdict(dict)
+    first: dict[tuple[int, str], BoardRow] = {}
+    scenes: dict[tuple[int, str], dict[tuple[str, ...], BoardRow]] = defaultdict(dict)
     for row in rows:
         for finding in row["findings"]:
             # An access counts once in each setting.
@@ -81,15 +83,15 @@ _OF_SCENES = ("suite", "dataset_id", "beta_text", "erased")  # those that say no
 _SAME = ("attack_params", "dataset_params", "scenario", "scenario_id")
 
 
-def boards(rows: Sequence[Row]) -> list[Board]:
+def boards(rows: Sequence[BoardRow]) -> list[Board]:
     """The table of an experiment, for each protocol that it was measured under; none if nothing was attacked."""
     versions = sorted({row["protocol_version"] for row in rows}, reverse=True)
     made = (_board([row for row in rows if row["protocol_version"] == version], version) for version in versions)
     return [board for board in made if board is not None]
 
 
-def _board(rows: Sequence[Row], protocol: int) -> Board | None:
-    found: dict[tuple[Any, ...], dict[str, tuple[Row, Finding]]] = defaultdict(dict)
+def _board(rows: Sequence[BoardRow], protocol: int) -> Board | None:
+    found: dict[tuple[Any, ...], dict[str, tuple[BoardRow, AttackFinding]]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
         for finding in row["findings"]:
             key = (row["attack_id"], *(row[name] for name in (*dict(_SETTING), *_SAME)), finding.metric.name)
@@ -102,25 +104,25 @@ def _board(rows: Sequence[Row], protocol: int) -> Board | None:
     references = {row["method_id"]: row["reference"] is True for row in shown}
     methods = sorted(references, key=lambda name: references[name])
     differing = [pair for pair in _SETTING if len({row[pair[0]] for row in shown}) > 1]
-    columns = [Column("access", "attack", numeric=False)]
-    columns += [Column(name, label, numeric=False) for name, label in differing]
-    columns += [Column("metric", "metric", numeric=False)]
-    columns += [Column(f"method-{slug(name)}", plain(name), of=plain(split_id(name)[0])) for name in methods]
+    columns = [BoardColumn("access", "attack", numeric=False)]
+    columns += [BoardColumn(name, label, numeric=False) for name, label in differing]
+    columns += [BoardColumn("metric", "metric", numeric=False)]
+    columns += [BoardColumn(f"method-{slug(name)}", plain(name), of=plain(split_id(name)[0])) for name in methods]
     lines = _verdicts(shown, methods, differing)
     for each in found.values():
         row, finding = next(iter(each.values()))
         identity = [cells.named(row["attack_id"], f"attacks/{slug(row['attack'])}.html")]
         identity += [cells.named(_words(row[name])) for name, _ in differing]
-        identity.append(Cell(short(finding.metric), short(finding.metric), _meaning(finding)))
+        identity.append(TableCell(short(finding.metric), short(finding.metric), _meaning(finding)))
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
     title = titled("What leaks, at a glance", protocol)
     return Board(f"glance{of_protocol(protocol)}", title, tuple(columns), tuple(lines), legend=_LEGEND)
 
 
-def _verdicts(rows: Sequence[Row], methods: Sequence[str], differing: Sequence[tuple[str, str]]) -> list[Line]:
+def _verdicts(rows: Sequence[BoardRow], methods: Sequence[str], differing: Sequence[tuple[str, str]]) -> list[Line]:
     """Two lines for each setting: who forgot, and who kept accuracy."""
-    scenes: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
+    scenes: dict[tuple[str, ...], dict[str, BoardRow]] = defaultdict(dict)
     for row in rows:
         scenes[scene_of(row)].setdefault(row["method_id"], row)
     lines = []
@@ -129,17 +131,17 @@ def _verdicts(rows: Sequence[Row], methods: Sequence[str], differing: Sequence[t
         own = [cells.named(_words(row[name]) if name in _OF_SCENES else "") for name, _ in differing]
         filters = {name: value for name, value in filters_of(row).items() if name in ("dataset", "beta", "edr")}
         for name, make, about in (
-            ("forgot?", standing.forgot, standing.ABOUT["forgot"]),
-            ("accuracy kept?", standing.kept, standing.ABOUT["kept"]),
+            ("forgot?", standing.forgot, standing.MEANINGS["forgot"]),
+            ("accuracy kept?", standing.kept, standing.MEANINGS["kept"]),
         ):
             made = [make(scene[m]) if m in scene else cells.empty("not measured in this setting") for m in methods]
             lines.append(
-                Line((cells.named(name), *own, Cell("verdict", "verdict", (about,)), *made), filters, every=True)
+                Line((cells.named(name), *own, TableCell("verdict", "verdict", (about,)), *made), filters, every=True)
             )
     return lines
 
 
-def _meaning(finding: Finding) -> tuple[str, ...]:
+def _meaning(finding: AttackFinding) -> tuple[str, ...]:
     return finding.metric.description, finding.metric.direction
 
 
@@ -147,7 +149,7 @@ def _words(value: Any) -> str:
     return "" if value is None else str(int(value)) if isinstance(value, float) else str(value).replace("_", " ")
 
 
-def _cell(shown: tuple[Row, Finding] | None) -> Cell:
+def _cell(shown: tuple[BoardRow, AttackFinding] | None) -> TableCell:
     if shown is None:
         return cells.empty("not measured under this access")
     row, finding = shown
@@ -166,7 +168,7 @@ def _cell(shown: tuple[Row, Finding] | None) -> Cell:
     mark = "▲ " if finding.leaks else "△ " if finding.beyond else ""
     text = f"{mark}{text}{'' if standing.has_forgotten(row) else ' †'}"
     value = float(finding.score.split(" ")[0])
-    return Cell(text, value, tuple(details), "leak" if finding.leaks else "")
+    return TableCell(text, value, tuple(details), "leak" if finding.leaks else "")
 
 
 def _brief(interval: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from unlearnbench.system.version import __version__
 
-MARK = "unlearnbench-site.json"
+MANIFEST_FILE = "unlearnbench-site.json"
 """The manifest's name."""
 
 MISSING, OTHER = "missing", "other"
@@ -61,7 +61,7 @@ class Manifest:
 
 def read(folder: Path) -> Manifest | None:
     """The manifest of a folder; None where there is none that can be trusted."""
-    path = folder / MARK
+    path = folder / MANIFEST_FILE
     kind = _kind(path)
     if kind is None or not stat.S_ISREG(kind):
         return None
@@ -78,7 +78,7 @@ def of(folder: Path) -> Manifest:
     """The manifest of a folder that holds a site and nothing else."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    return Manifest(_checked({name: digest for name, digest in sorted(files.items()) if name != MARK}))
+    return Manifest(_checked({name: digest for name, digest in sorted(files.items()) if name != MANIFEST_FILE}))
 
 
 def look(folder: Path, name: str) -> str:
@@ -105,7 +105,7 @@ def holds_nothing_else(folder: Path, manifest: Manifest) -> bool:
                 return False
         for name in names:
             path = (here / name).as_posix()
-            if path != MARK and not (path in listed and manifest.owns(path, look(folder, path))):
+            if path != MANIFEST_FILE and not (path in listed and manifest.owns(path, look(folder, path))):
                 return False
     return True
 

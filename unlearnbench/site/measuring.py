@@ -13,13 +13,13 @@ from unlearnbench.system.escaping import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.results_folders import ResultsFolder
 
 _SHORT = 12  # characters of a hash that people compare
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedCell:
     """A cell without a result."""
 
     experiment: str
@@ -47,7 +47,7 @@ class Origin:
     plugins: tuple[tuple[str, str], ...]
     first: str
     last: str
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedCell, ...]
 
     @property
     def dates(self) -> str:
@@ -55,7 +55,7 @@ class Origin:
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
-def origin(source: Source) -> Origin:
+def origin(source: ResultsFolder) -> Origin:
     """The provenance of one results folder."""
     rows = source.records
     started = rows["started_at"]
@@ -105,11 +105,11 @@ def _texts(values: Iterable[object]) -> tuple[str, ...]:
     return tuple(plain(value) for value in values)
 
 
-def _failures(rows: pd.DataFrame) -> tuple[Failure, ...]:
+def _failures(rows: pd.DataFrame) -> tuple[FailedCell, ...]:
     failed = rows[rows["status"] != "ok"].drop_duplicates("cell_key").astype(object)
     failed = failed.where(failed.notna(), None)
     return tuple(
-        Failure(
+        FailedCell(
             plain(row["experiment"]), plain(titled(row["dataset_id"], row["protocol_version"])),
             plain(row["method_id"]), plain(row["attack_id"] or ""),
             int(row["seed"]), plain(row["status"]), plain(row["error"] or "no reason was recorded"),

@@ -9,15 +9,17 @@ from typing import Any
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import paper_tables, summary
-from unlearnbench.report.tables import Table
+from unlearnbench.report.text_tables import Table
 from unlearnbench.settings.protocols import titled
 from unlearnbench.site import boards, glance, measuring
-from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
-from unlearnbench.site.cells import Row, state_of
-from unlearnbench.site.figures import Figure, Picture
+from unlearnbench.site.board import Board, choices
+from unlearnbench.site.boards import experiment_path
+from unlearnbench.site.cells import state_of
+from unlearnbench.site.figures import DrawnPicture, Figure
 from unlearnbench.site.naming import slug
 from unlearnbench.site.plugins import About
-from unlearnbench.site.sources import Source
+from unlearnbench.site.results_folders import ResultsFolder
+from unlearnbench.site.rows import BoardRow, site_rows
 from unlearnbench.system.escaping import plain
 
 _IN_FULL = 6  # settings whose results the overview shows; of the others it has links
@@ -33,23 +35,23 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class ExperimentResults:
     """One experiment of a results folder.
 
     Attributes:
         name: as in the suite.
         folder: the results folder's name.
         part: that in file names.
-        rows: of the leaderboard, as `boards.rows_of` gives them.
+        rows: of the leaderboard, as `site_rows` gives them.
     """
 
     name: str
     folder: str
     part: str
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     figures: Sequence[Figure] = ()
-    pictures: Sequence[Picture] = ()
-    curves: Sequence[Picture] = ()
+    pictures: Sequence[DrawnPicture] = ()
+    curves: Sequence[DrawnPicture] = ()
 
     @property
     def path(self) -> str:
@@ -89,7 +91,7 @@ class Experiment:
         return list(dict.fromkeys(found))
 
 
-def _place(row: Row) -> str:
+def _place(row: BoardRow) -> str:
     """What a row was measured on."""
     return titled(row["dataset_id"], row["protocol_version"])
 
@@ -99,13 +101,13 @@ class Content:
     """Everything that the pages are made of."""
 
     title: str
-    sources: Sequence[Source]
-    experiments: Sequence[Experiment]
+    sources: Sequence[ResultsFolder]
+    experiments: Sequence[ExperimentResults]
     plugins: Mapping[tuple[str, str], About] = field(default_factory=dict)
     claims: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BoardRow]:
         """Of all experiments."""
         return [row for experiment in self.experiments for row in experiment.rows]
 
@@ -116,17 +118,17 @@ class Content:
         return sorted(found, key=lambda name: (plain(name) in references, name))
 
 
-def references_of(rows: Sequence[Row]) -> frozenset[str]:
+def references_of(rows: Sequence[BoardRow]) -> frozenset[str]:
     """Names of the methods that are there to be compared with."""
     return frozenset(plain(row["method"]) for row in rows if row["reference"] is True)
 
 
-def experiments_of(source: Source) -> list[Experiment]:
+def experiments_of(source: ResultsFolder) -> list[ExperimentResults]:
     """The experiments of a results folder, in the order of its leaderboard."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows_of(source.board, source.name, source.slug):
+    groups: dict[str, list[BoardRow]] = {}
+    for row in site_rows(source.board, source.name, source.slug):
         groups.setdefault(row["experiment"], []).append(row)
-    return [Experiment(name, plain(source.name), source.slug, rows) for name, rows in groups.items()]
+    return [ExperimentResults(name, plain(source.name), source.slug, rows) for name, rows in groups.items()]
 
 
 def pages(content: Content) -> list[Page]:
@@ -184,7 +186,7 @@ def _choices(every: Sequence[Board]) -> dict[str, list[str]]:
     return choices(line for board in every for line in board.lines)
 
 
-def _figures(content: Content, rows: Sequence[Row], kind: str) -> list[Figure]:
+def _figures(content: Content, rows: Sequence[BoardRow], kind: str) -> list[Figure]:
     """Of an attack's page: those of its experiments that are about attacks."""
     if kind != "attack":
         return []

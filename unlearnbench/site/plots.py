@@ -13,11 +13,11 @@ from unlearnbench.system.escaping import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnbench.site.pages import Experiment
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.pages import ExperimentResults
+    from unlearnbench.site.results_folders import ResultsFolder
 
 
-def of_experiment(experiment: Experiment, records: pd.DataFrame) -> list[Figure]:
+def of_experiment(experiment: ExperimentResults, records: pd.DataFrame) -> list[Figure]:
     """What the numbers of an experiment allow to draw.
 
     Args:
@@ -35,7 +35,7 @@ def of_experiment(experiment: Experiment, records: pd.DataFrame) -> list[Figure]
     ]
 
 
-def of_claims(source: Source) -> list[Figure]:
+def of_claims(source: ResultsFolder) -> list[Figure]:
     """A paper's tables and figures beside what was measured, drawn as `compare --report` draws them."""
     from unlearnbench.report import paper_figures
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.report import export
-from unlearnbench.site import galleries, pages, plots, plugins, rendering, sources, writing
-from unlearnbench.site.boards import DIMENSIONS
+from unlearnbench.site import galleries, pages, plots, plugins, rendering, results_folders, writing
+from unlearnbench.site.board import DIMENSIONS
 
 if TYPE_CHECKING:
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.results_folders import ResultsFolder
 
 
 @dataclass(frozen=True)
-class Published:
+class SiteCounts:
     """What was written."""
 
     pages: int
@@ -32,7 +32,7 @@ def publish(
     claims: Sequence[Path] = (),
     plugin_folders: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
-) -> Published:
+) -> SiteCounts:
     """Build a static site of results folders; it comes to `site` when it is complete.
 
     Of an earlier site there goes what is in its manifest and was not changed since; anything else in the folder stays.
@@ -51,7 +51,7 @@ def publish(
     """
     with writing.building(site, folders) as out:
         progress("reading records")
-        found = sources.read(folders, out, claims)
+        found = results_folders.read(folders, out, claims)
         for source in found:
             _exports(source, out)
         progress("drawing figures")
@@ -71,10 +71,10 @@ def publish(
         pictures = [picture for each in content.experiments for picture in (*each.pictures, *each.curves)]
         for picture in pictures:
             writing.write(out, picture.path, picture.content)
-    return Published(len(made), len(figures), len(pictures))
+    return SiteCounts(len(made), len(figures), len(pictures))
 
 
-def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]) -> pages.Content:
+def _content(found: Sequence[ResultsFolder], title: str, plugin_folders: Sequence[Path]) -> pages.Content:
     experiments = []
     for source in found:
         for experiment in pages.experiments_of(source):
@@ -83,7 +83,7 @@ def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]
                     experiment,
                     figures=plots.of_experiment(experiment, source.records),
                     pictures=galleries.galleries(experiment.rows, source.folder, source.slug),
-                    curves=galleries.curves(experiment.rows, source.folder, source.slug),
+                    curves=galleries.roc_curves(experiment.rows, source.folder, source.slug),
                 )
             )
     bare = pages.Content(title, found, experiments)
@@ -92,7 +92,7 @@ def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]
     return replace(bare, plugins=plugins.about(wanted, plugin_folders), claims=claims)
 
 
-def _exports(source: Source, out: Path) -> None:
+def _exports(source: ResultsFolder, out: Path) -> None:
     """The leaderboard for download; Parquet and Markdown are there already."""
     folder = f"data/{source.slug}"
     writing.write(out, f"{folder}/leaderboard.csv", export.export(source.board, "csv").encode())

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import drawing
 from unlearnbench.report.summary import methods_of
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_interval
 from unlearnbench.site import canvas
-from unlearnbench.site.cells import Row
+from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import slug
-from unlearnbench.site.places import by_place
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import label, plain
 
 _RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
 _FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
 
 
-def rates(rows: Sequence[Row], name: str) -> list[Figure]:
+def rates(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each attack and dataset with such rates, of each method the setting with the largest one.
 
     Args:
@@ -32,7 +32,7 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
     """
     having = [row for row in rows if any(row.get(metric) is not None for metric in _RATES)]
     found = []
-    for place, all_here in by_place(having).items():
+    for place, all_here in by_dataset(having).items():
         for attack in dict.fromkeys(row["attack"] for row in all_here):
             here = [row for row in all_here if row["attack"] == attack]
             what = f"{plain(attack)} on {place.title}"
@@ -42,7 +42,7 @@ def rates(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _drawn(rows: Sequence[Row], name: str, what: str) -> Figure:
+def _drawn(rows: Sequence[BoardRow], name: str, what: str) -> Figure:
     methods = methods_of(rows)
     numbers, told = [], []
     with canvas.style():

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
-from unlearnbench.report.tables import format_interval, format_value
-from unlearnbench.site.cells import Cell, Row, empty, minus, state_of
-from unlearnbench.site.settings import setting_of
+from unlearnbench.report.rows import value
+from unlearnbench.report.text_tables import format_interval, format_value
+from unlearnbench.site.cells import TableCell, empty, minus, state_of
+from unlearnbench.site.rows import BoardRow
+from unlearnbench.site.scenario_facts import facts_of
 
-ABOUT = {
+MEANINGS = {
     "rank": "place by the mean in its setting, of those that forgot and kept accuracy; ≈ can't be told from the best",
     "forgot": "whether what is left of the original's memory is within the declared margin, beside retrained models;"
     " for backdoors whether the stamped images are under the threshold; seeds where it is, of seeds judged",
@@ -21,17 +23,17 @@ ABOUT = {
 """What each column means."""
 
 
-def competes(row: Row) -> bool:
+def competes(row: BoardRow) -> bool:
     """Whether a contender may be ranked: it is no reference, forgot, and kept accuracy."""
     return row.get("reference") is not True and has_forgotten(row) and row.get("utility") == Accuracy.KEPT.value
 
 
-def has_forgotten(row: Row) -> bool:
+def has_forgotten(row: BoardRow) -> bool:
     """Whether the verdict is that it forgot."""
     return bool(row.get("verdict") == Forgetting.FORGOTTEN.value)
 
 
-def place(row: Row) -> Cell:
+def place(row: BoardRow) -> TableCell:
     """A place by the mean within one setting, with ``≈`` where it can't be told from the best; or why there is none.
 
     Args:
@@ -48,34 +50,34 @@ def place(row: Row) -> Cell:
         details.append("told from the best in a paired test over seeds")
     if row.get("power") is not None:
         details.append(_power(row))
-    return Cell(f"{int(rank)}{'≈' if near else ''}", float(rank), tuple(details))
+    return TableCell(f"{int(rank)}{'≈' if near else ''}", float(rank), tuple(details))
 
 
-def forgot(row: Row) -> Cell:
+def forgot(row: BoardRow) -> TableCell:
     """The verdict on forgetting, with the seeds within the margin."""
     if state := state_of(row):
         return empty(state)
     text = wording.forgetting(row)
     details = [why for why in (_why_not_forgotten(row), wording.margins(row)) if why]
-    met, of = wording.value(row, "forgot_seeds"), wording.value(row, "judged_seeds")
+    met, of = value(row, "forgot_seeds"), value(row, "judged_seeds")
     share = None if not of else met / of
     if has_forgotten(row):
         details.insert(0, f"forgotten: {_seeds_met(row)}")
-    return Cell(text, share, tuple(details), "" if has_forgotten(row) else "null")
+    return TableCell(text, share, tuple(details), "" if has_forgotten(row) else "null")
 
 
-def kept(row: Row) -> Cell:
+def kept(row: BoardRow) -> TableCell:
     """Accuracy beside retraining's."""
     if state := state_of(row):
         return empty(state)
     apart, text = row.get("accuracy_to_retrain"), wording.accuracy(row)
     if apart is None:
-        return Cell(text, None, (_why_accuracy_open(row),), "null")
+        return TableCell(text, None, (_why_accuracy_open(row),), "null")
     details = (f"test accuracy minus retraining's, seed by seed: {_apart(row)}",)
-    return Cell(text, float(apart), details, "" if text == Accuracy.KEPT.value else "null")
+    return TableCell(text, float(apart), details, "" if text == Accuracy.KEPT.value else "null")
 
 
-def beside(row: Row) -> Cell:
+def beside(row: BoardRow) -> TableCell:
     """How its leak stands to that of retraining."""
     found = row.get("beside_retrain")
     if found is None:
@@ -90,10 +92,10 @@ def beside(row: Row) -> Cell:
     details = (
         f"the advantage {words.get(str(found), '')} {least:g} above that on retraining" if least is not None else "",
     )
-    return Cell(str(found), None if gap is None else float(gap), details)
+    return TableCell(str(found), None if gap is None else float(gap), details)
 
 
-def powers(rows: Sequence[Row]) -> list[str]:
+def powers(rows: Sequence[BoardRow]) -> list[str]:
     """What the tests of some tables can tell, one line for each kind of rank."""
     found: dict[tuple[str, float], list[float]] = {}
     seen = set()
@@ -109,7 +111,7 @@ def powers(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def why_not_placed(row: Row) -> str:
+def why_not_placed(row: BoardRow) -> str:
     """In words why a contender has no place."""
     if state := state_of(row):
         return f"not ranked: {state}"
@@ -128,7 +130,7 @@ def why_not_placed(row: Row) -> str:
     return f"not ranked: fewer than {_words(MINIMUM)} seeds of {row['rank_metric']}"
 
 
-def _why_not_forgotten(row: Row) -> str:
+def _why_not_forgotten(row: BoardRow) -> str:
     """The verdict in a clause; empty if it forgot."""
     verdict = row.get("verdict")
     if verdict in (None, Forgetting.NOT_JUDGED.value):
@@ -146,8 +148,8 @@ def _why_not_forgotten(row: Row) -> str:
     return f"{what} ({_seeds_met(row)})"
 
 
-def _why_not_judged(row: Row) -> str:
-    setting = setting_of(row["scenario"])
+def _why_not_judged(row: BoardRow) -> str:
+    setting = facts_of(row["scenario"])
     if row.get("accuracy") is None:
         return "its models were not measured without an attack"
     if setting.stamped:
@@ -156,23 +158,23 @@ def _why_not_judged(row: Row) -> str:
     return f"one retraining passes over more images than judging.largest_retraining{most}"
 
 
-def _why_accuracy_open(row: Row) -> str:
+def _why_accuracy_open(row: BoardRow) -> str:
     if row.get("utility") == Accuracy.OPEN.value:
         return f"cannot be told whether accuracy is kept ({_apart(row)} beside retraining)"
     return "accuracy not judged: no retraining to compare with"
 
 
-def _apart(row: Row) -> str:
+def _apart(row: BoardRow) -> str:
     value, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
     return minus(format_interval(value, low, high))
 
 
-def _seeds_met(row: Row) -> str:
-    where = "under the threshold" if setting_of(row["scenario"]).stamped else "within the margin"
+def _seeds_met(row: BoardRow) -> str:
+    where = "under the threshold" if facts_of(row["scenario"]).stamped else "within the margin"
     return f"{int(row['forgot_seeds'])} of {int(row['judged_seeds'])} seeds {where}"
 
 
-def _power(row: Row) -> str:
+def _power(row: BoardRow) -> str:
     least = format_value(row["power_for"])
     return f"a difference of {least} to the best is told with probability {row['power']:.2f}"
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_measured
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
-from unlearnbench.site.cells import Row
+from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import split_id
-from unlearnbench.site.places import by_place
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system import escaping
 from unlearnbench.system.escaping import plain
 
@@ -33,10 +33,10 @@ _METRICS = {
 }
 _LABELS = {"beta": "distortion rate β", "edr": "erased share of the training images, %"}
 
-Lines = dict[str, list[Row]]
+Lines = dict[str, list[BoardRow]]
 
 
-def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
+def sweeps(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset a figure over beta and one over the erased ratio, where there are two values or more.
 
     Args:
@@ -45,7 +45,7 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
     """
     found = []
     for over in ("beta", "edr"):
-        for place, all_here in by_place(rows).items():
+        for place, all_here in by_dataset(rows).items():
             here = [row for row in all_here if row[over] is not None]
             points = sorted({row[over] for row in here})
             sides = [(METRICS[metric], _lines(here, metric, over)) for metric in _METRICS[over]]
@@ -56,14 +56,14 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
+def _lines(rows: Sequence[BoardRow], metric: str, over: str) -> Lines:
     """By method, and by attack where several have the metric; one row a place."""
     private = METRICS[metric].good == "privacy"
     having = [row for row in rows if row.get(metric) is not None]
     attacks = {row["attack_id"] for row in having}
     others = {_elsewhere(row, over) for row in having}
     one = len({row["attack"] for row in having}) == 1
-    lines: dict[str, dict[float, Row]] = {}
+    lines: dict[str, dict[float, BoardRow]] = {}
     for row in having:
         label = row["method_id"]
         if private and len(attacks) > 1:
@@ -74,7 +74,7 @@ def _lines(rows: Sequence[Row], metric: str, over: str) -> Lines:
     return {label: [line[place] for place in sorted(line)] for label, line in lines.items()}
 
 
-def _elsewhere(row: Row, over: str) -> str:
+def _elsewhere(row: BoardRow, over: str) -> str:
     """What of a row's scenario is not what the sweep is over."""
     swept = "beta=" if over == "beta" else "erased_ratio="
     return ",".join(part for part in row["scenario_id"].split(",") if not part.startswith((swept, "replicas=")))
@@ -96,7 +96,7 @@ def _drawn(
     if any(metric.good == "privacy" for metric, _ in sides):
         caption += " Dashed: what an attacker gets who looks at no output."
     rows = [
-        (short(metric), label, _place(row[over], over), _number(row, metric))
+        (short(metric), label, _place(row[over], over), format_measured(row, metric))
         for metric, lines in sides
         for label, line in lines.items()
         for row in line
@@ -122,14 +122,7 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
         if not any(each is None for each in (*low, *high)):
             bounds: Any = low, high
             axes.fill_between(x, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
-    trivial = [
-        row[metric.name] - gap
-        for line in lines.values()
-        for row in line
-        if (gap := row.get(f"{metric.name}_gap_trivial")) is not None
-    ]
-    if trivial:
-        axes.axhline(sum(trivial) / len(trivial), color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    canvas.trivial_line(axes, (row for line in lines.values() for row in line), metric)
     if metric.good == "cost" and all(row[metric.name] > 0 for line in lines.values() for row in line):
         axes.set_yscale("log")
         drawing.plain_ticks(axes.yaxis)
@@ -140,10 +133,6 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
 
 def _place(value: float, over: str) -> str:
     return f"{value:g}" if over == "beta" else f"{100 * value:g} %"
-
-
-def _number(row: Row, metric: Metric) -> str:
-    return format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
 
 
 def _alt(sides: Sequence[tuple[Metric, Lines]], over: str, title: str) -> str:

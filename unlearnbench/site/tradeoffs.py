@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing, wording
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_measured
 from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
-from unlearnbench.site.cells import Row
+from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
-from unlearnbench.site.places import by_place
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "a
 class Point:
     """A contender in the plane; `y` is better when low, `x` when high."""
 
-    row: Row
+    row: BoardRow
     x: Metric
     y: Metric
 
@@ -52,7 +52,7 @@ class Point:
         return [[self.row[metric.name] - low], [high - self.row[metric.name]]]
 
 
-def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
+def leakage(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset: the strongest attack's score against test accuracy, a panel for each kind of score.
 
     Args:
@@ -61,7 +61,7 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
     """
     attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
-    for place, here in by_place(attacked).items():
+    for place, here in by_dataset(attacked).items():
         measured = [METRICS[metric] for metric in _LEAKS if any(row.get(metric) is not None for row in here)]
         if any(metric.name == "skill_blind_set" for metric in measured):
             measured = [metric for metric in measured if metric.name != "skill_mean"]
@@ -73,13 +73,13 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def cost(rows: Sequence[Row], name: str) -> list[Figure]:
+def cost(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset, without an attack: accuracy against optimiser steps."""
     found = []
     bare = [
         row for row in rows if row["attack"] is None and row.get("accuracy") is not None and row.get("gradient_steps")
     ]
-    for place, here in by_place(bare).items():
+    for place, here in by_dataset(bare).items():
         side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in here]
         if len({point.at[1] for point in side}) > 1:
             title = f"What erasing costs against what is kept, {place.title}"
@@ -87,9 +87,9 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:
+def _strongest(rows: Sequence[BoardRow], metric: Metric) -> list[Point]:
     """For each contender and setting the access with the worst mean score."""
-    worst: dict[tuple[Any, ...], Row] = {}
+    worst: dict[tuple[Any, ...], BoardRow] = {}
     for row in rows:
         if row.get(metric.name) is None:
             continue
@@ -154,9 +154,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
             axes.annotate(f"β {point.row['beta_text']}", (px, py), (4, 3), textcoords="offset points", fontsize=5.5)
     best = front(side)
     axes.plot(*zip(*(point.at for point in best), strict=True), color=canvas.INK, linewidth=0.8) if best else None
-    trivial = _trivial(side)
-    if trivial is not None:
-        axes.axhline(trivial, color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    canvas.trivial_line(axes, (point.row for point in side), y)
     if y.good == "cost":
         axes.set_yscale("log")
         drawing.plain_ticks(axes.yaxis)
@@ -165,21 +163,9 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
     axes.set_title(f"{short(y)}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
 
 
-def _trivial(side: Sequence[Point]) -> float | None:
-    gaps = [
-        point.row[point.y.name] - gap
-        for point in side
-        if (gap := point.row.get(f"{point.y.name}_gap_trivial")) is not None
-    ]
-    return sum(gaps) / len(gaps) if gaps else None
-
-
 def _line(point: Point, on_front: bool) -> tuple[str, ...]:
     row = point.row
-    shown = [
-        format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
-        for metric in (point.x, point.y)
-    ]
+    shown = [format_measured(row, metric) for metric in (point.x, point.y)]
     attack = f"{plain(row['attack_id'])} ({short(point.y)})" if row["attack_id"] else ""
     verdicts = wording.forgetting(row), wording.accuracy(row)
     return point.name, row["beta_text"], attack, *shown, *verdicts, "yes" if on_front else ""

@@ -8,12 +8,12 @@ from unlearnbench.leaderboard.contenders import disputed
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import half_width
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_interval
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
+from unlearnbench.site.dataset_groups import GROUP_COLUMNS, by_dataset
 from unlearnbench.site.figures import Figure
-from unlearnbench.site.places import PLACE, by_place
-from unlearnbench.site.settings import setting_of
+from unlearnbench.site.scenario_facts import facts_of
 from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
     points = records[records["step"].notna() & (records["status"] == "ok") & records["value"].notna()]
     points = points[points["metric"].isin(METRICS)]
     found = []
-    columns = points[list(PLACE)].astype(object).assign(at=points.index)
+    columns = points[list(GROUP_COLUMNS)].astype(object).assign(at=points.index)
     rows: list[dict[str, Any]] = columns.to_dict("records")  # type: ignore[assignment]
-    for place, here in by_place(rows).items():
+    for place, here in by_dataset(rows).items():
         made = _means(points.loc[[row["at"] for row in here]])
         if len(made):
             figure = f"{name}-{place.number}-trajectory"
@@ -50,7 +50,7 @@ def _means(points: pd.DataFrame) -> pd.DataFrame:
     several = points["scenario_id"].nunique() > 1
     ends = points["scenario_id"].map(lambda text: f", {text}" if several else "")
     points = points.assign(line=(points["method_id"] + ends).map(plain))
-    every = points["scenario"].map(lambda text: setting_of(text).every_epochs or 0)
+    every = points["scenario"].map(lambda text: facts_of(text).every_epochs or 0)
     # Points are recorded every so many epochs, the first before the first step.
     order = points.groupby("line")["step"].rank(method="dense") - 1
     points["x"] = (order * every).where(every > 0, points["step"])

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unlearnbench.site import manifest
-from unlearnbench.site.manifest import MARK, MISSING, Manifest
+from unlearnbench.site.manifest import MANIFEST_FILE, MISSING, Manifest
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_atomically
 from unlearnbench.system.printing import complain
@@ -49,7 +49,7 @@ def check(site: Path, read: Sequence[Path] = ()) -> Manifest | None:
     if known is None:
         raise InputError(
             str(site),
-            f"is not empty and not a site (it has no {MARK} that lists its files, as publish writes it);"
+            f"is not empty and not a site (it has no {MANIFEST_FILE} that lists its files, as publish writes it);"
             " give --out a new folder, or move away what is there",
         )
     return known
@@ -70,7 +70,7 @@ def building(site: Path, read: Sequence[Path] = ()) -> Iterator[Path]:
             temporary.mkdir(parents=True)
         yield temporary
         new = manifest.of(temporary)
-        write(temporary, MARK, new.text())
+        write(temporary, MANIFEST_FILE, new.text())
         old = check(site, read)  # something else may have been put there meanwhile
         with _writing(site):
             if old is None:
@@ -102,7 +102,7 @@ def _exchange_whole(new: Path, target: Path, known: Manifest) -> None:
         raise
     try:
         manifest.remove(old, known, known.names)
-        (old / MARK).unlink(missing_ok=True)
+        (old / MANIFEST_FILE).unlink(missing_ok=True)
         old.rmdir()
     except OSError as error:  # somebody wrote into it until the last moment, or made a folder in it read-only
         complain(f"the site is in its place; left of the earlier one is {old}: {error.strerror or error}")
@@ -120,14 +120,14 @@ def _exchange_files(built: Path, target: Path, new: Manifest, old: Manifest) -> 
             f"holds {_listed(taken)}, which publish did not write or which changed since, where the site's own belongs;"
             " move it away, or give --out another folder",
         )
-    write_atomically(target / MARK, Manifest(new.files, own).text())
+    write_atomically(target / MANIFEST_FILE, Manifest(new.files, own).text())
     for name in sorted(new.files.keys() - same, key=lambda name: (name.endswith(".html"), name == "index.html", name)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (built / name).replace(target / name)
     kept = manifest.remove(target, old, [name for name in old.names if name not in new.files])
     if kept:
         complain(f"left in {target}, no longer part of the site but changed since it was published: {_listed(kept)}")
-    write_atomically(target / MARK, new.text())
+    write_atomically(target / MANIFEST_FILE, new.text())
 
 
 @contextmanager

@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.settings.protocols import titled
-from unlearnbench.site.cells import Row
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
-PLACE = ("protocol_version", "suite", "dataset_id", "dataset_params")
+GROUP_COLUMNS = ("protocol_version", "suite", "dataset_id", "dataset_params")
 """The columns in which they differ."""
 
 
 @dataclass(frozen=True)
-class Place:
+class DatasetGroup:
     """One of them; `number` tells its figures apart, `title` says which it is."""
 
     number: int
     title: str
 
 
-def by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:
+def by_dataset(rows: Iterable[BoardRow]) -> dict[DatasetGroup, list[BoardRow]]:
     """The rows of each dataset and protocol, those of the newest protocol first, else in order of appearance."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[BoardRow]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in PLACE), []).append(row)
+        groups.setdefault(tuple(row[name] for name in GROUP_COLUMNS), []).append(row)
     order = sorted(groups, key=lambda key: -key[0])
     several = len({suite for _, suite, *_ in order}) > 1
     found = {}
     for number, (protocol, suite, dataset, params) in enumerate(order):
         title = titled(f"{dataset} ({suite})" if several else dataset, protocol)
-        found[Place(number, plain(title))] = groups[protocol, suite, dataset, params]
+        found[DatasetGroup(number, plain(title))] = groups[protocol, suite, dataset, params]
     return found

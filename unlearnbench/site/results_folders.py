@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ResultsFolder:
     """One results folder.
 
     Attributes:
@@ -44,7 +44,7 @@ class Source:
 
 def read(
     folders: Sequence[Path], out: Path, claims: Sequence[Path] = (), suites: Path = Path("suites")
-) -> list[Source]:
+) -> list[ResultsFolder]:
     """Read results folders, and write each one's leaderboard to ``out/data/<slug>``.
 
     Args:
@@ -71,7 +71,7 @@ def read(
     return sources
 
 
-def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
+def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> ResultsFolder:
     records_of(folder)
     from unlearnbench.claims import comparison
     from unlearnbench.leaderboard.contenders import dataset_ids
@@ -88,4 +88,4 @@ def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Pa
     suite = set(board["suite"].unique())
     path = next((path for path, claimed in about.items() if claimed in suite), suites / f"{name}.claims.yaml")
     found = comparison.compare(folder, path) if path in about or path.is_file() else None
-    return Source(name, part, folder, board, rows, found)
+    return ResultsFolder(name, part, folder, board, rows, found)

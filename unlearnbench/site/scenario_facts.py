@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScenarioFacts:
     """Parts of a scenario.
 
     Attributes:
@@ -37,11 +37,11 @@ class Setting:
 
 
 @cache
-def setting_of(scenario: str) -> Setting:
+def facts_of(scenario: str) -> ScenarioFacts:
     """The setting that a record's `scenario` column holds; what is not as expected is left out."""
     found: Any = json.loads(scenario)
     if not isinstance(found, Mapping):
-        return Setting()
+        return ScenarioFacts()
     ratio, count = _number(found.get("erased_ratio")), _number(found.get("erased_count"))
     trajectory = found.get("trajectory")
     every = trajectory.get("every_epochs") if isinstance(trajectory, Mapping) else None
@@ -51,7 +51,7 @@ def setting_of(scenario: str) -> Setting:
         erased = "" if count is None else f"{count:g} image{'' if count == 1 else 's'}"
     judging = found.get("judging")
     largest = judging.get("largest_retraining") if isinstance(judging, Mapping) else None
-    return Setting(
+    return ScenarioFacts(
         _number(found.get("beta")),
         ratio,
         erased,
