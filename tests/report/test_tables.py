@@ -14,7 +14,7 @@ from unlearnbench.system.escaping import plain
 
 def test_one_table_for_each_setting_with_its_contenders(frame):
     attacked, utility = tables(frame)
-    assert attacked.title == "leak / mnist / single / ridge / tier same / observation log_probabilities / 512 shadows"
+    assert attacked.title == "leak / mnist / single / ridge / tier same / observes log probabilities / 512 shadows"
     assert utility.title == "utility / mnist / single"
     assert [row[1] for row in attacked.rows] == ["crfu", "vbu", "hbfu", "lazy", "broken", "retrain"]
 

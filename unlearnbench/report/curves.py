@@ -18,6 +18,7 @@ import numpy as np
 from unlearnbench.metrics.membership import FALSE_ALARMS
 from unlearnbench.report import drawing, pictures
 from unlearnbench.report.pictures import answer, draw_owed, together
+from unlearnbench.report.wording import in_words
 from unlearnbench.system import escaping
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def draw_curves(cells: Iterable[Cell], store: Store, results: Path) -> list[Path
         answers: dict[str, list[Artifact]] = defaultdict(list)
         for cell, artifact in found:
             answers[cell.method_id].append(artifact)
-        return _png(" / ".join(shared), {name: curve(some) for name, some in answers.items()}, about)
+        heading = f"ROC curves of {in_words(shared[-1])}: {pictures.setting_in_words(shared)}"
+        return _png(heading, {name: curve(some) for name, some in answers.items()}, about)
 
     return draw_owed(together(cells, _group), results, file_name, lambda cell: _answers(store, cell), draw)
 

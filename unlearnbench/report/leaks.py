@@ -17,6 +17,7 @@ from unlearnbench.report.findings import AttackFinding, findings, scene_of
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.rows import LeaderboardRow, rows_of
 from unlearnbench.report.text_tables import NOTHING
+from unlearnbench.report.wording import in_words
 from unlearnbench.system.escaping import markdown, markdown_block
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def _section(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]], severa
     row = found[0][0]
     suite = f"{row['suite']}: " if several else ""
     measured_on = ", ".join(filter(None, (summary.dataset_of(row), summary.protocol_of(row))))
-    title = f"## {markdown(suite + str(row['experiment']))} on {markdown(measured_on)}"
-    return f"{title}\n\n{markdown_block(str(row['scenario_id']))}\n\n{_table(found)}"
+    title = f"## {markdown(suite + in_words(row['experiment']))} on {markdown(measured_on)}"
+    return f"{title}\n\n{markdown_block(in_words(row['scenario_id']))}\n\n{_table(found)}"
 
 
 def _table(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:

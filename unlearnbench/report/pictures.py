@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.report import drawing
+from unlearnbench.report.wording import in_words
 from unlearnbench.system import escaping
 from unlearnbench.system.errors import UnreadableError
 from unlearnbench.system.parquet_files import write_atomically
@@ -54,7 +55,10 @@ def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[P
 
     def draw(shared: Sequence[str], found: Answers, about: str) -> bytes:
         rows = {_row_name(cell): artifact for cell, artifact in found}
-        return _png(f"{' / '.join(shared)} / seed {found[0][0].seed}", rows, about)
+        heading = (
+            f"Erased images as rebuilt by {in_words(shared[-1])}: {setting_in_words(shared)}, seed {found[0][0].seed}"
+        )
+        return _png(heading, rows, about)
 
     return draw_owed(groups, results, file_name, lambda cell: answer(store, cell, "rebuilt"), draw)
 
@@ -144,6 +148,12 @@ def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[st
     return experiment, dataset, scenario, attack
 
 
+def setting_in_words(title: Sequence[str]) -> str:
+    """What a picture was measured on, for its heading."""
+    experiment, dataset, scenario, _ = title
+    return f"{in_words(experiment)} on {dataset}; {in_words(scenario)}"
+
+
 def file_name(title: Sequence[str], kind: str = "") -> str:
     """The picture's file in the folder `FOLDER`; `kind` is part of it."""
     digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
@@ -157,18 +167,18 @@ def _group(cell: Cell) -> tuple[str, ...]:
 
 
 def _row_name(cell: Cell) -> str:
-    return f"{cell.method_id}, beta {cell.setting.scenario.beta:g}"
+    return f"{cell.method_id}, β {cell.setting.scenario.beta:g}"
 
 
-def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
+def _png(heading: str, rows: Mapping[str, Artifact], about: str) -> bytes:
     some = next(iter(rows.values())).tensors
     strips: dict[str, Pixels] = {"true image": _images(some["true"])}
     strips |= {escaping.label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
     strips["mean image"] = np.repeat(_images(some["mean"][None]), len(strips["true image"]), 0)
     columns = min(COLUMNS, len(strips["true image"]))
-    beside = 0.058 * max(len(name) for name in strips) + 0.2  # inches
+    beside = 0.062 * max(len(name) for name in strips) + 0.2  # inches
     width = beside + columns * _INCH
-    lines = textwrap.wrap(escaping.figure(title), max(20, int(width / 0.058)))
+    lines = textwrap.wrap(escaping.figure(heading), max(20, int(width / 0.058)))
     head = 0.2 + 0.12 * len(lines)
     height = len(strips) * _INCH + head
     with drawing.settings():

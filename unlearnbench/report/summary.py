@@ -69,7 +69,8 @@ def methods_of(rows: Sequence[LeaderboardRow]) -> list[str]:
 def title_of(row: LeaderboardRow, with_suite: bool) -> str:
     """The setting, without an attack."""
     names = [row["suite"]] if with_suite else []
-    names += [row["experiment"], dataset_of(row), row["scenario_id"], *filter(None, [protocol_of(row)])]
+    names += [wording.in_words(row["experiment"]), dataset_of(row), wording.in_words(row["scenario_id"])]
+    names += filter(None, [protocol_of(row)])
     return " / ".join(map(plain, names))
 
 

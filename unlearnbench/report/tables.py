@@ -220,11 +220,12 @@ def _ranks(part: pd.DataFrame) -> list[str]:
 
 def _title(part: pd.DataFrame, with_suite: bool) -> str:
     first = part.iloc[0]
-    names = [first[key] for key in ("experiment", "dataset_id", "scenario_id")]
-    parts = [first["suite"], *names] if with_suite else names
+    parts = [first["suite"]] if with_suite else []
+    parts += [wording.in_words(first["experiment"]), first["dataset_id"], wording.in_words(first["scenario_id"])]
     if not missing(first["attack"]):
-        parts.append(first["attack"] if missing(first["attack_id"]) else first["attack_id"])
-        parts += [f"{key} {first[key]}" for key in ("tier", "observation") if not missing(first[key])]
+        parts.append(wording.in_words(first["attack"] if missing(first["attack_id"]) else first["attack_id"]))
+        observed = {"tier": "tier", "observation": "observes"}
+        parts += [f"{word} {wording.in_words(first[key])}" for key, word in observed.items() if not missing(first[key])]
         if not missing(first["n_shadows"]):
             parts.append(f"{int(first['n_shadows'])} shadows")
     if protocol := measured_under(first["protocol_version"]):

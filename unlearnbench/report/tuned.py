@@ -18,6 +18,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.records import cell_rows
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.text_tables import Table, format_interval
+from unlearnbench.report.wording import in_words
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.suite import Suite
 from unlearnbench.system import yaml_values
@@ -169,7 +170,7 @@ def _table(place: tuple[str, str, str], picks: Sequence[Pick]) -> Table:
     legend = [f"chosen: {best} over {rule.seeds} seeds on validation images{where}"]
     legend.append("mean ± 95 % interval over the seeds that a setting was run with; # within the method, best first")
     headers = ("#", "method", "state", *metrics, "why not")
-    return Table(plain(" / ".join(place)), headers, tuple(rows), tuple(legend), tuple(notes))
+    return Table(plain(" / ".join(map(in_words, place))), headers, tuple(rows), tuple(legend), tuple(notes))
 
 
 def shown(estimate: Estimate | None, metric: str) -> str:

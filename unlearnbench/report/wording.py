@@ -1,9 +1,15 @@
-"""Verdicts in words, as tables and pages show them."""
+"""Verdicts and names in words, as titles, tables and pages show them."""
 
 from __future__ import annotations
 
+import re
+
 from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.report.rows import LeaderboardRow, value
+
+_KEY = re.compile(r"([A-Za-z_][\w.]*)=")  # of a setting
+_JOINT = re.compile(r"(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])")
+_COMMA = re.compile(r",(?! )")
 
 SHORT = {Forgetting.BEFORE.value: "before protocol 2"}
 
@@ -33,3 +39,16 @@ def margins(row: LeaderboardRow) -> str:
             if own is not None and other is not None and other != own:
                 words.append(f"{label}{other} under {factor} the margin")
     return "; ".join(words)
+
+
+def in_words(name: str) -> str:
+    """The name of an experiment, a scenario, a method or an attack in words, for titles.
+
+    ``leak,erased_count=1,stop.steps=5`` is ``leak, erased count 1, stop steps 5``, and ``update_leak[tier=same]`` is
+    ``update leak (tier same)``.
+    """
+    head, bracket, settings = name.partition("[")
+    if bracket and "=" not in head and name.endswith("]"):
+        name = f"{head} ({settings[:-1]})"
+    words = _KEY.sub(lambda key: f"{key[1].replace('.', ' ')} ", name)
+    return _COMMA.sub(", ", _JOINT.sub(" ", words))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report.tables import PRIVACY_HEADLINES, UTILITY_HEADLINES
+from unlearnbench.report.wording import in_words
 from unlearnbench.settings.protocols import measured_under, titled
 from unlearnbench.site import cells, standing
 from unlearnbench.site.board import Board, BoardColumn, Line
@@ -48,7 +49,9 @@ def _board(attack: str | None, rows: Sequence[BoardRow], across: bool, protocol:
     lines = [
         Line(tuple(make(row) for make in makers), filters_of(row), row["reference"] is True) for row in rows
     ]  # fmt: skip
-    title = "Without an adversary: utility, forgetting and cost" if attack is None else f"Under {plain(attack)}"
+    title = (
+        "Without an adversary: utility, forgetting and cost" if attack is None else f"Under {plain(in_words(attack))}"
+    )
     return Board(
         f"board-{slug(attack) if attack else 'utility'}{of_protocol(protocol)}",
         titled(title, protocol),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unlearnbench.report import curves, pictures
+from unlearnbench.report.wording import in_words
 from unlearnbench.site.figures import DrawnPicture
 from unlearnbench.site.rows import BoardRow
 from unlearnbench.system import regular_files
@@ -58,7 +59,7 @@ def _found(
 
 
 def _title(rows: Sequence[BoardRow]) -> str:
-    return plain(f"{rows[0]['attack_id']} on {rows[0]['dataset_id']}")
+    return plain(f"{in_words(rows[0]['attack_id'])} on {rows[0]['dataset_id']}")
 
 
 def _methods(rows: Sequence[BoardRow]) -> str:

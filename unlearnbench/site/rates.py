@@ -12,6 +12,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import drawing
 from unlearnbench.report.summary import methods_of
 from unlearnbench.report.text_tables import format_interval
+from unlearnbench.report.wording import in_words
 from unlearnbench.site import canvas
 from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
@@ -35,7 +36,7 @@ def rates(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     for place, all_here in by_dataset(having).items():
         for attack in dict.fromkeys(row["attack"] for row in all_here):
             here = [row for row in all_here if row["attack"] == attack]
-            what = f"{plain(attack)} on {place.title}"
+            what = f"{plain(in_words(attack))} on {place.title}"
             found.append(
                 drawing.attempt(f"rates, {what}", _drawn, here, f"{name}-{place.number}-rates-{slug(attack)}", what)
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.report.wording import in_words
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.system.escaping import lines
 
@@ -61,6 +62,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["slug"] = slug
+    made.filters["words"] = in_words
     made.filters["split_id"] = split_id
     made.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
     return made
