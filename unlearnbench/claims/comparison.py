@@ -139,7 +139,7 @@ def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Ru
         batches=sorted({each["batch"] for each in training if isinstance(each.get("batch"), int)}),
         devices=sorted({row["device"] for row in rows}),
         commits=sorted({_commit(row) for row in rows}),
-        versions=sorted({_versions(text) for text in {row["versions"] for row in rows}}),
+        versions=sorted({versions_in_words(text) for text in {row["versions"] for row in rows}}),
         first=f"{min(row['started_at'] for row in rows):%Y-%m-%d}",
         last=f"{max(row['started_at'] for row in rows):%Y-%m-%d}",
     )
@@ -149,5 +149,6 @@ def _commit(row: Mapping[str, Any]) -> str:
     return f"{row['git_sha'][:10]}{' with changes' if row['git_dirty'] else ''}" if row["git_sha"] else "unknown"
 
 
-def _versions(text: str) -> str:
+def versions_in_words(text: str) -> str:
+    """A record's versions of packages: ``numpy 2.3, torch 2.13``."""
     return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))

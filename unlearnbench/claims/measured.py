@@ -107,10 +107,6 @@ class MeasuredValues:
                 self._by_experiment[row["experiment"], row["dataset"]].append(made)
             _note(contenders[key], row)
 
-    @property
-    def datasets(self) -> list[str]:
-        return sorted({dataset for _, dataset in self._by_experiment})
-
     def values(self, selection: ValueSelection, dataset: str) -> Values:
         """The per-seed values of a selection on a dataset."""
         found = self._find(selection, dataset)

@@ -14,6 +14,7 @@ from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
 from unlearnbench.report.rows import missing, rows_of
+from unlearnbench.report.summary import results
 from unlearnbench.report.text_tables import NOTHING, Table, format_interval, format_value
 from unlearnbench.settings.protocols import measured_under
 from unlearnbench.settings.scenario import Judging
@@ -116,6 +117,11 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     narrow = frame[[column for column in frame.columns if column in needed]].astype(object)
     parts = narrow.groupby(list(_SETTING), sort=False, dropna=False)
     return [_table(part, metrics, order, several_suites) for _, part in parts]
+
+
+def with_results(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
+    """The same after the results in words, which stand first unless metrics or an order were chosen."""
+    return [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
 
 
 def check_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> None:

@@ -11,8 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from unlearnbench.report.summary import results
-from unlearnbench.report.tables import tables
+from unlearnbench.report.tables import with_results
 from unlearnbench.report.text_tables import Table
 from unlearnbench.system.printing import WIDTH
 
@@ -28,7 +27,7 @@ def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
 
     A table that is too wide goes on below with rank and method repeated. Text from records is never read as markup.
     """
-    found = [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
+    found = with_results(frame, metrics, sort)
     if not found:
         return Text("No results.")
     parts: list[RenderableType] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.claims.comparison import versions_in_words
 from unlearnbench.settings.protocols import titled
 from unlearnbench.system.escaping import plain
 
@@ -70,7 +70,7 @@ def origin(source: ResultsFolder) -> Origin:
         seeds=int(rows["seed"].nunique()),
         commits=_commits(rows),
         devices=_texts(sorted(rows["device"].unique())),
-        versions=tuple(plain(_versions(text)) for text in sorted(rows["versions"].unique())),
+        versions=tuple(plain(versions_in_words(text)) for text in sorted(rows["versions"].unique())),
         data=tuple(dict.fromkeys(_pairs(ok, "dataset_id", "data_sha256"))),
         plugins=tuple(dict.fromkeys(plugins)),
         first=f"{started.min():%Y-%m-%d}",
@@ -95,10 +95,6 @@ def _commit(sha: Any, dirty: Any) -> str:
     if not isinstance(sha, str):
         return "unknown"
     return f"{plain(sha)[:_SHORT]}{' with changes' if dirty is True else ''}"
-
-
-def _versions(text: str) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:

@@ -75,14 +75,14 @@ def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Pa
     records_of(folder)
     from unlearnbench.claims import comparison
     from unlearnbench.leaderboard.contenders import dataset_ids
-    from unlearnbench.records import writing as records
+    from unlearnbench.records.reading import read_folder
     from unlearnbench.report.files import write_leaderboard
 
     part = slug(name)
     board = write_leaderboard(folder / "records", out / "data" / part)
     if board.empty:
         raise InputError(str(folder), "holds no records; run its suite first")
-    table, _ = records.read_folder(folder / "records", _COLUMNS)
+    table, _ = read_folder(folder / "records", _COLUMNS)
     rows = table.to_pandas()
     rows["dataset_id"] = dataset_ids(rows)
     suite = set(board["suite"].unique())
