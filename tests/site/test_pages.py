@@ -74,10 +74,10 @@ def test_places_are_those_of_the_means_and_say_what_the_tests_can_tell(membershi
     assert (best.text, other.text) == ("1", "2")
     assert other.details == (
         "place 2 of 3 by the mean of advantage",
-        "told from the best in a paired test over seeds",
-        "a difference of 0.05 to the best is told with probability 1.00",
+        "distinguished from the best by a paired test over seeds",
+        "a difference of 0.05 to the best is detected with probability 1.00",
     )
-    assert not any("told from the best" in line for line in best.details)
+    assert not any("distinguished from the best" in line for line in best.details)
 
 
 def test_what_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_what_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
     made += [each for method, values in noisy.items() for each in rows(method, "auc", values, attack="a")]
     (board,) = boards.boards(built(tmp_path, made))
     assert [line.cells[0].text for line in board.lines] == ["1≈", "2≈", "3"]
-    assert board.lines[1].cells[0].details[1].startswith("2 can't be told from one another at the top")
+    assert board.lines[1].cells[0].details[1].startswith("2 cannot be distinguished from one another at the top")
     (note,) = board.notes
-    assert note.startswith("Power: a difference of 0.05 in advantage to the best is told with probability 0.")
+    assert note.startswith("Power: a difference of 0.05 in advantage to the best is detected with probability 0.")
 
 
 def test_every_table_has_the_verdict_with_k_of_n_and_accuracy_beside_retraining(membership: Board) -> None:

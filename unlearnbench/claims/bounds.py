@@ -1,11 +1,11 @@
-"""What the interval of a quantity is asked to lie within, and what it then says: yes, no, or nothing."""
+"""The bounds that a quantity's interval is checked against, and the answer: yes, no, or undecided."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-_ROUNDING = 1e-9  # of differences of two decimal numbers that a bound was written for
+_ROUNDING = 1e-9  # tolerance for differences of decimal numbers
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Bounds:
 
     Attributes:
         words: the bounds, for people.
-        least, most: infinite where there is none.
-        strict: whether values at a bound are outside.
+        least, most: infinite where there is no bound.
+        strict: whether values equal to a bound are outside.
     """
 
     words: str
@@ -24,13 +24,13 @@ class Bounds:
     strict: bool = False
 
     def hold(self, low: float, high: float) -> bool:
-        """Whether the whole interval is within."""
+        """Whether the whole interval lies within the bounds."""
         if self.strict:
             return low > self.least and high < self.most
         return low >= self.least - _ROUNDING and high <= self.most + _ROUNDING
 
     def are_refuted(self, low: float, high: float) -> bool:
-        """Whether the whole interval is outside, on one side."""
+        """Whether the whole interval lies outside, on one side."""
         if self.strict:
             return high <= self.least or low >= self.most
         return high < self.least - _ROUNDING or low > self.most + _ROUNDING

@@ -42,11 +42,11 @@ def run(
     """A check on a dataset.
 
     Args:
-        test: what is asked.
-        chosen: its quantities, whole, in the order of `model.terms`.
-        known: what need not be said of each quantity again.
+        test: the check.
+        chosen: its quantities, complete, in the order of `model.terms`.
+        known: what all quantities share and their names leave out.
         source: where their numbers come from.
-        conditions: whether those of the check count.
+        conditions: whether the check's conditions count.
     """
     metric, names = str(chosen[0].metric), quantity_names(chosen, known)
     sides = [(name, source.values(selection, dataset)) for name, selection in zip(names, chosen, strict=True)]
@@ -71,7 +71,7 @@ def run(
 
 
 def in_percent(metric: str) -> bool:
-    """Whether people write a metric in percent: shares of images, and not an attack's scores."""
+    """Whether a metric is written in percent: shares of images are, an attack's scores are not."""
     described = METRICS.get(metric)
     return described is not None and described.unit == "share" and described.good != "privacy"
 
@@ -81,7 +81,7 @@ def in_percent(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class _Met:
-    """Whether each side meets the conditions: which does not, or why that is not known; empty if all do."""
+    """Whether each side meets the conditions: which side does not, or why it is unknown; empty if all sides do."""
 
     unmet: str = ""
     unknown: str = ""
@@ -117,7 +117,7 @@ def _met(
 
 
 def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met: _Met) -> Finding:
-    """A quantity made of one or two values a seed, tested by its interval over the seeds that have all of them."""
+    """A quantity made of one or two values per seed, tested by its interval over the seeds that have all of them."""
     made = {"value": "", "difference": " - ", "ratio": " / "}[form].join(name for name, _ in sides)
     found = Finding(f"{metric} of {made}", bounds.words, None, metric=metric, form=form)
     seeds, reason = _seeds([values for _, values in sides])
@@ -128,7 +128,7 @@ def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met:
         return replace(found, reason="a value of 0 in a seed: there is no ratio", n=len(seeds))
     printed = sides[0][1].is_printed
     mean, low, high = _interval(each, form, metric, printed)
-    if form == "ratio":  # a ratio and its inverse say the same: only of logarithms are their intervals inverse, too
+    if form == "ratio":  # on a log scale the intervals of a ratio and of its inverse agree
         mean, low, high = math.exp(mean), math.exp(low), math.exp(high)
     return replace(
         found,
@@ -146,7 +146,7 @@ def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met:
 
 
 def _monotone(test: Monotone, sides: Sequence[Side], metric: str, met: _Met) -> Finding:
-    """First to last like any difference. Of the steps only one whose whole interval lies on the other side counts."""
+    """First to last like any difference; a step counts against it if its whole interval lies on the other side."""
     rises = test.direction == "rises"
     bounds, other = (ABOVE, BELOW) if rises else (BELOW, ABOVE)
     found = _paired([sides[-1], sides[0]], "difference", metric, bounds, met)
@@ -154,8 +154,8 @@ def _monotone(test: Monotone, sides: Sequence[Side], metric: str, met: _Met) -> 
         found = replace(found, asked=f"{bounds.words}, and no step {other.words} beyond its interval")
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
-        untold = Finding(found.what, found.asked, None, metric=metric, form="difference", part=found.part)
-        return replace(untold, reason=reason, n=len(seeds))
+        unknown = Finding(found.what, found.asked, None, metric=metric, form="difference", part=found.part)
+        return replace(unknown, reason=reason, n=len(seeds))
     against = []
     for first, second in pairwise(sides) if test.adjacent else ():
         steps = _combined([second, first], "difference", seeds)
@@ -184,7 +184,7 @@ def _bounds(test: Difference | Ratio | Value, form: Form, metric: str) -> Bounds
 
 
 def _combined(sides: Sequence[Side], form: Form, seeds: Sequence[int]) -> list[float]:
-    """One number a seed."""
+    """One number per seed."""
     combine: dict[Form, Callable[..., float]] = {"value": float, "difference": _minus, "ratio": _log_ratio}
     return [combine[form](*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
 
@@ -201,7 +201,7 @@ def _log_ratio(first: float, second: float) -> float:
 
 
 def _seeds(values: Sequence[Values]) -> tuple[list[int], str]:
-    """The seeds that all have, and why they do not do."""
+    """The seeds that all sides have, and why they are not enough; empty if they are."""
     missing = next((each.reason for each in values if each.reason), "")
     if missing:
         return [], missing

@@ -1,4 +1,4 @@
-"""Everything that `unlearnbench compare` says about a results folder, before it is drawn."""
+"""Everything that `unlearnbench compare` says about a results folder, before it is rendered."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paper beside the measured: its claims, its numbers, and the runs behind them."""
+    """A paper beside what was measured: its claims, its numbers, and the runs behind them."""
 
     paper: str
     source: str
@@ -52,10 +52,10 @@ class Comparison:
 
 
 def compare(results: Path, path: Path) -> Comparison:
-    """The records of a results folder against a claims file and the reported numbers that it names.
+    """Compare the records of a results folder with a claims file and the reported numbers that it names.
 
     Raises:
-        InputError: a file that can't be read or breaks a rule, or records that do not belong to the claims.
+        InputError: a file can't be read or breaks a rule, or the records do not belong to the claims.
     """
     claims = model.load(path)
     paper = reported.load(path, claims.reported) if claims.reported else None
@@ -111,7 +111,7 @@ def _judgement_as_json(judgement: Judgement) -> dict[str, Any]:
 
 def _finding_as_json(finding: Finding) -> dict[str, Any]:
     said = asdict(finding)
-    del said["codes"]  # said in the dataset's note where they differ
+    del said["codes"]  # the dataset's note has them where they differ
     return {**said, "answer": finding.answer}
 
 

@@ -1,7 +1,7 @@
-"""What a claims file may say: a small closed set of checks on selected per-seed values.
+"""The format of claims files: a small closed set of checks on selected per-seed values.
 
-A selection is written in parts that are laid over one another: the claim's `of`, then one entry of the check's `each`,
-then the term itself, and for the paper's own protocol the check's `paper`.
+A selection is written in layers, each overriding the one before: the claim's `of`, one entry of the check's `each`, the
+term itself, and for the paper's own protocol the check's `paper`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml$"
 
 
 class Course(Strict):
-    """One number of a trajectory: how a metric went over the epochs of unlearning."""
+    """One number from a trajectory, the course of a metric over the epochs of unlearning."""
 
     statistic: Literal["at", "mean", "min", "max"] = Field("at", description="`at`: the value at epoch `to`")
     first: int = Field(0, ge=0, description="epoch from which points count")
@@ -31,15 +31,15 @@ class Course(Strict):
 
 
 class ValueSelection(Strict):
-    """Which per-seed values; what is left out is taken from the parts below, or does not matter."""
+    """Which per-seed values; what is left out comes from the layers below, or does not matter."""
 
-    experiment: str | dict[str, str] | None = Field(None, description="its name, or one a dataset")
+    experiment: str | dict[str, str] | None = Field(None, description="its name, or one per dataset")
     method: str | None = None
-    params: dict[str, Plain] = Field({}, description="the method's parameters that must be so, by dotted key")
+    params: dict[str, Plain] = Field({}, description="values that the method's parameters must have, by dotted key")
     attack: str | None = Field(None, description="an attack's name; null: measured without an adversary")
-    attack_params: dict[str, Plain] = Field({}, description="the attack's parameters that must be so")
-    scenario: dict[str, Plain] = Field({}, description="the scenario's values that must be so, by dotted key")
-    dataset_params: dict[str, Plain] = Field({}, description="the dataset's parameters that must be so")
+    attack_params: dict[str, Plain] = Field({}, description="values that the attack's parameters must have")
+    scenario: dict[str, Plain] = Field({}, description="values that the scenario must have, by dotted key")
+    dataset_params: dict[str, Plain] = Field({}, description="values that the dataset's parameters must have")
     metric: str | None = None
     course: Course | None = Field(None, description="of a trajectory; null: the final value")
 
@@ -49,9 +49,9 @@ class ValueSelection(Strict):
         return name if name is None else _metric(name)
 
     def over(self, base: ValueSelection) -> ValueSelection:
-        """This part laid over `base`: what it sets replaces, mappings key by key.
+        """This layer over `base`: values that it sets replace those of `base`, mappings key by key.
 
-        Parameters belong to their method or attack: a part that names another one has none of those below.
+        Parameters belong to their method or attack: a layer that names another one drops those of `base`.
         """
         values = base.model_dump(exclude_unset=True)
         for owner, owned in (("method", "params"), ("attack", "attack_params")):
@@ -65,21 +65,23 @@ class ValueSelection(Strict):
         return ValueSelection.model_validate(values)
 
     def experiment_on(self, dataset: str) -> str | None:
-        """The experiment's name on a dataset; None if there is none on it."""
+        """The experiment's name on a dataset; None if there is no experiment on it."""
         return self.experiment.get(dataset) if isinstance(self.experiment, dict) else self.experiment
 
 
 class Paper(Strict):
-    """How the paper measured it: a last part of every selection, and whether it asked for the conditions."""
+    """How the paper measured it: a last layer of every selection, and whether the conditions count."""
 
     of: ValueSelection = ValueSelection()
-    methods: dict[str, dict[str, Plain]] = Field({}, description="method -> parameters that it has there")
-    reported: ValueSelection = Field(ValueSelection(), description="over those: where its tables hold it, if elsewhere")
+    methods: dict[str, dict[str, Plain]] = Field({}, description="method -> its parameters in the paper")
+    reported: ValueSelection = Field(
+        ValueSelection(), description="a layer over these: where its tables hold it, if elsewhere"
+    )
     conditions: bool = Field(True, description="false: the conditions do not count")
 
 
 class Condition(Strict):
-    """What must be true of each side in every seed, else the comparison is not the claimed one."""
+    """What must be true for each side in every seed; otherwise the comparison is not the claimed one."""
 
     metric: str
     at_most: float
@@ -94,8 +96,8 @@ class _Check(Strict):
     each: list[ValueSelection] = Field(
         [ValueSelection()], min_length=1, description="the check must hold with each of these"
     )
-    paper: Paper | None = Field(None, description="how the paper measured it; null: no other way")
-    given: list[Condition] = Field([], description="of every side; of an attacked one without the attack")
+    paper: Paper | None = Field(None, description="how the paper measured it; null: in the same way")
+    given: list[Condition] = Field([], description="for every side; for an attacked side without the attack")
 
 
 class _Bounded(_Check):
@@ -144,7 +146,7 @@ class Value(_Bounded):
 
 
 class Ordering(_Check):
-    """Every `greater` above every `less`: the interval of the paired difference excludes 0."""
+    """Every `greater` is above every `less`: the interval of the paired difference excludes 0."""
 
     kind: Literal["ordering"]
     greater: list[ValueSelection] = Field(min_length=1)
@@ -162,15 +164,15 @@ Check = Annotated[Monotone | Difference | Ratio | Value | Ordering | Trivial, Fi
 
 
 class Claim(Strict):
-    """A statement of the paper: its words, and the checks that must all hold on each of the datasets."""
+    """A statement of the paper: its words, and the checks, all of which must hold on each of the datasets."""
 
     id: Identifier
     words: str = Field(min_length=1, description="the paper's own")
-    place: str = Field(min_length=1, description="where they stand")
-    tested: str = Field("", description="what is tested, with what is pinned that the words leave open")
-    paper_protocol: str = Field("", description="how the paper measured it, where that is another way")
+    place: str = Field(min_length=1, description="where the paper says them")
+    tested: str = Field("", description="what is tested, and the choices where the words leave some open")
+    paper_protocol: str = Field("", description="how the paper measured it, where that differs")
     comment: str = Field("", description="what is known about a miss")
-    datasets: list[Identifier] = Field([], description="on which it must hold")
+    datasets: list[Identifier] = Field([], description="those on which it must hold")
     of: ValueSelection = ValueSelection()
     checks: list[Check] = Field([])
     untestable: str | None = Field(None, description="why nothing measured can decide it")
@@ -194,8 +196,8 @@ class Claims(Strict):
     """A claims file."""
 
     suite: str
-    reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
-    unavailable: dict[str, str] = Field({}, description="why there are no records of a dataset, where there are none")
+    reported: str | None = Field(None, pattern=FILE_NAME, description="a file of reported numbers in the same folder")
+    unavailable: dict[str, str] = Field({}, description="datasets without records, and why")
     parts: dict[Identifier, Identifier] = Field(
         {}, description="experiment -> the one that stands in on a part of the data, where it was not run itself"
     )
@@ -212,16 +214,16 @@ class Claims(Strict):
 
 
 def load(path: Path) -> Claims:
-    """A claims file, checked.
+    """Read and check a claims file.
 
     Raises:
-        InputError: naming the key at fault.
+        InputError: a key is wrong, which the message names.
     """
     return check(Claims, yaml_reading.read(path), place_in(path))
 
 
 def place_in(path: Path) -> Callable[[Keys], str]:
-    """For `validation.check`: the place of a key in a file."""
+    """For `validation.check`: how a message names the place of a key in a file."""
 
     def place(keys: Keys) -> str:
         return f"{path}:{key_path(*keys)}" if keys else str(path)
@@ -237,9 +239,9 @@ def _metric(name: str) -> str:
 
 
 def resolved(claim: Claim, test: Check, each: ValueSelection, papers: bool = False) -> list[ValueSelection]:
-    """The quantities of a check, whole: its terms over `each` and the claim's part, under the paper's if that is asked.
+    """The quantities of a check, complete: its terms over `each` and the claim's layer, below the paper's if asked.
 
-    In the order of `terms`.
+    They are in the order of `terms`.
     """
     under = each.over(claim.of)
     whole = [term.over(under) for term in terms(test)]
@@ -250,7 +252,7 @@ def resolved(claim: Claim, test: Check, each: ValueSelection, papers: bool = Fal
 
 
 def in_tables(claim: Claim, test: Check, each: ValueSelection) -> list[list[ValueSelection]]:
-    """The quantities of a check as a paper's tables may hold them: as the paper measured them, else as asked."""
+    """The quantities of a check as a paper's tables may hold them: as the paper measured them, otherwise as asked."""
     ways = [resolved(claim, test, each)]
     if test.paper is not None:
         ways.insert(0, [test.paper.reported.over(term) for term in resolved(claim, test, each, papers=True)])
@@ -258,14 +260,14 @@ def in_tables(claim: Claim, test: Check, each: ValueSelection) -> list[list[Valu
 
 
 def selections(claim: Claim, papers: bool = False) -> Iterator[ValueSelection]:
-    """Everything that a claim selects, for the project's protocol or the paper's."""
+    """Everything that a claim selects, under the project's protocol or the paper's."""
     for test in claim.checks:
         for each in test.each:
             yield from resolved(claim, test, each, papers)
 
 
 def terms(test: Check) -> list[ValueSelection]:
-    """The quantities of a check, in its own words."""
+    """The quantities of a check as they are written there."""
     if isinstance(test, Monotone):
         section, key = test.over.split(".", 1)
         return [ValueSelection.model_validate({section: {key: value}}).over(test.of) for value in test.values]

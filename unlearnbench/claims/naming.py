@@ -1,4 +1,4 @@
-"""What the quantities of a check are called."""
+"""Names of the quantities of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unlearnbench.claims.model import ValueSelection
 
 
 def quantity_names(chosen: Sequence[ValueSelection], known: ValueSelection) -> list[str]:
-    """What tells each quantity apart from what is `known` of all."""
+    """A name for each quantity, without what is `known` for all of them."""
     said = _parts(known)
     made = []
     for each in chosen:
@@ -18,7 +18,7 @@ def quantity_names(chosen: Sequence[ValueSelection], known: ValueSelection) -> l
 
 
 def _parts(selection: ValueSelection) -> dict[str, str]:
-    """A selection's parts in words, by what they say; not the metric."""
+    """The parts of a selection in words, without the metric."""
     parts = {"method": str(selection.method)}
     mappings = (selection.dataset_params, selection.scenario, selection.params, selection.attack_params)
     for name, value in ((name, value) for mapping in mappings for name, value in mapping.items()):

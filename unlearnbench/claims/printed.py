@@ -1,4 +1,4 @@
-"""A paper's printed numbers, asked for as measured ones are: exact, without seeds."""
+"""A paper's printed numbers, looked up like measured ones: exact, without seeds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class PrintedValues:
         self._reported = reported
 
     def values(self, selection: ValueSelection, dataset: str) -> Values:
-        """The one number that a selection stands for in the paper's tables."""
+        """The one number in the paper's tables that a selection names."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
             return Values(reason=found)
         return Values({0: found[1]}, is_printed=True)
 
     def trivial(self, selection: ValueSelection, dataset: str) -> Values:
-        """What the attacker who looks at no output gets on the scale of the table."""
+        """The score of an attacker who looks at no output, on the scale of the table."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
             return Values(reason=found)
@@ -52,7 +52,7 @@ class PrintedValues:
 
 
 def _is_of(shown: ValueSelection, wanted: ValueSelection, dataset: str) -> bool:
-    """Whether a cell of a table is what is wanted: everything that is asked for is what the cell says of itself."""
+    """Whether a table's cell is the wanted quantity: it declares every value that is asked for."""
     named = all(getattr(shown, name) == getattr(wanted, name) for name in ("method", "attack", "metric", "course"))
     if not named or shown.experiment_on(dataset) != wanted.experiment_on(dataset):
         return False

@@ -1,4 +1,4 @@
-"""A paper's own numbers, as data, and what was measured beside each of them."""
+"""A paper's own numbers, as data, with what was measured beside each of them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ class Row(Strict):
 
 
 class Column(Strict):
-    """One quantity in every row; what the paper does not report has no numbers."""
+    """One quantity in every row; without numbers if the paper does not report it."""
 
     label: str
     panel: str = Field("", description="what the y axis shows, where it is drawn; empty: not drawn")
     series: str = Field("", description="the name of the line")
     of: ValueSelection = ValueSelection()
-    reported: dict[str, list[float | None]] = Field({}, description="by dataset, one number a row, the metric's unit")
+    reported: dict[str, list[float | None]] = Field(
+        {}, description="by dataset, one number per row, in the metric's unit"
+    )
     trivial: dict[str, float] = Field(
-        {}, description="by dataset, what an attacker who looks at no output gets on this scale: ours, of the images"
+        {}, description="by dataset, the score of an attacker who looks at no output, computed by us on this scale"
     )
 
 
@@ -44,13 +46,13 @@ class Published(Strict):
 
     id: Identifier
     title: str
-    x: str | None = Field(None, description="what the x axis shows, where it is drawn; null: it is not")
-    ticks: bool = Field(False, description="whether the rows' labels stand on the x axis, not their x")
+    x: str | None = Field(None, description="what the x axis shows; null: not drawn")
+    ticks: bool = Field(False, description="whether the x axis shows the rows' labels instead of their x")
     of: ValueSelection = ValueSelection()
     datasets: list[Identifier] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
     columns: list[Column] = Field(min_length=1)
-    undecided: str | None = Field(None, description="why its numbers decide no check")
+    undecided: str | None = Field(None, description="why its numbers do not decide any check")
     notes: list[str] = Field([], description="slips of the paper, and how its numbers are to be read")
 
     @model_validator(mode="after")
@@ -96,12 +98,12 @@ class Entry:
     high: float | None = None
     n: int = 0
     reason: str = ""
-    part: str = ""  # of the data, if it was not measured on the whole
+    part: str = ""  # of the data that it was measured on; empty for all of it
     codes: frozenset[Code] = frozenset()
 
     @property
     def difference(self) -> float | None:
-        """Measured minus reported; none of a part of the data, which is not what the paper measured."""
+        """Measured minus reported; None for a part of the data, which is not what the paper measured."""
         return None if self.mean is None or self.reported is None or self.part else self.mean - self.reported
 
 
@@ -115,24 +117,24 @@ class ComparedTable:
 
     @property
     def part(self) -> str:
-        """The part of the data that was measured; empty if it is the whole."""
+        """The part of the data that was measured; empty for all of it."""
         return in_one(entry.part for entry in self.entries)
 
     @property
     def notes(self) -> list[str]:
-        """Those of the paper's slips, and what its measured numbers have not in common."""
+        """The notes on the paper's slips, and a note if the measured numbers come from several versions of a plugin."""
         several = versions(code for entry in self.entries for code in entry.codes)
         return [*self.published.notes, *([f"Its numbers come from {several}."] if several else [])]
 
 
 def load(claims: Path, name: str) -> Reported:
-    """The file of reported numbers that lies beside a claims file. Raises InputError naming the key at fault."""
+    """The file of reported numbers that lies beside a claims file. Raises InputError, which names the wrong key."""
     path = claims.with_name(name)
     return check(Reported, yaml_reading.read(path), place_in(path))
 
 
 def compared_tables(reported: Reported, measured: MeasuredValues) -> list[ComparedTable]:
-    """All tables and figures, each on each of its datasets."""
+    """All tables and figures, each once per dataset."""
     return [
         ComparedTable(each, dataset, _entries(each, dataset, measured))
         for each in reported.published

@@ -213,7 +213,6 @@ def _power(rows: Sequence[LeaderboardRow]) -> list[str]:
     for row in rows:
         if row.get("power") is not None and row.get("rank_metric") is not None:
             where = "" if row["attack"] is None else f" under {plain(access_of(row))}"
-            said[where] = f"power{where}: a difference of {row['power_for']:g} in {row['rank_metric']} is told with" + (
-                f" probability {row['power']:.2f}"
-            )
+            difference = f"a difference of {row['power_for']:g} in {row['rank_metric']}"
+            said[where] = f"power{where}: {difference} is detected with probability {row['power']:.2f}"
     return list(said.values())

@@ -141,7 +141,7 @@ def sort_order(frame: pd.DataFrame, sort: str) -> tuple[str, bool]:
     if column not in frame:
         raise InputError("sort", f"no column '{column}' here{suggest(column, map(str, frame.columns))}")
     if colon and way not in ("asc", "desc"):
-        raise InputError("sort", f"'{way}' is no direction; write {column}:asc or {column}:desc")
+        raise InputError("sort", f"'{way}' is not a direction; write {column}:asc or {column}:desc")
     metric = METRICS.get(column)
     return column, way == "asc" if colon else metric is None or metric.better == "lower"
 
@@ -217,9 +217,9 @@ def _metric_columns(part: pd.DataFrame, metric: Metric, several: bool) -> list[t
 
 
 def _ranks(part: pd.DataFrame) -> list[str]:
-    """Places; ≈ behind those that can't be told from the best."""
+    """Places; ≈ marks those that cannot be distinguished from the best."""
     marked = [not missing(near) and bool(near) for near in part["near_best"]]
-    mark = "≈" if sum(marked) > 1 else ""  # alone the best is told from all others
+    mark = "≈" if sum(marked) > 1 else ""  # a single mark would mean that the best differs from all others
     pairs = zip(part["rank"], marked, strict=True)
     return [NOTHING if missing(rank) else f"{int(rank)}{mark if near else ''}" for rank, near in pairs]
 
@@ -265,10 +265,10 @@ def _declared_power(part: pd.DataFrame) -> float:
 def _rank_legend(part: pd.DataFrame) -> list[str]:
     ranked_by = part["rank_metric"].dropna()
     if not len(ranked_by):
-        return [f"#: {NOTHING} nothing here that erased images could be ranked by"]
+        return [f"#: {NOTHING} no metric here that methods could be ranked by"]
     lines = [
-        f"#: place by the mean of {ranked_by.iloc[0]}, of those that forgot and kept accuracy; ≈ not told from the"
-        f" best; {NOTHING} not ranked"
+        f"#: place by the mean of {ranked_by.iloc[0]}, among those that forgot and kept accuracy; ≈ not distinguishable"
+        f" from the best; {NOTHING} not ranked"
     ]
     if part["beside_retrain"].notna().any():
         least = part["power_for"].dropna()
@@ -276,7 +276,7 @@ def _rank_legend(part: pd.DataFrame) -> list[str]:
     power = part["power"].dropna()
     if len(power):
         lines.append(
-            f"power: a difference of {part['power_for'].dropna().iloc[0]:g} to the best is told with probability"
+            f"power: a difference of {part['power_for'].dropna().iloc[0]:g} to the best is detected with probability"
             f" {power.iloc[0]:.2f} (declared: {_declared_power(part):g})"
         )
     return lines

@@ -14,7 +14,8 @@ from unlearnbench.site.rows import BoardRow
 from unlearnbench.site.scenario_facts import facts_of
 
 MEANINGS = {
-    "rank": "place by the mean in its setting, of those that forgot and kept accuracy; ≈ can't be told from the best",
+    "rank": "place by the mean in its setting, among those that forgot and kept accuracy; "
+    " ≈ cannot be distinguished from the best",
     "forgot": "whether what is left of the original's memory is within the declared margin, beside retrained models;"
     " for backdoors whether the stamped images are under the threshold; seeds where it is, of seeds judged",
     "kept": "test accuracy beside retraining: kept is within the declared margin; without that a method is not ranked",
@@ -24,7 +25,7 @@ MEANINGS = {
 
 
 def competes(row: BoardRow) -> bool:
-    """Whether a contender may be ranked: it is no reference, forgot, and kept accuracy."""
+    """Whether a contender may be ranked: it is not a reference, forgot, and kept accuracy."""
     return row.get("reference") is not True and has_forgotten(row) and row.get("utility") == Accuracy.KEPT.value
 
 
@@ -34,10 +35,11 @@ def has_forgotten(row: BoardRow) -> bool:
 
 
 def place(row: BoardRow) -> TableCell:
-    """A place by the mean within one setting, with ``≈`` where it can't be told from the best; or why there is none.
+    """A place by the mean within one setting, or why there is none; ``≈`` if it cannot be distinguished from the best.
 
     Args:
-        row: with `of`, how many have a place in its table, and `near`, how many of these can't be told from the best.
+        row: with `of`, how many have a place in its table, and `near`, how many of these cannot be distinguished from
+            the best.
     """
     rank, metric = row.get("rank"), row.get("rank_metric")
     if rank is None:
@@ -45,9 +47,9 @@ def place(row: BoardRow) -> TableCell:
     near = bool(row.get("near_best")) and row["near"] > 1
     details = [f"place {int(rank)} of {row['of']} by the mean of {metric}"]
     if near:
-        details.append(f"{row['near']} can't be told from one another at the top in paired tests over seeds")
+        details.append(f"{row['near']} cannot be distinguished from one another at the top by paired tests over seeds")
     elif row["of"] > 1 and not row.get("near_best"):
-        details.append("told from the best in a paired test over seeds")
+        details.append("distinguished from the best by a paired test over seeds")
     if row.get("power") is not None:
         details.append(_power(row))
     return TableCell(f"{int(rank)}{'≈' if near else ''}", float(rank), tuple(details))
@@ -87,7 +89,7 @@ def beside(row: BoardRow) -> TableCell:
     words = {
         Beside.NO_WORSE.value: "is shown to be at most",
         Beside.WORSE.value: "is shown to be more than",
-        Beside.OPEN.value: "can't be told to be or not to be at most",
+        Beside.OPEN.value: "is shown neither to be at most nor to be more than",
     }
     details = (
         f"the advantage {words.get(str(found), '')} {least:g} above that on retraining" if least is not None else "",
@@ -107,7 +109,9 @@ def powers(rows: Sequence[BoardRow]) -> list[str]:
     for (metric, least), each in found.items():
         low, high = f"{min(each):.2f}", f"{max(each):.2f}"
         between = low if low == high else f"{low} to {high}, by setting"
-        lines.append(f"Power: a difference of {least:g} in {metric} to the best is told with probability {between}.")
+        lines.append(
+            f"Power: a difference of {least:g} in {metric} to the best is detected with probability {between}."
+        )
     return lines
 
 
@@ -176,7 +180,7 @@ def _seeds_met(row: BoardRow) -> str:
 
 def _power(row: BoardRow) -> str:
     least = format_value(row["power_for"])
-    return f"a difference of {least} to the best is told with probability {row['power']:.2f}"
+    return f"a difference of {least} to the best is detected with probability {row['power']:.2f}"
 
 
 def _words(number: int) -> str:

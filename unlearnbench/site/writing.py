@@ -36,7 +36,7 @@ def check(site: Path, read: Sequence[Path] = ()) -> Manifest | None:
         InputError: something else is there.
     """
     if site.is_symlink() or (site.exists() and not site.is_dir()):
-        raise InputError(str(site), "is no folder; give --out a new folder, an empty one or an earlier site")
+        raise InputError(str(site), "is not a folder; give --out a new folder, an empty one or an earlier site")
     for folder in read:
         if site.resolve().is_relative_to(folder.resolve()):
             raise InputError(str(site), f"is not a place for a site: it lies in {folder}, which is only read")

@@ -78,25 +78,25 @@ def _names(first: Mapping[str, Any]) -> str | None:
     for column in ("suite", "experiment"):
         name = first[column]
         if not name or len(name) > 80 or not set(name) <= NAME_CHARACTERS:
-            return f"column '{column}': '{one_line(name, 60)}' is no name of one"
+            return f"column '{column}': '{one_line(name, 60)}' is not the name of one"
     for column in ("dataset", "method", "attack"):
         if first[column] is not None and not NAME.fullmatch(first[column]):
-            return f"column '{column}': '{one_line(first[column], 60)}' is no name of one"
+            return f"column '{column}': '{one_line(first[column], 60)}' is not the name of one"
     if len({first[column] is None for column in _ATTACK}) > 1:
         return "only some of the columns 'attack', 'attack_params' and 'attack_id' are null"
     for column in ("method", "attack"):
         name, full = first[column], first[f"{column}_id"]
         if name is not None and full != name and not full.startswith(f"{name}["):
-            return f"column '{column}_id': '{one_line(full, 60)}' is no {column} '{name}'"
+            return f"column '{column}_id': '{one_line(full, 60)}' is not an id of {column} '{name}'"
     ranked = [name for name in (first["ranked_by"] or "").split(",") if name]
     if (first["attack"] is None and first["ranked_by"] is not None) or any(name not in METRICS for name in ranked):
-        return f"column 'ranked_by': '{one_line(first['ranked_by'], 60)}' is no list of metrics of an attack"
+        return f"column 'ranked_by': '{one_line(first['ranked_by'], 60)}' is not a list of an attack's metrics"
     # A cell that failed when its plugins were asked has no data, and an installed plugin may have no file.
     hashes = [*first["plugin_sha256"].split("+"), first["data_sha256"]]
     if any(text and not _HASH.fullmatch(text) for text in hashes):
-        return "column 'plugin_sha256' or 'data_sha256' holds no SHA-256"
+        return "column 'plugin_sha256' or 'data_sha256' holds something other than a SHA-256"
     if first["git_sha"] is not None and not _COMMIT.fullmatch(first["git_sha"]):
-        return f"column 'git_sha': '{one_line(first['git_sha'], 60)}' is no commit"
+        return f"column 'git_sha': '{one_line(first['git_sha'], 60)}' is not a commit"
     return None
 
 
@@ -123,9 +123,9 @@ def _settings(first: Mapping[str, Any]) -> str | None:
         if (wrong := _setting(values, _DEEPEST)) is not None:
             return f"column '{column}' holds {wrong}"
     if any(type(size) is not int or not 0 <= size <= _LARGEST["n_samples"] for size in settings["sizes"].values()):
-        return "column 'sizes' holds what is no number of images"
+        return "column 'sizes' holds something other than numbers of images"
     if not all(isinstance(version, str) for version in settings["versions"].values()):
-        return "column 'versions' holds what is no version"
+        return "column 'versions' holds something other than versions"
     if (wrong := wrong_in_part(Scenario, settings["scenario"])) is not None:
         return f"column 'scenario': {wrong}"
     return None
