@@ -1,4 +1,4 @@
-"""A leaderboard in other formats: the tables for people, or every column for programs."""
+"""A leaderboard in other formats: tables for people, or every column for programs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = Non
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
-        format: markdown, latex (booktabs), html or table (the terminal's): the chosen columns; csv or json: all;
-            leaks: one page of what leaks, relative to retraining, as Markdown.
-        metrics: what to show instead of what matters for each table, or of every column; not for leaks.
-        sort: the rows' order as ``COLUMN[:asc|desc]``, within each table; not for leaks.
+        format: markdown, latex (booktabs), html or table (the terminal's) show chosen columns; csv and json show all;
+            leaks is one page of what leaks, relative to retraining, as Markdown.
+        metrics: metrics to show instead of those that matter for each table, or instead of all; not for leaks.
+        sort: the order of rows within each table, as ``COLUMN[:asc|desc]``; not for leaks.
 
     Raises:
-        InputError: an unknown format, or a metric or column that is not there.
+        InputError: the format is unknown, or a metric or column is missing.
     """
     if format not in _FORMATS:
         raise InputError("format", f"unknown format '{format}'{suggest(format, _FORMATS)}")
@@ -40,7 +40,7 @@ def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = Non
 
 
 def _columns(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> pd.DataFrame:
-    """All rows in the asked order, with the columns of the asked metrics."""
+    """All rows in the chosen order, with the columns of the chosen metrics."""
     check_metrics(frame, metrics)
     if sort is not None:
         column, ascending = sort_order(frame, sort)
@@ -56,7 +56,7 @@ def _csv(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -
     frame = _columns(frame, metrics, sort)
     guarded = frame.copy()
     for column in frame.columns.difference(frame.select_dtypes("number").columns):
-        # As objects: pandas 2 maps what is missing of a column of truth values too.
+        # As objects: pandas 2 also maps missing values of a boolean column.
         guarded[column] = guarded[column].astype(object).map(escaping.csv, na_action="ignore")
     return str(guarded.to_csv(index=False, lineterminator="\n"))
 

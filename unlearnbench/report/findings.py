@@ -1,8 +1,8 @@
-"""What attacks are shown to find: one finding for each attack on each method, by each metric that it is judged by.
+"""What attacks are shown to find: one finding for each attack on each method and each metric that judges the attack.
 
 A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining,
-both clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's
-tests in its setting, is below 0.05 (docs/protocol.md#shown-leaks).
+both clipped at the trivial attacker's: the larger of both p-values, adjusted by Holm over all of the method's tests in
+its setting, is below 0.05 (docs/protocol.md#shown-leaks).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from unlearnbench.report.text_tables import format_interval, format_measured
 from unlearnbench.system.errors import InputError
 
 HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
-"""What an attack is judged by: those of these that it has, and if none then `mse`. For sets the mean image is no bar:
-any different images, matched to the true ones, beat it."""
+"""The metrics that judge an attack: those of these that it has, otherwise `mse`. For sets the mean image is not a
+baseline: any different images, matched to the true ones, beat it."""
 
 NULLS = ("original", "seed_noise")
-"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data."""
+"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data are."""
 
 ALPHA = 0.05
 
@@ -35,11 +35,11 @@ class AttackFinding:
     """One attack on one method, by one metric.
 
     Attributes:
-        access: the attack with what it observes, and from which shadows.
-        score: how well it did, with its interval.
-        difference: to the same attack on retraining, with its interval; empty where there is none.
-        p: adjusted for the method's tests; None where nothing can be tested.
-        compared: whether the test is against retraining too.
+        access: the attack with its tier of shadows and what it observes.
+        score: its score, with the interval.
+        difference: to the same attack on retraining, with the interval; empty without retraining.
+        p: the p-value, adjusted for the method's tests; None where nothing can be tested.
+        compared: whether the test is also against retraining.
         forgot: the verdict on forgetting, in words.
     """
 
@@ -54,17 +54,17 @@ class AttackFinding:
 
     @property
     def beyond(self) -> bool:
-        """Whether the attack is shown to beat what it is compared with."""
+        """Whether the attack is shown to beat its baselines."""
         return self.p is not None and self.p < ALPHA
 
     @property
     def leaks(self) -> bool:
-        """Whether a leak beyond retraining is shown."""
+        """Whether a leak beyond that of retraining is shown."""
         return self.beyond and self.compared
 
 
 def scene_of(row: LeaderboardRow) -> tuple[str, ...]:
-    """What methods that are compared share: the setting, without the attack."""
+    """What compared methods share: the setting, without the attack."""
     return tuple(str(row.get(name)) for name in SCENE_COLUMNS)
 
 
@@ -76,7 +76,7 @@ def access_of(row: LeaderboardRow) -> str:
 
 
 def metrics_of(row: LeaderboardRow) -> list[str]:
-    """The metrics that a row's attack is judged by."""
+    """The metrics that judge a row's attack."""
     measured = [name for name in (*HEADLINES, "mse") if not missing(row.get(name))]
     chosen = [name for name in measured if name in HEADLINES] or measured
     if "skill_blind_set" in chosen and "skill_mean" in chosen:
@@ -85,7 +85,7 @@ def metrics_of(row: LeaderboardRow) -> list[str]:
 
 
 def findings(rows: Sequence[LeaderboardRow]) -> list[tuple[LeaderboardRow, list[AttackFinding]]]:
-    """What each attacked row of a leaderboard says, in their order.
+    """The findings of each attacked row of a leaderboard, in the order of the rows.
 
     Raises:
         InputError: a method that erases nothing is shown to leak under an attack on updates.
@@ -99,7 +99,7 @@ def findings(rows: Sequence[LeaderboardRow]) -> list[tuple[LeaderboardRow, list[
     adjusted: dict[tuple[int, str], float] = {}
     nulls = sum(_is_null(attacked[own[0][0]]) for own in tests.values())
     for own in tests.values():
-        # A null that is found ends the report: among many settings that must not happen by chance.
+        # A finding on a null ends the report, so among many settings it must not happen by chance.
         times = nulls if _is_null(attacked[own[0][0]]) else 1
         for (number, metric, _), p in zip(own, holm([p for *_, p in own]), strict=True):
             adjusted[number, metric] = min(1.0, times * float(p))
@@ -112,7 +112,7 @@ def findings(rows: Sequence[LeaderboardRow]) -> list[tuple[LeaderboardRow, list[
 
 
 def _p(row: LeaderboardRow, metric: str) -> float | None:
-    """The larger of both p-values; None where neither bar is there."""
+    """The larger of both p-values; None without either baseline."""
     known = [value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
     there = [float(p) for p in known if p is not None]
     return max(there) if there and row["method_id"] != "retrain" else None
@@ -132,7 +132,7 @@ def _finding(row: LeaderboardRow, metric: Metric, p: float | None) -> AttackFind
 
 
 def _is_null(row: LeaderboardRow) -> bool:
-    """Whether nothing was unlearned, and the attack works from what unlearning changed."""
+    """Whether nothing was unlearned and the attack works on what unlearning changed."""
     return row["method"] in NULLS and row.get("tier") in ("same", "disjoint")
 
 

@@ -1,7 +1,7 @@
 """One page: what leaks, under which access, for which method, relative to retraining.
 
-Every leaderboard row under attack becomes one cell of a table: accesses down, methods across. What counts is not how
-well an attack does but how much better than against retraining.
+Every attacked leaderboard row becomes one cell of a table with accesses as rows and methods as columns. What counts is
+not how well an attack does, but how much better it does than against retraining.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 _LEAD = """# What leaks
 
-Each row is an attack under one access (the tier of its shadows, what it observes), each column a method. A cell says
-how well the attack did, the mean over seeds, and in brackets the difference to the same attack on `retrain`, with as
-many shadows, seed by seed.
+Each row is an attack under one access (the tier of its shadows, what it observes), each column a method. A cell has
+the attack's mean score over seeds, and in brackets the difference to the same attack on `retrain`, with as many
+shadows, seed by seed.
 
 - **Bold**: shown to leak: the score is beyond that of an attacker who looks at nothing, and beyond the same attack's on
-  retraining (neither counts below what looking at nothing gives), in tests over seeds that are adjusted for all of the
-  method's tests in the setting (Holm, 5 %).
-- *Italic*: shown to be beyond the attacker who looks at nothing; there is no retraining to compare with.
+  retraining (neither counts below the score of looking at nothing), in tests over seeds that are adjusted for all of
+  the method's tests in the setting (Holm, 5 %).
+- *Italic*: shown to be beyond an attacker who looks at nothing; there is no retraining to compare with.
 - Plain: not shown to leak, which is not the same as shown not to leak; with fewer than three seeds nothing is shown.
 - †: not judged to have forgotten (the summary has the verdict): nothing is hidden by not forgetting.
 
-Scores are of held-out erasures: attacks were fitted and chosen on others.
+Scores are on held-out erasures: attacks were fitted and chosen on others.
 """
 
 
@@ -82,7 +82,7 @@ def _table(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:
     cells: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for row, own in found:
         for finding in own:
-            # Attacks of one name with other parameters have other ids; of one id, other numbers of shadows.
+            # Attacks with other parameters have other ids; attacks of one id may differ in the number of shadows.
             shadows = "" if row.get("n_shadows") is None else str(int(row["n_shadows"]))
             cells[finding.access, shadows, finding.metric.name][finding.method] = _text(finding)
     lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(markdown, methods)) + " |",
@@ -101,7 +101,7 @@ def _text(finding: AttackFinding) -> str:
 
 
 def _unmeasured(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
+    """What failed or was skipped, with the reason: a gap in a table must not pass for safety."""
     lines = []
     for row in rows:
         if row["attack"] is not None and row["status"] != "ok":

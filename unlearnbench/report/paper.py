@@ -36,7 +36,7 @@ What was measured on a part of a dataset's images is marked, has a verdict of it
 
 
 def text(comparison: Comparison) -> str:
-    """Tables and verdicts for a terminal: one line a row, however wide."""
+    """Tables and verdicts for a terminal: one line per row, however wide."""
     return "\n".join(map(paper_tables.aligned, _tables(comparison)))
 
 
@@ -61,8 +61,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: a file of one of these names is there that no earlier call wrote.
-        OSError: the folder can't be written.
+        InputError: a file has one of these names and was not written by an earlier call.
+        OSError: the folder cannot be written.
     """
     from unlearnbench.report import paper_figures
 
@@ -88,7 +88,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _earlier(folder: Path) -> str:
-    """The report that an earlier call wrote, which names its figures; empty where there is none."""
+    """The report that an earlier call wrote, which names its figures; empty if there is none."""
     path = folder / REPORT
     if not os.path.lexists(path):
         return ""
@@ -100,7 +100,7 @@ def _earlier(folder: Path) -> str:
 
 def _not_ours(path: Path) -> InputError:
     return InputError(
-        str(path), "is there, and not of an earlier report; move it away, or give --report another folder"
+        str(path), "exists and is not part of an earlier report; move it away, or give --report another folder"
     )
 
 
@@ -130,14 +130,14 @@ def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]
 
 
 def _count(comparison: Comparison) -> str:
-    """How many claims have which verdict."""
+    """The number of claims with each verdict."""
     count = Counter(judgement.verdict for judgement in comparison.judgements)
     listed = "; ".join(f"{verdict}: {count[verdict]}" for verdict in VERDICTS)
     return f"{len(comparison.judgements)} claims; {listed}.\n"
 
 
 def _untitled(table: Table) -> str:
-    """A table under a heading that is there already."""
+    """A table without its title, below a heading that stands there already."""
     return draw(table).split("\n", 2)[2]
 
 
@@ -183,7 +183,7 @@ def _misses(comparison: Comparison) -> str:
 
 
 def _outside(compared: ComparedTable) -> list[str]:
-    """Reported numbers outside the measured interval: of a table each, of a figure's many points how many."""
+    """Reported numbers outside the measured interval: each one of a table, the count of a figure's many points."""
     outside = [entry for entry in compared.entries if _is_outside(entry)]
     where = f"{compared.published.id}, {compared.dataset}"
     if compared.published.x is not None and not compared.published.ticks:

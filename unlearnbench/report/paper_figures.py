@@ -1,4 +1,4 @@
-"""Figures of a comparison: what was measured as lines with the band of its interval, the paper's points beside it."""
+"""Figures of a comparison: measured values as lines with bands of their intervals, the paper's points beside them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ACROSS = 3  # panels a line
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure in two formats, and the words for who does not see it."""
+    """A figure in two formats, and a description for readers who do not see it."""
 
     svg: bytes
     png: bytes
@@ -27,7 +27,7 @@ class Drawing:
 
 
 def draw(compared: ComparedTable) -> Drawing | None:
-    """The figure of a table or figure of the paper on one dataset; None if it has no x axis or nothing was measured."""
+    """The figure for a table or figure of the paper on one dataset; None without an x axis or measured values."""
     if compared.published.x is None or all(entry.mean is None for entry in compared.entries):
         return None
     with drawing.settings({"svg.hashsalt": "unlearnbench", "font.size": 8.0}, "whitegrid"):
@@ -36,7 +36,7 @@ def draw(compared: ComparedTable) -> Drawing | None:
 
 
 def _panels(compared: ComparedTable) -> dict[str, dict[str, list[Entry]]]:
-    """Panel -> line -> its entries; panels of which nothing is known are left out."""
+    """Panel -> line -> its entries; panels without any value are left out."""
     panels: dict[str, dict[str, list[Entry]]] = {}
     for entry in compared.entries:
         if entry.column.panel and (entry.mean is not None or entry.reported is not None):
@@ -94,14 +94,14 @@ def _line(axes: Any, name: str, entries: list[Entry], colour: Any) -> None:
 
 
 def _band(entry: Entry) -> tuple[float, float]:
-    """An interval as it is drawn: Student's knows no bounds, but a share lies between 0 and 1."""
+    """An interval as it is drawn: Student's is unbounded, but a share lies between 0 and 1."""
     assert entry.mean is not None
     low, high = (entry.mean if end is None else end for end in (entry.low, entry.high))
     return (max(low, 0.0), min(high, 1.0)) if METRICS[entry.metric].unit == "share" else (low, high)
 
 
 def _scale(axes: Any, entries: list[Entry]) -> None:
-    """Costs of methods are orders of magnitude apart."""
+    """Use a logarithmic axis for costs, which are orders of magnitude apart."""
     values = [value for entry in entries for value in (entry.mean, entry.reported) if value is not None]
     if min(values) > 0 and all(METRICS[entry.metric].good == "cost" for entry in entries):
         axes.set_yscale("log")
@@ -122,16 +122,16 @@ def _data(compared: ComparedTable) -> str:
 
 
 def _alt(compared: ComparedTable) -> str:
-    """What the figure shows, in words: each line from its first to its last measured value."""
+    """A description of the figure: each line from its first to its last measured value."""
     parts = [
         f"{compared.published.title}, {_data(compared)}. Measured means with 95 % bands, crosses: the paper's points."
     ]
     for panel, lines in _panels(compared).items():
-        told = []
+        described = []
         for name, entries in lines.items():
             measured = [(entry, entry.mean) for entry in entries if entry.mean is not None]
             if measured:
                 (first, start), (last, end) = measured[0], measured[-1]
-                told.append(f"{name} from {start:.3g} at {first.row.label} to {end:.3g} at {last.row.label}")
-        parts.append(f"{panel}: {', '.join(told) or 'not measured'}.")
+                described.append(f"{name} from {start:.3g} at {first.row.label} to {end:.3g} at {last.row.label}")
+        parts.append(f"{panel}: {', '.join(described) or 'not measured'}.")
     return " ".join(parts)

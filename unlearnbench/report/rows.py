@@ -12,7 +12,7 @@ LeaderboardRow = Mapping[str, Any]
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A leaderboard's rows with None for null."""
+    """The rows of a leaderboard, with None for null."""
     found = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in found]
 
@@ -25,6 +25,6 @@ def missing(value: Any) -> bool:
 
 
 def value(row: LeaderboardRow, name: str) -> Any:
-    """A row's value, None where it has none."""
+    """A row's value; None for null, and where the column is missing."""
     found = row.get(name)
     return None if missing(found) else found

@@ -1,6 +1,6 @@
-"""The result in words: one line for each method of a setting.
+"""The result in words: one row per method and setting.
 
-Did it forget, at which price of accuracy, and what does the strongest attack find beyond retraining?
+Did it forget, at what cost in accuracy, and what does the strongest attack find beyond retraining?
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def results(frame: pd.DataFrame) -> list[Table]:
 
 
 def summaries(rows: Sequence[LeaderboardRow]) -> list[Table]:
-    """One table for each setting of a leaderboard's rows (values None where there are none), in their order.
+    """One table for each setting among a leaderboard's rows (null as None), in the order of the rows.
 
     Raises:
         InputError: a method that erases nothing is shown to leak.
@@ -61,7 +61,7 @@ def dataset_of(row: LeaderboardRow) -> str:
 
 
 def methods_of(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Methods in order of appearance, references last."""
+    """The methods in order of appearance, references last."""
     references = {row["method_id"]: row.get("reference") is True for row in rows}
     return sorted(references, key=lambda name: references[name])
 
@@ -75,7 +75,7 @@ def title_of(row: LeaderboardRow, with_suite: bool) -> str:
 
 
 def protocol_of(row: LeaderboardRow) -> str:
-    """``measured under protocol 1``; empty for the current one."""
+    """``measured under protocol 1``; empty for the current protocol."""
     version = row.get("protocol_version")
     return "" if version is None else measured_under(int(version))
 
@@ -109,20 +109,20 @@ def _summary(rows: Sequence[LeaderboardRow], found: Mapping[int, Sequence[Attack
 
 
 def _is_stamped(row: LeaderboardRow) -> bool:
-    """Whether erased images bear a backdoor's trigger."""
+    """Whether the erased images are stamped with a backdoor's trigger."""
     scenario = json.loads(row["scenario"])
     return isinstance(scenario, dict) and bool(scenario.get("backdoor"))
 
 
 def _ordered(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Contenders before references; among them those that pass before those that don't."""
+    """Contenders before references, and contenders that pass before those that do not."""
     names = methods_of(rows)
     first = {name: _measured([row for row in rows if row["method_id"] == name]) for name in names}
     return sorted(names, key=lambda name: (first[name].get("reference") is True, not _passes(first[name])))
 
 
 def _measured(own: Sequence[LeaderboardRow]) -> LeaderboardRow:
-    """A method's first row with results: what it failed under one attack says nothing of the others."""
+    """A method's first row with results, as a failure under one attack says nothing about the others."""
     return next((row for row in own if row["status"] in ("ok", "partial")), own[0])
 
 
@@ -147,18 +147,18 @@ def _line(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None,
 
 
 def _strongest(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
-    """The access with the largest advantage above retraining."""
+    """The access with the largest advantage over retraining."""
     compared = [row for row in rows if row.get("advantage_gap_retrain") is not None]
     return max(compared, key=lambda row: float(row["advantage_gap_retrain"]), default=None)
 
 
 def _verdict(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None, broken: bool) -> str:
-    """The method in a few words: what it failed, and whether a leak is shown under any access.
+    """The method in a few words: where it failed, and whether a leak is shown under any access.
 
     Args:
-        worst: what it is compared with others by.
-        leaks: None where it was not attacked.
-        broken: whether some attack has no result.
+        worst: the row by which it is compared with others.
+        leaks: whether a leak is shown; None if it was not attacked.
+        broken: whether an attack has no result.
     """
     if row["status"] not in ("ok", "partial"):
         return str(row["status"])
@@ -185,7 +185,7 @@ def _verdict(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | No
 
 
 def _common(attacked: Sequence[LeaderboardRow]) -> tuple[set[str], list[str]]:
-    """Accesses that every contender was to be attacked under, and a line for each that lacks some, or a result."""
+    """Accesses planned for every contender, and a line for each contender that lacks one, or a result."""
     asked, there = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for row in attacked:
         if row.get("reference") is not True:
@@ -201,14 +201,14 @@ def _common(attacked: Sequence[LeaderboardRow]) -> tuple[set[str], list[str]]:
                 f"{plain(method)}: not measured under {plain('; '.join(sorted(every - own)))}:"
                 " no method is compared there"
             )
-        # What failed takes nothing from the others: a method must not be able to remove an attack by breaking it.
+        # A failure does not affect the others: a method must not be able to remove an attack by breaking it.
         if own - there[method]:
             notes.append(f"{plain(method)}: no result under {plain('; '.join(sorted(own - there[method])))}")
     return common, notes
 
 
 def _power(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """What the tests of the setting's tables can tell."""
+    """The power of the tests in the setting's tables."""
     said = {}
     for row in rows:
         if row.get("power") is not None and row.get("rank_metric") is not None:

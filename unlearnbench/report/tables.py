@@ -1,8 +1,4 @@
-"""A leaderboard as plain tables of text: which columns, how numbers look, what the legend says.
-
-The formats only draw these. Names and errors come from records that others wrote, so all text is made harmless for
-a terminal here (`plain`); each format then escapes what is special to it (escaping.py).
-"""
+"""A leaderboard as tables of text: which rows and columns, titles, legends and notes."""
 
 from __future__ import annotations
 
@@ -97,15 +93,15 @@ _STATE = (
 def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
     """The tables of a leaderboard: one for each experiment, dataset, scenario and attack (with its tier and shadows).
 
-    What was measured under several protocols stands in several tables, those of the newest first.
+    Results of different protocols stand in different tables, those of the newest protocol first.
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
-        metrics: what to show; None picks what matters for each table.
-        sort: the column to order contenders by, best first, or ``COLUMN:asc`` or ``COLUMN:desc``; None for the rank.
+        metrics: metrics to show; None chooses those that matter for each table.
+        sort: the column that orders contenders, best first, or ``COLUMN:asc`` or ``COLUMN:desc``; None: the rank.
 
     Raises:
-        InputError: a metric or column that the leaderboard does not have.
+        InputError: the leaderboard lacks a metric or column.
     """
     check_metrics(frame, metrics)
     order = None if sort is None else sort_order(frame, sort)
@@ -120,22 +116,22 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
 
 
 def with_results(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> list[Table]:
-    """The same after the results in words, which stand first unless metrics or an order were chosen."""
+    """The same tables after the results in words, which are left out if metrics or an order are chosen."""
     return [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
 
 
 def check_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> None:
-    """Raises InputError if the leaderboard has not all of these."""
+    """Raises InputError if the leaderboard lacks one of these."""
     for name in metrics or ():
         if name not in METRICS or name not in frame:
             raise InputError("metrics", f"no '{name}' here{suggest(name, [m for m in METRICS if m in frame])}")
 
 
 def sort_order(frame: pd.DataFrame, sort: str) -> tuple[str, bool]:
-    """``COLUMN[:asc|desc]`` as a column of the leaderboard and whether it ascends: unless said, the best come first.
+    """``COLUMN[:asc|desc]`` as a column and whether it ascends; without a direction the best come first.
 
     Raises:
-        InputError: the leaderboard has no such column, or the direction is another.
+        InputError: there is no such column or direction.
     """
     column, colon, way = sort.partition(":")
     if column not in frame:
@@ -257,7 +253,7 @@ def _legend(part: pd.DataFrame, shown: list[Metric], headers: list[str]) -> tupl
 
 
 def _declared_power(part: pd.DataFrame) -> float:
-    """With which power the suite wants a table to tell a difference of its margin."""
+    """The power that the suite asks for, to detect a difference as large as the margin."""
     judging = json.loads(part.iloc[0]["scenario"]).get("judging") or {}
     return float(judging.get("power", Judging().power))
 

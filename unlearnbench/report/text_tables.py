@@ -1,7 +1,7 @@
-"""A table of text, and how numbers look in it; the formats only draw it.
+"""A table of text, and the format of numbers in it; the output formats only render it.
 
-Names and errors come from records that others wrote, so all text is made harmless for a terminal before it stands in a
-table (`plain`); each format then escapes what is special to it (escaping.py).
+Names and errors come from records that others wrote, so all text is made harmless for a terminal before it enters a
+table (`plain`); each output format then escapes what is special to it (escaping.py).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ NOTHING = "\u2013"  # an en dash: no value, no rank
 
 @dataclass(frozen=True)
 class Table:
-    """One table: contenders that are compared, as rows of text without control characters.
+    """One table: compared contenders as rows of text without control characters.
 
     Attributes:
         title: the setting they share.
-        headers: short column names; the columns up to that of the method's name are repeated where a table is broken.
-        rows: as many texts each.
-        legend: what the headers mean, one metric a line.
-        notes: what failed and other warnings, one contender a line.
+        headers: short column names; where a table is split, the columns up to the method's name are repeated.
+        rows: one text per header.
+        legend: what the headers mean, one metric per line.
+        notes: failures and other warnings, one contender per line.
     """
 
     title: str
@@ -33,11 +33,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     legend: tuple[str, ...]
     notes: tuple[str, ...]
-    name: int = 1  # number of the column of the method's name
+    name: int = 1  # index of the column with the method's name
 
 
 def format_value(value: Any, unit: str = "") -> str:
-    """A number with four significant digits (counts whole), an en dash for null."""
+    """A number with four significant digits (counts without decimals), an en dash for null."""
     if missing(value):
         return NOTHING
     if unit in ("steps", "images") and float(value).is_integer():
@@ -46,13 +46,13 @@ def format_value(value: Any, unit: str = "") -> str:
 
 
 def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
-    """``0.0312 ± 0.0021``, or ``0.0312 [0.029, 0.034]`` if the interval is not symmetric: two digits of its width."""
+    """``0.0312 ± 0.0021``, or ``0.0312 [0.029, 0.034]`` if the interval is asymmetric: two digits of its width."""
     if missing(value) or missing(low) or missing(high):
         return format_value(value, unit)
     value, low, high = float(value), float(low), float(high)
     below, above = value - low, high - value
     widest = max(below, above)
-    if widest <= 1e-9 * abs(value):  # equal but for rounding
+    if widest <= 1e-9 * abs(value):  # equal up to rounding
         return f"{format_value(value, unit)} ± 0"
     digits = max(0, 1 - math.floor(math.log10(widest)))
     value, low, high = (round(each, digits) + 0.0 for each in (value, low, high))  # no "-0"

@@ -15,7 +15,7 @@ SHORT = {Forgetting.BEFORE.value: "before protocol 2"}
 
 
 def forgetting(row: LeaderboardRow) -> str:
-    """``forgotten 10/10``: the verdict, and in how many of the judged seeds what is left lies within the margin."""
+    """``forgotten 10/10``: the verdict, and the number of seeds within the margin, of the judged seeds."""
     verdict, met, judged = (value(row, name) for name in ("verdict", "forgot_seeds", "judged_seeds"))
     if verdict is None:
         return Forgetting.NOT_JUDGED.value
@@ -24,13 +24,13 @@ def forgetting(row: LeaderboardRow) -> str:
 
 
 def accuracy(row: LeaderboardRow) -> str:
-    """``kept``, ``below the floor``: accuracy beside retraining's."""
+    """``kept``, ``below the floor``: accuracy compared with retraining's."""
     found = value(row, "utility")
     return Accuracy.NOT_JUDGED.value if found is None else str(found)
 
 
 def margins(row: LeaderboardRow) -> str:
-    """What the verdicts would be under half and double of the declared margins; empty where they are the same."""
+    """The verdicts under half and double the declared margins, where they differ."""
     words = []
     for name, label in (("verdict", ""), ("utility", "accuracy ")):
         own = value(row, name)

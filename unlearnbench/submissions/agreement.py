@@ -1,9 +1,9 @@
-"""Whether two records of one cell say the same.
+"""Whether two records of one cell agree.
 
 On the same kind of machine with the same packages a cell gives the same numbers to the last bit, whatever the engine
-(PROTOCOL section 11, rules 13 and 14). On another one rounding differs, and training multiplies what differs: a
-perturbation of 1e-7 grows to 2.5 % of the parameters in 3,000 steps, so that no bound on bits would hold. There only
-the metrics are compared, each within a tolerance. Times are never compared.
+(docs/protocol.md#replicas, docs/protocol.md#keys). Elsewhere rounding differs, and training amplifies differences: a
+perturbation of 1e-7 grows to 2.5 % of the parameters in 3,000 steps, so that no bound on bits would hold. In that case
+only the metrics are compared, each within a tolerance. Times are never compared.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _PACKAGES = (*COMPUTING, "torchvision")
 # Of 40 cells of the suite `attacks` on digits, recorded on one processor and computed again on another with the same
 # packages, 8 were equal to the last bit. The others' shares were at most 3 images of 48 apart (a decision tree), skills
 # 0.004, and everything else at most 1.3 % of its value.
-SHARE = 0.005  # of shares and skills: the half point of accuracy of rule 13
-SAMPLES = 4  # or so many of the images behind a share, where half a point is less than that
-RELATIVE = 0.02  # of everything else
+SHARE = 0.005  # for shares and skills: half a point of accuracy
+SAMPLES = 4  # images behind a share that may differ, where half a point is fewer
+RELATIVE = 0.02  # for everything else
 
-# What a cell is; the same for equal keys, unless a record says other things than it was computed from.
+# What identifies a cell; the same for equal keys, unless a record misstates what it was computed from.
 IDENTITY_COLUMNS = (
     "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
     "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
     "protocol_version",
 )  # fmt: skip
 
-DECLARED_COLUMNS = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
+DECLARED_COLUMNS = ("reference", "own_original", "ranked_by")  # what plugins declare; null in older records
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class RecordDifference:
     Attributes:
         what: a metric, with its step in a trajectory; or a column.
         left, right: numbers or texts; None where there is no value, or no such metric.
-        by: how far numbers are apart; None for texts, and where one is missing.
-        allowed: how far they may be.
+        by: how far apart numbers are; None for texts, and where one is missing.
+        allowed: how far apart they may be.
     """
 
     what: str
@@ -59,7 +59,7 @@ class RecordDifference:
     @property
     def is_small(self) -> bool:
         """Whether it is within the tolerance."""
-        return self.by is not None and self.by <= self.allowed * (1 + 1e-9)  # 4 of 24 images are 4/24 but for rounding
+        return self.by is not None and self.by <= self.allowed * (1 + 1e-9)  # 4 of 24 images are 4/24 up to rounding
 
 
 def same_kind(one: Submitted, other: Submitted) -> bool:
@@ -68,7 +68,7 @@ def same_kind(one: Submitted, other: Submitted) -> bool:
 
 
 def differences(one: Submitted, other: Submitted) -> list[RecordDifference]:
-    """Everything in which two records of a cell differ but times and provenance, the largest of each kind of column."""
+    """Every difference between two records of a cell, except in times and provenance."""
     one_version = one.common["schema_version"] == other.common["schema_version"]
     found = []
     for name in (*IDENTITY_COLUMNS, *DECLARED_COLUMNS):
@@ -93,14 +93,14 @@ def differences(one: Submitted, other: Submitted) -> list[RecordDifference]:
 
 
 def tolerance(metric: str, value: float, samples: int | None) -> float:
-    """How far values of a metric may be apart on different kinds of machines.
+    """How far apart values of a metric may be on different kinds of machines.
 
     Args:
         value: one of the two.
         samples: images, or attacked erasures, behind it.
     """
     about = METRICS.get(metric)
-    if metric.startswith("skill_"):  # which may be about 0, where no share of it is a measure
+    if metric.startswith("skill_"):  # may be near 0, where a share of it means little
         return max(SHARE, RELATIVE * abs(value))
     if about is not None and about.unit in ("share", "probability"):
         return max(SHARE, SAMPLES / samples if samples else 0.0)
@@ -119,7 +119,7 @@ def _compared(
         found.append(RecordDifference(_shown(key), one, other, abs(one - other), allowed))
     if left["n_samples"] != right["n_samples"]:
         found.append(RecordDifference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
-    if strict:  # elsewhere bounds of an interval, which differ more than the value, say nothing that it does not
+    if strict:  # elsewhere the bounds of an interval differ more than the value and add nothing to it
         for end in ("low", "high"):
             if left[end] != right[end]:
                 by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
@@ -131,7 +131,7 @@ def _compared(
 
 
 def _same_but_how(one: Submitted, other: Submitted) -> bool:
-    """Whether scenarios under two keys differ only in how many models and seeds were computed at a time."""
+    """Whether scenarios under two keys differ only in how many models and seeds were computed together."""
     if one.key == other.key:
         return False
     left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
@@ -139,7 +139,7 @@ def _same_but_how(one: Submitted, other: Submitted) -> bool:
 
 
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
-    """The rows by metric and step, but those that are times."""
+    """The rows by metric and step, without times."""
     timed = {metric.name for metric in METRICS.values() if metric.unit == "s"}
     return {(row["metric"], row["step"]): row for row in cell.measured if row["metric"] not in timed}
 
@@ -158,7 +158,7 @@ def _kind(cell: Submitted) -> tuple[Any, ...]:
 
 
 def largest(found: list[RecordDifference]) -> RecordDifference | None:
-    """The difference that says most: one that is not of numbers, else the largest beside what is allowed."""
+    """The difference that says most: one that is not between numbers, else the largest relative to its tolerance."""
     if not found:
         return None
     return max(found, key=lambda each: math.inf if each.by is None else each.by / (each.allowed or 1e-300))

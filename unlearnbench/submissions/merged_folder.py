@@ -1,4 +1,4 @@
-"""The result folder of merged records: made whole or not at all."""
+"""Writes the results folder of merged records, completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unlearnbench.system.version import PROTOCOL_VERSION
 
 
 def write(merged: Merged, out: Path) -> None:
-    """Make the result folder `out`, whole or not at all: records and the leaderboard of them.
+    """Make the results folder `out`, completely or not at all: records and their leaderboard.
 
     Raises:
         InputError: it can't be written.
@@ -38,7 +38,7 @@ def write(merged: Merged, out: Path) -> None:
 
 
 def check_target(out: Path, folders: Iterable[Path]) -> None:
-    """Refuse a target that holds something, or that lies in one of the folders that are read, or around one."""
+    """Refuse a target that is not empty, or that lies in one of the folders that are read."""
     target = out.resolve()
     try:
         if target.exists() and not target.is_dir():
@@ -67,11 +67,11 @@ def _write_records(merged: Merged, folder: Path) -> None:
 
 
 def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:
-    """Written anew from values that were checked: not a byte of anybody's file is copied."""
+    """Write cells anew from checked values: not a byte of a submitted file is copied."""
     for cell in cells:
         writing.write(cell.rows, folder / cell.file.name, cell.about, cell.classes)
 
 
 def _place(folder: Path, protocol: int) -> Path:
-    """The result folder of a protocol: this version's is the folder itself."""
+    """The results folder of a protocol: for this version's protocol the folder itself."""
     return folder if protocol == PROTOCOL_VERSION else folder / f"protocol_{protocol}"

@@ -1,4 +1,4 @@
-"""Computes recorded cells again, from their records alone and with an empty store, and compares what comes out."""
+"""Computes recorded cells again, from their records alone and with an empty store, and compares the results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ VerifyVerdict = Literal["equal", "within tolerance", "differs", "failed here", "
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Where the data lie, what computes, and how much of it.
+    """Where the data are, what computes, and for how long.
 
     Attributes:
-        below: where the temporary store is made; None: where temporary files are made.
-        most_seconds: when to stop; None: when all is done.
-        suite_seed: for records that don't say theirs.
+        below: the folder for the temporary store; None: the system's folder for temporary files.
+        most_seconds: when to stop; None: when everything is done.
+        suite_seed: for records that do not state theirs.
     """
 
     data_root: Path
@@ -51,7 +51,7 @@ class Checked:
     """What became of a recorded cell.
 
     Attributes:
-        reason: why there is nothing to compare.
+        reason: why there is nothing to compare; None if there is.
         same_kind: whether the machines and packages were of one kind, so that equal means equal bits.
     """
 
@@ -64,13 +64,13 @@ class Checked:
 
 
 def verify(records: Sequence[Submitted], registry: Registry, how: VerifyOptions) -> Iterator[Checked]:
-    """Compute cells again, a verdict as soon as each is there.
+    """Compute cells again and yield each verdict as soon as it is known.
 
-    Cells that can't be verified come first; the others all at once or, where the time is limited, the shortest first
-    and in rounds of as many as there are workers. Artifacts are shared between cells and thrown away at the end.
+    Cells that cannot be verified come first. The others are computed all at once or, if the time is limited, the
+    shortest first, in rounds of as many as there are workers. Artifacts are shared, and deleted at the end.
 
     Raises:
-        InputError: a device that is not there, or a folder that can't be written.
+        InputError: a device is missing, or a folder cannot be written.
     """
     end = time.monotonic() + how.most_seconds if how.most_seconds is not None else None
     cells: list[tuple[Submitted, Cell]] = []
@@ -85,7 +85,7 @@ def verify(records: Sequence[Submitted], registry: Registry, how: VerifyOptions)
         raise InputError(str(how.below), f"can't be written: {error.strerror}") from error
     with folder as place:
         size = max(len(cells), 1)
-        if end is not None:  # as many as there is time for
+        if end is not None:  # round by round, as long as there is time
             size = how.jobs
             cells.sort(key=lambda pair: estimate(pair[0]))
         for start in range(0, len(cells), size):
@@ -102,7 +102,7 @@ def verify(records: Sequence[Submitted], registry: Registry, how: VerifyOptions)
 def _round(
     some: list[tuple[Submitted, Cell]], place: Path, name: str, how: VerifyOptions, seconds: float | None
 ) -> Iterator[Checked]:
-    """Some cells at a time, in a result folder of their own, so that no record of an earlier round is in the way."""
+    """Compute some cells in a results folder of their own, so that no record of an earlier round is in the way."""
     from unlearnbench.run import runner
     from unlearnbench.run.options import RunOptions
 
@@ -114,7 +114,7 @@ def _round(
     try:
         planned = plan.build([cell.setting for _, cell in some], how.data_root)  # with the packages of this machine
         summary = runner.run(planned, options)
-    except InputError as error:  # data that can't be loaded, or a scenario that does not fit them
+    except InputError as error:  # data that cannot be loaded, or a scenario that does not fit them
         if len(some) > 1:
             for index, one in enumerate(some):
                 yield from _round([one], place, f"{name}.{index}", how, seconds)
