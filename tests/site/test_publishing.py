@@ -137,7 +137,7 @@ def test_claims_about_another_suite_are_refused(
 ) -> None:
     path = claims(tmp_path, suite="zoo")
     assert cli.main(["publish", str(folder), "--out", str(tmp_path / "site"), "--claims", str(path)]) == 2
-    assert "is about the suite 'zoo', of which no folder holds results" in capsys.readouterr().err
+    assert "is about the suite 'zoo', but no folder holds its results" in capsys.readouterr().err
 
 
 def test_galleries_of_a_run_are_taken_over(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ DIMENSIONS = {
     "dataset": "Dataset", "method": "Method", "attack": "Attack", "tier": "Tier", "observes": "Observes",
     "beta": "β", "edr": "Erased",
 }  # fmt: skip
-"""What tables are filtered by, and its label."""
+"""What tables can be filtered by, with labels."""
 
 
 @dataclass(frozen=True)
 class BoardColumn:
-    """One column; those of one `group` stand under it, and what is `of` one method hides when another is chosen."""
+    """One column, below its `group` if it has one; a column `of` a method is hidden when another method is chosen."""
 
     key: str
     label: str
@@ -29,10 +29,10 @@ class BoardColumn:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a cell for each column, and its value of each dimension.
+    """One row: a cell for each column, and its value for each dimension.
 
     Attributes:
-        every: whether it stays whatever is chosen of a dimension that it has no value of.
+        every: whether it stays visible whatever is chosen for a dimension without a value here.
     """
 
     cells: tuple[TableCell, ...]
@@ -47,8 +47,8 @@ class Board:
 
     Attributes:
         shared: what is the same in all rows, in words.
-        legend: what its columns mean.
-        notes: what a reader must know to read it, below it.
+        legend: what the columns mean.
+        notes: what a reader must know to read the table, shown below it.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Board:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Heads of neighbouring columns, each with how many it spans."""
+        """The heads above neighbouring columns, each with the number of columns that it spans."""
         found: list[tuple[str, int]] = []
         for column in self.columns:
             if column.group and found and found[-1][0] == column.group:

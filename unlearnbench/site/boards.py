@@ -1,4 +1,4 @@
-"""Leaderboard rows to the site's tables: which columns, which rows, and what a reader can filter by."""
+"""From leaderboard rows to the site's tables: which columns they have, and how these are filled."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _BESIDE_PRIVACY = ("accuracy", "erased_accuracy")
 
 
 def boards(rows: Sequence[BoardRow], across: bool = False) -> list[Board]:
-    """The tables of some rows: one for each attack, and one of what was measured without; for each protocol.
+    """The tables of some rows: for each protocol one per attack, and one for what was measured without an attack.
 
     Args:
-        rows: as `site_rows` gives them.
-        across: whether they are of several experiments, which are then named.
+        rows: as `site_rows` returns them.
+        across: whether the rows come from several experiments, which are then named.
     """
     groups: dict[tuple[int, str | None], list[BoardRow]] = {}
     for row in rows:
@@ -67,7 +67,7 @@ def _board(attack: str | None, rows: Sequence[BoardRow], across: bool, protocol:
 
 
 def of_protocol(version: int) -> str:
-    """What names of page parts and figures end in, where they are of another protocol than the current one."""
+    """The suffix of ids and file names for another protocol than the current one."""
     return f"-protocol-{version}" if measured_under(version) else ""
 
 
@@ -75,7 +75,7 @@ Maker = tuple[BoardColumn, Callable[[BoardRow], TableCell]]
 
 
 def _identity(rows: Sequence[BoardRow], across: bool) -> tuple[list[Maker], list[tuple[str, str]]]:
-    """Columns that say what a row is; what all rows share is no column, but named once."""
+    """Columns that identify a row, and what all rows share, which is named once and needs no column."""
     optional: list[tuple[str, str, Callable[[BoardRow], str]]] = [
         ("dataset", "dataset", lambda row: row["dataset_id"]),
         ("attack", "attack's settings", lambda row: _settings(row["attack_id"])),
@@ -95,7 +95,9 @@ def _identity(rows: Sequence[BoardRow], across: bool) -> tuple[list[Maker], list
     shared = []
     for key, label, text in optional:
         values = {text(row) for row in rows}
-        if len(values) > 1 and not (key == "scenario" and _told(rows, [text for k, _, text in optional[:-1]])):
+        if len(values) > 1 and not (
+            key == "scenario" and _are_distinguished(rows, [text for k, _, text in optional[:-1]])
+        ):
             makers.append((BoardColumn(key, label, numeric=key in ("n_shadows", "beta", "edr")), _maker(key, text)))
         elif values != {""} and len(values) == 1 and key != "attack":
             shared.append((label, plain(next(iter(values)))))
@@ -103,7 +105,7 @@ def _identity(rows: Sequence[BoardRow], across: bool) -> tuple[list[Maker], list
 
 
 def _judged(rows: Sequence[BoardRow]) -> list[Maker]:
-    """Columns of what a method has shown, which stand before all scores."""
+    """The columns of verdicts, which stand before all scores."""
     found: list[Maker] = [
         (BoardColumn("forgot", "forgot", standing.MEANINGS["forgot"], numeric=False), standing.forgot),
         (BoardColumn("kept", "accuracy kept", standing.MEANINGS["kept"], numeric=False), standing.kept),
@@ -113,8 +115,8 @@ def _judged(rows: Sequence[BoardRow]) -> list[Maker]:
     return found
 
 
-def _told(rows: Sequence[BoardRow], texts: Sequence[Callable[[BoardRow], str]]) -> bool:
-    """Whether the other columns tell the scenarios of one experiment apart already."""
+def _are_distinguished(rows: Sequence[BoardRow], texts: Sequence[Callable[[BoardRow], str]]) -> bool:
+    """Whether the other columns distinguish the scenarios of one experiment already."""
     places: dict[tuple[str, ...], set[str]] = {}
     for row in rows:
         key = (row["part"], row["experiment"], row["dataset_params"], *(text(row) for text in texts))
@@ -144,7 +146,7 @@ def _experiment(row: BoardRow) -> TableCell:
 
 
 def experiment_path(part: str, experiment: str) -> str:
-    """Where the page of an experiment is."""
+    """The path of an experiment's page."""
     return f"experiments/{part}/{slug(experiment)}.html"
 
 
@@ -185,5 +187,5 @@ _SHORT = {
 
 
 def short(metric: Metric) -> str:
-    """A metric's name in a head or at an axis."""
+    """A metric's name in a column head or on an axis."""
     return _SHORT.get(metric.name, metric.name.replace("_", " "))

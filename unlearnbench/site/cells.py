@@ -12,19 +12,19 @@ from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
 MINUS = "\u2212"
-"""The sign, which is as wide as a plus and is read as one."""
+"""The minus sign, which is as wide as a plus and is read aloud as a minus."""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """What stands in one place of a table.
+    """One cell of a table.
 
     Attributes:
-        text: what is seen.
-        value: what it is sorted by; None sorts last.
-        details: the same in whole sentences, shown when it is pointed at or focused and read by screen readers.
-        state: ``null`` where there is no value, ``leak`` where a leak is shown, else empty.
-        link: the page about it, from the site's root.
+        text: the visible text.
+        value: the sort key; None sorts last.
+        details: the same in full sentences, shown on hover or focus and read by screen readers.
+        state: ``null`` without a value, ``leak`` where a leak is shown, otherwise empty.
+        link: the path of the page about it, from the site's root.
     """
 
     text: str
@@ -40,7 +40,7 @@ def named(text: str, link: str = "") -> TableCell:
 
 
 def empty(reason: str) -> TableCell:
-    """A cell that says why there is nothing."""
+    """A cell without a value, with the reason."""
     return TableCell(NOTHING, None, (plain(reason),), "null")
 
 
@@ -91,7 +91,7 @@ def to_trivial(row: BoardRow, metric: Metric) -> TableCell:
 
 
 def seeds(row: BoardRow) -> TableCell:
-    """How many seeds there are, and what went wrong in others."""
+    """The number of seeds with results, and what went wrong in others."""
     count, failed = int(row["n_seeds"]), int(row["failed_seeds"])
     details = [f"{count} seed{'' if count == 1 else 's'} with results"]
     if failed:
@@ -102,7 +102,7 @@ def seeds(row: BoardRow) -> TableCell:
 
 
 def state_of(row: BoardRow) -> str:
-    """In words why a contender has no results; empty if it has some."""
+    """Why a contender has no results, in words; empty if it has some."""
     if row["status"] in ("ok", "partial"):
         return ""
     note = f": {row['note']}" if row.get("note") else ""
@@ -120,7 +120,7 @@ def _why_not(row: BoardRow, metric: Metric) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """That of a finding, in words."""
+    """The p-value of a finding, in words."""
     shown = "none" if p is None else "< 0.001" if p < 0.001 else f"= {p:.2g}"
     return f"p {shown}, adjusted for all tests of the method in its setting"
 
@@ -140,5 +140,5 @@ def _signed(text: str) -> str:
 
 
 def minus(text: str) -> str:
-    """Numbers with the sign for minus."""
+    """The text with minus signs before numbers instead of hyphens."""
     return re.sub(r"(^|[ \[])-", rf"\1{MINUS}", text)

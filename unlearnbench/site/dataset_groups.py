@@ -1,4 +1,4 @@
-"""What figures are drawn for each of: a dataset with its parameters, of one suite and under one protocol."""
+"""The groups that get a figure each: a dataset with its parameters, in one suite and under one protocol."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
 GROUP_COLUMNS = ("protocol_version", "suite", "dataset_id", "dataset_params")
-"""The columns in which they differ."""
+"""The columns that define a group."""
 
 
 @dataclass(frozen=True)
 class DatasetGroup:
-    """One of them; `number` tells its figures apart, `title` says which it is."""
+    """One group: `number` makes the names of its figures unique, `title` describes it."""
 
     number: int
     title: str
 
 
 def by_dataset(rows: Iterable[BoardRow]) -> dict[DatasetGroup, list[BoardRow]]:
-    """The rows of each dataset and protocol, those of the newest protocol first, else in order of appearance."""
+    """The rows of each group, those of the newest protocol first, otherwise in order of appearance."""
     groups: dict[tuple[Any, ...], list[BoardRow]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in GROUP_COLUMNS), []).append(row)

@@ -1,4 +1,4 @@
-"""The galleries and ROC curves that a run drew beside its records, found again for the rows of its leaderboard."""
+"""Finds the galleries and ROC curves that a run drew beside its records, for the rows of its leaderboard."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def galleries(rows: Sequence[BoardRow], folder: Path, part: str) -> list[DrawnPicture]:
-    """The galleries of some rows, in the order of the rows; what is no PNG is left out.
+    """The galleries of some rows, in the order of the rows; files that are not PNG are left out.
 
     Args:
-        rows: of one experiment.
+        rows: the rows of one experiment.
         folder: the results folder.
-        part: the source's, in paths.
+        part: the name of the results folder in paths.
     """
     return _found(rows, folder, part, lambda title: pictures.file_name(pictures.title(*title)), _gallery_alt)
 
@@ -69,11 +69,11 @@ def _methods(rows: Sequence[BoardRow]) -> str:
 def _gallery_alt(rows: Sequence[BoardRow]) -> str:
     return (
         f"Rows of small images. First the erased images, then what {plain(rows[0]['attack_id'])} rebuilt of them"
-        f" from each method's models ({_methods(rows)}), last the mean image, which an attacker has for nothing."
+        f" from each method's models ({_methods(rows)}), last the mean image, which an attacker has without an attack."
     )
 
 
 def _curves_alt(rows: Sequence[BoardRow]) -> str:
-    told = [f"{plain(row['method_id'])} {row['auc']:.2f}" for row in rows if row.get("auc") is not None]
-    areas = f" Areas below the curves: {', '.join(dict.fromkeys(told))}." if told else ""
+    areas_of = [f"{plain(row['method_id'])} {row['auc']:.2f}" for row in rows if row.get("auc") is not None]
+    areas = f" Areas below the curves: {', '.join(dict.fromkeys(areas_of))}." if areas_of else ""
     return f"ROC curves of {plain(rows[0]['attack_id'])} against {_methods(rows)}, on logarithmic axes.{areas}"

@@ -1,4 +1,4 @@
-"""At a glance: one table of what leaks, accesses down and methods across, as `report --format leaks` has it."""
+"""At a glance: one table of what leaks, with accesses as rows and methods as columns, as in `report --format leaks`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class Tally:
-    """Under how many accesses a method was shown to leak, and in how many settings it forgot and kept accuracy."""
+    """In how many accesses a method was shown to leak, and in how many settings it forgot and kept accuracy."""
 
     method: str
     link: str
@@ -45,13 +45,13 @@ class Tally:
 
 
 def tallies(rows: Iterable[BoardRow]) -> list[Tally]:
-    """For each method's id, contenders first; those that leak under fewer accesses stand before the others."""
+    """One tally per method id: contenders first, and those that leak under fewer accesses before the others."""
     seen: dict[tuple[int, str], dict[tuple[str, ...], list[bool]]] = defaultdict(lambda: defaultdict(list))
     first: dict[tuple[int, str], BoardRow] = {}
     scenes: dict[tuple[int, str], dict[tuple[str, ...], BoardRow]] = defaultdict(dict)
     for row in rows:
         for finding in row["findings"]:
-            # An access counts once in each setting.
+            # An access counts once per setting.
             scene = (row["part"], *scene_of(row))
             name = row["protocol_version"], row["method_id"]
             seen[name][*scene, finding.access].append(finding.leaks)
@@ -79,12 +79,12 @@ _SETTING = (
     ("suite", "suite"), ("dataset_id", "dataset"), ("tier", "tier"), ("observation", "observes"),
     ("n_shadows", "shadows"), ("beta_text", "β"), ("erased", "erased"),
 )  # fmt: skip
-_OF_SCENES = ("suite", "dataset_id", "beta_text", "erased")  # those that say nothing of an attack
+_OF_SCENES = ("suite", "dataset_id", "beta_text", "erased")  # those that do not depend on the attack
 _SAME = ("attack_params", "dataset_params", "scenario", "scenario_id")
 
 
 def boards(rows: Sequence[BoardRow]) -> list[Board]:
-    """The table of an experiment, for each protocol that it was measured under; none if nothing was attacked."""
+    """The tables of an experiment, one for each protocol that it was measured under; empty if nothing was attacked."""
     versions = sorted({row["protocol_version"] for row in rows}, reverse=True)
     made = (_board([row for row in rows if row["protocol_version"] == version], version) for version in versions)
     return [board for board in made if board is not None]
@@ -95,7 +95,7 @@ def _board(rows: Sequence[BoardRow], protocol: int) -> Board | None:
     for row in sorted(rows, key=lambda row: -1.0 if row["beta"] is None else row["beta"]):
         for finding in row["findings"]:
             key = (row["attack_id"], *(row[name] for name in (*dict(_SETTING), *_SAME)), finding.metric.name)
-            while row["method_id"] in found[key]:  # of other parameters, that are this version's defaults
+            while row["method_id"] in found[key]:  # other parameters, which are the defaults of this version
                 key = (*key, row["method_params"])
             found[key][row["method_id"]] = row, finding
     if not found:
@@ -121,7 +121,7 @@ def _board(rows: Sequence[BoardRow], protocol: int) -> Board | None:
 
 
 def _verdicts(rows: Sequence[BoardRow], methods: Sequence[str], differing: Sequence[tuple[str, str]]) -> list[Line]:
-    """Two lines for each setting: who forgot, and who kept accuracy."""
+    """Two lines for each setting: which methods forgot, and which kept accuracy."""
     scenes: dict[tuple[str, ...], dict[str, BoardRow]] = defaultdict(dict)
     for row in rows:
         scenes[scene_of(row)].setdefault(row["method_id"], row)
@@ -172,7 +172,7 @@ def _cell(shown: tuple[BoardRow, AttackFinding] | None) -> TableCell:
 
 
 def _brief(interval: str) -> str:
-    """An interval's middle, with three decimals at most."""
+    """The centre of an interval, with three decimals at most."""
     number = interval.split(" ")[0]
     decimals = number.partition(".")[2]
     if len(decimals) <= 3 or "e" in decimals:

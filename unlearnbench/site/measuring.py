@@ -33,7 +33,7 @@ class FailedCell:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a folder's records say of where they are from; lists without repetition, in order."""
+    """Where a folder's records come from; lists are sorted and without repetition."""
 
     suites: tuple[str, ...]
     protocol: str
@@ -51,12 +51,12 @@ class Origin:
 
     @property
     def dates(self) -> str:
-        """The days of the first and the last record."""
+        """The dates of the first and the last record."""
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def origin(source: ResultsFolder) -> Origin:
-    """The provenance of one results folder."""
+    """The origin of one results folder's numbers."""
     rows = source.records
     started = rows["started_at"]
     ok = rows[rows["status"] == "ok"]
@@ -80,7 +80,7 @@ def origin(source: ResultsFolder) -> Origin:
 
 
 def _pairs(rows: pd.DataFrame, name: str, digest: str) -> list[tuple[str, str]]:
-    """Each name with its hash, shortened; a name with several hashes is there several times."""
+    """Each name with its shortened hash; a name with several hashes is repeated."""
     found = rows[[name, digest]].drop_duplicates().sort_values([name, digest])
     return [(plain(each), plain(sha)[:_SHORT]) for each, sha in found.itertuples(index=False)]
 

@@ -1,4 +1,4 @@
-"""What the site consists of: each page's address, template and values, made of the sources and of nothing else."""
+"""The pages of the site: each page's path, template and values, made from the results folders alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unlearnbench.site.results_folders import ResultsFolder
 from unlearnbench.site.rows import BoardRow, site_rows
 from unlearnbench.system.escaping import plain
 
-_IN_FULL = 6  # settings whose results the overview shows; of the others it has links
+_IN_FULL = 6  # settings whose results the overview shows; it links to the others
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class ExperimentResults:
     """One experiment of a results folder.
 
     Attributes:
-        name: as in the suite.
+        name: its name in the suite.
         folder: the results folder's name.
-        part: that in file names.
-        rows: of the leaderboard, as `site_rows` gives them.
+        part: the same in file names.
+        rows: its leaderboard rows, as `site_rows` returns them.
     """
 
     name: str
@@ -55,32 +55,32 @@ class ExperimentResults:
 
     @property
     def path(self) -> str:
-        """Of its page."""
+        """The path of its page."""
         return experiment_path(self.part, self.name)
 
     def values(self, name: str) -> list[str]:
-        """The different values of one of the rows' columns, in order of appearance."""
+        """The distinct values of a column, in order of appearance."""
         return list(dict.fromkeys(plain(row[name]) for row in self.rows if row[name] not in (None, "")))
 
     @property
     def betas(self) -> list[str]:
-        """The values of beta, by size."""
+        """The values of beta in ascending order."""
         return sorted(self.values("beta_text"), key=float)
 
     @property
     def methods(self) -> list[str]:
-        """Names of what is compared, references last."""
+        """The names of the methods, references last."""
         references = references_of(self.rows)
         return sorted(self.values("method"), key=lambda name: name in references)
 
     @property
     def results(self) -> list[tuple[str, Table]]:
-        """What came out, one line a method: a table for each setting, and its id on the page."""
+        """The results in words: a table for each setting, one row per method, with its id on the page."""
         return [(f"result-{number}", table) for number, table in enumerate(summary.summaries(self.rows), start=1)]
 
     @property
     def notes(self) -> list[str]:
-        """What is not there, or not in every seed, and why."""
+        """What is missing, or missing in some seeds, and why."""
         found = []
         for row in self.rows:
             state = state_of(row) or (f"{row['failed_seeds']} seeds failed" if row["failed_seeds"] else "")
@@ -92,13 +92,13 @@ class ExperimentResults:
 
 
 def _place(row: BoardRow) -> str:
-    """What a row was measured on."""
+    """The dataset of a row, with the protocol if it is not the current one."""
     return titled(row["dataset_id"], row["protocol_version"])
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the pages are made of."""
+    """Everything that the pages are made from."""
 
     title: str
     sources: Sequence[ResultsFolder]
@@ -108,18 +108,18 @@ class Content:
 
     @property
     def rows(self) -> list[BoardRow]:
-        """Of all experiments."""
+        """The rows of all experiments."""
         return [row for experiment in self.experiments for row in experiment.rows]
 
     def names(self, kind: str) -> list[str]:
-        """Methods or attacks that there are results of, references last."""
+        """The methods or attacks with results, references last."""
         found = dict.fromkeys(row[kind] for row in self.rows if row[kind] is not None)
         references = references_of(self.rows) if kind == "method" else frozenset()
         return sorted(found, key=lambda name: (plain(name) in references, name))
 
 
 def references_of(rows: Sequence[BoardRow]) -> frozenset[str]:
-    """Names of the methods that are there to be compared with."""
+    """The names of the methods that others are compared with."""
     return frozenset(plain(row["method"]) for row in rows if row["reference"] is True)
 
 
@@ -163,10 +163,10 @@ def pages(content: Content) -> list[Page]:
 def _overview(content: Content) -> dict[str, Any]:
     attacked = [row for row in content.rows if row["attack"] is not None]
     drawn = [each for each in content.experiments if each.figures]
-    # The largest experiment stands for all, an attacked one if there is one.
+    # The largest experiment is featured, if possible one with attacks.
     featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
     datasets = list(dict.fromkeys(row["dataset_id"] for row in content.rows))
-    # What was attacked comes first: it is what the benchmark is about.
+    # Experiments with attacks come first: they are what the benchmark is about.
     order = sorted(content.experiments, key=lambda each: not any(row["attack"] for row in each.rows))
     results = [(each, id, table) for each in order for id, table in each.results]
     shown = {"results": results[:_IN_FULL], "more_results": results[_IN_FULL:]}
@@ -187,7 +187,7 @@ def _choices(every: Sequence[Board]) -> dict[str, list[str]]:
 
 
 def _figures(content: Content, rows: Sequence[BoardRow], kind: str) -> list[Figure]:
-    """Of an attack's page: those of its experiments that are about attacks."""
+    """The figures of an attack's page: those of its experiments that show its rates."""
     if kind != "attack":
         return []
     places = {(row["part"], row["experiment"]) for row in rows}

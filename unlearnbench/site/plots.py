@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def of_experiment(experiment: ExperimentResults, records: pd.DataFrame) -> list[Figure]:
-    """What the numbers of an experiment allow to draw.
+    """All figures for which an experiment has numbers.
 
     Args:
-        experiment: its rows are those of the leaderboard.
-        records: of the whole results folder.
+        experiment: with its leaderboard rows.
+        records: all records of the results folder.
     """
     name = f"{experiment.part}-{slug(experiment.name)}"
     own = records[records["experiment"] == experiment.name]

@@ -1,4 +1,4 @@
-"""Results folders to a site: read, draw, render, write."""
+"""From results folders to a site: read, draw, render, write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """What was written."""
+    """How much was written."""
 
     pages: int
     figures: int
@@ -33,21 +33,21 @@ def publish(
     plugin_folders: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> SiteCounts:
-    """Build a static site of results folders; it comes to `site` when it is complete.
+    """Build a static site from results folders; it appears at `site` when it is complete.
 
-    Of an earlier site there goes what is in its manifest and was not changed since; anything else in the folder stays.
+    Files of an earlier site are removed if they are in its manifest and unchanged; anything else in the folder stays.
 
     Args:
-        folders: as `run` writes them.
-        site: a new or empty folder, or one that was published before.
-        title: of all pages.
-        claims: files of claims about the folders' suites; by default those of suites/<folder's name>.claims.yaml.
-        plugin_folders: where plugins lie that do not come with the package: their pages describe them.
-        progress: told what is being done.
+        folders: results folders as `run` writes them.
+        site: a new or empty folder, or an earlier site.
+        title: the title of all pages.
+        claims: files of claims about the folders' suites; by default suites/<folder's name>.claims.yaml.
+        plugin_folders: folders with plugins from outside the package, so that their pages describe them.
+        progress: called with what is being done.
 
     Raises:
-        InputError: a folder that is not one of results, a damaged record, claims about none of the folders, or a
-            `site` that is not one or that holds something else where a file of the site belongs.
+        InputError: a folder does not hold results, a record is damaged, claims are about none of the folders, or `site`
+            is not a site or holds something else where a file of the site belongs.
     """
     with writing.building(site, folders) as out:
         progress("reading records")
@@ -93,7 +93,7 @@ def _content(found: Sequence[ResultsFolder], title: str, plugin_folders: Sequenc
 
 
 def _exports(source: ResultsFolder, out: Path) -> None:
-    """The leaderboard for download; Parquet and Markdown are there already."""
+    """Write the leaderboard for download; Parquet and Markdown are written already."""
     folder = f"data/{source.slug}"
     writing.write(out, f"{folder}/leaderboard.csv", export.export(source.board, "csv").encode())
     writing.write(out, f"{folder}/leaderboard.tex", export.export(source.board, "latex").encode())

@@ -1,7 +1,7 @@
 """True positive rates at fixed false positive rates, beside chance, on logarithmic axes.
 
-Records hold no scores of single images; these are the points of an ROC curve that they do hold, with intervals. Whole
-curves are drawn at the end of a run (report/curves.py).
+These are the points of an ROC curve for which leaderboards have intervals. Whole curves are drawn at the end of a run
+(report/curves.py).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import label, plain
 
 _RATES = {"tpr_at_0_1pct_fpr": 0.001, "tpr_at_1pct_fpr": 0.01}
-_FLOOR = 1e-4  # of a logarithmic axis: a rate of 0 stands there
+_FLOOR = 1e-4  # of a logarithmic axis, where a rate of 0 is drawn
 
 
 def rates(rows: Sequence[BoardRow], name: str) -> list[Figure]:
-    """For each attack and dataset with such rates, of each method the setting with the largest one.
+    """A figure for each attack and dataset with such rates: for each method the setting with the largest rate.
 
     Args:
-        rows: of one experiment.
-        name: that the figures' names begin with.
+        rows: the rows of one experiment.
+        name: the beginning of the figures' names.
     """
     having = [row for row in rows if any(row.get(metric) is not None for metric in _RATES)]
     found = []
@@ -45,7 +45,7 @@ def rates(rows: Sequence[BoardRow], name: str) -> list[Figure]:
 
 def _drawn(rows: Sequence[BoardRow], name: str, what: str) -> Figure:
     methods = methods_of(rows)
-    numbers, told = [], []
+    numbers, described = [], []
     with canvas.style():
         figure, (axes,) = canvas.panels(1, size=(4.6, 3.4))
         looks = canvas.colours(methods)
@@ -65,7 +65,7 @@ def _drawn(rows: Sequence[BoardRow], name: str, what: str) -> Figure:
                 )  # fmt: skip
                 shown = format_interval(mean, low, high, METRICS[metric].unit)
                 numbers.append((plain(method), f"{100 * rate:g} %", plain(row["attack_id"]), shown))
-                told.append(f"{plain(method)} finds {mean:.2g} at {100 * rate:g} % false alarms")
+                described.append(f"{plain(method)} finds {mean:.2g} at {100 * rate:g} % false alarms")
         for set_scale in (axes.set_xscale, axes.set_yscale):
             set_scale("log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -75,15 +75,17 @@ def _drawn(rows: Sequence[BoardRow], name: str, what: str) -> Figure:
         light, dark, ending = canvas.saved(figure)
     title = f"True positive rates at low false positive rates, {what}"
     caption = (
-        "Of each method the setting with the largest rate; bars: 95 % intervals over seeds; what is below the axis"
-        f" stands at {_FLOOR:g}."
+        "For each method the setting with the largest rate; bars: 95 % intervals over seeds; rates below the axis"
+        f" are drawn at {_FLOOR:g}."
     )
     headers = ("method", "false positive rate", "access", "true positive rate")
-    return Figure(name, title, caption, f"{title}. {'; '.join(told)}.", light, dark, ending, headers, tuple(numbers))
+    return Figure(
+        name, title, caption, f"{title}. {'; '.join(described)}.", light, dark, ending, headers, tuple(numbers)
+    )
 
 
 def _bar(mean: float, low: float | None, high: float | None) -> list[list[float]] | None:
-    """An interval's lengths below and above a mark, cut at the axis."""
+    """The lengths of an interval below and above a mark, cut at the axis."""
     if low is None or high is None:
         return None
     mark = max(mean, _FLOOR)

@@ -1,4 +1,4 @@
-"""A leaderboard's rows as the site has them: with their setting, their findings and their table's numbers of places."""
+"""A leaderboard's rows for the site: with their setting, their findings and the number of places in their table."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BoardRow = Mapping[str, Any]
-"""A leaderboard's row with None for null, and what `site_rows` adds."""
+"""A leaderboard's row with None for null, and the values that `site_rows` adds."""
 
 
 def site_rows(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any]]:
-    """A leaderboard's rows with None for null, and what the site adds: where a row is from, its setting, its findings,
-    and how many of its table have a place or can't be told from the best.
+    """A leaderboard's rows with None for null, and what the site adds.
+
+    That is where a row comes from, its setting, its findings, and how many rows of its table have a place or cannot be
+    distinguished from the best.
 
     Raises:
         InputError: a method that erases nothing is shown to leak.
@@ -43,7 +45,7 @@ def site_rows(board: pd.DataFrame, source: str, part: str) -> list[dict[str, Any
 
 
 def _standing(row: BoardRow) -> tuple[bool, float, bool, bool, float]:
-    """Sorts a table by place; without one contenders before references, the best mean of what is ranked by first."""
+    """The sort key within a table: place, contenders before references, the mean of the ranking metric."""
     rank, metric = row["rank"], METRICS.get(row["rank_metric"] or "")
     value = None if metric is None else row.get(metric.name)
     sign = -1.0 if metric is not None and metric.better == "higher" else 1.0
@@ -52,7 +54,7 @@ def _standing(row: BoardRow) -> tuple[bool, float, bool, bool, float]:
 
 
 def filters_of(row: BoardRow) -> dict[str, str]:
-    """A row's value of each dimension."""
+    """A row's value for each dimension."""
     values = {
         "dataset": row["dataset_id"], "method": row["method"], "attack": row["attack_id"], "tier": row["tier"],
         "observes": row["observation"], "beta": row["beta_text"], "edr": row["erased"],

@@ -1,4 +1,4 @@
-"""Cells of what a method has shown: whether it forgot, kept accuracy, its place, and how it stands to retraining."""
+"""Cells of a method's standing: whether it forgot and kept accuracy, its place, and how it compares with retraining."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from unlearnbench.site.scenario_facts import facts_of
 MEANINGS = {
     "rank": "place by the mean in its setting, among those that forgot and kept accuracy; "
     " ≈ cannot be distinguished from the best",
-    "forgot": "whether what is left of the original's memory is within the declared margin, beside retrained models;"
-    " for backdoors whether the stamped images are under the threshold; seeds where it is, of seeds judged",
-    "kept": "test accuracy beside retraining: kept is within the declared margin; without that a method is not ranked",
-    "beside": "whether the attacker's advantage is within the declared margin of the one that retraining gives her",
+    "forgot": "whether what is left of the original's memory is within the declared margin, compared with retrained"
+    " models; for backdoors whether accuracy on the stamped images is under the threshold; seeds where it is, of seeds"
+    " judged",
+    "kept": "test accuracy compared with retraining: kept if within the declared margin, otherwise not ranked",
+    "beside": "whether the attacker's advantage is within the declared margin of that on retraining",
 }
-"""What each column means."""
+"""The meaning of each column."""
 
 
 def competes(row: BoardRow) -> bool:
@@ -30,7 +31,7 @@ def competes(row: BoardRow) -> bool:
 
 
 def has_forgotten(row: BoardRow) -> bool:
-    """Whether the verdict is that it forgot."""
+    """Whether the verdict is `forgotten`."""
     return bool(row.get("verdict") == Forgetting.FORGOTTEN.value)
 
 
@@ -56,7 +57,7 @@ def place(row: BoardRow) -> TableCell:
 
 
 def forgot(row: BoardRow) -> TableCell:
-    """The verdict on forgetting, with the seeds within the margin."""
+    """The verdict on forgetting, with the number of seeds within the margin."""
     if state := state_of(row):
         return empty(state)
     text = wording.forgetting(row)
@@ -69,7 +70,7 @@ def forgot(row: BoardRow) -> TableCell:
 
 
 def kept(row: BoardRow) -> TableCell:
-    """Accuracy beside retraining's."""
+    """Accuracy compared with retraining's."""
     if state := state_of(row):
         return empty(state)
     apart, text = row.get("accuracy_to_retrain"), wording.accuracy(row)
@@ -80,7 +81,7 @@ def kept(row: BoardRow) -> TableCell:
 
 
 def beside(row: BoardRow) -> TableCell:
-    """How its leak stands to that of retraining."""
+    """How its leak compares with that of retraining."""
     found = row.get("beside_retrain")
     if found is None:
         why = "retraining itself" if row["method_id"] == "retrain" else "no retraining to compare with"
@@ -98,7 +99,7 @@ def beside(row: BoardRow) -> TableCell:
 
 
 def powers(rows: Sequence[BoardRow]) -> list[str]:
-    """What the tests of some tables can tell, one line for each kind of rank."""
+    """The power of the tests in some tables, one line per ranking metric and margin."""
     found: dict[tuple[str, float], list[float]] = {}
     seen = set()
     for row in rows:
@@ -116,7 +117,7 @@ def powers(rows: Sequence[BoardRow]) -> list[str]:
 
 
 def why_not_placed(row: BoardRow) -> str:
-    """In words why a contender has no place."""
+    """Why a contender has no place, in words."""
     if state := state_of(row):
         return f"not ranked: {state}"
     if row.get("reference") is True:
@@ -135,7 +136,7 @@ def why_not_placed(row: BoardRow) -> str:
 
 
 def _why_not_forgotten(row: BoardRow) -> str:
-    """The verdict in a clause; empty if it forgot."""
+    """The verdict as a clause; empty if it forgot."""
     verdict = row.get("verdict")
     if verdict in (None, Forgetting.NOT_JUDGED.value):
         return f"not judged: {_why_not_judged(row)}"

@@ -1,4 +1,4 @@
-"""How metrics go over a parameter of the scenario: beta (Table 2) or the erased ratio (Figure 4)."""
+"""Metrics over a parameter of the scenario: beta (Table 2) or the erased ratio (Figure 4)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Lines = dict[str, list[BoardRow]]
 
 
 def sweeps(rows: Sequence[BoardRow], name: str) -> list[Figure]:
-    """For each dataset a figure over beta and one over the erased ratio, where there are two values or more.
+    """For each dataset a figure over beta and one over the erased ratio, if there are two values or more.
 
     Args:
-        rows: of one experiment.
-        name: that the figures' names begin with.
+        rows: the rows of one experiment.
+        name: the beginning of the figures' names.
     """
     found = []
     for over in ("beta", "edr"):
@@ -57,7 +57,7 @@ def sweeps(rows: Sequence[BoardRow], name: str) -> list[Figure]:
 
 
 def _lines(rows: Sequence[BoardRow], metric: str, over: str) -> Lines:
-    """By method, and by attack where several have the metric; one row a place."""
+    """Rows by method, and by attack where several have the metric; one row per value of the parameter."""
     private = METRICS[metric].good == "privacy"
     having = [row for row in rows if row.get(metric) is not None]
     attacks = {row["attack_id"] for row in having}
@@ -75,7 +75,7 @@ def _lines(rows: Sequence[BoardRow], metric: str, over: str) -> Lines:
 
 
 def _elsewhere(row: BoardRow, over: str) -> str:
-    """What of a row's scenario is not what the sweep is over."""
+    """A row's scenario without the swept parameter."""
     swept = "beta=" if over == "beta" else "erased_ratio="
     return ",".join(part for part in row["scenario_id"].split(",") if not part.startswith((swept, "replicas=")))
 
@@ -94,7 +94,7 @@ def _drawn(
     title = f"Over {'β' if over == 'beta' else 'the erased ratio'}, {dataset}"
     caption = "Means over seeds with bands of 95 % intervals."
     if any(metric.good == "privacy" for metric, _ in sides):
-        caption += " Dashed: what an attacker gets who looks at no output."
+        caption += " Dashed: an attacker who looks at no output."
     rows = [
         (short(metric), label, _place(row[over], over), format_measured(row, metric))
         for metric, lines in sides
@@ -108,7 +108,7 @@ def _drawn(
 def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence[float], looks: Any) -> None:
     import seaborn as sns
 
-    # beta spans orders of magnitude and 0: its values stand at equal distances.
+    # beta spans orders of magnitude and includes 0, so its values are spaced evenly.
     where = {place: number if over == "beta" else 100 * place for number, place in enumerate(places)}
     for label, line in lines.items():
         x = [where[row[over]] for row in line]
@@ -138,10 +138,10 @@ def _place(value: float, over: str) -> str:
 def _alt(sides: Sequence[tuple[Metric, Lines]], over: str, title: str) -> str:
     parts = [f"{title}: line plots."]
     for metric, lines in sides:
-        told = [
+        described = [
             f"{label} from {line[0][metric.name]:.3g} at {_place(line[0][over], over)} to {line[-1][metric.name]:.3g}"
             f" at {_place(line[-1][over], over)}"
             for label, line in lines.items()
         ]
-        parts.append(f"{short(metric)}: {'; '.join(told)}.")
+        parts.append(f"{short(metric)}: {'; '.join(described)}.")
     return " ".join(parts)

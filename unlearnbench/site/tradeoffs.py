@@ -1,4 +1,4 @@
-"""What protection costs: leakage against accuracy, and accuracy against steps, with the front nobody beats on both."""
+"""What protection costs: leakage against accuracy, and steps against accuracy, with the front that no method beats."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEAKS = ("advantage", "auc", "skill_blind_set", "skill_mean", "label_accuracy", "klom_erased")
-_LABELLED = 12  # points, above which their labels hide one another
+_LABELLED = 12  # the most points whose labels do not overlap
 _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "accuracy kept", "on the front")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A contender in the plane; `y` is better when low, `x` when high."""
+    """A contender in the plane; low `y` and high `x` are better."""
 
     row: BoardRow
     x: Metric
@@ -42,7 +42,7 @@ class Point:
 
     @property
     def competes(self) -> bool:
-        """Whether it may be on the front: it forgot, kept accuracy and is no reference."""
+        """Whether it may be on the front: it forgot, kept accuracy and is not a reference."""
         return standing.competes(self.row)
 
     def error(self, metric: Metric) -> list[list[float]] | None:
@@ -56,8 +56,8 @@ def leakage(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset: the strongest attack's score against test accuracy, a panel for each kind of score.
 
     Args:
-        rows: of one experiment.
-        name: that the figures' names begin with.
+        rows: the rows of one experiment.
+        name: the beginning of the figures' names.
     """
     attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
@@ -88,7 +88,7 @@ def cost(rows: Sequence[BoardRow], name: str) -> list[Figure]:
 
 
 def _strongest(rows: Sequence[BoardRow], metric: Metric) -> list[Point]:
-    """For each contender and setting the access with the worst mean score."""
+    """For each contender and setting the access with the highest mean score."""
     worst: dict[tuple[Any, ...], BoardRow] = {}
     for row in rows:
         if row.get(metric.name) is None:
@@ -100,7 +100,7 @@ def _strongest(rows: Sequence[BoardRow], metric: Metric) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats on both, the least accurate first."""
+    """The points that no other beats on both axes, the least accurate first."""
     able = [point for point in points if point.competes]
     best = [
         point
@@ -127,8 +127,8 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
     how = (
         "Steps of one erasure on a logarithmic axis."
         if is_cost
-        else "Of each method the strongest attack, by its mean over seeds: a largest of noisy means, which lies a"
-        " little high, and the more so the more accesses were tried. Dashed: an attacker who looks at no output."
+        else "For each method the strongest attack, by its mean over seeds: the largest of noisy means, which is biased"
+        " upwards, more so the more accesses were tried. Dashed: an attacker who looks at no output."
     )
     caption = (
         f"{how} Right and down is better. Bars: 95 % intervals over seeds. Filled: judged to have forgotten and to have"

@@ -1,4 +1,4 @@
-"""How metrics go while a method unlearns (Figures 5 to 7): from the records' points, not from their final values."""
+"""Metrics while a method unlearns (Figures 5 to 7), from the records' trajectories."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PANELS = 6
 
 
 def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
-    """For each dataset a figure with a panel for each metric; empty where no trajectory was recorded.
+    """For each dataset a figure with a panel per metric; empty without recorded trajectories.
 
     Args:
-        records: of one experiment.
-        name: that the figures' names begin with.
+        records: the records of one experiment.
+        name: the beginning of the figures' names.
     """
     points = records[records["step"].notna() & (records["status"] == "ok") & records["value"].notna()]
     points = points[points["metric"].isin(METRICS)]
@@ -43,7 +43,7 @@ def trajectories(records: pd.DataFrame, name: str) -> list[Figure]:
 
 
 def _means(points: pd.DataFrame) -> pd.DataFrame:
-    """Columns metric, line, x, mean, low, high: over seeds at each epoch (or step, where no epochs are set)."""
+    """Columns metric, line, x, mean, low, high: over seeds, at each epoch (or step, if no epochs are set)."""
     points = points.astype(dict.fromkeys(("metric", "method_id", "scenario_id", "scenario"), object))
     point = ["scenario_id", "method_id", "metric", "step", "seed"]
     points = points[~disputed(points, point)].drop_duplicates(point)
@@ -51,7 +51,7 @@ def _means(points: pd.DataFrame) -> pd.DataFrame:
     ends = points["scenario_id"].map(lambda text: f", {text}" if several else "")
     points = points.assign(line=(points["method_id"] + ends).map(plain))
     every = points["scenario"].map(lambda text: facts_of(text).every_epochs or 0)
-    # Points are recorded every so many epochs, the first before the first step.
+    # Points are recorded at intervals of epochs, starting before the first step.
     order = points.groupby("line")["step"].rank(method="dense") - 1
     points["x"] = (order * every).where(every > 0, points["step"])
     epochs = bool((every > 0).all())
@@ -67,7 +67,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
     lines = sorted(means["line"].unique())
     unit = "epoch" if means.attrs["epochs"] else "optimiser step"
     rows: list[tuple[str, ...]] = []
-    told = []
+    described = []
     with canvas.style():
         import seaborn as sns
 
@@ -89,7 +89,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
                 for at in (first, part.loc[part["mean"].idxmin()], last):
                     shown = format_interval(at["mean"], at["low"], at["high"], metric.unit)
                     rows.append((short(metric), line, f"{at['x']:g}", shown))
-            told.append(f"{short(metric)}: {'; '.join(parts)}.")
+            described.append(f"{short(metric)}: {'; '.join(parts)}.")
             each.set_title(short(metric))
             each.set_xlabel(unit)
             if metric.unit == "share":
@@ -98,7 +98,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
         canvas.legend(figure, across=3)
         light, dark, ending = canvas.saved(figure)
     title = f"While unlearning, {dataset}"
-    caption = "Means over seeds with bands of 95 % intervals, as far as a share goes; first the original model."
-    alt = f"{title}: line plots over {unit}s. {' '.join(told)}"
+    caption = "Means over seeds with bands of 95 % intervals, for shares cut at 0 and 1; first the original model."
+    alt = f"{title}: line plots over {unit}s. {' '.join(described)}"
     headers = ("metric", "method", f"{unit} (first, lowest, last)", "measured")
     return Figure(name, title, caption, alt, light, dark, ending, headers, tuple(dict.fromkeys(rows)))
