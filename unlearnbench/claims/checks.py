@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.intervals import Form, interval
 from unlearnbench.claims.model import (
@@ -27,6 +26,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM
 
 FEW = "fewer than three seeds"
+_ROUNDING = 1e-9  # tolerance for differences of decimal numbers
 
 Side = tuple[str, Values]
 
@@ -74,6 +74,41 @@ def in_percent(metric: str) -> bool:
     """Whether a metric is written in percent: shares of images are, an attack's scores are not."""
     described = METRICS.get(metric)
     return described is not None and described.unit == "share" and described.good != "privacy"
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A half-line or a range of values.
+
+    Attributes:
+        words: the bounds, for people.
+        least, most: infinite where there is no bound.
+        strict: whether values equal to a bound are outside.
+    """
+
+    words: str
+    least: float = -math.inf
+    most: float = math.inf
+    strict: bool = False
+
+    def hold(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies within the bounds."""
+        if self.strict:
+            return low > self.least and high < self.most
+        return low >= self.least - _ROUNDING and high <= self.most + _ROUNDING
+
+    def are_refuted(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies outside, on one side."""
+        if self.strict:
+            return high <= self.least or low >= self.most
+        return high < self.least - _ROUNDING or low > self.most + _ROUNDING
+
+
+ABOVE = Bounds("above 0", least=0, strict=True)
+BELOW = Bounds("below 0", most=0, strict=True)
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.settings.scenario import Strict
@@ -20,6 +20,16 @@ from unlearnbench.system import yaml_reading
 Plain = float | int | str | bool | None
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml$"
+
+
+def _known(metric: str) -> str:
+    try:
+        return describe(metric).name
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
 
 
 class Course(Strict):
@@ -40,13 +50,8 @@ class ValueSelection(Strict):
     attack_params: dict[str, Plain] = Field({}, description="values that the attack's parameters must have")
     scenario: dict[str, Plain] = Field({}, description="values that the scenario must have, by dotted key")
     dataset_params: dict[str, Plain] = Field({}, description="values that the dataset's parameters must have")
-    metric: str | None = None
+    metric: MetricName | None = None
     course: Course | None = Field(None, description="of a trajectory; null: the final value")
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        return name if name is None else _metric(name)
 
     def over(self, base: ValueSelection) -> ValueSelection:
         """This layer over `base`: values that it sets replace those of `base`, mappings key by key.
@@ -83,13 +88,8 @@ class Paper(Strict):
 class Condition(Strict):
     """What must be true for each side in every seed; otherwise the comparison is not the claimed one."""
 
-    metric: str
+    metric: MetricName
     at_most: float
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _metric(name)
 
 
 class _Check(Strict):
@@ -229,13 +229,6 @@ def place_in(path: Path) -> Callable[[Keys], str]:
         return f"{path}:{key_path(*keys)}" if keys else str(path)
 
     return place
-
-
-def _metric(name: str) -> str:
-    try:
-        return describe(name).name
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
 
 
 def resolved(claim: Claim, test: Check, each: ValueSelection, papers: bool = False) -> list[ValueSelection]:

@@ -65,6 +65,17 @@ def blank(size: tuple[float, float], **options: Any) -> Figure:
     return figure
 
 
+def legend_below(figure: Figure, columns: int, fontsize: float | None = None) -> None:
+    """One legend below all panels, with an entry for each label."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        columns = min(columns, len(handles))
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=fontsize)
+
+
 def plain_ticks(axis: Any) -> None:
     """Plain numbers on a logarithmic axis instead of powers, which would be formulas."""
     axis.set_major_formatter(lambda value, _: f"{value:,g}")

@@ -61,10 +61,7 @@ def _figure(compared: ComparedTable) -> Figure:
             _line(axes, name, entries, colours[name])
         _label(axes, compared, panel)
         _scale(axes, [entry for entries in lines.values() for entry in entries])
-    handles = {
-        text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2 * across, fontsize=7)
+    drawing.legend_below(figure, columns=2 * across, fontsize=7)
     return figure
 
 

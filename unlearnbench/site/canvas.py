@@ -10,7 +10,7 @@ import colorsys
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.report import drawing
 
@@ -54,16 +54,6 @@ def panels(count: int, across: int = 3, size: tuple[float, float] = (3.1, 2.6)) 
     for each in axes:
         each.patch.set_alpha(0.0)
     return figure, axes
-
-
-def legend(figure: Figure, across: int = 4) -> None:
-    """One legend below all panels."""
-    handles: dict[str, Any] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(across, len(handles)))
 
 
 def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -113,7 +113,11 @@ def _board(rows: Sequence[BoardRow], protocol: int) -> Board | None:
         row, finding = next(iter(each.values()))
         identity = [cells.named(row["attack_id"], f"attacks/{slug(row['attack'])}.html")]
         identity += [cells.named(_words(row[name])) for name, _ in differing]
-        identity.append(TableCell(short(finding.metric), short(finding.metric), _meaning(finding)))
+        identity.append(
+            TableCell(
+                short(finding.metric), short(finding.metric), (finding.metric.description, finding.metric.direction)
+            )
+        )
         filters = {name: value for name, value in filters_of(row).items() if name != "method"}
         lines.append(Line((*identity, *(_cell(each.get(name)) for name in methods)), filters))
     title = titled("What leaks, at a glance", protocol)
@@ -139,10 +143,6 @@ def _verdicts(rows: Sequence[BoardRow], methods: Sequence[str], differing: Seque
                 Line((cells.named(name), *own, TableCell("verdict", "verdict", (about,)), *made), filters, every=True)
             )
     return lines
-
-
-def _meaning(finding: AttackFinding) -> tuple[str, ...]:
-    return finding.metric.description, finding.metric.direction
 
 
 def _words(value: Any) -> str:

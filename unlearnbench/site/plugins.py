@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearnbench.system.printing import visible
+
+if TYPE_CHECKING:
+    from unlearnbench.registry.registry import PluginInfo
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,9 @@ def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Ma
     return made
 
 
-def _about(info: object) -> About:
+def _about(info: PluginInfo) -> About:
     from unlearnbench.registry.facts import facts
-    from unlearnbench.registry.registry import PluginInfo
 
-    assert isinstance(info, PluginInfo)
     known = facts(info)
     return About(
         visible(info.description),

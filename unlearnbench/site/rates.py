@@ -71,7 +71,7 @@ def _drawn(rows: Sequence[BoardRow], name: str, what: str) -> Figure:
         for axis in (axes.xaxis, axes.yaxis):
             drawing.plain_ticks(axis)
         axes.set(xlim=(3e-4, 5e-2), ylim=(_FLOOR, 1.2), xlabel="false positive rate", title="true positive rate ↓")
-        canvas.legend(figure, across=3)
+        drawing.legend_below(figure, columns=3)
         light, dark, ending = canvas.saved(figure)
     title = f"True positive rates at low false positive rates, {what}"
     caption = (

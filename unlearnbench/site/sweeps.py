@@ -89,7 +89,7 @@ def _drawn(
         looks = canvas.colours(labels)
         for each, (metric, lines) in zip(axes, sides, strict=True):
             _panel(each, metric, lines, over, places, looks)
-        canvas.legend(figure, across=3)
+        drawing.legend_below(figure, columns=3)
         light, dark, ending = canvas.saved(figure)
     title = f"Over {'β' if over == 'beta' else 'the erased ratio'}, {dataset}"
     caption = "Means over seeds with bands of 95 % intervals."

@@ -120,7 +120,7 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
         looks = canvas.colours(methods)
         for each, side in zip(axes, sides, strict=True):
             _panel(each, side, looks, several)
-        canvas.legend(figure)
+        drawing.legend_below(figure, columns=4)
         light, dark, ending = canvas.saved(figure)
     rows = [_line(point, point in front(side)) for side in sides for point in side]
     is_cost = sides[0][0].y.good == "cost"

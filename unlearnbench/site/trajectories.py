@@ -95,7 +95,7 @@ def _drawn(means: pd.DataFrame, name: str, dataset: str) -> Figure:
             if metric.unit == "share":
                 each.set_ylim(*canvas.within_a_share(*each.get_ylim()))
             each.set_ylabel("")
-        canvas.legend(figure, across=3)
+        drawing.legend_below(figure, columns=3)
         light, dark, ending = canvas.saved(figure)
     title = f"While unlearning, {dataset}"
     caption = "Means over seeds with bands of 95 % intervals, for shares cut at 0 and 1; first the original model."
