@@ -17,7 +17,7 @@ from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import holm
 from unlearnbench.report import wording
 from unlearnbench.report.rows import LeaderboardRow, missing, value
-from unlearnbench.report.text_tables import format_interval, format_measured
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.system.errors import InputError
 
 HEADLINES = ("skill_blind_set", "skill_mean", "label_accuracy", "auc", "klom_erased", "epsilon_erased")
@@ -120,11 +120,10 @@ def _p(row: LeaderboardRow, metric: str) -> float | None:
 
 def _finding(row: LeaderboardRow, metric: Metric, p: float | None) -> AttackFinding:
     name = metric.name
-    score = format_measured(row, metric)
-    gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
+    score = format_column(row, name, metric.unit)
     difference = ""
-    if not missing(gap):
-        shown = format_interval(gap, low, high)
+    if value(row, f"{name}_gap_retrain") is not None:
+        shown = format_column(row, f"{name}_gap_retrain")
         difference = shown if shown.startswith("-") else f"+{shown}"
     compared = value(row, f"{name}_p_retrain") is not None
     forgot = wording.forgetting(row)

@@ -14,7 +14,7 @@ from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.report import wording
 from unlearnbench.report.findings import AttackFinding, access_of, findings, scene_of
 from unlearnbench.report.rows import LeaderboardRow, rows_of
-from unlearnbench.report.text_tables import NOTHING, Table, format_interval
+from unlearnbench.report.text_tables import NOTHING, Table, format_column
 from unlearnbench.settings.protocols import measured_under
 from unlearnbench.system.escaping import plain
 
@@ -131,19 +131,10 @@ def _passes(row: LeaderboardRow) -> bool:
 
 
 def _line(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None, broken: bool) -> tuple[str, ...]:
-    apart, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
-    leak = NOTHING
-    if worst is not None:
-        gap = (worst[f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
-        leak = f"{format_interval(*gap)} {worst['attack']}"
-    cells = (
-        row["method_id"],
-        wording.forgetting(row),
-        format_interval(apart, low, high),
-        leak,
-        _verdict(row, worst, leaks, broken),
-    )
-    return tuple(plain(cell) for cell in cells)
+    apart = format_column(row, "accuracy_to_retrain")
+    leak = NOTHING if worst is None else f"{format_column(worst, 'advantage_gap_retrain')} {worst['attack']}"
+    cells = row["method_id"], wording.forgetting(row), apart, leak, _verdict(row, worst, leaks, broken)
+    return tuple(map(plain, cells))
 
 
 def _strongest(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:

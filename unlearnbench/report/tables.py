@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from unlearnbench.leaderboard.contenders import TABLE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
@@ -68,22 +69,6 @@ _HEADERS = {
     "epsilon_erased": "epsilon >=",
     "advantage": "adv.",
 }
-_SETTING = (
-    "suite",
-    "experiment",
-    "dataset",
-    "dataset_params",
-    "dataset_id",
-    "scenario_id",
-    "scenario",
-    "protocol_version",
-    "attack",
-    "attack_params",
-    "attack_id",
-    "tier",
-    "observation",
-    "n_shadows",
-)
 _STATE = (
     "method_id", "status", "note", "n_seeds", "failed_seeds", "rank", "rank_metric", "near_best", "reference",
     "verdict", "forgot_seeds", "judged_seeds", "utility", "beside_retrain", "power", "power_for", "rates_note",
@@ -108,10 +93,10 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     several_suites = frame["suite"].nunique() > 1
     wanted = {*PRIVACY_HEADLINES, *PRIVACY_CONDITIONS, *UTILITY_HEADLINES, *(metrics or ())}
     ends = ("", "_low", "_high", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
-    needed = {*_SETTING, *_STATE, *(order or ())[:1], *(f"{name}{end}" for name in wanted for end in ends)}
+    needed = {*TABLE_COLUMNS, *_STATE, *(order or ())[:1], *(f"{name}{end}" for name in wanted for end in ends)}
     # Few columns of one dtype: a hundred columns of nullable dtypes make each small table slow.
     narrow = frame[[column for column in frame.columns if column in needed]].astype(object)
-    parts = narrow.groupby(list(_SETTING), sort=False, dropna=False)
+    parts = narrow.groupby(list(TABLE_COLUMNS), sort=False, dropna=False)
     return [_table(part, metrics, order, several_suites) for _, part in parts]
 
 

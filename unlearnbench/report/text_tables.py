@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import Metric
 from unlearnbench.report.rows import LeaderboardRow, missing
 
 NOTHING = "\u2013"  # an en dash: no value, no rank
@@ -61,6 +60,6 @@ def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def format_measured(row: LeaderboardRow, metric: Metric) -> str:
-    """A row's mean of a metric with its interval."""
-    return format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
+def format_column(row: LeaderboardRow, name: str, unit: str = "") -> str:
+    """A row's value of a column, with its interval."""
+    return format_interval(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), unit)

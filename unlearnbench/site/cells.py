@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import Metric
-from unlearnbench.report.text_tables import NOTHING, format_interval, format_measured, format_value
+from unlearnbench.report.text_tables import NOTHING, format_column, format_interval, format_value
 from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
@@ -52,7 +52,7 @@ def measured(row: BoardRow, metric: Metric) -> TableCell:
     mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
     unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
     details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
-    return TableCell(minus(format_measured(row, metric)), float(mean), tuple(map(minus, details)))
+    return TableCell(minus(format_column(row, metric.name, metric.unit)), float(mean), tuple(map(minus, details)))
 
 
 def to_retraining(row: BoardRow, metric: Metric) -> TableCell:

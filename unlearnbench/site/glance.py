@@ -10,6 +10,7 @@ from typing import Any
 from unlearnbench.leaderboard.verdicts import Accuracy
 from unlearnbench.report import wording
 from unlearnbench.report.findings import AttackFinding, scene_of
+from unlearnbench.report.summary import methods_of
 from unlearnbench.settings.protocols import titled
 from unlearnbench.site import cells, standing
 from unlearnbench.site.board import Board, BoardColumn, Line
@@ -101,8 +102,7 @@ def _board(rows: Sequence[BoardRow], protocol: int) -> Board | None:
     if not found:
         return None
     shown = [row for each in found.values() for row, _ in each.values()]
-    references = {row["method_id"]: row["reference"] is True for row in shown}
-    methods = sorted(references, key=lambda name: references[name])
+    methods = methods_of(shown)
     differing = [pair for pair in _SETTING if len({row[pair[0]] for row in shown}) > 1]
     columns = [BoardColumn("access", "attack", numeric=False)]
     columns += [BoardColumn(name, label, numeric=False) for name, label in differing]

@@ -8,7 +8,7 @@ from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
 from unlearnbench.report.rows import value
-from unlearnbench.report.text_tables import format_interval, format_value
+from unlearnbench.report.text_tables import format_column, format_value
 from unlearnbench.site.cells import TableCell, empty, minus, state_of
 from unlearnbench.site.rows import BoardRow
 from unlearnbench.site.scenario_facts import facts_of
@@ -170,8 +170,7 @@ def _why_accuracy_open(row: BoardRow) -> str:
 
 
 def _apart(row: BoardRow) -> str:
-    value, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
-    return minus(format_interval(value, low, high))
+    return minus(format_column(row, "accuracy_to_retrain"))
 
 
 def _seeds_met(row: BoardRow) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing
-from unlearnbench.report.text_tables import format_measured
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas
 from unlearnbench.site.boards import short
 from unlearnbench.site.dataset_groups import by_dataset
@@ -96,7 +96,7 @@ def _drawn(
     if any(metric.good == "privacy" for metric, _ in sides):
         caption += " Dashed: an attacker who looks at no output."
     rows = [
-        (short(metric), label, _place(row[over], over), format_measured(row, metric))
+        (short(metric), label, _place(row[over], over), format_column(row, metric.name, metric.unit))
         for metric, lines in sides
         for label, line in lines.items()
         for row in line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.report import drawing, wording
-from unlearnbench.report.text_tables import format_measured
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas, standing
 from unlearnbench.site.boards import short
 from unlearnbench.site.dataset_groups import by_dataset
@@ -165,7 +165,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
 
 def _line(point: Point, on_front: bool) -> tuple[str, ...]:
     row = point.row
-    shown = [format_measured(row, metric) for metric in (point.x, point.y)]
+    shown = [format_column(row, metric.name, metric.unit) for metric in (point.x, point.y)]
     attack = f"{plain(row['attack_id'])} ({short(point.y)})" if row["attack_id"] else ""
     verdicts = wording.forgetting(row), wording.accuracy(row)
     return point.name, row["beta_text"], attack, *shown, *verdicts, "yes" if on_front else ""
