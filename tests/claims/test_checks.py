@@ -12,7 +12,7 @@ import pytest
 from sample_claims import NOISE, OF, at_beta, first, judged, values
 from sample_records import row, rows
 
-from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
+from unlearnbench.claims.checks import ABOVE, BELOW, Bounds
 
 BETAS = {"kind": "monotone", "over": "scenario.beta", "values": [0, 0.1, 1]}
 

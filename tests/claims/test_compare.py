@@ -129,9 +129,9 @@ def test_of_several_protocols_the_newest_records_count(tmp_path: Path) -> None:
     made = [{**each, "cell_key": f"{number}"} for number, each in enumerate((*old, *new))]
     found = measured.read(write_cells(tmp_path / "records", made), new[0]["suite"], {})
     place = {"experiment": new[0]["experiment"], "metric": "accuracy"}
-    counting = found.values(model.Selection(method="crfu", **place), new[0]["dataset"])
+    counting = found.values(model.ValueSelection(method="crfu", **place), new[0]["dataset"])
     assert list(counting.by_seed.values()) == pytest.approx([row["value"] for row in new])
-    missing = found.values(model.Selection(method="vbu", **place), new[0]["dataset"])
+    missing = found.values(model.ValueSelection(method="vbu", **place), new[0]["dataset"])
     assert missing.reason.startswith("no records of vbu in ")
     assert missing.reason.endswith(f" under protocol {PROTOCOL_VERSION}")
 

@@ -8,9 +8,9 @@ import pytest
 from sample_claims import CLAIMS, ROOT
 
 from unlearnbench.claims import model, reported, verdicts
-from unlearnbench.claims.measured import Measured
-from unlearnbench.claims.model import Selection, selections
-from unlearnbench.claims.printed import Printed
+from unlearnbench.claims.measured import MeasuredValues
+from unlearnbench.claims.model import ValueSelection, selections
+from unlearnbench.claims.printed import PrintedValues
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.suite import CellSetting, load_suite
@@ -45,7 +45,7 @@ def planned() -> list[CellSetting]:
     return load_suite(ROOT / "suites" / "paper.yaml", discover(())).settings()
 
 
-def selects(selection: Selection, dataset: str, setting: CellSetting) -> bool:
+def selects(selection: ValueSelection, dataset: str, setting: CellSetting) -> bool:
     pairs = [(selection.params, setting.method.params), (selection.scenario, setting.scenario)]
     if setting.attack is not None:
         pairs.append((selection.attack_params, setting.attack.params))
@@ -120,8 +120,10 @@ def test_reported_numbers_are_the_papers() -> None:
 def test_the_papers_own_numbers_fail_these_checks_and_no_others() -> None:
     """Judged without any record: what is left is what its tables and figures say of themselves."""
     claims = model.load(CLAIMS)
-    tables = Printed(reported.load(CLAIMS, "paper.reported.yaml"))
-    judged = {claim.id: verdicts.judge(claim, Measured([], {}), tables) for claim in (*claims.claims, *claims.targets)}
+    tables = PrintedValues(reported.load(CLAIMS, "paper.reported.yaml"))
+    judged = {
+        claim.id: verdicts.judge(claim, MeasuredValues([], {}), tables) for claim in (*claims.claims, *claims.targets)
+    }
     failed = {
         (name, each.dataset, finding.what): finding.mean
         for name, judgement in judged.items()

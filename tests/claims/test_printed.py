@@ -187,5 +187,5 @@ def test_no_difference_to_the_papers_number_is_made_of_a_part(tmp_path: Path) ->
     entry = comparison.compare(tmp_path, path).tables[0].entries[2]
     assert entry.mean == pytest.approx(0.4)
     assert (entry.difference, entry.part) == (None, "500 training images only")
-    said = comparison.plain(comparison.compare(tmp_path, path))
+    said = comparison.as_json(comparison.compare(tmp_path, path))
     assert [each["difference"] for each in said["tables"][0]["entries"]] == [None] * 3

@@ -76,7 +76,7 @@ def test_several_quantities_of_several_versions_are_judged_and_marked(tmp_path: 
     assert "- numbers of several versions of a plugin's code, as the notes to them say: claim0\n" in text
     assert f"- mnist: its numbers come from {said}" in text
     assert f"- Its numbers come from {said}." in text
-    plain = comparison.plain(found)
+    plain = comparison.as_json(found)
     assert plain["claims"][0]["datasets"][0]["note"] == f"its numbers come from {said}"
     assert json.dumps(plain)
 

@@ -10,7 +10,7 @@ from sample_claims import OF, at_beta, claims_file, first, judged, values
 from sample_records import later, row, write_cells
 
 from unlearnbench.claims import comparison
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 
 
 def test_fewer_than_three_seeds_are_no_verdict(tmp_path: Path) -> None:
@@ -182,11 +182,13 @@ def test_a_part_stands_in_where_the_experiment_was_not_run(tmp_path: Path, whole
 
 
 def test_another_method_has_none_of_the_parameters_below() -> None:
-    below = Selection(method="crfu", params={"beta_u": 1}, attack="a", attack_params={"x": 1}, scenario={"beta": 0})
-    over = Selection(method="original", scenario={"erased_count": 9}).over(below)
+    below = ValueSelection(
+        method="crfu", params={"beta_u": 1}, attack="a", attack_params={"x": 1}, scenario={"beta": 0}
+    )
+    over = ValueSelection(method="original", scenario={"erased_count": 9}).over(below)
     assert (over.params, over.attack_params) == ({}, {"x": 1})
     assert over.scenario == {"beta": 0, "erased_count": 9}
-    assert Selection(method="crfu", params={"lr": 1}).over(below).params == {"beta_u": 1, "lr": 1}
+    assert ValueSelection(method="crfu", params={"lr": 1}).over(below).params == {"beta_u": 1, "lr": 1}
 
 
 RELEASED = {"paper": {"methods": {"crfu": {"form": "released"}}}}

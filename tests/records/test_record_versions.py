@@ -223,8 +223,8 @@ def test_scores_that_break_a_rule_are_refused(tmp_path: Path, change: dict[str, 
         ({"scores_unseen": None}, "scores of one side only"),
         ({"scores_erased": [0.5]}, "'auc' of 4 samples with 3 scores"),
         ({"ranked_by": "auc,\x1b[2J"}, "control characters"),
-        ({"ranked_by": "auc,secrecy"}, "is no list of metrics of an attack"),
-        ({"attack": None, "attack_params": None, "attack_id": None}, "is no list of metrics of an attack"),
+        ({"ranked_by": "auc,secrecy"}, "is not a list of an attack's metrics"),
+        ({"attack": None, "attack_params": None, "attack_id": None}, "is not a list of an attack's metrics"),
     ],
 )
 def test_what_no_run_records_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -29,7 +29,7 @@ def draw_site():
         import seaborn
         figure, (axes,) = canvas.panels(1)
         seaborn.lineplot(x=[0, 1], y=[1, 0], ax=axes, label="$x", errorbar=None, legend=False)
-        canvas.legend(figure)
+        drawing.legend_below(figure, columns=4)
         return canvas.saved(figure)[0]
 
 for each in (draw, draw_site):

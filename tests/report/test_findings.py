@@ -10,8 +10,8 @@ import pytest
 from sample_records import judged, rows, write_cells
 
 from unlearnbench.leaderboard import build as leaderboard
-from unlearnbench.report.findings import Finding, findings, metrics_of
-from unlearnbench.report.tables import rows_of
+from unlearnbench.report.findings import AttackFinding, findings, metrics_of
+from unlearnbench.report.rows import rows_of
 from unlearnbench.system.errors import InputError
 
 RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
@@ -23,7 +23,7 @@ def attacked(method: str, values: list[float], metric: str = "auc", attack: str 
     return rows(method, metric, values, **{"attack": attack, **other})
 
 
-def found(tmp_path: Path, *made: list[Any]) -> dict[tuple[str, str, str], Finding]:
+def found(tmp_path: Path, *made: list[Any]) -> dict[tuple[str, str, str], AttackFinding]:
     """Findings by method, attack and metric."""
     folder = write_cells(tmp_path / "records", [each for group in made for each in group])
     board = rows_of(leaderboard.build(folder, tmp_path / "board"))

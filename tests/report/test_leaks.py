@@ -10,7 +10,7 @@ from sample_records import judged, rows, write_cells
 
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.leaks import render
-from unlearnbench.report.tables import NOTHING
+from unlearnbench.report.text_tables import NOTHING
 
 RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
 

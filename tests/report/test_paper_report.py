@@ -197,7 +197,7 @@ def test_a_file_that_compare_did_not_write_is_not_written_over(tmp_path: Path) -
     folder.mkdir()
     for name in FILES:
         (folder / name).write_text("mine")
-        with pytest.raises(InputError, match="is there, and not of an earlier report"):
+        with pytest.raises(InputError, match="exists and is not part of an earlier report"):
             paper.write(found, folder)
         assert [path.read_text() for path in folder.iterdir()] == ["mine"]
         (folder / name).unlink()

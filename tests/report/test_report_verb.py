@@ -77,7 +77,7 @@ def test_files_for_programs_hold_the_chosen_metrics_only(folder: Path, capsys: p
     [
         (["--metric", "acuracy"], "metrics: no 'acuracy' here; did you mean 'accuracy'?"),
         (["--sort", "acuracy"], "sort: no column 'acuracy' here; did you mean 'accuracy'?"),
-        (["--sort", "accuracy:up"], "sort: 'up' is no direction; write accuracy:asc or accuracy:desc"),
+        (["--sort", "accuracy:up"], "sort: 'up' is not a direction; write accuracy:asc or accuracy:desc"),
         (["--format", "leaks", "--sort", "auc"], "format: leaks has metrics and an order of its own"),
         (["--format", "csv", "--metric", "x"], "metrics: no 'x' here"),
     ],

@@ -10,7 +10,7 @@ from sample_records import judged, row, rows, write_cells
 
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.report.summary import HEADERS, results
-from unlearnbench.report.tables import NOTHING, Table
+from unlearnbench.report.text_tables import NOTHING, Table
 
 RETRAIN = [0.50, 0.52, 0.51, 0.49, 0.50]
 

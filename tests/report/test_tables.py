@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearnbench.report.tables import NOTHING, format_interval, format_value, tables
+from unlearnbench.report.tables import tables
+from unlearnbench.report.text_tables import NOTHING, format_interval, format_value
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.escaping import plain
 
 
 def test_one_table_for_each_setting_with_its_contenders(frame):
     attacked, utility = tables(frame)
-    assert attacked.title == "leak / mnist / single / ridge / tier same / observation log_probabilities / 512 shadows"
+    assert attacked.title == "leak / mnist / single / ridge / tier same / observes log probabilities / 512 shadows"
     assert utility.title == "utility / mnist / single"
     assert [row[1] for row in attacked.rows] == ["crfu", "vbu", "hbfu", "lazy", "broken", "retrain"]
 
@@ -21,8 +22,10 @@ def test_one_table_for_each_setting_with_its_contenders(frame):
 def test_what_can_not_be_told_from_the_best_is_marked_and_the_unranked_have_no_place(frame):
     table = tables(frame)[0]
     assert [row[0] for row in table.rows] == ["1≈", "1≈", "3", NOTHING, NOTHING, NOTHING]
-    assert any("≈ not told from the best" in line for line in table.legend)
-    assert table.legend[-1] == "power: a difference of 0.05 to the best is told with probability 1.00 (declared: 0.8)"
+    assert any("≈ not distinguishable from the best" in line for line in table.legend)
+    assert (
+        table.legend[-1] == "power: a difference of 0.05 to the best is detected with probability 1.00 (declared: 0.8)"
+    )
 
 
 def test_a_best_that_all_others_are_told_from_is_marked_by_its_place_alone(frame):

@@ -3,8 +3,8 @@ import io
 from rich.cells import cell_len
 from rich.console import Console
 
-from unlearnbench.report.tables import Table
 from unlearnbench.report.terminal import WIDTH, blocks, render
+from unlearnbench.report.text_tables import Table
 
 
 def printed(renderable):

@@ -16,28 +16,29 @@ from unlearnbench.cli import main as cli
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.site import boards, cells, glance, standing, tradeoffs
-from unlearnbench.site.boards import Board, rows_of
-from unlearnbench.site.cells import Cell, Row
+from unlearnbench.site.board import Board, choices
+from unlearnbench.site.cells import TableCell
+from unlearnbench.site.rows import BoardRow, site_rows
 
 
 @pytest.fixture(scope="module")
-def board_rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+def board_rows(tmp_path_factory: pytest.TempPathFactory) -> list[BoardRow]:
     folder = results(tmp_path_factory.mktemp("rows"), [*leak_rows(), *forget_rows()])
-    return [*rows_of(leaderboard.build(folder / "records", folder), "leaks", "leaks")]
+    return [*site_rows(leaderboard.build(folder / "records", folder), "leaks", "leaks")]
 
 
 @pytest.fixture(scope="module")
-def membership(board_rows: list[Row]) -> Board:
+def membership(board_rows: list[BoardRow]) -> Board:
     return boards.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
 
 
-def built(folder: Path, made: list[dict[str, Any]]) -> list[Row]:
+def built(folder: Path, made: list[dict[str, Any]]) -> list[BoardRow]:
     """Rows as pages have them."""
     results(folder, made)
-    return [*rows_of(leaderboard.build(folder / "records", folder), "x", "x")]
+    return [*site_rows(leaderboard.build(folder / "records", folder), "x", "x")]
 
 
-def cell(board: Board, method: str, column: str, **where: str) -> Cell:
+def cell(board: Board, method: str, column: str, **where: str) -> TableCell:
     place = [each.key for each in board.columns].index(column)
     wanted = {"dataset": "mnist", "beta": "0", "tier": "same", **where}
     (line,) = [
@@ -73,10 +74,10 @@ def test_places_are_those_of_the_means_and_say_what_the_tests_can_tell(membershi
     assert (best.text, other.text) == ("1", "2")
     assert other.details == (
         "place 2 of 3 by the mean of advantage",
-        "told from the best in a paired test over seeds",
-        "a difference of 0.05 to the best is told with probability 1.00",
+        "distinguished from the best by a paired test over seeds",
+        "a difference of 0.05 to the best is detected with probability 1.00",
     )
-    assert not any("told from the best" in line for line in best.details)
+    assert not any("distinguished from the best" in line for line in best.details)
 
 
 def test_what_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
@@ -85,9 +86,9 @@ def test_what_can_not_be_told_from_the_best_is_marked(tmp_path: Path) -> None:
     made += [each for method, values in noisy.items() for each in rows(method, "auc", values, attack="a")]
     (board,) = boards.boards(built(tmp_path, made))
     assert [line.cells[0].text for line in board.lines] == ["1≈", "2≈", "3"]
-    assert board.lines[1].cells[0].details[1].startswith("2 can't be told from one another at the top")
+    assert board.lines[1].cells[0].details[1].startswith("2 cannot be distinguished from one another at the top")
     (note,) = board.notes
-    assert note.startswith("Power: a difference of 0.05 in advantage to the best is told with probability 0.")
+    assert note.startswith("Power: a difference of 0.05 in advantage to the best is detected with probability 0.")
 
 
 def test_every_table_has_the_verdict_with_k_of_n_and_accuracy_beside_retraining(membership: Board) -> None:
@@ -185,12 +186,12 @@ def test_rates_that_too_few_images_allow_say_so(membership: Board) -> None:
 
 def test_two_seeds_have_no_interval(tmp_path: Path) -> None:
     folder = results(tmp_path, rows("crfu", "accuracy", [0.9, 0.8]))
-    (row,) = rows_of(leaderboard.build(folder / "records", folder), "x", "x")
+    (row,) = site_rows(leaderboard.build(folder / "records", folder), "x", "x")
     assert "no interval: fewer than three seeds" in cells.measured(row, METRICS["accuracy"]).details
 
 
 def test_filters_are_the_dimensions_in_which_rows_differ(membership: Board) -> None:
-    assert boards.choices(membership.lines) == {
+    assert choices(membership.lines) == {
         "dataset": ["digits", "mnist"],
         "method": ["renew", "crfu", "vbu", "lazy", "retrain", "broken"],
         "attack": ["membership[tier=disjoint]", "membership[tier=same]"],
@@ -204,13 +205,13 @@ def test_what_all_rows_share_is_said_once(membership: Board) -> None:
     assert "observes" not in [column.key for column in membership.columns]
 
 
-def test_erased_ratios_are_a_column_in_order_of_size(board_rows: list[Row]) -> None:
+def test_erased_ratios_are_a_column_in_order_of_size(board_rows: list[BoardRow]) -> None:
     (board,) = boards.boards([row for row in board_rows if row["experiment"] == "figure4"])
-    assert boards.choices(board.lines)["edr"] == ["2 %", "6 %", "10 %"]
+    assert choices(board.lines)["edr"] == ["2 %", "6 %", "10 %"]
     assert "edr" in [column.key for column in board.columns]
 
 
-def test_the_glance_marks_leaks_in_text(board_rows: list[Row]) -> None:
+def test_the_glance_marks_leaks_in_text(board_rows: list[BoardRow]) -> None:
     (board,) = glance.boards([row for row in board_rows if row["experiment"] == "leak"])
     texts = [each.text for line in board.lines for each in line.cells]
     assert "▲ 0.800 (+0.25)" in texts
@@ -223,7 +224,7 @@ def test_the_glance_marks_leaks_in_text(board_rows: list[Row]) -> None:
     assert (judged_as["crfu"], judged_as["lazy"]) == ((4, 4, 4), (0, 4, 4))
 
 
-def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_rows: list[Row]) -> None:
+def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_rows: list[BoardRow]) -> None:
     board = glance.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
     assert board is not None
     verdicts = [line for line in board.lines if line.every]
@@ -272,7 +273,7 @@ def test_the_front_is_who_nobody_beats_on_both() -> None:
     assert [each.at for each in tradeoffs.front([*able, *not_able])] == [(0.8, 0.5), (0.9, 0.6)]
 
 
-def test_leaks_are_drawn_by_the_attackers_advantage_first(board_rows: list[Row]) -> None:
+def test_leaks_are_drawn_by_the_attackers_advantage_first(board_rows: list[BoardRow]) -> None:
     figure = tradeoffs.leakage([row for row in board_rows if row["experiment"] == "leak"], "x")[0]
     assert figure.rows[0][2] == "membership[tier=same] (advantage)"
     assert figure.headers[-3:] == ("forgot", "accuracy kept", "on the front")

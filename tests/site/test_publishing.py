@@ -49,7 +49,7 @@ def test_anything_else_is_refused_and_left_as_it_is(
         out.symlink_to(tmp_path / "elsewhere")
     else:
         out.mkdir()
-        (out / (writing.MARK if kind == "a broken mark" else "thesis.txt")).write_text("mine")
+        (out / (writing.MANIFEST_FILE if kind == "a broken mark" else "thesis.txt")).write_text("mine")
     assert cli.main(["publish", str(folder), "--out", str(out)]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith(f"error: {out}: is no")
@@ -137,7 +137,7 @@ def test_claims_about_another_suite_are_refused(
 ) -> None:
     path = claims(tmp_path, suite="zoo")
     assert cli.main(["publish", str(folder), "--out", str(tmp_path / "site"), "--claims", str(path)]) == 2
-    assert "is about the suite 'zoo', of which no folder holds results" in capsys.readouterr().err
+    assert "is about the suite 'zoo', but no folder holds its results" in capsys.readouterr().err
 
 
 def test_galleries_of_a_run_are_taken_over(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_curves_of_a_run_are_taken_over(tmp_path: Path) -> None:
     made = [each for each in leak_rows() if each["attack"]]
     folder = results(tmp_path / "some", made)
     (folder / "pictures").mkdir()
-    name = curves.file_name(curves.title("leak", "mnist", made[0]["scenario_id"], "membership[tier=same]"))
+    name = curves.file_name(("leak", "mnist", made[0]["scenario_id"], "membership[tier=same]"))
     (folder / "pictures" / name).write_bytes(b"\x89PNG\r\n\x1a\n...")
     assert cli.main(["publish", str(folder), "--out", str(tmp_path / "site")]) == 0
     page = pages(tmp_path / "site")["experiments/some/leak.html"]

@@ -53,7 +53,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def mine(folder: Path) -> dict[str, bytes]:
-    listed = {"index.html", "plots/a.svg", "data/old.csv", "plots/b.svg", writing.MARK}
+    listed = {"index.html", "plots/a.svg", "data/old.csv", "plots/b.svg", writing.MANIFEST_FILE}
     return {name: each for name, each in content(folder).items() if name not in listed}
 
 
@@ -65,7 +65,7 @@ def test_a_site_is_replaced_and_all_else_stays(site: Path) -> None:
     assert (site / "index.html").read_text() == "two index.html"
     assert not (site / "plots/a.svg").exists()
     assert not (site / "data").exists()  # which held nothing else
-    assert set(json.loads((site / writing.MARK).read_text())["files"]) == {"index.html", "plots/b.svg"}
+    assert set(json.loads((site / writing.MANIFEST_FILE).read_text())["files"]) == {"index.html", "plots/b.svg"}
     assert sorted(path.name for path in site.parent.iterdir()) == ["site"]
 
 
@@ -143,10 +143,10 @@ def test_a_tampered_manifest_is_no_manifest(name: str, site: Path, tmp_path: Pat
     (tmp_path / "precious").write_text("precious")
     if name == "/precious":
         name = str(tmp_path / "precious")
-    mark = json.loads((site / writing.MARK).read_text())
+    mark = json.loads((site / writing.MANIFEST_FILE).read_text())
     for files in ({**mark["files"], name: HASH}, {name: HASH}):
         for field in ("files", "before"):
-            (site / writing.MARK).write_text(json.dumps({**mark, field: files}))
+            (site / writing.MANIFEST_FILE).write_text(json.dumps({**mark, field: files}))
             assert "is not empty and not a site" in refused(site, "index.html")
     assert (tmp_path / "precious").read_text() == "precious"
 
@@ -158,16 +158,16 @@ def test_a_tampered_manifest_is_no_manifest(name: str, site: Path, tmp_path: Pat
      '{"written_by": "unlearnbench 1", "files": {"a": "short"}}', '{"written_by": "me", "files": {}}'],
 )  # fmt: skip
 def test_a_folder_without_a_whole_manifest_is_refused(text: str, site: Path) -> None:
-    (site / writing.MARK).write_text(text)
+    (site / writing.MANIFEST_FILE).write_text(text)
     assert "is not empty and not a site" in refused(site, "index.html")
 
 
 def test_a_manifest_that_is_no_file_is_refused(site: Path) -> None:
-    (site / writing.MARK).rename(site / "elsewhere")
-    (site / writing.MARK).symlink_to("elsewhere")
+    (site / writing.MANIFEST_FILE).rename(site / "elsewhere")
+    (site / writing.MANIFEST_FILE).symlink_to("elsewhere")
     assert "is not empty and not a site" in refused(site, "index.html")
-    (site / writing.MARK).unlink()
-    os.mkfifo(site / writing.MARK)
+    (site / writing.MANIFEST_FILE).unlink()
+    os.mkfifo(site / writing.MANIFEST_FILE)
     with pytest.raises(InputError, match="is not empty and not a site"):
         put(site, "index.html")
 
@@ -227,7 +227,7 @@ def test_after_a_crash_at_any_step_the_next_publish_goes_on(
         assert (folder / "CNAME").read_text() == "mine"
         assert all(content(folder).values())  # nothing is half-written
         put(folder, "index.html", "plots/b.svg", text="last")
-        assert set(content(folder)) == {"index.html", "plots/b.svg", "CNAME", writing.MARK}
+        assert set(content(folder)) == {"index.html", "plots/b.svg", "CNAME", writing.MANIFEST_FILE}
         assert (folder / "index.html").read_text() == "last index.html"
         steps += 1
         if left[0] >= 0:
@@ -256,7 +256,7 @@ def test_where_nothing_else_is_there_a_reader_sees_one_site_or_the_other(
     monkeypatch.setattr(writing, "_exchange_files", None)
     put(folder, "index.html", text="two")
     assert folder.stat().st_ino != inode
-    assert set(content(folder)) == {"index.html", writing.MARK}
+    assert set(content(folder)) == {"index.html", writing.MANIFEST_FILE}
 
 
 def test_what_is_put_there_in_the_last_moment_is_kept(

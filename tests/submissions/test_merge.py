@@ -437,12 +437,12 @@ def test_every_file_is_accounted_for(made: list[list[Cell]]) -> None:
 
 
 def test_every_column_is_compared_or_known_to_be_provenance() -> None:
-    from unlearnbench.submissions.agreement import NAMES, SAID
+    from unlearnbench.submissions.agreement import DECLARED_COLUMNS, IDENTITY_COLUMNS
     from unlearnbench.submissions.plausibility import MEASURED
 
     provenance = {
         *("status", "error", "train_seconds", "unlearn_seconds", "attack_seconds", "peak_bytes", "device", "git_sha"),
         *("git_dirty", "plugin_sha256", "versions", "started_at", "schema_version", "cell_key"),
     }
-    assert {*NAMES, *SAID, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
-    assert not {*NAMES, *SAID, *MEASURED} & provenance
+    assert {*IDENTITY_COLUMNS, *DECLARED_COLUMNS, "scenario_id", *MEASURED} | provenance == set(SCHEMA.names)
+    assert not {*IDENTITY_COLUMNS, *DECLARED_COLUMNS, *MEASURED} & provenance

@@ -7,33 +7,48 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from unlearnbench.claims.bounds import ABOVE, BELOW, Bounds
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.intervals import Form, interval
-from unlearnbench.claims.model import Check, Condition, Difference, Monotone, Ordering, Ratio, Selection, Trivial, Value
-from unlearnbench.claims.naming import names as names_of
-from unlearnbench.claims.values import Code, Source, Values, in_one, versions
+from unlearnbench.claims.model import (
+    Check,
+    Condition,
+    Difference,
+    Monotone,
+    Ordering,
+    Ratio,
+    Trivial,
+    Value,
+    ValueSelection,
+)
+from unlearnbench.claims.naming import quantity_names
+from unlearnbench.claims.values import Code, Values, ValueSource, in_one, versions
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.metrics.intervals import MINIMUM
 
 FEW = "fewer than three seeds"
+_ROUNDING = 1e-9  # tolerance for differences of decimal numbers
 
 Side = tuple[str, Values]
 
 
 def run(
-    test: Check, chosen: Sequence[Selection], known: Selection, source: Source, dataset: str, conditions: bool
+    test: Check,
+    chosen: Sequence[ValueSelection],
+    known: ValueSelection,
+    source: ValueSource,
+    dataset: str,
+    conditions: bool,
 ) -> list[Finding]:
     """A check on a dataset.
 
     Args:
-        test: what is asked.
-        chosen: its quantities, whole, in the order of `model.terms`.
-        known: what need not be said of each quantity again.
+        test: the check.
+        chosen: its quantities, complete, in the order of `model.terms`.
+        known: what all quantities share and their names leave out.
         source: where their numbers come from.
-        conditions: whether those of the check count.
+        conditions: whether the check's conditions count.
     """
-    metric, names = str(chosen[0].metric), names_of(chosen, known)
+    metric, names = str(chosen[0].metric), quantity_names(chosen, known)
     sides = [(name, source.values(selection, dataset)) for name, selection in zip(names, chosen, strict=True)]
     met = _met(test.given if conditions else [], chosen, sides, source, dataset)
     if met.unknown:
@@ -56,9 +71,44 @@ def run(
 
 
 def in_percent(metric: str) -> bool:
-    """Whether people write a metric in percent: shares of images, and not an attack's scores."""
+    """Whether a metric is written in percent: shares of images are, an attack's scores are not."""
     described = METRICS.get(metric)
     return described is not None and described.unit == "share" and described.good != "privacy"
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A half-line or a range of values.
+
+    Attributes:
+        words: the bounds, for people.
+        least, most: infinite where there is no bound.
+        strict: whether values equal to a bound are outside.
+    """
+
+    words: str
+    least: float = -math.inf
+    most: float = math.inf
+    strict: bool = False
+
+    def hold(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies within the bounds."""
+        if self.strict:
+            return low > self.least and high < self.most
+        return low >= self.least - _ROUNDING and high <= self.most + _ROUNDING
+
+    def are_refuted(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies outside, on one side."""
+        if self.strict:
+            return high <= self.least or low >= self.most
+        return high < self.least - _ROUNDING or low > self.most + _ROUNDING
+
+
+ABOVE = Bounds("above 0", least=0, strict=True)
+BELOW = Bounds("below 0", most=0, strict=True)
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -66,7 +116,7 @@ def in_percent(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class _Met:
-    """Whether each side meets the conditions: which does not, or why that is not known; empty if all do."""
+    """Whether each side meets the conditions: which side does not, or why it is unknown; empty if all sides do."""
 
     unmet: str = ""
     unknown: str = ""
@@ -74,13 +124,17 @@ class _Met:
 
 
 def _met(
-    given: Sequence[Condition], chosen: Sequence[Selection], sides: Sequence[Side], source: Source, dataset: str
+    given: Sequence[Condition],
+    chosen: Sequence[ValueSelection],
+    sides: Sequence[Side],
+    source: ValueSource,
+    dataset: str,
 ) -> _Met:
     codes: frozenset[Code] = frozenset()
     for condition in given:
         asked = f"{condition.metric} at most {condition.at_most:g}"
         for selection, (name, side) in zip(chosen, sides, strict=True):
-            values = source.values(Selection(metric=condition.metric).over(selection), dataset)
+            values = source.values(ValueSelection(metric=condition.metric).over(selection), dataset)
             codes |= values.codes
             missing = set(side.by_seed) - set(values.by_seed)
             over = [value for value in values.by_seed.values() if value > condition.at_most]
@@ -98,7 +152,7 @@ def _met(
 
 
 def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met: _Met) -> Finding:
-    """A quantity made of one or two values a seed, tested by its interval over the seeds that have all of them."""
+    """A quantity made of one or two values per seed, tested by its interval over the seeds that have all of them."""
     made = {"value": "", "difference": " - ", "ratio": " / "}[form].join(name for name, _ in sides)
     found = Finding(f"{metric} of {made}", bounds.words, None, metric=metric, form=form)
     seeds, reason = _seeds([values for _, values in sides])
@@ -109,7 +163,7 @@ def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met:
         return replace(found, reason="a value of 0 in a seed: there is no ratio", n=len(seeds))
     printed = sides[0][1].is_printed
     mean, low, high = _interval(each, form, metric, printed)
-    if form == "ratio":  # a ratio and its inverse say the same: only of logarithms are their intervals inverse, too
+    if form == "ratio":  # on a log scale the intervals of a ratio and of its inverse agree
         mean, low, high = math.exp(mean), math.exp(low), math.exp(high)
     return replace(
         found,
@@ -127,7 +181,7 @@ def _paired(sides: Sequence[Side], form: Form, metric: str, bounds: Bounds, met:
 
 
 def _monotone(test: Monotone, sides: Sequence[Side], metric: str, met: _Met) -> Finding:
-    """First to last like any difference. Of the steps only one whose whole interval lies on the other side counts."""
+    """First to last like any difference; a step counts against it if its whole interval lies on the other side."""
     rises = test.direction == "rises"
     bounds, other = (ABOVE, BELOW) if rises else (BELOW, ABOVE)
     found = _paired([sides[-1], sides[0]], "difference", metric, bounds, met)
@@ -135,8 +189,8 @@ def _monotone(test: Monotone, sides: Sequence[Side], metric: str, met: _Met) -> 
         found = replace(found, asked=f"{bounds.words}, and no step {other.words} beyond its interval")
     seeds, reason = _seeds([values for _, values in sides])
     if reason:
-        untold = Finding(found.what, found.asked, None, metric=metric, form="difference", part=found.part)
-        return replace(untold, reason=reason, n=len(seeds))
+        unknown = Finding(found.what, found.asked, None, metric=metric, form="difference", part=found.part)
+        return replace(unknown, reason=reason, n=len(seeds))
     against = []
     for first, second in pairwise(sides) if test.adjacent else ():
         steps = _combined([second, first], "difference", seeds)
@@ -165,7 +219,7 @@ def _bounds(test: Difference | Ratio | Value, form: Form, metric: str) -> Bounds
 
 
 def _combined(sides: Sequence[Side], form: Form, seeds: Sequence[int]) -> list[float]:
-    """One number a seed."""
+    """One number per seed."""
     combine: dict[Form, Callable[..., float]] = {"value": float, "difference": _minus, "ratio": _log_ratio}
     return [combine[form](*(values.by_seed[seed] for _, values in sides)) for seed in seeds]
 
@@ -182,7 +236,7 @@ def _log_ratio(first: float, second: float) -> float:
 
 
 def _seeds(values: Sequence[Values]) -> tuple[list[int], str]:
-    """The seeds that all have, and why they do not do."""
+    """The seeds that all sides have, and why they are not enough; empty if they are."""
     missing = next((each.reason for each in values if each.reason), "")
     if missing:
         return [], missing

@@ -1,4 +1,4 @@
-"""Everything that `unlearnbench compare` says about a results folder, before it is drawn."""
+"""Everything that `unlearnbench compare` says about a results folder, before it is rendered."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from unlearnbench.claims import measured, model, reported, verdicts
 from unlearnbench.claims.findings import Finding
-from unlearnbench.claims.printed import Printed
-from unlearnbench.claims.reported import Beside
+from unlearnbench.claims.printed import PrintedValues
+from unlearnbench.claims.reported import ComparedTable
 from unlearnbench.claims.verdicts import Judgement
 from unlearnbench.settings.naming import dataset_id
 
@@ -36,13 +36,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paper beside the measured: its claims, its numbers, and the runs behind them."""
+    """A paper beside what was measured: its claims, its numbers, and the runs behind them."""
 
     paper: str
     source: str
     judgements: Sequence[Judgement]
     targets: Sequence[Judgement]
-    tables: Sequence[Beside]
+    tables: Sequence[ComparedTable]
     runs: Sequence[Run]
 
     @property
@@ -52,26 +52,26 @@ class Comparison:
 
 
 def compare(results: Path, path: Path) -> Comparison:
-    """The records of a results folder against a claims file and the reported numbers that it names.
+    """Compare the records of a results folder with a claims file and the reported numbers that it names.
 
     Raises:
-        InputError: a file that can't be read or breaks a rule, or records that do not belong to the claims.
+        InputError: a file can't be read or breaks a rule, or the records do not belong to the claims.
     """
     claims = model.load(path)
     paper = reported.load(path, claims.reported) if claims.reported else None
-    tables = Printed(paper) if paper else None
+    tables = PrintedValues(paper) if paper else None
     found = measured.read(results / "records", claims.suite, claims.unavailable, claims.parts)
     return Comparison(
         paper.paper if paper else claims.suite,
         paper.source if paper else "",
         [verdicts.judge(claim, found, tables) for claim in claims.claims],
         [verdicts.judge(claim, found, tables) for claim in claims.targets],
-        reported.beside(paper, found) if paper else [],
+        reported.compared_tables(paper, found) if paper else [],
         _runs(found.rows),
     )
 
 
-def plain(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON values."""
     tables = [
         {"id": each.published.id, "title": each.published.title, "dataset": each.dataset,
@@ -86,13 +86,13 @@ def plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "paper": comparison.paper,
         "tables": tables,
-        "claims": [_plain(judgement) for judgement in comparison.judgements],
-        "targets": [_plain(judgement) for judgement in comparison.targets],
+        "claims": [_judgement_as_json(judgement) for judgement in comparison.judgements],
+        "targets": [_judgement_as_json(judgement) for judgement in comparison.targets],
         "runs": [asdict(run) for run in comparison.runs],
     }
 
 
-def _plain(judgement: Judgement) -> dict[str, Any]:
+def _judgement_as_json(judgement: Judgement) -> dict[str, Any]:
     claim = judgement.claim
     said = ("id", "words", "place", "tested", "paper_protocol", "comment", "untestable")
     return {
@@ -101,17 +101,17 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         "datasets": [
             {"dataset": each.dataset, "verdict": each.verdict, "part": each.part or None,
              "note": each.note or None, "reason": each.reason or None,
-             "checks_of_reported": [_finding(one) for one in each.reported],
-             "checks": [_finding(one) for one in each.findings],
-             "checks_of_paper": [_finding(one) for one in each.papers]}
+             "checks_of_reported": [_finding_as_json(one) for one in each.reported],
+             "checks": [_finding_as_json(one) for one in each.findings],
+             "checks_of_paper": [_finding_as_json(one) for one in each.papers]}
             for each in judgement.datasets
         ],
     }  # fmt: skip
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
     said = asdict(finding)
-    del said["codes"]  # said in the dataset's note where they differ
+    del said["codes"]  # the dataset's note has them where they differ
     return {**said, "answer": finding.answer}
 
 
@@ -139,7 +139,7 @@ def _run(experiment: str, dataset: str, rows: Sequence[Mapping[str, Any]]) -> Ru
         batches=sorted({each["batch"] for each in training if isinstance(each.get("batch"), int)}),
         devices=sorted({row["device"] for row in rows}),
         commits=sorted({_commit(row) for row in rows}),
-        versions=sorted({_versions(text) for text in {row["versions"] for row in rows}}),
+        versions=sorted({versions_in_words(text) for text in {row["versions"] for row in rows}}),
         first=f"{min(row['started_at'] for row in rows):%Y-%m-%d}",
         last=f"{max(row['started_at'] for row in rows):%Y-%m-%d}",
     )
@@ -149,5 +149,6 @@ def _commit(row: Mapping[str, Any]) -> str:
     return f"{row['git_sha'][:10]}{' with changes' if row['git_dirty'] else ''}" if row["git_sha"] else "unknown"
 
 
-def _versions(text: str) -> str:
+def versions_in_words(text: str) -> str:
+    """A record's versions of packages: ``numpy 2.3, torch 2.13``."""
     return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))

@@ -8,8 +8,6 @@ from typing import Literal
 from unlearnbench.claims.intervals import Form
 from unlearnbench.claims.values import Code
 
-Answer = Literal["yes", "no", "open", "not run"]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -18,16 +16,16 @@ class Finding:
     Attributes:
         what: the quantity that was tested, in words.
         asked: what must be true of it.
-        holds: None where nothing can be said, for the `reason`.
-        refuted: whether the whole interval lies on the other side, or a condition is not met; what neither holds nor
-            is refuted is open.
-        reason: that, or why it does not hold.
-        part: of the data, if it was not measured on the whole.
-        mean, low, high: of the quantity over `n` seeds, of a ratio the geometric mean; None where it was not measured.
-            A printed number has neither interval nor seeds.
-        metric: of the values behind it.
-        form: what the quantity is made of them.
-        points: the values behind it, each with its name, mean, low and high.
+        holds: None if it is unknown; `reason` says why.
+        refuted: whether the whole interval lies on the other side, or a condition is not met. A check that neither
+            holds nor is refuted is open.
+        reason: why it is unknown, or why it does not hold.
+        part: the part of the data it was measured on; empty for all of it.
+        mean, low, high: of the quantity over `n` seeds (for a ratio the geometric mean); None where it was not
+            measured. A printed number has neither interval nor seeds.
+        metric: of the values behind the quantity.
+        form: how the quantity is formed from these values.
+        points: the values behind the quantity, each with its name, mean, low and high.
         codes: the versions of the plugins behind it.
     """
 
@@ -47,8 +45,8 @@ class Finding:
     codes: frozenset[Code] = frozenset()
 
     @property
-    def answer(self) -> Answer:
-        """Whether it is as asked."""
+    def answer(self) -> Literal["yes", "no", "open", "not run"]:
+        """Whether what was asked is true."""
         if self.holds is None:
             return "not run"
         return "yes" if self.holds else "no" if self.refuted else "open"

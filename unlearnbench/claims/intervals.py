@@ -1,4 +1,4 @@
-"""The one place where claims and tables beside a paper get their intervals."""
+"""Intervals of claims and of the tables beside a paper, computed in one place."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Form = Literal["value", "difference", "ratio"]
 
 
 def interval(values: Sequence[float], form: Form, metric: str) -> tuple[float, float | None, float | None]:
-    """Mean of one number a seed and Student's 95 % interval, cut to what the quantity can be.
+    """Mean of one number per seed and Student's 95 % interval, cut to the quantity's range.
 
     Args:
-        values: one number a seed; of a ratio its logarithm.
-        form: what each number is made of.
-        metric: of the values behind it. Shares lie in [0, 1], their differences in [-1, 1].
+        values: one number per seed; for a ratio its logarithm.
+        form: how each number is formed.
+        metric: of the values behind the numbers. Shares lie in [0, 1], their differences in [-1, 1].
 
     Returns:
-        Mean, low and high; the latter are None for fewer than three seeds.
+        Mean, low and high; low and high are None for fewer than three seeds.
     """
     mean, low, high = student_t(values)
     if low is None or high is None:

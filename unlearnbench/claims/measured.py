@@ -1,4 +1,4 @@
-"""Records -> the per-seed values that a selection asks for, or the reason why there are none."""
+"""From records to the per-seed values that a selection names, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unlearnbench.claims.model import Course, Selection
+from unlearnbench.claims.model import Course, ValueSelection
 from unlearnbench.claims.values import Code, Values, versions
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.records import writing as records
+from unlearnbench.records.reading import read_folder
+from unlearnbench.records.schema import RecordError
 from unlearnbench.settings.naming import BATCHING
 from unlearnbench.system.errors import InputError
 
@@ -22,7 +23,7 @@ _RUN = ("suite", "seed", "metric", "step", "value", "status", "error", "device",
 
 
 class Number(NamedTuple):
-    """One recorded value, with what it was measured on and by which code."""
+    """One recorded value, with the device and the code that it was measured with."""
 
     value: float
     device: str
@@ -31,7 +32,7 @@ class Number(NamedTuple):
 
 @dataclass
 class Contender:
-    """A method with its parameters in one setting, attacked or not, and everything measured of it."""
+    """A method with its parameters in one setting, attacked or not, and everything that was measured for it."""
 
     row: Mapping[str, Any]
     dataset_params: Mapping[str, Any]
@@ -39,7 +40,7 @@ class Contender:
     params: Mapping[str, Any]
     attack_params: Mapping[str, Any]
     values: dict[tuple[str, int | None], dict[int, Number]] = field(default_factory=dict)
-    problems: dict[int, str] = field(default_factory=dict)  # by seed: of cells that have no result
+    problems: dict[int, str] = field(default_factory=dict)  # by seed, for cells without a result
     disputed: set[tuple[str, int | None, int]] = field(default_factory=set)  # metric, step and seed
 
     @property
@@ -48,7 +49,7 @@ class Contender:
 
     @property
     def differences(self) -> int:
-        """In how many parameters method and attack differ from their defaults: their names list them."""
+        """How many parameters of method and attack differ from their defaults; their names list these."""
         names = str(self.row["method_id"]), str(self.row["attack_id"])
         return sum(name.count(",") + 1 for name in names if name.endswith("]"))
 
@@ -60,18 +61,18 @@ class Contender:
             Code(plugin, sha, metric) for both in hashes for plugin, sha in zip(plugins, both.split("+"), strict=False)
         )
 
-    def other_than(self, selection: Selection) -> str:
-        """The method's parameters that are not at their default, but for those that were selected."""
+    def other_than(self, selection: ValueSelection) -> str:
+        """The method's parameters that differ from their defaults, without the selected ones."""
         name = str(self.row["method_id"])
         given = name[name.index("[") + 1 : -1].split(",") if name.endswith("]") else []
         return ", ".join(pair for pair in given if pair.split("=")[0] not in selection.params)
 
 
-class Measured:
-    """The records of one results folder, ready to be asked.
+class MeasuredValues:
+    """The records of one results folder, indexed for look-ups.
 
     Attributes:
-        under: said where there are none: the protocol of the records that count, if others were left out.
+        under: for messages about missing records: the protocol of the records that count, if others were left out.
     """
 
     def __init__(
@@ -106,11 +107,7 @@ class Measured:
                 self._by_experiment[row["experiment"], row["dataset"]].append(made)
             _note(contenders[key], row)
 
-    @property
-    def datasets(self) -> list[str]:
-        return sorted({dataset for _, dataset in self._by_experiment})
-
-    def values(self, selection: Selection, dataset: str) -> Values:
+    def values(self, selection: ValueSelection, dataset: str) -> Values:
         """The per-seed values of a selection on a dataset."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
@@ -133,16 +130,16 @@ class Measured:
             part = f"{part}, {other}"
         return Values({seed: number.value for seed, number in sorted(by_seed.items())}, devices, part=part, codes=codes)
 
-    def trivial(self, selection: Selection, dataset: str) -> Values:
-        """What the catalogue's attacker who looks at no output gets on the same erasures."""
+    def trivial(self, selection: ValueSelection, dataset: str) -> Values:
+        """The score of the catalogue's attacker who looks at no output, on the same erasures."""
         metric = METRICS[str(selection.metric)]
         if isinstance(metric.trivial, str):
-            return self.values(Selection(metric=metric.trivial).over(selection), dataset)
+            return self.values(ValueSelection(metric=metric.trivial).over(selection), dataset)
         if metric.trivial is None:
             return Values(reason=f"{metric.name} has no trivial attacker")
         return Values(dict.fromkeys(self.values(selection, dataset).by_seed, metric.trivial))
 
-    def _find(self, selection: Selection, dataset: str) -> Contender | str:
+    def _find(self, selection: ValueSelection, dataset: str) -> Contender | str:
         experiment = selection.experiment_on(dataset)
         if experiment is None:
             return f"no experiment on {dataset}"
@@ -155,14 +152,14 @@ class Measured:
         wanted = _words(selection)
         if not fitting:
             return f"no records of {wanted} in {experiment} on {dataset}{self.under}"
-        if several := _datasets(fitting):  # before anything is preferred: of two datasets none is
+        if several := _datasets(fitting):  # before any preference, as neither of two datasets is preferred
             return f"{len(several)} datasets fit {dataset} in {experiment}: {' and '.join(several)}"
         with_values = [each for each in fitting if each.values]
         fitting = with_values or fitting
-        if selection.metric is not None and len(fitting) > 1:  # times stand in cells of their own
+        if selection.metric is not None and len(fitting) > 1:  # times are measured in cells of their own
             measuring = [each for each in fitting if any(name == selection.metric for name, _ in each.values)]
             fitting = measuring or fitting
-        # What is not asked for is at its default, where there is a contender of which that is true.
+        # What the selection leaves out is at its default, if there is such a contender.
         fewest = min(each.differences for each in fitting)
         fitting = [each for each in fitting if each.differences == fewest]
         if len(fitting) > 1:
@@ -171,7 +168,7 @@ class Measured:
 
 
 def part_of(scenario: Mapping[str, Any]) -> str:
-    """The part of the data that a scenario uses, in words; empty if it is the whole."""
+    """The part of the data that a scenario uses, in words; empty for all of it."""
     sizes = {"training": scenario.get("train_size"), "test": scenario.get("test_size")}
     used = [f"{size} {name}" for name, size in sizes.items() if size]
     precision = (scenario.get("training") or {}).get("precision", "float32")
@@ -179,33 +176,35 @@ def part_of(scenario: Mapping[str, Any]) -> str:
     return f"{' and '.join(used)} images only{rounded}" if used else ""
 
 
-def read(folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Measured:
-    """The records of a suite in a results folder; of several protocol versions the newest ones.
+def read(
+    folder: Path, suite: str, unavailable: Mapping[str, str], parts: Mapping[str, str] | None = None
+) -> MeasuredValues:
+    """The records of a suite in a results folder; with several protocol versions, those of the newest.
 
     Args:
-        folder: of the records.
-        suite: their suite's name.
-        unavailable: datasets that were not run whole, and why.
-        parts: the experiments that stand in for others, on a part of the data.
+        folder: the folder of the record files.
+        suite: the name of their suite.
+        unavailable: datasets that were not run in full, and why.
+        parts: experiments -> those that stand in for them, on a part of the data.
 
     Raises:
-        InputError: no such folder, a damaged record file, or records of another suite.
+        InputError: there is no such folder, a record file is damaged, or records belong to another suite.
     """
-    table, bad = records.read_folder(folder, (*_KEYS, *_RUN))
+    table, bad = read_folder(folder, (*_KEYS, *_RUN))
     if bad:
         more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
-        raise records.RecordError(bad[0].where, bad[0].what + more)
+        raise RecordError(bad[0].where, bad[0].what + more)
     rows = table.to_pylist()
     other = next((row["suite"] for row in rows if row["suite"] != suite), None)
     if other is not None:
         raise InputError(str(folder), f"holds records of suite '{other}', but the claims are about '{suite}'")
     newest = max((row["protocol_version"] for row in rows), default=0)
     counting = [row for row in rows if row["protocol_version"] == newest]
-    return Measured(counting, unavailable, parts, newest if len(counting) < len(rows) else None)
+    return MeasuredValues(counting, unavailable, parts, newest if len(counting) < len(rows) else None)
 
 
 def _note(contender: Contender, row: Mapping[str, Any]) -> None:
-    """Add a row. Of records that contradict each other none counts: nothing in them tells which is right."""
+    """Add a row. Records that contradict each other do not count: nothing in them shows which one is right."""
     seed, what = row["seed"], (row["metric"], row["step"])
     if row["status"] != "ok":
         contender.problems[seed] = f"{row['status']}: {row['error']}" if row["error"] else str(row["status"])
@@ -219,7 +218,7 @@ def _note(contender: Contender, row: Mapping[str, Any]) -> None:
             numbers[seed] = Number(row["value"], row["device"], row["plugin_sha256"])
 
 
-def _fits(contender: Contender, selection: Selection) -> bool:
+def _fits(contender: Contender, selection: ValueSelection) -> bool:
     row = contender.row
     pairs = (
         (selection.params, contender.params),
@@ -232,7 +231,7 @@ def _fits(contender: Contender, selection: Selection) -> bool:
 
 
 def _datasets(contenders: Sequence[Contender]) -> list[str]:
-    """What tells the datasets of some contenders apart, each in words; empty if it is one."""
+    """The datasets of some contenders, each by the parameters in which they differ; empty if there is only one."""
     every = {str(each.row["dataset_params"]): each.dataset_params for each in contenders}
     if len(every) < 2:
         return []
@@ -255,8 +254,8 @@ def _is(actual: Any, wanted: Any) -> bool:
     return bool(actual == wanted) and isinstance(actual, bool) == isinstance(wanted, bool)
 
 
-def _words(selection: Selection) -> str:
-    """A selection for people: the method with what is asked of it, and the attack."""
+def _words(selection: ValueSelection) -> str:
+    """A selection in words: the method with the selected values, and the attack."""
     asked = {**selection.dataset_params, **selection.params, **selection.scenario}
     shown = ", ".join(f"{key}={'null' if value is None else value}" for key, value in asked.items())
     attack = f" under {selection.attack}" if selection.attack else ""
@@ -264,7 +263,7 @@ def _words(selection: Selection) -> str:
 
 
 def _courses(contender: Contender, metric: str, course: Course) -> dict[int, Number]:
-    """One number a seed of its trajectory; seeds whose trajectory does not reach as far have none."""
+    """One number per seed from its trajectory; seeds whose trajectory ends too early have none."""
     every = _at(contender.scenario, "trajectory.every_epochs")
     steps = sorted(step for name, step in contender.values if name == metric and step is not None)
     if not every or not steps:
@@ -286,4 +285,4 @@ def _courses(contender: Contender, metric: str, course: Course) -> dict[int, Num
 def _reduced(values: list[float], course: Course) -> float:
     if course.statistic == "mean":
         return sum(values) / len(values)
-    return min(values) if course.statistic == "min" else max(values)  # `at`: there is one
+    return min(values) if course.statistic == "min" else max(values)  # for `at` there is only one

@@ -1,7 +1,7 @@
-"""What a claims file may say: a small closed set of checks on selected per-seed values.
+"""The format of claims files: a small closed set of checks on selected per-seed values.
 
-A selection is written in parts that are laid over one another: the claim's `of`, then one entry of the check's `each`,
-then the term itself, and for the paper's own protocol the check's `paper`.
+A selection is written in layers, each overriding the one before: the claim's `of`, one entry of the check's `each`, the
+term itself, and for the paper's own protocol the check's `paper`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.settings.scenario import Strict
@@ -18,40 +18,45 @@ from unlearnbench.settings.validation import Keys, check, key_path
 from unlearnbench.system import yaml_reading
 
 Plain = float | int | str | bool | None
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.yaml$"
 
 
+def _known(metric: str) -> str:
+    try:
+        return describe(metric).name
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
+
+
 class Course(Strict):
-    """One number of a trajectory: how a metric went over the epochs of unlearning."""
+    """One number from a trajectory, the course of a metric over the epochs of unlearning."""
 
     statistic: Literal["at", "mean", "min", "max"] = Field("at", description="`at`: the value at epoch `to`")
     first: int = Field(0, ge=0, description="epoch from which points count")
     to: int | None = Field(None, ge=0, description="last epoch that counts; null: the last of the trajectory")
 
 
-class Selection(Strict):
-    """Which per-seed values; what is left out is taken from the parts below, or does not matter."""
+class ValueSelection(Strict):
+    """Which per-seed values; what is left out comes from the layers below, or does not matter."""
 
-    experiment: str | dict[str, str] | None = Field(None, description="its name, or one a dataset")
+    experiment: str | dict[str, str] | None = Field(None, description="its name, or one per dataset")
     method: str | None = None
-    params: dict[str, Plain] = Field({}, description="the method's parameters that must be so, by dotted key")
+    params: dict[str, Plain] = Field({}, description="values that the method's parameters must have, by dotted key")
     attack: str | None = Field(None, description="an attack's name; null: measured without an adversary")
-    attack_params: dict[str, Plain] = Field({}, description="the attack's parameters that must be so")
-    scenario: dict[str, Plain] = Field({}, description="the scenario's values that must be so, by dotted key")
-    dataset_params: dict[str, Plain] = Field({}, description="the dataset's parameters that must be so")
-    metric: str | None = None
+    attack_params: dict[str, Plain] = Field({}, description="values that the attack's parameters must have")
+    scenario: dict[str, Plain] = Field({}, description="values that the scenario must have, by dotted key")
+    dataset_params: dict[str, Plain] = Field({}, description="values that the dataset's parameters must have")
+    metric: MetricName | None = None
     course: Course | None = Field(None, description="of a trajectory; null: the final value")
 
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        return name if name is None else _metric(name)
+    def over(self, base: ValueSelection) -> ValueSelection:
+        """This layer over `base`: values that it sets replace those of `base`, mappings key by key.
 
-    def over(self, base: Selection) -> Selection:
-        """This part laid over `base`: what it sets replaces, mappings key by key.
-
-        Parameters belong to their method or attack: a part that names another one has none of those below.
+        Parameters belong to their method or attack: a layer that names another one drops those of `base`.
         """
         values = base.model_dump(exclude_unset=True)
         for owner, owned in (("method", "params"), ("attack", "attack_params")):
@@ -62,38 +67,37 @@ class Selection(Strict):
             below = values.get(name)
             mapped = isinstance(value, dict) and name != "experiment" and isinstance(below, Mapping)
             values[name] = {**below, **value} if mapped and below is not None else value
-        return Selection.model_validate(values)
+        return ValueSelection.model_validate(values)
 
     def experiment_on(self, dataset: str) -> str | None:
-        """The experiment's name on a dataset; None if there is none on it."""
+        """The experiment's name on a dataset; None if there is no experiment on it."""
         return self.experiment.get(dataset) if isinstance(self.experiment, dict) else self.experiment
 
 
 class Paper(Strict):
-    """How the paper measured it: a last part of every selection, and whether it asked for the conditions."""
+    """How the paper measured it: a last layer of every selection, and whether the conditions count."""
 
-    of: Selection = Selection()
-    methods: dict[str, dict[str, Plain]] = Field({}, description="method -> parameters that it has there")
-    reported: Selection = Field(Selection(), description="over those: where its tables hold it, if elsewhere")
+    of: ValueSelection = ValueSelection()
+    methods: dict[str, dict[str, Plain]] = Field({}, description="method -> its parameters in the paper")
+    reported: ValueSelection = Field(
+        ValueSelection(), description="a layer over these: where its tables hold it, if elsewhere"
+    )
     conditions: bool = Field(True, description="false: the conditions do not count")
 
 
 class Condition(Strict):
-    """What must be true of each side in every seed, else the comparison is not the claimed one."""
+    """What must be true for each side in every seed; otherwise the comparison is not the claimed one."""
 
-    metric: str
+    metric: MetricName
     at_most: float
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _metric(name)
 
 
 class _Check(Strict):
-    each: list[Selection] = Field([Selection()], min_length=1, description="the check must hold with each of these")
-    paper: Paper | None = Field(None, description="how the paper measured it; null: no other way")
-    given: list[Condition] = Field([], description="of every side; of an attacked one without the attack")
+    each: list[ValueSelection] = Field(
+        [ValueSelection()], min_length=1, description="the check must hold with each of these"
+    )
+    paper: Paper | None = Field(None, description="how the paper measured it; null: in the same way")
+    given: list[Condition] = Field([], description="for every side; for an attacked side without the attack")
 
 
 class _Bounded(_Check):
@@ -111,7 +115,7 @@ class Monotone(_Check):
     """Rises or falls over values of a parameter: first to last beyond its interval, and no step the other way."""
 
     kind: Literal["monotone"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
     over: str = Field(pattern=r"^(scenario|params|attack_params)\..+", description="the parameter, e.g. scenario.beta")
     values: list[Plain] = Field(min_length=2)
     direction: Literal["rises", "falls"]
@@ -122,54 +126,54 @@ class Difference(_Bounded):
     """first - second, seed by seed: the whole interval within the bounds."""
 
     kind: Literal["difference"]
-    first: Selection
-    second: Selection
+    first: ValueSelection
+    second: ValueSelection
 
 
 class Ratio(_Bounded):
     """first / second, seed by seed, on a logarithmic scale: the whole interval within the bounds."""
 
     kind: Literal["ratio"]
-    first: Selection
-    second: Selection
+    first: ValueSelection
+    second: ValueSelection
 
 
 class Value(_Bounded):
     """One quantity: the whole interval within the bounds."""
 
     kind: Literal["value"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 class Ordering(_Check):
-    """Every `greater` above every `less`: the interval of the paired difference excludes 0."""
+    """Every `greater` is above every `less`: the interval of the paired difference excludes 0."""
 
     kind: Literal["ordering"]
-    greater: list[Selection] = Field(min_length=1)
-    less: list[Selection] = Field(min_length=1)
+    greater: list[ValueSelection] = Field(min_length=1)
+    less: list[ValueSelection] = Field(min_length=1)
 
 
 class Trivial(_Check):
     """An attack that does worse than the attacker who looks at no output (the catalogue's): the interval excludes 0."""
 
     kind: Literal["trivial"]
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 Check = Annotated[Monotone | Difference | Ratio | Value | Ordering | Trivial, Field(discriminator="kind")]
 
 
 class Claim(Strict):
-    """A statement of the paper: its words, and the checks that must all hold on each of the datasets."""
+    """A statement of the paper: its words, and the checks, all of which must hold on each of the datasets."""
 
-    id: Name
+    id: Identifier
     words: str = Field(min_length=1, description="the paper's own")
-    place: str = Field(min_length=1, description="where they stand")
-    tested: str = Field("", description="what is tested, with what is pinned that the words leave open")
-    paper_protocol: str = Field("", description="how the paper measured it, where that is another way")
+    place: str = Field(min_length=1, description="where the paper says them")
+    tested: str = Field("", description="what is tested, and the choices where the words leave some open")
+    paper_protocol: str = Field("", description="how the paper measured it, where that differs")
     comment: str = Field("", description="what is known about a miss")
-    datasets: list[Name] = Field([], description="on which it must hold")
-    of: Selection = Selection()
+    datasets: list[Identifier] = Field([], description="those on which it must hold")
+    of: ValueSelection = ValueSelection()
     checks: list[Check] = Field([])
     untestable: str | None = Field(None, description="why nothing measured can decide it")
 
@@ -192,9 +196,9 @@ class Claims(Strict):
     """A claims file."""
 
     suite: str
-    reported: str | None = Field(None, pattern=FILE_NAME, description="file of reported numbers, beside this one")
-    unavailable: dict[str, str] = Field({}, description="why there are no records of a dataset, where there are none")
-    parts: dict[Name, Name] = Field(
+    reported: str | None = Field(None, pattern=FILE_NAME, description="a file of reported numbers in the same folder")
+    unavailable: dict[str, str] = Field({}, description="datasets without records, and why")
+    parts: dict[Identifier, Identifier] = Field(
         {}, description="experiment -> the one that stands in on a part of the data, where it was not run itself"
     )
     claims: list[Claim] = Field(min_length=1)
@@ -210,16 +214,16 @@ class Claims(Strict):
 
 
 def load(path: Path) -> Claims:
-    """A claims file, checked.
+    """Read and check a claims file.
 
     Raises:
-        InputError: naming the key at fault.
+        InputError: a key is wrong, which the message names.
     """
     return check(Claims, yaml_reading.read(path), place_in(path))
 
 
 def place_in(path: Path) -> Callable[[Keys], str]:
-    """For `validation.check`: the place of a key in a file."""
+    """For `validation.check`: how a message names the place of a key in a file."""
 
     def place(keys: Keys) -> str:
         return f"{path}:{key_path(*keys)}" if keys else str(path)
@@ -227,46 +231,39 @@ def place_in(path: Path) -> Callable[[Keys], str]:
     return place
 
 
-def _metric(name: str) -> str:
-    try:
-        return describe(name).name
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
+def resolved(claim: Claim, test: Check, each: ValueSelection, papers: bool = False) -> list[ValueSelection]:
+    """The quantities of a check, complete: its terms over `each` and the claim's layer, below the paper's if asked.
 
-
-def resolved(claim: Claim, test: Check, each: Selection, papers: bool = False) -> list[Selection]:
-    """The quantities of a check, whole: its terms over `each` and the claim's part, under the paper's if that is asked.
-
-    In the order of `terms`.
+    They are in the order of `terms`.
     """
     under = each.over(claim.of)
     whole = [term.over(under) for term in terms(test)]
     if not papers or test.paper is None:
         return whole
     whole = [test.paper.of.over(term) for term in whole]
-    return [Selection(params=test.paper.methods.get(str(term.method), {})).over(term) for term in whole]
+    return [ValueSelection(params=test.paper.methods.get(str(term.method), {})).over(term) for term in whole]
 
 
-def in_tables(claim: Claim, test: Check, each: Selection) -> list[list[Selection]]:
-    """The quantities of a check as a paper's tables may hold them: as the paper measured them, else as asked."""
+def in_tables(claim: Claim, test: Check, each: ValueSelection) -> list[list[ValueSelection]]:
+    """The quantities of a check as a paper's tables may hold them: as the paper measured them, otherwise as asked."""
     ways = [resolved(claim, test, each)]
     if test.paper is not None:
         ways.insert(0, [test.paper.reported.over(term) for term in resolved(claim, test, each, papers=True)])
     return ways
 
 
-def selections(claim: Claim, papers: bool = False) -> Iterator[Selection]:
-    """Everything that a claim selects, for the project's protocol or the paper's."""
+def selections(claim: Claim, papers: bool = False) -> Iterator[ValueSelection]:
+    """Everything that a claim selects, under the project's protocol or the paper's."""
     for test in claim.checks:
         for each in test.each:
             yield from resolved(claim, test, each, papers)
 
 
-def terms(test: Check) -> list[Selection]:
-    """The quantities of a check, in its own words."""
+def terms(test: Check) -> list[ValueSelection]:
+    """The quantities of a check as they are written there."""
     if isinstance(test, Monotone):
         section, key = test.over.split(".", 1)
-        return [Selection.model_validate({section: {key: value}}).over(test.of) for value in test.values]
+        return [ValueSelection.model_validate({section: {key: value}}).over(test.of) for value in test.values]
     if isinstance(test, Difference | Ratio):
         return [test.first, test.second]
     if isinstance(test, Ordering):

@@ -1,14 +1,14 @@
-"""What the quantities of a check are called."""
+"""Names of the quantities of a check."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 
 
-def names(chosen: Sequence[Selection], known: Selection) -> list[str]:
-    """What tells each quantity apart from what is `known` of all."""
+def quantity_names(chosen: Sequence[ValueSelection], known: ValueSelection) -> list[str]:
+    """A name for each quantity, without what is `known` for all of them."""
     said = _parts(known)
     made = []
     for each in chosen:
@@ -17,8 +17,8 @@ def names(chosen: Sequence[Selection], known: Selection) -> list[str]:
     return made
 
 
-def _parts(selection: Selection) -> dict[str, str]:
-    """A selection's parts in words, by what they say; not the metric."""
+def _parts(selection: ValueSelection) -> dict[str, str]:
+    """The parts of a selection in words, without the metric."""
     parts = {"method": str(selection.method)}
     mappings = (selection.dataset_params, selection.scenario, selection.params, selection.attack_params)
     for name, value in ((name, value) for mapping in mappings for name, value in mapping.items()):

@@ -1,8 +1,8 @@
-"""A paper's printed numbers, asked for as measured ones are: exact, without seeds."""
+"""A paper's printed numbers, looked up like measured ones: exact, without seeds."""
 
 from __future__ import annotations
 
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 from unlearnbench.claims.reported import Column, Published, Reported
 from unlearnbench.claims.values import Values
 from unlearnbench.metrics.catalog import METRICS
@@ -12,21 +12,21 @@ ABSENT = "not in the paper's tables"
 _MAPPINGS = ("params", "attack_params", "scenario", "dataset_params")
 
 
-class Printed:
+class PrintedValues:
     """The numbers of a file of reported numbers."""
 
     def __init__(self, reported: Reported) -> None:
         self._reported = reported
 
-    def values(self, selection: Selection, dataset: str) -> Values:
-        """The one number that a selection stands for in the paper's tables."""
+    def values(self, selection: ValueSelection, dataset: str) -> Values:
+        """The one number in the paper's tables that a selection names."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
             return Values(reason=found)
         return Values({0: found[1]}, is_printed=True)
 
-    def trivial(self, selection: Selection, dataset: str) -> Values:
-        """What the attacker who looks at no output gets on the scale of the table."""
+    def trivial(self, selection: ValueSelection, dataset: str) -> Values:
+        """The score of an attacker who looks at no output, on the scale of the table."""
         found = self._find(selection, dataset)
         if isinstance(found, str):
             return Values(reason=found)
@@ -36,7 +36,7 @@ class Printed:
             return Values(reason=f"no trivial attacker on the scale of {selection.metric}")
         return Values({0: number}, is_printed=True)
 
-    def _find(self, selection: Selection, dataset: str) -> tuple[Column, float] | str:
+    def _find(self, selection: ValueSelection, dataset: str) -> tuple[Column, float] | str:
         fitting: list[tuple[Published, Column, float]] = []
         for published in self._reported.published:
             for column in published.columns:
@@ -51,8 +51,8 @@ class Printed:
         return published.undecided or (column, number)
 
 
-def _is_of(shown: Selection, wanted: Selection, dataset: str) -> bool:
-    """Whether a cell of a table is what is wanted: everything that is asked for is what the cell says of itself."""
+def _is_of(shown: ValueSelection, wanted: ValueSelection, dataset: str) -> bool:
+    """Whether a table's cell is the wanted quantity: it declares every value that is asked for."""
     named = all(getattr(shown, name) == getattr(wanted, name) for name in ("method", "attack", "metric", "course"))
     if not named or shown.experiment_on(dataset) != wanted.experiment_on(dataset):
         return False

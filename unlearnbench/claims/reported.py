@@ -1,4 +1,4 @@
-"""A paper's own numbers, as data, and what was measured beside each of them."""
+"""A paper's own numbers, as data, with what was measured beside each of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from unlearnbench.claims.intervals import interval
-from unlearnbench.claims.measured import Measured
-from unlearnbench.claims.model import Name, Selection, place_in
+from unlearnbench.claims.measured import MeasuredValues
+from unlearnbench.claims.model import Identifier, ValueSelection, place_in
 from unlearnbench.claims.values import Code, in_one, versions
 from unlearnbench.settings.scenario import Strict
 from unlearnbench.settings.validation import check
@@ -23,34 +23,36 @@ class Row(Strict):
 
     label: str
     x: float | None = None
-    of: Selection = Selection()
+    of: ValueSelection = ValueSelection()
 
 
 class Column(Strict):
-    """One quantity in every row; what the paper does not report has no numbers."""
+    """One quantity in every row; without numbers if the paper does not report it."""
 
     label: str
     panel: str = Field("", description="what the y axis shows, where it is drawn; empty: not drawn")
     series: str = Field("", description="the name of the line")
-    of: Selection = Selection()
-    reported: dict[str, list[float | None]] = Field({}, description="by dataset, one number a row, the metric's unit")
+    of: ValueSelection = ValueSelection()
+    reported: dict[str, list[float | None]] = Field(
+        {}, description="by dataset, one number per row, in the metric's unit"
+    )
     trivial: dict[str, float] = Field(
-        {}, description="by dataset, what an attacker who looks at no output gets on this scale: ours, of the images"
+        {}, description="by dataset, the score of an attacker who looks at no output, computed by us on this scale"
     )
 
 
 class Published(Strict):
     """A table or a figure of the paper."""
 
-    id: Name
+    id: Identifier
     title: str
-    x: str | None = Field(None, description="what the x axis shows, where it is drawn; null: it is not")
-    ticks: bool = Field(False, description="whether the rows' labels stand on the x axis, not their x")
-    of: Selection = Selection()
-    datasets: list[Name] = Field(min_length=1)
+    x: str | None = Field(None, description="what the x axis shows; null: not drawn")
+    ticks: bool = Field(False, description="whether the x axis shows the rows' labels instead of their x")
+    of: ValueSelection = ValueSelection()
+    datasets: list[Identifier] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
     columns: list[Column] = Field(min_length=1)
-    undecided: str | None = Field(None, description="why its numbers decide no check")
+    undecided: str | None = Field(None, description="why its numbers do not decide any check")
     notes: list[str] = Field([], description="slips of the paper, and how its numbers are to be read")
 
     @model_validator(mode="after")
@@ -70,7 +72,7 @@ class Published(Strict):
             raise ValueError("every row of what is drawn needs its x")
         return self
 
-    def selection(self, row: Row, column: Column) -> Selection:
+    def selection(self, row: Row, column: Column) -> ValueSelection:
         """What was measured in a row and a column."""
         return column.of.over(row.of.over(self.of))
 
@@ -96,17 +98,17 @@ class Entry:
     high: float | None = None
     n: int = 0
     reason: str = ""
-    part: str = ""  # of the data, if it was not measured on the whole
+    part: str = ""  # of the data that it was measured on; empty for all of it
     codes: frozenset[Code] = frozenset()
 
     @property
     def difference(self) -> float | None:
-        """Measured minus reported; none of a part of the data, which is not what the paper measured."""
+        """Measured minus reported; None for a part of the data, which is not what the paper measured."""
         return None if self.mean is None or self.reported is None or self.part else self.mean - self.reported
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedTable:
     """A table or figure on one dataset, reported and measured."""
 
     published: Published
@@ -115,32 +117,32 @@ class Beside:
 
     @property
     def part(self) -> str:
-        """The part of the data that was measured; empty if it is the whole."""
+        """The part of the data that was measured; empty for all of it."""
         return in_one(entry.part for entry in self.entries)
 
     @property
     def notes(self) -> list[str]:
-        """Those of the paper's slips, and what its measured numbers have not in common."""
+        """The notes on the paper's slips, and a note if the measured numbers come from several versions of a plugin."""
         several = versions(code for entry in self.entries for code in entry.codes)
         return [*self.published.notes, *([f"Its numbers come from {several}."] if several else [])]
 
 
 def load(claims: Path, name: str) -> Reported:
-    """The file of reported numbers that lies beside a claims file. Raises InputError naming the key at fault."""
+    """The file of reported numbers that lies beside a claims file. Raises InputError, which names the wrong key."""
     path = claims.with_name(name)
     return check(Reported, yaml_reading.read(path), place_in(path))
 
 
-def beside(reported: Reported, measured: Measured) -> list[Beside]:
-    """All tables and figures, each on each of its datasets."""
+def compared_tables(reported: Reported, measured: MeasuredValues) -> list[ComparedTable]:
+    """All tables and figures, each once per dataset."""
     return [
-        Beside(each, dataset, _entries(each, dataset, measured))
+        ComparedTable(each, dataset, _entries(each, dataset, measured))
         for each in reported.published
         for dataset in each.datasets
     ]
 
 
-def _entries(published: Published, dataset: str, measured: Measured) -> list[Entry]:
+def _entries(published: Published, dataset: str, measured: MeasuredValues) -> list[Entry]:
     entries = []
     for number, row in enumerate(published.rows):
         for column in published.columns:
@@ -151,7 +153,7 @@ def _entries(published: Published, dataset: str, measured: Measured) -> list[Ent
 
 
 def _entry(
-    row: Row, column: Column, selection: Selection, stated: float | None, measured: Measured, dataset: str
+    row: Row, column: Column, selection: ValueSelection, stated: float | None, measured: MeasuredValues, dataset: str
 ) -> Entry:
     metric = str(selection.metric)
     values = measured.values(selection, dataset)

@@ -1,4 +1,4 @@
-"""The numbers that a selection stands for: one a seed, or one as printed, or the reason why there are none."""
+"""The numbers that a selection names: one per seed, a printed one, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from unlearnbench.claims.model import Selection
+from unlearnbench.claims.model import ValueSelection
 
 
 class Code(NamedTuple):
@@ -19,33 +19,33 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True)
 class Values:
-    """One number a seed, or why there is none."""
+    """One number per seed, or why there is none."""
 
     by_seed: Mapping[int, float] = field(default_factory=dict)
-    devices: frozenset[str] = frozenset()  # of times only: those of several kinds are not one quantity
+    devices: frozenset[str] = frozenset()  # for times only, as those of several kinds of machines are not one quantity
     reason: str = ""
-    part: str = ""  # of the data, if it was not measured on the whole
+    part: str = ""  # of the data that it was measured on; empty for all of it
     codes: frozenset[Code] = frozenset()
-    is_printed: bool = False  # one number of a paper, taken as exact
+    is_printed: bool = False  # a number from a paper, taken as exact
 
 
-class Source(Protocol):
+class ValueSource(Protocol):
     """Where numbers come from: records, or a paper's tables."""
 
-    def values(self, selection: Selection, dataset: str) -> Values:
+    def values(self, selection: ValueSelection, dataset: str) -> Values:
         """The numbers of a selection on a dataset."""
 
-    def trivial(self, selection: Selection, dataset: str) -> Values:
-        """What the attacker who looks at no output gets in the place of a selection's attack."""
+    def trivial(self, selection: ValueSelection, dataset: str) -> Values:
+        """The score of an attacker who looks at no output, in place of a selection's attack."""
 
 
 def in_one(parts: Iterable[str]) -> str:
-    """Several parts of the data in words, each thing said once."""
+    """Several parts of the data in words, without repetition."""
     return ", ".join(dict.fromkeys(words for part in parts if part for words in part.split(", ")))
 
 
 def versions(codes: Iterable[Code]) -> str:
-    """Of which plugins the numbers come from several versions of the code, in words; empty if of none."""
+    """The plugins of which several versions contributed numbers, in words; empty if there are none."""
     plugins: dict[str, dict[str, set[str]]] = {}
     for code in codes:
         plugins.setdefault(code.plugin, {}).setdefault(code.sha256, set()).add(code.metric)

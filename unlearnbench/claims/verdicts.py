@@ -1,4 +1,4 @@
-"""Claims -> verdicts: of each check, of each dataset, of the whole."""
+"""From claims to verdicts: for each check, for each dataset, and for the whole claim."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 from unlearnbench.claims import checks
 from unlearnbench.claims.findings import Finding
-from unlearnbench.claims.model import Check, Claim, Selection, in_tables, resolved
-from unlearnbench.claims.values import Source, in_one, versions
+from unlearnbench.claims.model import Check, Claim, ValueSelection, in_tables, resolved
+from unlearnbench.claims.values import ValueSource, in_one, versions
 
 Verdict = Literal[
     "reproduced", "only under the paper's protocol", "open", "contradicted", "contradicted by its own table", "not run"
@@ -29,10 +29,10 @@ class Judged:
 
     Attributes:
         dataset: its name.
-        verdict: on it alone.
-        findings: of the measurement that the claim describes.
-        papers: of the paper's own way to measure it; empty where there is no other.
-        reported: of the paper's printed numbers; empty where no file of them is known.
+        verdict: on this dataset alone.
+        findings: from the measurement that the claim describes.
+        papers: from the paper's own way to measure it; empty where that is the same.
+        reported: from the paper's printed numbers; empty without a file of them.
     """
 
     dataset: str
@@ -43,17 +43,17 @@ class Judged:
 
     @property
     def part(self) -> str:
-        """The part of the data that it was measured on; empty if it is the whole, or was not measured."""
+        """The part of the data that it was measured on; empty for all of it, or if it was not measured."""
         return in_one(each.part for each in (*self.findings, *self.papers))
 
     @property
     def decides(self) -> bool:
-        """Whether it counts for the claim: not if a part was measured, unless nothing measured decided."""
+        """Whether it counts for the claim: a part of the data counts only where the paper's own table decides."""
         return not self.part or self.verdict == OWN_TABLE
 
     @property
     def is_failed_alone(self) -> bool:
-        """Whether our measurement contradicts it, and the paper's, which might not, is missing."""
+        """Whether our measurement contradicts it and the paper's own, which might not, is missing."""
         return self.verdict == NOT_RUN and _answer(self.findings) == CONTRADICTED
 
     @property
@@ -67,16 +67,16 @@ class Judged:
 
     @property
     def note(self) -> str:
-        """What its numbers have not in common, though each is judged."""
+        """A note if its numbers come from several versions of a plugin, though each is judged."""
         several = versions(code for each in (*self.findings, *self.papers) for code in each.codes)
         return f"its numbers come from {several}" if several else ""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim's verdict, on the datasets that were measured; what was not is named with its reason.
+    """A claim's verdict, with those on each dataset; one that was not measured is named with the reason.
 
-    What was measured on a part of a dataset has a verdict of its own, and does not decide about the claim.
+    What was measured on a part of a dataset has a verdict of its own, and does not decide the claim.
     """
 
     claim: Claim
@@ -85,28 +85,28 @@ class Judgement:
 
     @property
     def is_missing(self) -> bool:
-        """Whether a measurement is missing; a claim that nothing can decide misses none."""
+        """Whether a measurement is missing, for a claim that measurements can decide."""
         return self.verdict == NOT_RUN and self.claim.untestable is None
 
 
-def judge(claim: Claim, measured: Source, printed: Source | None = None) -> Judgement:
+def judge(claim: Claim, measured: ValueSource, printed: ValueSource | None = None) -> Judgement:
     """The verdict on a claim.
 
     Args:
         claim: with its checks.
         measured: the records.
-        printed: the paper's own numbers, on which every check runs first.
+        printed: the paper's own numbers, on which every check runs as well.
     """
     datasets = [_on(claim, measured, printed, dataset) for dataset in claim.datasets]
     return Judgement(claim, _over(datasets), datasets)
 
 
 def _over(datasets: Sequence[Judged]) -> Verdict:
-    """A claim is made of every dataset: what is worst for it decides, of those that were measured whole.
+    """A claim must hold on every dataset: the worst verdict decides, among the datasets that were measured in full.
 
-    Its own table comes before all: a check that the paper's numbers fail is not what the paper says, and a measurement
-    that fails it says nothing about the paper. A dataset on which ours fails and the paper's way was not tried keeps
-    the claim from being reproduced on others; any other dataset that was not run does not.
+    The paper's own table comes first: a check that the paper's numbers fail is not what the paper says, and a
+    measurement that fails it says nothing about the paper. A dataset on which our measurement fails and the paper's
+    was not tried keeps the claim from being reproduced on the others; any other dataset that was not run does not.
     """
     deciding = [each for each in datasets if each.decides]
     verdicts = {each.verdict for each in deciding}
@@ -118,7 +118,7 @@ def _over(datasets: Sequence[Judged]) -> Verdict:
     return next((verdict for verdict in (PAPER_ONLY, REPRODUCED) if verdict in verdicts), NOT_RUN)
 
 
-def _on(claim: Claim, measured: Source, printed: Source | None, dataset: str) -> Judged:
+def _on(claim: Claim, measured: ValueSource, printed: ValueSource | None, dataset: str) -> Judged:
     own: list[Finding] = []
     papers: list[Finding] = []
     reported: list[Finding] = []
@@ -139,8 +139,8 @@ def _on(claim: Claim, measured: Source, printed: Source | None, dataset: str) ->
     return Judged(dataset, verdict, own, papers if differ else (), reported)
 
 
-def _in_tables(claim: Claim, test: Check, each: Selection, printed: Source, dataset: str) -> list[Finding]:
-    """A check on the paper's printed numbers, in the first of the ways in which its tables hold any of it."""
+def _in_tables(claim: Claim, test: Check, each: ValueSelection, printed: ValueSource, dataset: str) -> list[Finding]:
+    """A check on the paper's printed numbers, in the first way in which its tables hold any of them."""
     conditions = test.paper is None or test.paper.conditions
     found: list[Finding] = []
     for chosen in in_tables(claim, test, each):
@@ -151,14 +151,14 @@ def _in_tables(claim: Claim, test: Check, each: Selection, printed: Source, data
 
 
 def _answer(findings: Sequence[Finding]) -> Verdict:
-    """All checks must hold: what is refuted decides, then what is open, then what is unknown."""
+    """All checks must hold: a refuted check decides first, then an open one, then an unknown one."""
     answers = {each.answer for each in findings}
     order: tuple[tuple[str, Verdict], ...] = (("no", CONTRADICTED), ("open", OPEN), ("not run", NOT_RUN))
     return next((verdict for answer, verdict in order if answer in answers), REPRODUCED)
 
 
 def _together(own: Verdict, papers: Verdict | None) -> Verdict:
-    """Our measurement and the paper's, where that is another: only where both contradict a claim it is contradicted."""
+    """Our measurement and the paper's, if that differs: a claim is contradicted only if both contradict it."""
     if papers is None or own in (REPRODUCED, NOT_RUN):
         return own
     if papers == REPRODUCED:

@@ -39,7 +39,7 @@ def compare(
         raise InputError(str(path), "no such file; give the claims with --claims")
     found = comparison.compare(folder, path)
     if output == "json":
-        emit_json(comparison.plain(found))
+        emit_json(comparison.as_json(found))
     else:
         draw = paper.text if output == "text" else paper.markdown
         emit(draw(found).rstrip("\n"))

@@ -38,9 +38,10 @@ def merge(
     Exit code 2: a file or folder that breaks a rule, and nothing is written.
     """
     from unlearnbench.submissions import merge as merging
+    from unlearnbench.submissions import merged_folder
     from unlearnbench.submissions.reading import read_folder
 
-    merging.check_target(out, folders)
+    merged_folder.check_target(out, folders)
     read = [read_folder(folder) for folder in folders]
     for each in read:
         if each.left_out:
@@ -51,9 +52,9 @@ def merge(
     merged = merging.merge([each.cells for each in read], keep)
     unsettled = keep is None and bool(merged.conflicts)
     if not unsettled:
-        merging.write(merged, out)
+        merged_folder.write(merged, out)
     if output == "json":
-        emit_json({**merging.plain(merged), "out": None if unsettled else str(out)})
+        emit_json({**merging.as_json(merged), "out": None if unsettled else str(out)})
     else:
         _show(merged)
         emit("merge: " + " ".join(f"{name}={count}" for name, count in merged.counts.items()))

@@ -71,7 +71,7 @@ def verify(
     for place in plugins or ():
         complain(f"plugins taken from {place}, whose code runs here: {', '.join(known.taken(place)) or 'none'}")
     chosen = sampling.sample(cells, sample, seed, cheapest)
-    how = verifying.How(root, folders, cache, engine, workers, device, most_seconds, suite_seed)
+    how = verifying.VerifyOptions(root, folders, cache, engine, workers, device, most_seconds, suite_seed)
     checked = list(verifying.verify(chosen, known, how))
     counts = Counter(each.verdict for each in checked)
     if output == "json":

@@ -1,1 +1,1 @@
-"""Tables for the terminal, files and pages."""
+"""Leaderboards, galleries, curves and paper tables, as text and as files."""

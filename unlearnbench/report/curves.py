@@ -1,7 +1,7 @@
-"""ROC curves beside the records: of each attack in its setting, one line a method, on logarithmic axes.
+"""ROC curves beside the records: one picture for each attack in its setting, one line per method, logarithmic axes.
 
-Low false positive rates are what matters, and where few negatives were scored there is little to see there: below ten
-expected false alarms (PROTOCOL section 11, rule 10) a curve is dotted.
+Low false positive rates are what matters, but with few scored negatives these rates say little: below ten expected
+false alarms (docs/protocol.md#few-false-alarms) a curve is dotted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.metrics.membership import FALSE_ALARMS
 from unlearnbench.report import drawing, pictures
 from unlearnbench.report.pictures import answer, draw_owed, together
-from unlearnbench.system.escaping import figure as figure_text
-from unlearnbench.system.escaping import label
+from unlearnbench.report.wording import in_words
+from unlearnbench.system import escaping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,19 +29,18 @@ if TYPE_CHECKING:
 
     Rates = NDArray[np.float64]
 
-FALSE_ALARMS = 10  # expected; below them a rate says little
-POINTS = 200  # of a curve
+POINTS = 200  # on a curve
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's curve: its mean over seeds, where each seed's curve is a step function.
+    """A method's curve: the mean over seeds of step functions.
 
     Attributes:
-        rates: false positive rates, rising.
-        found: true positive rates at them.
-        trusted: the false positive rate from which on ten false alarms are expected.
-        seeds: how many there were.
+        rates: false positive rates, ascending.
+        found: the true positive rates at these.
+        trusted: the false positive rate from which ten false alarms are expected.
+        seeds: the number of seeds.
     """
 
     rates: Rates
@@ -50,31 +50,32 @@ class Curve:
 
 
 def draw_curves(cells: Iterable[Cell], store: Store, results: Path) -> list[Path | None]:
-    """Draw the ROC curves of each attack on members, of all seeds whose artifacts are in the store.
+    """Draw the ROC curves of each membership attack, over all seeds whose artifacts are in the store.
 
     Args:
-        cells: of a plan; those that have no such artifact are left out.
+        cells: the cells of a plan; those without such an artifact are left out.
         store: where the attacks' artifacts are.
-        results: the pictures go to its folder `pictures`, as PNG; those that lack nothing of what is in the store stay.
+        results: the results folder; pictures go to its folder `pictures` as PNG, and complete ones are not redrawn.
 
     Returns:
-        The files written; None for each that could not be.
+        The files written; None for each that could not be drawn.
     """
 
     def draw(shared: Sequence[str], found: pictures.Answers, about: str) -> bytes:
         answers: dict[str, list[Artifact]] = defaultdict(list)
         for cell, artifact in found:
             answers[cell.method_id].append(artifact)
-        return _png(" / ".join(shared), {name: curve(some) for name, some in answers.items()}, about)
+        heading = f"ROC curves of {in_words(shared[-1])}: {pictures.setting_in_words(shared)}"
+        return _png(heading, {name: curve(some) for name, some in answers.items()}, about)
 
     return draw_owed(together(cells, _group), results, file_name, lambda cell: _answers(store, cell), draw)
 
 
 def curve(artifacts: Sequence[Artifact]) -> Curve:
-    """The mean of the seeds' curves, over logarithmically spaced false positive rates.
+    """The mean of the seeds' curves at logarithmically spaced false positive rates.
 
     Args:
-        artifacts: one a seed, each with `membership`, the scores, and `member`, the truth.
+        artifacts: one per seed, each with `membership`, the scores, and `member`, the truth.
     """
     from sklearn.metrics import roc_curve
 
@@ -84,14 +85,9 @@ def curve(artifacts: Sequence[Artifact]) -> Curve:
     for artifact in artifacts:
         truth, scores = (artifact.tensors[name].flatten().numpy() for name in ("member", "membership"))
         false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
-        # The largest true positive rate that costs no more false alarms.
+        # The largest true positive rate at no more false alarms.
         found.append(true[np.searchsorted(false, rates * (1 + 1e-9), side="right") - 1])
     return Curve(rates, np.mean(found, 0), min(1.0, FALSE_ALARMS / negatives), len(artifacts))
-
-
-def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
-    """What a picture of curves is called."""
-    return experiment, dataset, scenario, attack
 
 
 def file_name(shared: Sequence[str]) -> str:
@@ -100,8 +96,8 @@ def file_name(shared: Sequence[str]) -> str:
 
 
 def _group(cell: Cell) -> tuple[str, ...]:
-    """Cells of one picture agree on this: all but method and seed."""
-    return title(cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id))
+    """What the cells of one picture share: all but method and seed."""
+    return cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id)
 
 
 def _answers(store: Store, cell: Cell) -> Artifact | None:
@@ -112,7 +108,7 @@ def _answers(store: Store, cell: Cell) -> Artifact | None:
 
 
 def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
-    lines = textwrap.wrap(figure_text(heading), 62)
+    lines = textwrap.wrap(escaping.figure(heading), 62)
     with drawing.settings():
         import seaborn
 
@@ -123,9 +119,9 @@ def _png(heading: str, curves: Mapping[str, Curve], about: str) -> bytes:
         colours = seaborn.color_palette("colorblind", len(curves))
         for (name, each), colour in zip(curves.items(), colours, strict=True):
             sure = each.rates >= each.trusted
-            # What is below the axis stands on it: at a rate of 0 a logarithmic axis has no place.
+            # Points below the axis are drawn on it: a logarithmic axis has no 0.
             height = np.maximum(each.found, lowest / 2)
-            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=label(name))
+            axes.plot(each.rates[sure], height[sure], color=colour, linewidth=1.6, label=escaping.label(name))
             axes.plot(each.rates[~sure], height[~sure], color=colour, linewidth=1, linestyle=":")
         axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest / 2, 1.1))
         for axis in (axes.xaxis, axes.yaxis):

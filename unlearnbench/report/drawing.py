@@ -1,6 +1,6 @@
-"""Drawing on matplotlib's own defaults, whatever the user's settings, and never at the cost of a result.
+"""Drawing with matplotlib's own defaults, whatever the user's settings, and never at the cost of a result.
 
-A picture goes with a result and is none: what can't be drawn is said in a line, and everything else goes on.
+A picture accompanies a result: if it cannot be drawn, one line says so, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 Drawn = TypeVar("Drawn")
 Asked = ParamSpec("Asked")
 
-PLAIN: Mapping[str, Any] = {"text.parse_math": False}
-"""Settings that no look may be without: names are text, never formulas."""
+_PLAIN_TEXT = {"text.parse_math": False}  # names are text, never formulas
 
 
 def attempt(what: str, draw: Callable[Asked, Drawn], *args: Asked.args, **kwargs: Asked.kwargs) -> Drawn | None:
-    """What `draw` returns; None, with a line on stderr that `what` is missing and why, if it fails."""
+    """What `draw` returns; if it fails None, with a line on stderr that `what` was not drawn, and why."""
     try:
         return draw(*args, **kwargs)
     except Exception as error:
@@ -38,26 +37,26 @@ def attempt(what: str, draw: Callable[Asked, Drawn], *args: Asked.args, **kwargs
 
 @contextmanager
 def settings(look: Mapping[str, Any] | None = None, theme: str | None = None) -> Iterator[None]:
-    """What is drawn inside looks the same everywhere: matplotlib's defaults, then one of seaborn's themes, then `look`.
+    """Figures drawn inside look the same everywhere: matplotlib's defaults, then one of seaborn's themes, then `look`.
 
-    Backend, files of settings and styles of the user's, also those that would stop matplotlib, have no say.
+    The user's backend, settings files and styles have no effect, not even those that would stop matplotlib.
     """
     mpl = _matplotlib()
-    # A thread of the user's notebook may draw too: what is changed here is put back.
+    # A thread of the user's notebook may draw too, so changes are undone.
     with mpl.rc_context(), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the name stands in the tables.
+        # A name in a script that the font lacks is drawn as boxes; the tables have the name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         mpl.rcdefaults()
         if theme is not None:
             import seaborn
 
             seaborn.set_style(theme, {"font.family": ["DejaVu Sans"]})
-        mpl.rcParams.update({**PLAIN, **(look or {})})
+        mpl.rcParams.update({**_PLAIN_TEXT, **(look or {})})
         yield
 
 
 def blank(size: tuple[float, float], **options: Any) -> Figure:
-    """A figure of a size in inches that needs no screen and is kept by nobody but the caller."""
+    """A figure of a size in inches that needs no screen and that pyplot does not keep."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -66,30 +65,41 @@ def blank(size: tuple[float, float], **options: Any) -> Figure:
     return figure
 
 
+def legend_below(figure: Figure, columns: int, fontsize: float | None = None) -> None:
+    """One legend below all panels, with an entry for each label."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        columns = min(columns, len(handles))
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=fontsize)
+
+
 def plain_ticks(axis: Any) -> None:
-    """Numbers of a logarithmic axis as people write them, not as powers, which would be formulas."""
+    """Plain numbers on a logarithmic axis instead of powers, which would be formulas."""
     axis.set_major_formatter(lambda value, _: f"{value:,g}")
     axis.set_minor_formatter(lambda *_: "")
 
 
 def saved(figure: Figure, form: str, about: str | None = None, dpi: float | None = None) -> bytes:
-    """The figure as a file, without date and library version: the same numbers give the same file.
+    """The figure as a file without date and library version: the same numbers give the same file.
 
     Args:
         form: svg or png.
-        about: what a PNG says of where it comes from.
-        dpi: pixels an inch; None: the figure's own.
+        about: the source that a PNG's metadata names.
+        dpi: pixels per inch; None: the figure's own.
     """
-    told: dict[str, str | None] = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    metadata: dict[str, str | None] = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
     if about is not None:
-        told["Source"] = about
+        metadata["Source"] = about
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, metadata=told, dpi=dpi or "figure")
+    figure.savefig(buffer, format=form, metadata=metadata, dpi=dpi or "figure")
     return buffer.getvalue()
 
 
 def _matplotlib() -> Any:
-    """matplotlib; the first import reads the user's backend and file of settings, and stops where they are no good."""
+    """matplotlib, imported without the user's backend and settings file, which may be broken."""
     if "matplotlib" in sys.modules:
         import matplotlib
 

@@ -1,4 +1,4 @@
-"""A leaderboard in other formats: the tables for people, or every column for programs."""
+"""A leaderboard in other formats: tables for people, or every column for programs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import leaks, markdown, terminal
-from unlearnbench.report.tables import Table, check_metrics, sort_order, tables
+from unlearnbench.report.tables import check_metrics, sort_order, tables
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system import escaping
 from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.printing import WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +24,13 @@ def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = Non
 
     Args:
         frame: a leaderboard as `leaderboard.read` gives it.
-        format: markdown, latex (booktabs), html or table (the terminal's): the chosen columns; csv or json: all;
-            leaks: one page of what leaks, relative to retraining, as Markdown.
-        metrics: what to show instead of what matters for each table, or of every column; not for leaks.
-        sort: the rows' order as ``COLUMN[:asc|desc]``, within each table; not for leaks.
+        format: markdown, latex (booktabs), html or table (the terminal's) show chosen columns; csv and json show all;
+            leaks is one page of what leaks, relative to retraining, as Markdown.
+        metrics: metrics to show instead of those that matter for each table, or instead of all; not for leaks.
+        sort: the order of rows within each table, as ``COLUMN[:asc|desc]``; not for leaks.
 
     Raises:
-        InputError: an unknown format, or a metric or column that is not there.
+        InputError: the format is unknown, or a metric or column is missing.
     """
     if format not in _FORMATS:
         raise InputError("format", f"unknown format '{format}'{suggest(format, _FORMATS)}")
@@ -38,7 +40,7 @@ def export(frame: pd.DataFrame, format: str, metrics: Sequence[str] | None = Non
 
 
 def _columns(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> pd.DataFrame:
-    """All rows in the asked order, with the columns of the asked metrics."""
+    """All rows in the chosen order, with the columns of the chosen metrics."""
     check_metrics(frame, metrics)
     if sort is not None:
         column, ascending = sort_order(frame, sort)
@@ -54,7 +56,7 @@ def _csv(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -
     frame = _columns(frame, metrics, sort)
     guarded = frame.copy()
     for column in frame.columns.difference(frame.select_dtypes("number").columns):
-        # As objects: pandas 2 maps what is missing of a column of truth values too.
+        # As objects: pandas 2 also maps missing values of a boolean column.
         guarded[column] = guarded[column].astype(object).map(escaping.csv, na_action="ignore")
     return str(guarded.to_csv(index=False, lineterminator="\n"))
 
@@ -70,17 +72,14 @@ def _latex(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None)
 
 
 def _latex_table(table: Table) -> str:
-    columns = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
+    import pandas as pd
+
+    cells = pd.DataFrame(table.rows, columns=table.headers).map(escaping.latex).rename(columns=escaping.latex)
+    aligned = "".join("l" if number == table.name else "r" for number in range(len(table.headers)))
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaping.latex(table.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(table.headers), r"\midrule"]
-    lines += [_latex_row(row) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines.append(cells.to_latex(index=False, escape=False, column_format=aligned).rstrip())
     lines += [rf"\par\footnotesize {escaping.latex(line)}" for line in (*table.legend, *table.notes)]
     return "\n".join([*lines, r"\end{table}", ""])
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaping.latex, cells)) + r" \\"
 
 
 def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
@@ -113,7 +112,7 @@ def _terminal(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | No
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=terminal.WIDTH, color_system=None).print(terminal.render(frame, metrics, sort))
+    Console(file=text, width=WIDTH, color_system=None).print(terminal.render(frame, metrics, sort))
     return text.getvalue()
 
 

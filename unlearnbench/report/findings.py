@@ -1,14 +1,14 @@
-"""What attacks are shown to find: one finding for each attack on each method, by each metric that it is judged by.
+"""What attacks are shown to find: one finding for each attack on each method and each metric that judges the attack.
 
 A method is shown to leak if the attack's score is beyond the trivial attacker's and beyond its score on retraining,
-both clipped at the trivial attacker's, where the larger of both p-values, adjusted by Holm over all of the method's
-tests in its setting, is below 0.05 (docs/protocol.md, section 12).
+both clipped at the trivial attacker's: the larger of both p-values, adjusted by Holm over all of the method's tests in
+its setting, is below 0.05 (docs/protocol.md#shown-leaks).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,27 +16,26 @@ from unlearnbench.leaderboard.contenders import SCENE_COLUMNS
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.metrics.intervals import holm
 from unlearnbench.report import wording
-from unlearnbench.report.tables import format_interval, missing
+from unlearnbench.report.rows import LeaderboardRow, missing, value
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.system.errors import InputError
 
-Row = Mapping[str, Any]
-
 NULLS = ("original", "seed_noise")
-"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data."""
+"""Methods that erase nothing: an attack on updates that is shown to find something there is broken, or its data are."""
 
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Finding:
+class AttackFinding:
     """One attack on one method, by one metric.
 
     Attributes:
-        access: the attack with what it observes, and from which shadows.
-        score: how well it did, with its interval.
-        difference: to the same attack on retraining, with its interval; empty where there is none.
-        p: adjusted for the method's tests; None where nothing can be tested.
-        compared: whether the test is against retraining too.
+        access: the attack with its tier of shadows and what it observes.
+        score: its score, with the interval.
+        difference: to the same attack on retraining, with the interval; empty without retraining.
+        p: the p-value, adjusted for the method's tests; None where nothing can be tested.
+        compared: whether the test is also against retraining.
         forgot: the verdict on forgetting, in words.
     """
 
@@ -51,36 +50,36 @@ class Finding:
 
     @property
     def beyond(self) -> bool:
-        """Whether the attack is shown to beat what it is compared with."""
+        """Whether the attack is shown to beat its baselines."""
         return self.p is not None and self.p < ALPHA
 
     @property
     def leaks(self) -> bool:
-        """Whether a leak beyond retraining is shown."""
+        """Whether a leak beyond that of retraining is shown."""
         return self.beyond and self.compared
 
 
-def scene_of(row: Row) -> tuple[str, ...]:
-    """What methods that are compared share: the setting, without the attack."""
+def scene_of(row: LeaderboardRow) -> tuple[str, ...]:
+    """What compared methods share: the setting, without the attack."""
     return tuple(str(row.get(name)) for name in SCENE_COLUMNS)
 
 
-def access_of(row: Row) -> str:
+def access_of(row: LeaderboardRow) -> str:
     """An attack with its tier and what it observes, in words."""
     parts = [str(row["attack_id"])]
     parts += [str(row[key]).replace("_", " ") for key in ("tier", "observation") if not missing(row.get(key))]
     return ", ".join(parts)
 
 
-def metrics_of(row: Row) -> list[str]:
-    """The metrics that a row's attack is judged by: those that leaks are shown by, and if it has none then `mse`."""
+def metrics_of(row: LeaderboardRow) -> list[str]:
+    """The metrics that judge a row's attack: those that show leaks, and `mse` if it has none of them."""
     measured = {metric.name: metric for metric in METRICS.values() if metric.leak and not missing(row.get(metric.name))}
     chosen = [name for name, metric in measured.items() if metric.superseded_by not in measured]
     return chosen or [name for name in ("mse",) if not missing(row.get(name))]
 
 
-def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
-    """What each attacked row of a leaderboard says, in their order.
+def findings(rows: Sequence[LeaderboardRow]) -> list[tuple[LeaderboardRow, list[AttackFinding]]]:
+    """The findings of each attacked row of a leaderboard, in the order of the rows.
 
     Raises:
         InputError: a method that erases nothing is shown to leak under an attack on updates.
@@ -94,7 +93,7 @@ def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
     adjusted: dict[tuple[int, str], float] = {}
     nulls = sum(_is_null(attacked[own[0][0]]) for own in tests.values())
     for own in tests.values():
-        # A null that is found ends the report: among many settings that must not happen by chance.
+        # A finding on a null ends the report, so among many settings it must not happen by chance.
         times = nulls if _is_null(attacked[own[0][0]]) else 1
         for (number, metric, _), p in zip(own, holm([p for *_, p in own]), strict=True):
             adjusted[number, metric] = min(1.0, times * float(p))
@@ -106,31 +105,31 @@ def findings(rows: Sequence[Row]) -> list[tuple[Row, list[Finding]]]:
     return found
 
 
-def _p(row: Row, metric: str) -> float | None:
-    """The larger of both p-values; None where neither bar is there."""
-    known = [wording.value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
+def _p(row: LeaderboardRow, metric: str) -> float | None:
+    """The larger of both p-values; None without either baseline."""
+    known = [value(row, f"{metric}_p_{bar}") for bar in ("trivial", "retrain")]
     there = [float(p) for p in known if p is not None]
     return max(there) if there and row["method_id"] != "retrain" else None
 
 
-def _finding(row: Row, metric: Metric, p: float | None) -> Finding:
+def _finding(row: LeaderboardRow, metric: Metric, p: float | None) -> AttackFinding:
     name = metric.name
-    score = format_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], metric.unit)
-    gap, low, high = (row.get(f"{name}_gap_retrain{end}") for end in ("", "_low", "_high"))
+    score = format_column(row, name, metric.unit)
     difference = ""
-    if not missing(gap):
-        shown = format_interval(gap, low, high)
+    if value(row, f"{name}_gap_retrain") is not None:
+        shown = format_column(row, f"{name}_gap_retrain")
         difference = shown if shown.startswith("-") else f"+{shown}"
-    compared = wording.value(row, f"{name}_p_retrain") is not None
-    return Finding(access_of(row), metric, row["method_id"], score, difference, p, compared, wording.forgetting(row))
+    compared = value(row, f"{name}_p_retrain") is not None
+    forgot = wording.forgetting(row)
+    return AttackFinding(access_of(row), metric, row["method_id"], score, difference, p, compared, forgot)
 
 
-def _is_null(row: Row) -> bool:
-    """Whether nothing was unlearned, and the attack works from what unlearning changed."""
+def _is_null(row: LeaderboardRow) -> bool:
+    """Whether nothing was unlearned and the attack works on what unlearning changed."""
     return row["method"] in NULLS and row.get("tier") in ("same", "disjoint")
 
 
-def _refuse_broken(found: Sequence[tuple[Row, Sequence[Finding]]]) -> None:
+def _refuse_broken(found: Sequence[tuple[LeaderboardRow, Sequence[AttackFinding]]]) -> None:
     for row, own in found:
         for finding in own:
             if _is_null(row) and finding.leaks:

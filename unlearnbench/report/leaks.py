@@ -1,43 +1,42 @@
 """One page: what leaks, under which access, for which method, relative to retraining.
 
-Every leaderboard row under attack becomes one cell of a table: accesses down, methods across. What counts is not how
-well an attack does but how much better than against retraining.
+Every attacked leaderboard row becomes one cell of a table with accesses as rows and methods as columns. What counts is
+not how well an attack does, but how much better it does than against retraining.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.leaderboard.verdicts import Forgetting
 from unlearnbench.report import summary
-from unlearnbench.report.findings import Finding, findings, scene_of
+from unlearnbench.report.findings import AttackFinding, findings, scene_of
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import NOTHING, rows_of
+from unlearnbench.report.rows import LeaderboardRow, rows_of
+from unlearnbench.report.text_tables import NOTHING
+from unlearnbench.report.wording import in_words
 from unlearnbench.system.escaping import markdown, markdown_block
-from unlearnbench.system.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, Any]
-
 _LEAD = """# What leaks
 
-Each row is an attack under one access (the tier of its shadows, what it observes), each column a method. A cell says
-how well the attack did, the mean over seeds, and in brackets the difference to the same attack on `retrain`, with as
-many shadows, seed by seed.
+Each row is an attack under one access (the tier of its shadows, what it observes), each column a method. A cell has
+the attack's mean score over seeds, and in brackets the difference to the same attack on `retrain`, with as many
+shadows, seed by seed.
 
 - **Bold**: shown to leak: the score is beyond that of an attacker who looks at nothing, and beyond the same attack's on
-  retraining (neither counts below what looking at nothing gives), in tests over seeds that are adjusted for all of the
-  method's tests in the setting (Holm, 5 %).
-- *Italic*: shown to be beyond the attacker who looks at nothing; there is no retraining to compare with.
+  retraining (neither counts below the score of looking at nothing), in tests over seeds that are adjusted for all of
+  the method's tests in the setting (Holm, 5 %).
+- *Italic*: shown to be beyond an attacker who looks at nothing; there is no retraining to compare with.
 - Plain: not shown to leak, which is not the same as shown not to leak; with fewer than three seeds nothing is shown.
 - †: not judged to have forgotten (the summary has the verdict): nothing is hidden by not forgetting.
 
-Scores are of held-out erasures: attacks were fitted and chosen on others.
+Scores are on held-out erasures: attacks were fitted and chosen on others.
 """
 
 
@@ -51,7 +50,7 @@ def render(frame: pd.DataFrame) -> str:
         InputError: a method that erases nothing is shown to leak.
     """
     rows = rows_of(frame)
-    scenes: dict[tuple[str, ...], list[tuple[Row, list[Finding]]]] = defaultdict(list)
+    scenes: dict[tuple[str, ...], list[tuple[LeaderboardRow, list[AttackFinding]]]] = defaultdict(list)
     for row, own in findings(rows):
         if own:
             scenes[scene_of(row)].append((row, own))
@@ -70,21 +69,20 @@ def render(frame: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def _section(found: Sequence[tuple[Row, list[Finding]]], several: bool) -> str:
+def _section(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]], several: bool) -> str:
     row = found[0][0]
     suite = f"{row['suite']}: " if several else ""
-    protocol = row.get("protocol_version")
-    old = "" if protocol in (None, PROTOCOL_VERSION) else f", measured under protocol {int(protocol)}"
-    title = f"## {markdown(suite + str(row['experiment']))} on {markdown(summary.dataset_of(row) + old)}"
-    return f"{title}\n\n{markdown_block(str(row['scenario_id']))}\n\n{_table(found)}"
+    measured_on = ", ".join(filter(None, (summary.dataset_of(row), summary.protocol_of(row))))
+    title = f"## {markdown(suite + in_words(row['experiment']))} on {markdown(measured_on)}"
+    return f"{title}\n\n{markdown_block(in_words(row['scenario_id']))}\n\n{_table(found)}"
 
 
-def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
+def _table(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:
     methods = summary.methods_of([row for row, _ in found])
     cells: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for row, own in found:
         for finding in own:
-            # Attacks of one name with other parameters have other ids; of one id, other numbers of shadows.
+            # Attacks with other parameters have other ids; attacks of one id may differ in the number of shadows.
             shadows = "" if row.get("n_shadows") is None else str(int(row["n_shadows"]))
             cells[finding.access, shadows, finding.metric.name][finding.method] = _text(finding)
     lines = ["| attack, tier, observation | shadows | metric | " + " | ".join(map(markdown, methods)) + " |",
@@ -95,15 +93,15 @@ def _table(found: Sequence[tuple[Row, list[Finding]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(finding: Finding) -> str:
+def _text(finding: AttackFinding) -> str:
     text = f"{finding.score} ({finding.difference})" if finding.difference else finding.score
     strength = "**" if finding.leaks else "*" if finding.beyond else ""
     forgot = finding.forgot.startswith(Forgetting.FORGOTTEN.value)
     return f"{strength}{text}{strength}{'' if forgot else ' †'}"
 
 
-def _unmeasured(rows: Sequence[Row]) -> list[str]:
-    """What failed or was skipped, with the reason: a gap in a table must not be taken for safety."""
+def _unmeasured(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """What failed or was skipped, with the reason: a gap in a table must not pass for safety."""
     lines = []
     for row in rows:
         if row["attack"] is not None and row["status"] != "ok":

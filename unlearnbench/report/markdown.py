@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unlearnbench.report.tables import Table, tables
+from unlearnbench.report.tables import with_results
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system.escaping import markdown, markdown_block
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> str:
     """The leaderboard as Markdown text; arguments and errors as in `tables.tables`."""
-    from unlearnbench.report.summary import results
-
-    found = [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
-    return "\n".join(draw(table) for table in found) if found else "No results.\n"
+    return "\n".join(map(draw, with_results(frame, metrics, sort))) or "No results.\n"
 
 
 def draw(table: Table) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
-from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.claims.reported import ComparedTable, Entry
 from unlearnbench.claims.verdicts import VERDICTS, Judgement
-from unlearnbench.report import drawing
-from unlearnbench.report import paper_tables as tables
+from unlearnbench.report import drawing, paper_tables
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import Table
+from unlearnbench.report.text_tables import Table
 from unlearnbench.system import escaping
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.parquet_files import write_atomically
@@ -37,8 +36,8 @@ What was measured on a part of a dataset's images is marked, has a verdict of it
 
 
 def text(comparison: Comparison) -> str:
-    """Tables and verdicts for a terminal: one line a row, however wide."""
-    return "\n".join(map(tables.aligned, _tables(comparison)))
+    """Tables and verdicts for a terminal: one line per row, however wide."""
+    return "\n".join(map(paper_tables.aligned, _tables(comparison)))
 
 
 def markdown(comparison: Comparison) -> str:
@@ -48,10 +47,10 @@ def markdown(comparison: Comparison) -> str:
 
 def _tables(comparison: Comparison) -> list[Table]:
     return [
-        *map(tables.beside_table, comparison.tables),
-        *tables.all_checks(comparison),
-        tables.runs(comparison),
-        tables.verdicts(comparison),
+        *map(paper_tables.compared_table, comparison.tables),
+        *paper_tables.all_checks(comparison),
+        paper_tables.runs(comparison),
+        paper_tables.verdicts(comparison),
     ]
 
 
@@ -62,8 +61,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: a file of one of these names is there that no earlier call wrote.
-        OSError: the folder can't be written.
+        InputError: a file has one of these names and was not written by an earlier call.
+        OSError: the folder cannot be written.
     """
     from unlearnbench.report import paper_figures
 
@@ -89,7 +88,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _earlier(folder: Path) -> str:
-    """The report that an earlier call wrote, which names its figures; empty where there is none."""
+    """The report that an earlier call wrote, which names its figures; empty if there is none."""
     path = folder / REPORT
     if not os.path.lexists(path):
         return ""
@@ -101,7 +100,7 @@ def _earlier(folder: Path) -> str:
 
 def _not_ours(path: Path) -> InputError:
     return InputError(
-        str(path), "is there, and not of an earlier report; move it away, or give --report another folder"
+        str(path), "exists and is not part of an earlier report; move it away, or give --report another folder"
     )
 
 
@@ -115,7 +114,7 @@ def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]
         _HOW,
         "## Verdicts\n",
         _count(comparison),
-        _untitled(tables.verdicts(comparison)),
+        _untitled(paper_tables.verdicts(comparison)),
         "## Misses in numbers\n",
         _misses(comparison),
         "## Tables and figures\n",
@@ -125,25 +124,25 @@ def _report(comparison: Comparison, drawn: dict[tuple[str, str], tuple[str, str]
         "## Numbers to reach\n",
         *map(_claim, comparison.targets),
         "## What was run where\n",
-        _untitled(tables.runs(comparison)),
+        _untitled(paper_tables.runs(comparison)),
     ]
     return "\n".join(part for part in parts if part)
 
 
 def _count(comparison: Comparison) -> str:
-    """How many claims have which verdict."""
+    """The number of claims with each verdict."""
     count = Counter(judgement.verdict for judgement in comparison.judgements)
     listed = "; ".join(f"{verdict}: {count[verdict]}" for verdict in VERDICTS)
     return f"{len(comparison.judgements)} claims; {listed}.\n"
 
 
 def _untitled(table: Table) -> str:
-    """A table under a heading that is there already."""
+    """A table without its title, below a heading that stands there already."""
     return draw(table).split("\n", 2)[2]
 
 
-def _drawn(beside: Beside, figure: tuple[str, str] | None) -> str:
-    table = draw(tables.beside_table(beside))
+def _drawn(compared: ComparedTable, figure: tuple[str, str] | None) -> str:
+    table = draw(paper_tables.compared_table(compared))
     if figure is None:
         return table
     name, alt = figure
@@ -164,7 +163,7 @@ def _claim(judgement: Judgement) -> str:
     }
     lines += [f"{name}: {escaping.markdown(words)}\n" for name, words in said.items() if words]
     if judgement.datasets:
-        lines.append(_untitled(tables.checks_table(judgement, "Checks")))
+        lines.append(_untitled(paper_tables.checks_table(judgement, "Checks")))
     return "\n".join(lines)
 
 
@@ -177,22 +176,23 @@ def _misses(comparison: Comparison) -> str:
             lines += [f"{where}, the paper's own numbers: {_sentence(finding)}" for finding in own_table]
             failing = [finding for finding in each.findings if finding.holds is False and not each.part]
             lines += [f"{where}: {_sentence(finding)}" for finding in failing]
-    for beside in comparison.tables:
-        lines += _outside(beside)
+    for compared in comparison.tables:
+        lines += _outside(compared)
     head = "Checks that do not hold, and reported numbers outside the measured interval; on whole datasets.\n\n"
     return head + "\n".join(f"- {escaping.markdown_block(line)}" for line in lines) + "\n" if lines else "None.\n"
 
 
-def _outside(beside: Beside) -> list[str]:
-    """Reported numbers outside the measured interval: of a table each, of a figure's many points how many."""
-    outside = [entry for entry in beside.entries if _is_outside(entry)]
-    where = f"{beside.published.id}, {beside.dataset}"
-    if beside.published.x is not None and not beside.published.ticks:
-        both = [entry for entry in beside.entries if entry.reported is not None and entry.low is not None]
+def _outside(compared: ComparedTable) -> list[str]:
+    """Reported numbers outside the measured interval: each one of a table, the count of a figure's many points."""
+    outside = [entry for entry in compared.entries if _is_outside(entry)]
+    where = f"{compared.published.id}, {compared.dataset}"
+    if compared.published.x is not None and not compared.published.ticks:
+        both = [entry for entry in compared.entries if entry.reported is not None and entry.low is not None]
         return [f"{where}: {len(outside)} of the paper's {len(both)} points"] if outside else []
     return [
-        f"{where}: {entry.column.label}, {entry.row.label}: measured {tables.measured(entry)}, reported"
-        f" {tables.number(entry.reported, entry.metric)} ({tables.number(entry.difference, entry.metric, ' points')})"
+        f"{where}: {entry.column.label}, {entry.row.label}: measured {paper_tables.measured(entry)},"
+        f" reported {paper_tables.number(entry.reported, entry.metric)}"
+        f" ({paper_tables.number(entry.difference, entry.metric, ' points')})"
         for entry in outside
     ]
 
@@ -206,4 +206,4 @@ def _is_outside(entry: Entry) -> bool:
 def _sentence(finding: Finding) -> str:
     reason = "".join(f"; {words}" for words in (finding.reason, "open" if finding.answer == "open" else "") if words)
     count = f" (n {finding.n})" if finding.n else ""
-    return f"{finding.what} is {tables.quantity(finding)}{count}, asked: {finding.asked}{reason}"
+    return f"{finding.what} is {paper_tables.quantity(finding)}{count}, asked: {finding.asked}{reason}"

@@ -8,15 +8,15 @@ from unlearnbench.claims.checks import in_percent
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.claims.findings import Finding
 from unlearnbench.claims.printed import ABSENT
-from unlearnbench.claims.reported import Beside, Entry
+from unlearnbench.claims.reported import ComparedTable, Entry
 from unlearnbench.claims.verdicts import NOT_RUN, Judged, Judgement
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.report.tables import NOTHING, Table, format_interval
+from unlearnbench.report.text_tables import NOTHING, Table, format_interval
 from unlearnbench.system.escaping import plain
 
 
 def verdicts(comparison: Comparison) -> Table:
-    """One line a claim."""
+    """One row per claim."""
     rows = [
         ("claim", judgement.claim.id, judgement.verdict, _where(judgement), _seeds(judgement))
         for judgement in comparison.judgements
@@ -35,7 +35,7 @@ def verdicts(comparison: Comparison) -> Table:
 
 
 def runs(comparison: Comparison) -> Table:
-    """Where every experiment was run on every dataset."""
+    """Where each experiment was run, on each dataset."""
     rows = [
         (run.experiment, run.dataset, str(run.cells), str(run.without_result), _listed(run.seeds),
          _listed(run.images), _listed(run.batches), _listed(run.devices), _listed(run.commits),
@@ -47,20 +47,20 @@ def runs(comparison: Comparison) -> Table:
     return _table("What was run where", headers, rows)
 
 
-def beside_table(beside: Beside) -> Table:
+def compared_table(compared: ComparedTable) -> Table:
     """A table or figure of the paper on one dataset, reported beside measured."""
     rows = [
         (entry.column.label, entry.row.label, number(entry.reported, entry.metric), measured(entry),
          str(entry.n) if entry.n else NOTHING, number(entry.difference, entry.metric, " points"))
-        for entry in sorted(beside.entries, key=lambda entry: beside.published.columns.index(entry.column))
+        for entry in sorted(compared.entries, key=lambda entry: compared.published.columns.index(entry.column))
     ]  # fmt: skip
-    title = f"{beside.published.title} / {beside.dataset}{_in_part(beside.part)}"
-    headers = ("quantity", beside.published.x or "row", "reported", "measured", "n", "difference")
-    return _table(title, headers, rows, beside.notes)
+    title = f"{compared.published.title} / {compared.dataset}{_in_part(compared.part)}"
+    headers = ("quantity", compared.published.x or "row", "reported", "measured", "n", "difference")
+    return _table(title, headers, rows, compared.notes)
 
 
 def all_checks(comparison: Comparison) -> Iterable[Table]:
-    """A table a claim, with what it says and how it was tested."""
+    """One table per claim, with its words and how it was tested."""
     for judgement in (*comparison.judgements, *comparison.targets):
         claim = judgement.claim
         yield checks_table(judgement, f"{claim.id}: {judgement.verdict}", [f'"{claim.words}" ({claim.place})',
@@ -69,7 +69,7 @@ def all_checks(comparison: Comparison) -> Iterable[Table]:
 
 
 def checks_table(judgement: Judgement, title: str, notes: Sequence[str] = ()) -> Table:
-    """The checks of a claim, one a line."""
+    """The checks of a claim, one per row."""
     rows: list[tuple[str, ...]] = []
     for each in judgement.datasets:
         rows += _printed(each)
@@ -85,7 +85,7 @@ def checks_table(judgement: Judgement, title: str, notes: Sequence[str] = ()) ->
 
 
 def _printed(judged: Judged) -> list[tuple[str, ...]]:
-    """The checks on the paper's own numbers; one line where its tables hold none of them."""
+    """The checks on the paper's own numbers; one row if its tables hold none of them."""
     if judged.reported and all(finding.reason == ABSENT for finding in judged.reported):
         return [_all(judged.dataset, "reported", ABSENT)]
     return [_check(judged, finding, "reported") for finding in judged.reported]
@@ -115,7 +115,7 @@ def _table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]], no
 
 
 def aligned(table: Table) -> str:
-    """A table for a terminal, one line a row, however wide."""
+    """A table for a terminal, one line per row, however wide."""
     lines = [table.headers, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
     drawn = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
@@ -126,7 +126,7 @@ def aligned(table: Table) -> str:
 
 
 def _where(judgement: Judgement) -> str:
-    """The verdicts of the datasets, where they differ, and why some were not run."""
+    """The verdicts on the datasets, and why some were not run."""
     if judgement.claim.untestable is not None:
         return "not testable"
     groups: dict[str, list[str]] = {}
@@ -148,7 +148,7 @@ def _seeds(judgement: Judgement) -> str:
 
 
 def quantity(finding: Finding) -> str:
-    """What a check is about, with its interval."""
+    """The quantity of a check, with its interval."""
     if finding.mean is None:
         return NOTHING
     if finding.form == "ratio" and finding.low is None:
@@ -161,14 +161,14 @@ def quantity(finding: Finding) -> str:
 
 
 def measured(entry: Entry) -> str:
-    """What was measured, with its interval, or why nothing was."""
+    """The measured value with its interval, or why there is none."""
     if entry.mean is None:
         return f"not run: {entry.reason}"
     return _scaled(entry.mean, entry.low, entry.high, entry.metric)
 
 
 def _scaled(mean: float, low: float | None, high: float | None, metric: str, percent: str = " %") -> str:
-    """A number with its interval, in the way that people write the metric."""
+    """A number with its interval, in percent where the metric is written so."""
     if not in_percent(metric):
         return format_interval(mean, low, high, METRICS[metric].unit if metric in METRICS else "")
     return format_interval(100 * mean, low and 100 * low, high and 100 * high) + percent

@@ -1,7 +1,7 @@
-"""Galleries beside the records: what was erased, what each attack made of it, and the mean image it must beat.
+"""Galleries beside the records: the erased images, what each attack rebuilt, and the mean image that it must beat.
 
-One picture for each attack in its setting. All methods erase the same images of the same seed, so their rows compare.
-A picture's file says which answers it was drawn of, so that a run which goes on knows what is still to be drawn.
+There is one picture for each attack in its setting. All methods erase the same images of the same seed, so their rows
+can be compared. A picture's file names the answers that it was drawn from, so that a resumed run knows what to draw.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.report import drawing
+from unlearnbench.report.wording import in_words
+from unlearnbench.system import escaping
 from unlearnbench.system.errors import UnreadableError
-from unlearnbench.system.escaping import figure as figure_text
-from unlearnbench.system.escaping import label, plain
 from unlearnbench.system.parquet_files import write_atomically
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Answers = Sequence[tuple[Cell, Artifact]]
 
 FOLDER = "pictures"
-COLUMNS = 12  # images of a gallery
+COLUMNS = 12  # images per row of a gallery
 _INCH = 0.62  # side of an image
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 
@@ -41,12 +41,12 @@ def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[P
     """Draw a gallery for each attack that rebuilt images, of the first seed.
 
     Args:
-        cells: of a plan; those whose attack left no images in the store are left out.
+        cells: the cells of a plan; those whose attack left no images in the store are left out.
         store: where the attacks' artifacts are.
-        results: the pictures go to its folder `pictures`, as PNG; those that lack nothing of what is in the store stay.
+        results: the results folder; pictures go to its folder `pictures` as PNG, and complete ones are not redrawn.
 
     Returns:
-        The files written; None for each that could not be.
+        The files written; None for each that could not be drawn.
     """
     groups = {}
     for shared, members in together(cells, _group).items():
@@ -55,13 +55,16 @@ def draw_galleries(cells: Iterable[Cell], store: Store, results: Path) -> list[P
 
     def draw(shared: Sequence[str], found: Answers, about: str) -> bytes:
         rows = {_row_name(cell): artifact for cell, artifact in found}
-        return _png(f"{' / '.join(shared)} / seed {found[0][0].seed}", rows, about)
+        heading = (
+            f"Erased images as rebuilt by {in_words(shared[-1])}: {setting_in_words(shared)}, seed {found[0][0].seed}"
+        )
+        return _png(heading, rows, about)
 
     return draw_owed(groups, results, file_name, lambda cell: answer(store, cell, "rebuilt"), draw)
 
 
 def together(cells: Iterable[Cell], key: Callable[[Cell], tuple[str, ...]]) -> dict[tuple[str, ...], list[Cell]]:
-    """The attacked cells of each picture, by what `key` says they share."""
+    """The attacked cells of each picture, grouped by `key`."""
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.attack_id is not None and cell.skip is None and "attack" in cell.stages:
@@ -76,20 +79,20 @@ def draw_owed(
     answer_of: Callable[[Cell], Artifact | None],
     draw: Callable[[Sequence[str], Answers, str], bytes],
 ) -> list[Path | None]:
-    """Draw each picture that is not there, or lacks an answer that is.
+    """Draw each picture that is missing, or that lacks an answer which is in the store.
 
-    Whoever computed the answers: a run that was killed has drawn nothing, and one whose store was cleared since must
-    not draw what little is left over what it drew before.
+    It does not matter which run computed the answers: a killed run has drawn nothing, and a run whose store was cleared
+    must not replace a picture by one of the few answers that are left.
 
     Args:
         groups: the cells of each picture.
-        results: the result folder.
-        name: of a picture's file.
-        answer_of: what is to be drawn of a cell; None where there is nothing.
-        draw: the picture of some answers, as a PNG with a line about itself.
+        results: the results folder.
+        name: the name of a picture's file.
+        answer_of: what to draw for a cell, if there is anything.
+        draw: makes the picture of some answers, as a PNG whose metadata hold the last argument.
 
     Returns:
-        The files written; None for each that could not be.
+        The files written; None for each that could not be drawn.
     """
     written: list[Path | None] = []
 
@@ -112,7 +115,7 @@ def draw_owed(
 
 
 def drawn_of(path: Path) -> frozenset[str]:
-    """The marks of the answers that a picture was drawn of; none where there is no picture, or another's."""
+    """The marks of the answers that a picture was drawn from; empty without a picture of ours."""
     from PIL import Image
 
     if not path.is_file():
@@ -120,7 +123,7 @@ def drawn_of(path: Path) -> frozenset[str]:
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return frozenset(str(picture.info.get("Source", "")).split(","))
-    except (OSError, ValueError, SyntaxError):  # damaged: it is drawn again
+    except (OSError, ValueError, SyntaxError):  # damaged, so it is drawn again
         return frozenset()
 
 
@@ -129,47 +132,53 @@ def _mark(cell: Cell) -> str:
 
 
 def answer(store: Store, cell: Cell, tensor: str) -> Artifact | None:
-    """What an attack answered, if it is in the store, can be read and has the tensor."""
+    """An attack's answer, if it is in the store, can be read and has the tensor."""
     from unlearnbench.system.store import CorruptArtifactError
 
     try:
         artifact = store.get(cell.stages["attack"])
     except (CorruptArtifactError, UnreadableError):
-        return None  # the next run computes it again, or says what it can't read; the records are there
+        return None  # the next run computes it again, or says what it cannot read; the records exist
     return artifact if artifact is not None and tensor in artifact.tensors else None
 
 
 def title(experiment: str, dataset: str, scenario: str, attack: str) -> tuple[str, str, str, str]:
-    """What a gallery is called: a scenario's beta is left out, for methods and betas share a gallery."""
+    """The title of a gallery, without the scenario's beta, as the cells of all betas share a gallery."""
     scenario = ",".join(part for part in scenario.split(",") if not part.startswith("beta="))
     return experiment, dataset, scenario, attack
+
+
+def setting_in_words(title: Sequence[str]) -> str:
+    """What a picture was measured on, for its heading."""
+    experiment, dataset, scenario, _ = title
+    return f"{in_words(experiment)} on {dataset}; {in_words(scenario)}"
 
 
 def file_name(title: Sequence[str], kind: str = "") -> str:
     """The picture's file in the folder `FOLDER`; `kind` is part of it."""
     digest = hashlib.sha256("\n".join(title).encode()).hexdigest()[:8]
-    experiment, dataset, _, attack = (_UNSAFE.sub("-", plain(part))[:40].strip("-") for part in title)
+    experiment, dataset, _, attack = (_UNSAFE.sub("-", escaping.plain(part))[:40].strip("-") for part in title)
     return f"{experiment}_{dataset}_{attack}_{kind}{digest}.png"
 
 
 def _group(cell: Cell) -> tuple[str, ...]:
-    """Cells of one gallery agree on this: all but method, beta and seed."""
+    """What the cells of one gallery share: all but method, beta and seed."""
     return title(cell.experiment, cell.dataset_shown, cell.scenario_id, str(cell.attack_id))
 
 
 def _row_name(cell: Cell) -> str:
-    return f"{cell.method_id}, beta {cell.setting.scenario.beta:g}"
+    return f"{cell.method_id}, β {cell.setting.scenario.beta:g}"
 
 
-def _png(title: str, rows: Mapping[str, Artifact], about: str) -> bytes:
+def _png(heading: str, rows: Mapping[str, Artifact], about: str) -> bytes:
     some = next(iter(rows.values())).tensors
     strips: dict[str, Pixels] = {"true image": _images(some["true"])}
-    strips |= {label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
+    strips |= {escaping.label(name): _images(artifact.tensors["rebuilt"]) for name, artifact in rows.items()}
     strips["mean image"] = np.repeat(_images(some["mean"][None]), len(strips["true image"]), 0)
     columns = min(COLUMNS, len(strips["true image"]))
-    beside = 0.058 * max(len(name) for name in strips) + 0.2  # inches
+    beside = 0.062 * max(len(name) for name in strips) + 0.2  # inches
     width = beside + columns * _INCH
-    lines = textwrap.wrap(figure_text(title), max(20, int(width / 0.058)))
+    lines = textwrap.wrap(escaping.figure(heading), max(20, int(width / 0.058)))
     head = 0.2 + 0.12 * len(lines)
     height = len(strips) * _INCH + head
     with drawing.settings():
@@ -194,6 +203,6 @@ def _show(axes: Any, image: Pixels) -> None:
 
 
 def _images(tensor: Any) -> Pixels:
-    """f32[n, C, H, W] of f32[T, s, C, H, W] or of n images."""
+    """f32[n, C, H, W] from f32[T, s, C, H, W] or from n images."""
     array: Pixels = tensor.numpy()
     return array.reshape(-1, *array.shape[-3:])

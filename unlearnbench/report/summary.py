@@ -1,6 +1,6 @@
-"""The result in words: one line for each method of a setting.
+"""The result in words: one row per method and setting.
 
-Did it forget, at which price of accuracy, and what does the strongest attack find beyond retraining?
+Did it forget, at what cost in accuracy, and what does the strongest attack find beyond retraining?
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.report import wording
-from unlearnbench.report.findings import Finding, access_of, findings, scene_of
-from unlearnbench.report.tables import NOTHING, Table, format_interval, rows_of
+from unlearnbench.report.findings import AttackFinding, access_of, findings, scene_of
+from unlearnbench.report.rows import LeaderboardRow, rows_of
+from unlearnbench.report.text_tables import NOTHING, Table, format_column
+from unlearnbench.settings.protocols import measured_under
 from unlearnbench.system.escaping import plain
-from unlearnbench.system.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Row = Mapping[str, Any]
 
 HEADERS = ("method", "forgot", "acc. - retrain", "strongest leak - retrain", "verdict")
 
@@ -42,13 +41,13 @@ def results(frame: pd.DataFrame) -> list[Table]:
     return summaries(rows_of(frame))
 
 
-def summaries(rows: Sequence[Row]) -> list[Table]:
-    """One table for each setting of a leaderboard's rows (values None where there are none), in their order.
+def summaries(rows: Sequence[LeaderboardRow]) -> list[Table]:
+    """One table for each setting among a leaderboard's rows (null as None), in the order of the rows.
 
     Raises:
         InputError: a method that erases nothing is shown to leak.
     """
-    scenes: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    scenes: dict[tuple[str, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         scenes[scene_of(row)].append(row)
     found = {id(row): own for row, own in findings(rows)}
@@ -56,27 +55,32 @@ def summaries(rows: Sequence[Row]) -> list[Table]:
     return [_summary(own, found, several) for own in scenes.values()]
 
 
-def dataset_of(row: Row) -> str:
+def dataset_of(row: LeaderboardRow) -> str:
     """A dataset with its parameters."""
     return str(row.get("dataset_id") or row["dataset"])
 
 
-def methods_of(rows: Sequence[Row]) -> list[str]:
-    """Methods in order of appearance, references last."""
+def methods_of(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """The methods in order of appearance, references last."""
     references = {row["method_id"]: row.get("reference") is True for row in rows}
     return sorted(references, key=lambda name: references[name])
 
 
-def title_of(row: Row, with_suite: bool) -> str:
+def title_of(row: LeaderboardRow, with_suite: bool) -> str:
     """The setting, without an attack."""
-    names = [row["experiment"], dataset_of(row), row["scenario_id"]]
-    protocol = row.get("protocol_version")
-    if protocol not in (None, PROTOCOL_VERSION):
-        names.append(f"measured under protocol {int(protocol)}")
-    return " / ".join(plain(name) for name in ([row["suite"], *names] if with_suite else names))
+    names = [row["suite"]] if with_suite else []
+    names += [wording.in_words(row["experiment"]), dataset_of(row), wording.in_words(row["scenario_id"])]
+    names += filter(None, [protocol_of(row)])
+    return " / ".join(map(plain, names))
 
 
-def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_suite: bool) -> Table:
+def protocol_of(row: LeaderboardRow) -> str:
+    """``measured under protocol 1``; empty for the current protocol."""
+    version = row.get("protocol_version")
+    return "" if version is None else measured_under(int(version))
+
+
+def _summary(rows: Sequence[LeaderboardRow], found: Mapping[int, Sequence[AttackFinding]], with_suite: bool) -> Table:
     attacked = [row for row in rows if row["attack"] is not None]
     common, missing = _common(attacked)
     lines, notes = [], list(missing)
@@ -104,57 +108,48 @@ def _summary(rows: Sequence[Row], found: Mapping[int, Sequence[Finding]], with_s
     )
 
 
-def _is_stamped(row: Row) -> bool:
-    """Whether erased images bear a backdoor's trigger."""
+def _is_stamped(row: LeaderboardRow) -> bool:
+    """Whether the erased images are stamped with a backdoor's trigger."""
     scenario = json.loads(row["scenario"])
     return isinstance(scenario, dict) and bool(scenario.get("backdoor"))
 
 
-def _ordered(rows: Sequence[Row]) -> list[str]:
-    """Contenders before references; among them those that pass before those that don't."""
+def _ordered(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Contenders before references, and contenders that pass before those that do not."""
     names = methods_of(rows)
     first = {name: _measured([row for row in rows if row["method_id"] == name]) for name in names}
     return sorted(names, key=lambda name: (first[name].get("reference") is True, not _passes(first[name])))
 
 
-def _measured(own: Sequence[Row]) -> Row:
-    """A method's first row with results: what it failed under one attack says nothing of the others."""
+def _measured(own: Sequence[LeaderboardRow]) -> LeaderboardRow:
+    """A method's first row with results, as a failure under one attack says nothing about the others."""
     return next((row for row in own if row["status"] in ("ok", "partial")), own[0])
 
 
-def _passes(row: Row) -> bool:
+def _passes(row: LeaderboardRow) -> bool:
     return row.get("verdict") == Forgetting.FORGOTTEN.value and row.get("utility") == Accuracy.KEPT.value
 
 
-def _line(row: Row, worst: Row | None, leaks: bool | None, broken: bool) -> tuple[str, ...]:
-    apart, low, high = (row.get(f"accuracy_to_retrain{end}") for end in ("", "_low", "_high"))
-    leak = NOTHING
-    if worst is not None:
-        gap = (worst[f"advantage_gap_retrain{end}"] for end in ("", "_low", "_high"))
-        leak = f"{format_interval(*gap)} {worst['attack']}"
-    cells = (
-        row["method_id"],
-        wording.forgetting(row),
-        format_interval(apart, low, high),
-        leak,
-        _verdict(row, worst, leaks, broken),
-    )
-    return tuple(plain(cell) for cell in cells)
+def _line(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None, broken: bool) -> tuple[str, ...]:
+    apart = format_column(row, "accuracy_to_retrain")
+    leak = NOTHING if worst is None else f"{format_column(worst, 'advantage_gap_retrain')} {worst['attack']}"
+    cells = row["method_id"], wording.forgetting(row), apart, leak, _verdict(row, worst, leaks, broken)
+    return tuple(map(plain, cells))
 
 
-def _strongest(rows: Sequence[Row]) -> Row | None:
-    """The access with the largest advantage above retraining."""
+def _strongest(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+    """The access with the largest advantage over retraining."""
     compared = [row for row in rows if row.get("advantage_gap_retrain") is not None]
     return max(compared, key=lambda row: float(row["advantage_gap_retrain"]), default=None)
 
 
-def _verdict(row: Row, worst: Row | None, leaks: bool | None, broken: bool) -> str:
-    """The method in a few words: what it failed, and whether a leak is shown under any access.
+def _verdict(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None, broken: bool) -> str:
+    """The method in a few words: where it failed, and whether a leak is shown under any access.
 
     Args:
-        worst: what it is compared with others by.
-        leaks: None where it was not attacked.
-        broken: whether some attack has no result.
+        worst: the row by which it is compared with others.
+        leaks: whether a leak is shown; None if it was not attacked.
+        broken: whether an attack has no result.
     """
     if row["status"] not in ("ok", "partial"):
         return str(row["status"])
@@ -180,8 +175,8 @@ def _verdict(row: Row, worst: Row | None, leaks: bool | None, broken: bool) -> s
     return f"reference{': ' if words else ''}{', '.join(words)}" if reference else ", ".join(words)
 
 
-def _common(attacked: Sequence[Row]) -> tuple[set[str], list[str]]:
-    """Accesses that every contender was to be attacked under, and a line for each that lacks some, or a result."""
+def _common(attacked: Sequence[LeaderboardRow]) -> tuple[set[str], list[str]]:
+    """Accesses planned for every contender, and a line for each contender that lacks one, or a result."""
     asked, there = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for row in attacked:
         if row.get("reference") is not True:
@@ -197,19 +192,18 @@ def _common(attacked: Sequence[Row]) -> tuple[set[str], list[str]]:
                 f"{plain(method)}: not measured under {plain('; '.join(sorted(every - own)))}:"
                 " no method is compared there"
             )
-        # What failed takes nothing from the others: a method must not be able to remove an attack by breaking it.
+        # A failure does not affect the others: a method must not be able to remove an attack by breaking it.
         if own - there[method]:
             notes.append(f"{plain(method)}: no result under {plain('; '.join(sorted(own - there[method])))}")
     return common, notes
 
 
-def _power(rows: Sequence[Row]) -> list[str]:
-    """What the tests of the setting's tables can tell."""
+def _power(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """The power of the tests in the setting's tables."""
     said = {}
     for row in rows:
         if row.get("power") is not None and row.get("rank_metric") is not None:
             where = "" if row["attack"] is None else f" under {plain(access_of(row))}"
-            said[where] = f"power{where}: a difference of {row['power_for']:g} in {row['rank_metric']} is told with" + (
-                f" probability {row['power']:.2f}"
-            )
+            difference = f"a difference of {row['power_for']:g} in {row['rank_metric']}"
+            said[where] = f"power{where}: {difference} is detected with probability {row['power']:.2f}"
     return list(said.values())

@@ -11,23 +11,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from unlearnbench.report.summary import results
-from unlearnbench.report.tables import Table, tables
+from unlearnbench.report.tables import with_results
+from unlearnbench.report.text_tables import Table
+from unlearnbench.system.printing import WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 80
-_NAME_WIDTH = 24  # a longer method id goes on in the next line
+_NAME_WIDTH = 24  # a longer method id continues on the next line
 _GAP = 2
 
 
 def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str | None = None) -> RenderableType:
     """The leaderboard as rich renderables; arguments and errors as in `tables.tables`.
 
-    A table that is too wide goes on below with rank and method repeated. Text from records is never read as markup.
+    A table that is too wide continues below, with rank and method repeated. Text from records is never read as markup.
     """
-    found = [*(results(frame) if metrics is None and sort is None else []), *tables(frame, metrics, sort)]
+    found = with_results(frame, metrics, sort)
     if not found:
         return Text("No results.")
     parts: list[RenderableType] = []
@@ -41,7 +41,7 @@ def render(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
 
 
 def blocks(table: Table, width: int = WIDTH) -> list[list[int]]:
-    """Column numbers, in pieces that fit the width; those up to the method's name are in every piece."""
+    """Column numbers in pieces that fit the width; those up to the method's name are in every piece."""
     widths = [
         max(cell_len(text) for text in (header, *(row[number] for row in table.rows)))
         for number, header in enumerate(table.headers)

@@ -1,7 +1,7 @@
-"""What `unlearnbench tune` leaves: the choice with its evidence, and every setting that was tried.
+"""The files that `unlearnbench tune` writes: the choice with its evidence, and every setting that was tried.
 
-`tuned.yaml` is the choice for machines and people, `tuning.parquet` has one row a setting with what was measured of
-it, `tuning.md` the same as tables.
+`tuned.yaml` is the choice for programs and people, `tuning.parquet` has one row per setting with its measurements,
+and `tuning.md` the same as tables.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from unlearnbench.leaderboard.tuning_choice import Estimate, Pick, Trial
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.records.cell_rows import path as record_path
+from unlearnbench.records import cell_rows
 from unlearnbench.report.markdown import draw
-from unlearnbench.report.tables import Table, format_interval
+from unlearnbench.report.text_tables import Table, format_interval
+from unlearnbench.report.wording import in_words
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite.suite import Suite
 from unlearnbench.system import yaml_values
@@ -47,7 +48,7 @@ def write(folder: Path, suite: Suite, picks: Sequence[Pick]) -> None:
 
 
 def choices(suite: Suite, picks: Sequence[Pick]) -> dict[str, Any]:
-    """The choices as plain values: experiment, then a list of datasets with their scenarios, then method."""
+    """The choices as plain values: by experiment, then a list of datasets with their scenarios, then by method."""
     experiments: dict[str, dict[str, Any]] = {}
     for pick in picks:
         if pick.is_reference:
@@ -99,7 +100,7 @@ def _evidence(trial: Trial, pick: Pick, name: str) -> dict[str, Any]:
         "method_id": method.id,
         "metric": {"name": rule.metric, **vars(trial.estimates[rule.metric])},
         "constraints": bounds,
-        "records": [record_path(Path(), cell).name for cell in trial.cells],
+        "records": [cell_rows.path(Path(), cell).name for cell in trial.cells],
     }
 
 
@@ -107,7 +108,7 @@ def _evidence(trial: Trial, pick: Pick, name: str) -> dict[str, Any]:
 
 
 def table(suite: Suite, picks: Sequence[Pick]) -> pa.Table:
-    """One row a setting, best first within its method: state and `why`, and mean, low, high, n of each metric."""
+    """One row per setting, best first within its method: state and `why`, and mean, low, high, n of each metric."""
     metrics = _metrics(picks)
     fields = [pa.field(key, pa.string(), nullable=key == "why") for key in _KEYS]
     fields += [pa.field(key, pa.int64(), nullable=False) for key in _COUNTS]
@@ -144,7 +145,7 @@ def _row(suite: Suite, pick: Pick, trial: Trial, place: int, metrics: Sequence[s
 
 
 def markdown(picks: Sequence[Pick]) -> str:
-    """A table for each experiment, dataset and scenario."""
+    """One table for each experiment, dataset and scenario."""
     places: dict[tuple[str, str, str], list[Pick]] = {}
     for pick in picks:
         first = pick.first
@@ -169,7 +170,7 @@ def _table(place: tuple[str, str, str], picks: Sequence[Pick]) -> Table:
     legend = [f"chosen: {best} over {rule.seeds} seeds on validation images{where}"]
     legend.append("mean ± 95 % interval over the seeds that a setting was run with; # within the method, best first")
     headers = ("#", "method", "state", *metrics, "why not")
-    return Table(plain(" / ".join(place)), headers, tuple(rows), tuple(legend), tuple(notes))
+    return Table(plain(" / ".join(map(in_words, place))), headers, tuple(rows), tuple(legend), tuple(notes))
 
 
 def shown(estimate: Estimate | None, metric: str) -> str:

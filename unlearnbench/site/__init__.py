@@ -1,5 +1,5 @@
-"""A static site of results: `sources` reads them, `pages` says what stands where, `plots` draws, `writing` writes.
+"""A static site of results: `results_folders` reads, `pages` lays out, `plots` draws, `writing` writes.
 
-The pages need no server, no build step and nothing from another host. All text of records and plugins reaches them
-through Jinja's autoescaping, and names of files through `naming.slug`.
+The pages need no server, no build step and nothing from another host. All text from records and plugins passes
+Jinja's autoescaping, and all file names pass `naming.slug`.
 """

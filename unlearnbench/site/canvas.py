@@ -1,22 +1,25 @@
-"""Where the site's figures are drawn: one style, SVG whose text is the reader's own font, and a dark twin of each.
+"""The canvas of the site's figures: one style, SVG with the reader's own font, and a dark version of each.
 
-The dark twin is the same file with its colours exchanged, so that the two never show different numbers. A figure with
-so many marks that its SVG is heavy becomes a PNG.
+The dark version is the same file with other colours, so that both always show the same numbers. A figure with so many
+marks that its SVG becomes large is saved as PNG.
 """
 
 from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlearnbench.report import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from unlearnbench.metrics.catalog import Metric
+    from unlearnbench.site.rows import BoardRow
 
 INK, MUTED, RULE = "#16191d", "#57606a", "#d6dbe1"
 PALETTE = ("#0173b2", "#c75000", "#017a58", "#a1459a", "#8a5a2b", "#b8860b", "#3a6ea5", "#d1498b")
@@ -37,12 +40,12 @@ _LOOK = {
 
 
 def style() -> AbstractContextManager[None]:
-    """What is drawn inside looks like the site, whatever the user's own settings are."""
+    """Figures drawn inside look like the site, whatever the user's own settings are."""
     return drawing.settings(_LOOK, "ticks")
 
 
 def panels(count: int, across: int = 3, size: tuple[float, float] = (3.1, 2.6)) -> tuple[Figure, list[Axes]]:
-    """A figure with panels of a size in inches, side by side and then below one another."""
+    """A figure with panels of a size in inches, row by row."""
     columns = min(across, count)
     rows = -(-count // columns)
     figure = drawing.blank((size[0] * columns, size[1] * rows + 0.5), layout="constrained")
@@ -53,31 +56,29 @@ def panels(count: int, across: int = 3, size: tuple[float, float] = (3.1, 2.6)) 
     return figure, axes
 
 
-def legend(figure: Figure, across: int = 4) -> None:
-    """One legend below all panels."""
-    handles: dict[str, Any] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(across, len(handles)))
-
-
 def colours(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each name: what a colour tells, a shape tells too."""
+    """A colour and a marker for each name, so that colour is never the only cue."""
     return {
         name: (PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)])
         for number, name in enumerate(names)
     }
 
 
+def trivial_line(axes: Axes, rows: Iterable[BoardRow], metric: Metric) -> None:
+    """A dashed line at the mean score of an attacker who looks at no output, where that was measured."""
+    gaps = ((row[metric.name], row.get(f"{metric.name}_gap_trivial")) for row in rows)
+    scores = [score - gap for score, gap in gaps if gap is not None]
+    if scores:
+        axes.axhline(sum(scores) / len(scores), color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+
+
 def within_a_share(low: float, high: float) -> tuple[float, float]:
-    """The limits of an axis of shares: a Student interval may go beyond 0 and 1, what it is of can not."""
+    """The limits of an axis of shares: a Student interval may exceed 0 and 1, a share cannot."""
     return max(low, -0.02), min(high, 1.02)
 
 
 def saved(figure: Figure) -> tuple[bytes, bytes, str]:
-    """The figure's file for light and for dark, and the ending of their names."""
+    """The figure's files for light and dark pages, and their file name's ending."""
     svg = drawing.saved(figure, "svg").replace(b"'DejaVu Sans'", _FONTS.encode())
     if len(svg) <= _HEAVY:
         return svg, dark(svg), "svg"
@@ -87,7 +88,7 @@ def saved(figure: Figure) -> tuple[bytes, bytes, str]:
 
 
 def dark(svg: bytes) -> bytes:
-    """An SVG with colours for a dark page: greys are turned round, other colours keep their hue and become lighter."""
+    """An SVG with colours for a dark page: greys are inverted, other colours keep their hue and become lighter."""
     return _COLOUR.sub(lambda match: _dark(match.group().decode()).encode(), svg)
 
 

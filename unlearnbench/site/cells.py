@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.metrics.catalog import Metric
-from unlearnbench.report.tables import NOTHING, format_interval, format_value
+from unlearnbench.report.text_tables import NOTHING, format_column, format_interval, format_value
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import plain
 
 MINUS = "\u2212"
-"""The sign, which is as wide as a plus and is read as one."""
-
-Row = Mapping[str, Any]
-"""A leaderboard's row with None for null, and what boards.rows_of adds."""
+"""The minus sign, which is as wide as a plus and is read aloud as a minus."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What stands in one place of a table.
+class TableCell:
+    """One cell of a table.
 
     Attributes:
-        text: what is seen.
-        value: what it is sorted by; None sorts last.
-        details: the same in whole sentences, shown when it is pointed at or focused and read by screen readers.
-        state: ``null`` where there is no value, ``leak`` where a leak is shown, else empty.
-        link: the page about it, from the site's root.
+        text: the visible text.
+        value: the sort key; None sorts last.
+        details: the same in full sentences, shown on hover or focus and read by screen readers.
+        state: ``null`` without a value, ``leak`` where a leak is shown, otherwise empty.
+        link: the path of the page about it, from the site's root.
     """
 
     text: str
@@ -37,17 +34,17 @@ class Cell:
     link: str = ""
 
 
-def named(text: str, link: str = "") -> Cell:
+def named(text: str, link: str = "") -> TableCell:
     """A cell of text."""
-    return Cell(plain(text), plain(text), link=link)
+    return TableCell(plain(text), plain(text), link=link)
 
 
-def empty(reason: str) -> Cell:
-    """A cell that says why there is nothing."""
-    return Cell(NOTHING, None, (plain(reason),), "null")
+def empty(reason: str) -> TableCell:
+    """A cell without a value, with the reason."""
+    return TableCell(NOTHING, None, (plain(reason),), "null")
 
 
-def measured(row: Row, metric: Metric) -> Cell:
+def measured(row: BoardRow, metric: Metric) -> TableCell:
     """A metric's mean over seeds."""
     name = metric.name
     if row.get(name) is None:
@@ -55,10 +52,10 @@ def measured(row: Row, metric: Metric) -> Cell:
     mean, low, high, n = row[name], *(row.get(f"{name}{end}") for end in ("_low", "_high", "_n"))
     unit = "" if metric.unit in ("share", "-1 to 1") else f" {metric.unit}"
     details = [f"{metric.description}: mean {format_value(mean)}{unit}", _interval(low, high), _seeds(n)]
-    return Cell(minus(format_interval(mean, low, high, metric.unit)), float(mean), tuple(map(minus, details)))
+    return TableCell(minus(format_column(row, metric.name, metric.unit)), float(mean), tuple(map(minus, details)))
 
 
-def to_retraining(row: Row, metric: Metric) -> Cell:
+def to_retraining(row: BoardRow, metric: Metric) -> TableCell:
     """Difference to the same attack on retraining; `leak` where a leak beyond it is shown (report/findings.py)."""
     gap, low, high = (row.get(f"{metric.name}_gap_retrain{end}") for end in ("", "_low", "_high"))
     if gap is None:
@@ -72,10 +69,10 @@ def to_retraining(row: Row, metric: Metric) -> Cell:
     if shown is not None:
         details.append(f"shown to leak: betrays more than retraining does, {p_value(shown.p)}")
     state = "" if shown is None else "leak"
-    return Cell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), state)
+    return TableCell(_signed(format_interval(gap, low, high)), float(gap), tuple(map(minus, details)), state)
 
 
-def to_trivial(row: Row, metric: Metric) -> Cell:
+def to_trivial(row: BoardRow, metric: Metric) -> TableCell:
     """Difference to the attacker who looks at no output."""
     gap = row.get(f"{metric.name}_gap_trivial")
     if gap is None:
@@ -88,31 +85,31 @@ def to_trivial(row: Row, metric: Metric) -> Cell:
         f"minus the attacker who looks at no output, who gets {format_value(row[metric.name] - gap)}:"
         f" mean {format_value(gap)}",
     )
-    return Cell(
+    return TableCell(
         _signed(f"{gap:.3f}" if abs(gap) >= 5e-4 else format_value(gap)), float(gap), tuple(map(minus, details))
     )
 
 
-def seeds(row: Row) -> Cell:
-    """How many seeds there are, and what went wrong in others."""
+def seeds(row: BoardRow) -> TableCell:
+    """The number of seeds with results, and what went wrong in others."""
     count, failed = int(row["n_seeds"]), int(row["failed_seeds"])
     details = [f"{count} seed{'' if count == 1 else 's'} with results"]
     if failed:
         details.append(f"{failed} without")
     if row.get("note"):
         details.append(plain(row["note"]))
-    return Cell(f"{count}{f' ({failed} failed)' if failed else ''}", float(count), tuple(details))
+    return TableCell(f"{count}{f' ({failed} failed)' if failed else ''}", float(count), tuple(details))
 
 
-def state_of(row: Row) -> str:
-    """In words why a contender has no results; empty if it has some."""
+def state_of(row: BoardRow) -> str:
+    """Why a contender has no results, in words; empty if it has some."""
     if row["status"] in ("ok", "partial"):
         return ""
     note = f": {row['note']}" if row.get("note") else ""
     return plain(f"{row['status']}{note}")
 
 
-def _why_not(row: Row, metric: Metric) -> str:
+def _why_not(row: BoardRow, metric: Metric) -> str:
     if state := state_of(row):
         return state
     if metric.rate is not None and metric.rate.of == "tpr" and row.get("auc") is not None:
@@ -123,7 +120,7 @@ def _why_not(row: Row, metric: Metric) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """That of a finding, in words."""
+    """The p-value of a finding, in words."""
     shown = "none" if p is None else "< 0.001" if p < 0.001 else f"= {p:.2g}"
     return f"p {shown}, adjusted for all tests of the method in its setting"
 
@@ -143,5 +140,5 @@ def _signed(text: str) -> str:
 
 
 def minus(text: str) -> str:
-    """Numbers with the sign for minus."""
+    """The text with minus signs before numbers instead of hyphens."""
     return re.sub(r"(^|[ \[])-", rf"\1{MINUS}", text)

@@ -1,4 +1,4 @@
-"""What a page needs of a figure or a picture: files, and words for who does not see them."""
+"""What a page needs to show a figure or a picture: files, and descriptions for readers who do not see them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Figure:
     """A drawn figure.
 
     Attributes:
-        name: of its files, without an ending.
+        name: the name of its files, without an ending.
         title: what it shows, as a heading.
-        caption: how it is to be read.
-        alt: what is to be seen, in words.
+        caption: how to read it.
+        alt: what can be seen, in words.
         light, dark: the file's content for each colour scheme.
-        ending: of the files' names.
-        headers, rows: the numbers that are drawn.
+        ending: the ending of the files' names.
+        headers, rows: the numbers in the figure, as a table.
     """
 
     name: str
@@ -34,22 +34,22 @@ class Figure:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in CSS pixels, that a page keeps free for it; 0 where they are not known."""
+        """Width and height in CSS pixels, for which a page reserves space; 0 if they are unknown."""
         found = _SIZE.search(self.light[:2000])
         return (round(float(found[1]) * 4 / 3), round(float(found[2]) * 4 / 3)) if found else (0, 0)
 
     @property
     def files(self) -> dict[str, bytes]:
-        """By path from the site's root."""
+        """The files by path from the site's root."""
         return {self.path("light"): self.light, self.path("dark"): self.dark}
 
     def path(self, scheme: str) -> str:
-        """Where the file of a colour scheme is."""
+        """The path of the file for a colour scheme."""
         return f"plots/{self.name}.{scheme}.{self.ending}"
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPicture:
     """A gallery, or a set of curves, that a run drew."""
 
     path: str

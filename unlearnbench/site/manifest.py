@@ -1,7 +1,7 @@
-"""Which files of a folder `publish` wrote, by their hashes: what is not listed, or has changed since, is the user's.
+"""Which files of a folder `publish` wrote, by their hashes: files that are not listed, or changed, are the user's.
 
-A manifest lies in a folder that others may have written, a clone for instance. It names nothing outside the folder and
-nothing that `publish` would not write, and whatever it lists is looked at without following a link.
+A manifest may lie in a folder that others wrote, a clone for instance. It names nothing outside the folder and nothing
+that `publish` would not write, and files that it lists are inspected without following links.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 from unlearnbench.system.version import __version__
 
-MARK = "unlearnbench-site.json"
+MANIFEST_FILE = "unlearnbench-site.json"
 """The manifest's name."""
 
 MISSING, OTHER = "missing", "other"
 
-_PART = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")  # of a path; nothing hidden, and no .git above all
+_PART = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")  # of a path; nothing hidden, above all not .git
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WRITER = "unlearnbench "
 
@@ -34,9 +34,8 @@ class Manifest:
     """The files of a site.
 
     Attributes:
-        files: the SHA-256 of each, by path.
-        before: those of the site that it is taking the place of, while it does; a publish that was cut short leaves
-            files of both.
+        files: the SHA-256 of each file, by path.
+        before: the files of the earlier site while it is being replaced; an interrupted publish leaves files of both.
     """
 
     files: Mapping[str, str]
@@ -48,11 +47,11 @@ class Manifest:
         return sorted({*self.files, *self.before})
 
     def owns(self, name: str, content: str) -> bool:
-        """Whether a path with such a content, as `look` tells it, is a file that `publish` wrote and nobody changed."""
+        """Whether a path with this content, as `look` returns it, is an unchanged file that `publish` wrote."""
         return content in (self.files.get(name), self.before.get(name))
 
     def text(self) -> bytes:
-        """As it is written."""
+        """The manifest as it is written."""
         content: dict[str, Any] = {"written_by": f"{_WRITER}{__version__}", "files": dict(self.files)}
         if self.before:
             content["before"] = dict(self.before)
@@ -60,8 +59,8 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest of a folder; None where there is none that can be trusted."""
-    path = folder / MARK
+    """The manifest of a folder; None without one that can be trusted."""
+    path = folder / MANIFEST_FILE
     kind = _kind(path)
     if kind is None or not stat.S_ISREG(kind):
         return None
@@ -75,14 +74,14 @@ def read(folder: Path) -> Manifest | None:
 
 
 def of(folder: Path) -> Manifest:
-    """The manifest of a folder that holds a site and nothing else."""
+    """The manifest for a folder that holds a site and nothing else."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    return Manifest(_checked({name: digest for name, digest in sorted(files.items()) if name != MARK}))
+    return Manifest(_checked({name: digest for name, digest in sorted(files.items()) if name != MANIFEST_FILE}))
 
 
 def look(folder: Path, name: str) -> str:
-    """What lies at a path: the SHA-256 of a file, `MISSING`, or `OTHER` for what is no file or can't be read."""
+    """What lies at a path: the SHA-256 of a file, `MISSING`, or `OTHER` for anything else or an unreadable file."""
     *parents, _ = name.split("/")
     for number in range(len(parents)):
         kind = _kind(folder.joinpath(*parents[: number + 1]))
@@ -95,7 +94,7 @@ def look(folder: Path, name: str) -> str:
 
 
 def holds_nothing_else(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder has nothing but the manifest and files that it lists, unchanged."""
+    """Whether a folder holds nothing but the manifest and unchanged files that it lists."""
     listed = set(manifest.names)
     folders = {parent.as_posix() for name in listed for parent in Path(name).parents}
     for above, inner, names in os.walk(folder, onerror=_raise):
@@ -105,16 +104,16 @@ def holds_nothing_else(folder: Path, manifest: Manifest) -> bool:
                 return False
         for name in names:
             path = (here / name).as_posix()
-            if path != MARK and not (path in listed and manifest.owns(path, look(folder, path))):
+            if path != MANIFEST_FILE and not (path in listed and manifest.owns(path, look(folder, path))):
                 return False
     return True
 
 
 def remove(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[str]:
-    """Delete files that `publish` wrote, and folders that they leave empty.
+    """Delete files that `publish` wrote, and folders that become empty.
 
     Returns:
-        Those that stay, for somebody changed them.
+        The files that stay because they were changed.
     """
     kept = []
     for name in names:
@@ -122,7 +121,7 @@ def remove(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[str]:
         if manifest.owns(name, content):
             (folder / name).unlink()
             for parent in Path(name).parents[:-1]:
-                with contextlib.suppress(OSError):  # something else is in it
+                with contextlib.suppress(OSError):  # it holds something else
                     (folder / parent).rmdir()
         elif content != MISSING:
             kept.append(name)
@@ -130,7 +129,7 @@ def remove(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[str]:
 
 
 def _checked(files: Any) -> dict[str, str]:
-    """Paths with hashes; raises ValueError for anything that `publish` does not write."""
+    """Check paths and hashes; raises ValueError for anything that `publish` does not write."""
     if not isinstance(files, dict):
         raise ValueError("no files are listed")
     for name, digest in files.items():
@@ -140,7 +139,7 @@ def _checked(files: Any) -> dict[str, str]:
 
 
 def _kind(path: Path) -> int | None:
-    """What lies there itself, links not followed; None for nothing."""
+    """The file mode at a path, without following links; None if nothing is there."""
     try:
         return path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):

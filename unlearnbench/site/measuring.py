@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.claims.comparison import versions_in_words
 from unlearnbench.settings.protocols import titled
 from unlearnbench.system.escaping import plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.results_folders import ResultsFolder
 
 _SHORT = 12  # characters of a hash that people compare
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedCell:
     """A cell without a result."""
 
     experiment: str
@@ -33,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a folder's records say of where they are from; lists without repetition, in order."""
+    """Where a folder's records come from; lists are sorted and without repetition."""
 
     suites: tuple[str, ...]
     protocol: str
@@ -47,16 +47,16 @@ class Origin:
     plugins: tuple[tuple[str, str], ...]
     first: str
     last: str
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedCell, ...]
 
     @property
     def dates(self) -> str:
-        """The days of the first and the last record."""
+        """The dates of the first and the last record."""
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
-def origin(source: Source) -> Origin:
-    """The provenance of one results folder."""
+def origin(source: ResultsFolder) -> Origin:
+    """The origin of one results folder's numbers."""
     rows = source.records
     started = rows["started_at"]
     ok = rows[rows["status"] == "ok"]
@@ -70,7 +70,7 @@ def origin(source: Source) -> Origin:
         seeds=int(rows["seed"].nunique()),
         commits=_commits(rows),
         devices=_texts(sorted(rows["device"].unique())),
-        versions=tuple(plain(_versions(text)) for text in sorted(rows["versions"].unique())),
+        versions=tuple(plain(versions_in_words(text)) for text in sorted(rows["versions"].unique())),
         data=tuple(dict.fromkeys(_pairs(ok, "dataset_id", "data_sha256"))),
         plugins=tuple(dict.fromkeys(plugins)),
         first=f"{started.min():%Y-%m-%d}",
@@ -80,7 +80,7 @@ def origin(source: Source) -> Origin:
 
 
 def _pairs(rows: pd.DataFrame, name: str, digest: str) -> list[tuple[str, str]]:
-    """Each name with its hash, shortened; a name with several hashes is there several times."""
+    """Each name with its shortened hash; a name with several hashes is repeated."""
     found = rows[[name, digest]].drop_duplicates().sort_values([name, digest])
     return [(plain(each), plain(sha)[:_SHORT]) for each, sha in found.itertuples(index=False)]
 
@@ -97,19 +97,15 @@ def _commit(sha: Any, dirty: Any) -> str:
     return f"{plain(sha)[:_SHORT]}{' with changes' if dirty is True else ''}"
 
 
-def _versions(text: str) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))
-
-
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
     return tuple(plain(value) for value in values)
 
 
-def _failures(rows: pd.DataFrame) -> tuple[Failure, ...]:
+def _failures(rows: pd.DataFrame) -> tuple[FailedCell, ...]:
     failed = rows[rows["status"] != "ok"].drop_duplicates("cell_key").astype(object)
     failed = failed.where(failed.notna(), None)
     return tuple(
-        Failure(
+        FailedCell(
             plain(row["experiment"]), plain(titled(row["dataset_id"], row["protocol_version"])),
             plain(row["method_id"]), plain(row["attack_id"] or ""),
             int(row["seed"]), plain(row["status"]), plain(row["error"] or "no reason was recorded"),

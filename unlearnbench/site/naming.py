@@ -1,4 +1,4 @@
-"""Names of files and of page parts, made of text that others wrote."""
+"""File names and ids made from text that others wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST = 48
 def slug(text: str) -> str:
     """A name of lower-case letters, digits, ``_`` and ``-``: different texts have different names.
 
-    What is such a name already stays as it is. Lower case only, for there are file systems that know no other.
+    Such a name stays as it is. Only lower case is used, as some file systems ignore case.
     """
     safe = _UNSAFE.sub("-", text.lower())[:_LONGEST].strip("-")
     if safe and safe == text:

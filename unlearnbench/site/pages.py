@@ -1,4 +1,4 @@
-"""What the site consists of: each page's address, template and values, made of the sources and of nothing else."""
+"""The pages of the site: each page's path, template and values, made from the results folders alone."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Any
 from unlearnbench.claims.comparison import Comparison
 from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import paper_tables, summary
-from unlearnbench.report.tables import Table
+from unlearnbench.report.text_tables import Table
 from unlearnbench.settings.protocols import titled
 from unlearnbench.site import boards, glance, measuring
-from unlearnbench.site.boards import Board, choices, experiment_path, rows_of
-from unlearnbench.site.cells import Row, state_of
-from unlearnbench.site.figures import Figure, Picture
+from unlearnbench.site.board import Board, choices
+from unlearnbench.site.boards import experiment_path
+from unlearnbench.site.cells import state_of
+from unlearnbench.site.figures import DrawnPicture, Figure
 from unlearnbench.site.naming import slug
 from unlearnbench.site.plugins import About
-from unlearnbench.site.sources import Source
+from unlearnbench.site.results_folders import ResultsFolder
+from unlearnbench.site.rows import BoardRow, site_rows
 from unlearnbench.system.escaping import plain
 
-_IN_FULL = 6  # settings whose results the overview shows; of the others it has links
+_IN_FULL = 6  # settings whose results the overview shows; it links to the others
 
 
 @dataclass(frozen=True)
@@ -33,52 +35,52 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class ExperimentResults:
     """One experiment of a results folder.
 
     Attributes:
-        name: as in the suite.
+        name: its name in the suite.
         folder: the results folder's name.
-        part: that in file names.
-        rows: of the leaderboard, as `boards.rows_of` gives them.
+        part: the same in file names.
+        rows: its leaderboard rows, as `site_rows` returns them.
     """
 
     name: str
     folder: str
     part: str
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     figures: Sequence[Figure] = ()
-    pictures: Sequence[Picture] = ()
-    curves: Sequence[Picture] = ()
+    pictures: Sequence[DrawnPicture] = ()
+    curves: Sequence[DrawnPicture] = ()
 
     @property
     def path(self) -> str:
-        """Of its page."""
+        """The path of its page."""
         return experiment_path(self.part, self.name)
 
     def values(self, name: str) -> list[str]:
-        """The different values of one of the rows' columns, in order of appearance."""
+        """The distinct values of a column, in order of appearance."""
         return list(dict.fromkeys(plain(row[name]) for row in self.rows if row[name] not in (None, "")))
 
     @property
     def betas(self) -> list[str]:
-        """The values of beta, by size."""
+        """The values of beta in ascending order."""
         return sorted(self.values("beta_text"), key=float)
 
     @property
     def methods(self) -> list[str]:
-        """Names of what is compared, references last."""
+        """The names of the methods, references last."""
         references = references_of(self.rows)
         return sorted(self.values("method"), key=lambda name: name in references)
 
     @property
     def results(self) -> list[tuple[str, Table]]:
-        """What came out, one line a method: a table for each setting, and its id on the page."""
+        """The results in words: a table for each setting, one row per method, with its id on the page."""
         return [(f"result-{number}", table) for number, table in enumerate(summary.summaries(self.rows), start=1)]
 
     @property
     def notes(self) -> list[str]:
-        """What is not there, or not in every seed, and why."""
+        """What is missing, or missing in some seeds, and why."""
         found = []
         for row in self.rows:
             state = state_of(row) or (f"{row['failed_seeds']} seeds failed" if row["failed_seeds"] else "")
@@ -89,44 +91,44 @@ class Experiment:
         return list(dict.fromkeys(found))
 
 
-def _place(row: Row) -> str:
-    """What a row was measured on."""
+def _place(row: BoardRow) -> str:
+    """The dataset of a row, with the protocol if it is not the current one."""
     return titled(row["dataset_id"], row["protocol_version"])
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the pages are made of."""
+    """Everything that the pages are made from."""
 
     title: str
-    sources: Sequence[Source]
-    experiments: Sequence[Experiment]
+    sources: Sequence[ResultsFolder]
+    experiments: Sequence[ExperimentResults]
     plugins: Mapping[tuple[str, str], About] = field(default_factory=dict)
     claims: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
 
     @property
-    def rows(self) -> list[Row]:
-        """Of all experiments."""
+    def rows(self) -> list[BoardRow]:
+        """The rows of all experiments."""
         return [row for experiment in self.experiments for row in experiment.rows]
 
     def names(self, kind: str) -> list[str]:
-        """Methods or attacks that there are results of, references last."""
+        """The methods or attacks with results, references last."""
         found = dict.fromkeys(row[kind] for row in self.rows if row[kind] is not None)
         references = references_of(self.rows) if kind == "method" else frozenset()
         return sorted(found, key=lambda name: (plain(name) in references, name))
 
 
-def references_of(rows: Sequence[Row]) -> frozenset[str]:
-    """Names of the methods that are there to be compared with."""
+def references_of(rows: Sequence[BoardRow]) -> frozenset[str]:
+    """The names of the methods that others are compared with."""
     return frozenset(plain(row["method"]) for row in rows if row["reference"] is True)
 
 
-def experiments_of(source: Source) -> list[Experiment]:
+def experiments_of(source: ResultsFolder) -> list[ExperimentResults]:
     """The experiments of a results folder, in the order of its leaderboard."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows_of(source.board, source.name, source.slug):
+    groups: dict[str, list[BoardRow]] = {}
+    for row in site_rows(source.board, source.name, source.slug):
         groups.setdefault(row["experiment"], []).append(row)
-    return [Experiment(name, plain(source.name), source.slug, rows) for name, rows in groups.items()]
+    return [ExperimentResults(name, plain(source.name), source.slug, rows) for name, rows in groups.items()]
 
 
 def pages(content: Content) -> list[Page]:
@@ -161,10 +163,10 @@ def pages(content: Content) -> list[Page]:
 def _overview(content: Content) -> dict[str, Any]:
     attacked = [row for row in content.rows if row["attack"] is not None]
     drawn = [each for each in content.experiments if each.figures]
-    # The largest experiment stands for all, an attacked one if there is one.
+    # The largest experiment is featured, if possible one with attacks.
     featured = max(drawn, key=lambda each: (any(row["attack"] for row in each.rows), len(each.rows)), default=None)
     datasets = list(dict.fromkeys(row["dataset_id"] for row in content.rows))
-    # What was attacked comes first: it is what the benchmark is about.
+    # Experiments with attacks come first: they are what the benchmark is about.
     order = sorted(content.experiments, key=lambda each: not any(row["attack"] for row in each.rows))
     results = [(each, id, table) for each in order for id, table in each.results]
     shown = {"results": results[:_IN_FULL], "more_results": results[_IN_FULL:]}
@@ -176,7 +178,7 @@ def _claims(comparison: Comparison) -> dict[str, Any]:
     return {
         "verdicts": paper_tables.verdicts(comparison),
         "judged": [(each, paper_tables.checks_table(each, each.claim.id) if each.datasets else None) for each in every],
-        "tables": [paper_tables.beside_table(each) for each in comparison.tables],
+        "tables": [paper_tables.compared_table(each) for each in comparison.tables],
     }
 
 
@@ -184,8 +186,8 @@ def _choices(every: Sequence[Board]) -> dict[str, list[str]]:
     return choices(line for board in every for line in board.lines)
 
 
-def _figures(content: Content, rows: Sequence[Row], kind: str) -> list[Figure]:
-    """Of an attack's page: those of its experiments that are about attacks."""
+def _figures(content: Content, rows: Sequence[BoardRow], kind: str) -> list[Figure]:
+    """The figures of an attack's page: those of its experiments that show its rates."""
     if kind != "attack":
         return []
     places = {(row["part"], row["experiment"]) for row in rows}

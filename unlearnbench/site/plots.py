@@ -13,16 +13,16 @@ from unlearnbench.system.escaping import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnbench.site.pages import Experiment
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.pages import ExperimentResults
+    from unlearnbench.site.results_folders import ResultsFolder
 
 
-def of_experiment(experiment: Experiment, records: pd.DataFrame) -> list[Figure]:
-    """What the numbers of an experiment allow to draw.
+def of_experiment(experiment: ExperimentResults, records: pd.DataFrame) -> list[Figure]:
+    """All figures for which an experiment has numbers.
 
     Args:
-        experiment: its rows are those of the leaderboard.
-        records: of the whole results folder.
+        experiment: with its leaderboard rows.
+        records: all records of the results folder.
     """
     name = f"{experiment.part}-{slug(experiment.name)}"
     own = records[records["experiment"] == experiment.name]
@@ -35,7 +35,7 @@ def of_experiment(experiment: Experiment, records: pd.DataFrame) -> list[Figure]
     ]
 
 
-def of_claims(source: Source) -> list[Figure]:
+def of_claims(source: ResultsFolder) -> list[Figure]:
     """A paper's tables and figures beside what was measured, drawn as `compare --report` draws them."""
     from unlearnbench.report import paper_figures
 

@@ -1,33 +1,37 @@
-"""What methods and attacks say of themselves: description, source and parameters."""
+"""How methods and attacks describe themselves: description, source and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearnbench.system.printing import visible
+
+if TYPE_CHECKING:
+    from unlearnbench.registry.plugin_info import PluginInfo
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Running text, or lines that stand as they are: an equation."""
+    """Running text, or preformatted lines such as an equation."""
 
     text: str
     as_it_stands: bool = False
 
     @property
     def spans(self) -> list[tuple[str, bool]]:
-        """The text in pieces, each with whether it stands in backquotes, which are left out."""
+        """The text in pieces, each with whether it was in backquotes, which are removed."""
         pieces = self.text.split("`")
-        if len(pieces) % 2 == 0:  # one without its partner
+        if len(pieces) % 2 == 0:  # an unpaired one
             return [(self.text, False)]
         return [(piece, number % 2 == 1) for number, piece in enumerate(pieces) if piece]
 
 
 @dataclass(frozen=True)
 class About:
-    """One plugin's own words, made visible: what could steer a reader's screen is shown as escapes."""
+    """A plugin's own words; characters that could control a screen are shown as escapes."""
 
     description: str
     documentation: tuple[Paragraph, ...]
@@ -39,7 +43,7 @@ class About:
 
 
 def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Mapping[tuple[str, str], About]:
-    """By kind and name, of those wanted that are installed here or in one of the folders."""
+    """Descriptions by kind and name, for wanted plugins that are installed or in one of the folders."""
     from unlearnbench.registry import registry
 
     found = registry.discover(folders)
@@ -51,22 +55,20 @@ def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Ma
     return made
 
 
-def _about(info: object) -> About:
+def _about(info: PluginInfo) -> About:
     from unlearnbench.registry.facts import facts
-    from unlearnbench.registry.plugin_info import PluginInfo
 
-    assert isinstance(info, PluginInfo)
-    told = facts(info)
+    known = facts(info)
     return About(
         visible(info.description),
         tuple(_paragraph(part) for part in info.documentation.split("\n\n")[1:] if part.strip()),
         visible(info.cls.paper or ""),
         str(info.version),
         "built in" if info.builtin else "from outside the package",
-        visible(told.access or ""),
+        visible(known.access or ""),
         tuple(
             (visible(one.name), visible(f"{one.type} {one.bounds}".strip()), visible(one.default), visible(one.meaning))
-            for one in told.parameters
+            for one in known.parameters
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Results folders to a site: read, draw, render, write."""
+"""From results folders to a site: read, draw, render, write."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.report import export
-from unlearnbench.site import galleries, pages, plots, plugins, rendering, sources, writing
-from unlearnbench.site.boards import DIMENSIONS
+from unlearnbench.site import galleries, pages, plots, plugins, rendering, results_folders, writing
+from unlearnbench.site.board import DIMENSIONS
 
 if TYPE_CHECKING:
-    from unlearnbench.site.sources import Source
+    from unlearnbench.site.results_folders import ResultsFolder
 
 
 @dataclass(frozen=True)
-class Published:
-    """What was written."""
+class SiteCounts:
+    """How much was written."""
 
     pages: int
     figures: int
@@ -32,26 +32,26 @@ def publish(
     claims: Sequence[Path] = (),
     plugin_folders: Sequence[Path] = (),
     progress: Callable[[str], None] = lambda _: None,
-) -> Published:
-    """Build a static site of results folders; it comes to `site` when it is complete.
+) -> SiteCounts:
+    """Build a static site from results folders; it appears at `site` when it is complete.
 
-    Of an earlier site there goes what is in its manifest and was not changed since; anything else in the folder stays.
+    Files of an earlier site are removed if they are in its manifest and unchanged; anything else in the folder stays.
 
     Args:
-        folders: as `run` writes them.
-        site: a new or empty folder, or one that was published before.
-        title: of all pages.
-        claims: files of claims about the folders' suites; by default those of suites/<folder's name>.claims.yaml.
-        plugin_folders: where plugins lie that do not come with the package: their pages describe them.
-        progress: told what is being done.
+        folders: results folders as `run` writes them.
+        site: a new or empty folder, or an earlier site.
+        title: the title of all pages.
+        claims: files of claims about the folders' suites; by default suites/<folder's name>.claims.yaml.
+        plugin_folders: folders with plugins from outside the package, so that their pages describe them.
+        progress: called with what is being done.
 
     Raises:
-        InputError: a folder that is not one of results, a damaged record, claims about none of the folders, or a
-            `site` that is not one or that holds something else where a file of the site belongs.
+        InputError: a folder does not hold results, a record is damaged, claims are about none of the folders, or `site`
+            is not a site or holds something else where a file of the site belongs.
     """
     with writing.building(site, folders) as out:
         progress("reading records")
-        found = sources.read(folders, out, claims)
+        found = results_folders.read(folders, out, claims)
         for source in found:
             _exports(source, out)
         progress("drawing figures")
@@ -71,10 +71,10 @@ def publish(
         pictures = [picture for each in content.experiments for picture in (*each.pictures, *each.curves)]
         for picture in pictures:
             writing.write(out, picture.path, picture.content)
-    return Published(len(made), len(figures), len(pictures))
+    return SiteCounts(len(made), len(figures), len(pictures))
 
 
-def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]) -> pages.Content:
+def _content(found: Sequence[ResultsFolder], title: str, plugin_folders: Sequence[Path]) -> pages.Content:
     experiments = []
     for source in found:
         for experiment in pages.experiments_of(source):
@@ -83,7 +83,7 @@ def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]
                     experiment,
                     figures=plots.of_experiment(experiment, source.records),
                     pictures=galleries.galleries(experiment.rows, source.folder, source.slug),
-                    curves=galleries.curves(experiment.rows, source.folder, source.slug),
+                    curves=galleries.roc_curves(experiment.rows, source.folder, source.slug),
                 )
             )
     bare = pages.Content(title, found, experiments)
@@ -92,8 +92,8 @@ def _content(found: Sequence[Source], title: str, plugin_folders: Sequence[Path]
     return replace(bare, plugins=plugins.about(wanted, plugin_folders), claims=claims)
 
 
-def _exports(source: Source, out: Path) -> None:
-    """The leaderboard for download; Parquet and Markdown are there already."""
+def _exports(source: ResultsFolder, out: Path) -> None:
+    """Write the leaderboard for download; Parquet and Markdown are written already."""
     folder = f"data/{source.slug}"
     writing.write(out, f"{folder}/leaderboard.csv", export.export(source.board, "csv").encode())
     writing.write(out, f"{folder}/leaderboard.tex", export.export(source.board, "latex").encode())

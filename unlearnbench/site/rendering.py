@@ -1,4 +1,4 @@
-"""Pages to HTML: Jinja's templates with autoescaping, under a policy that lets nothing run but the site's own files."""
+"""From pages to HTML: Jinja templates with autoescaping, and a policy under which only the site's own files run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.report.wording import in_words
 from unlearnbench.site.naming import slug, split_id
 from unlearnbench.system.escaping import lines
 
@@ -22,14 +23,14 @@ def render(template: str, path: str, values: Mapping[str, Any]) -> bytes:
     """One page.
 
     Args:
-        template: its name in the folder `templates`.
-        path: where the page will be, from the site's root: links are made relative to it, so that the site works
-            below any address and from a disk.
-        values: what the template shows.
+        template: the template's name in the folder `templates`.
+        path: the page's path from the site's root. Links are relative to it, so that the site works at any address
+            and from a disk.
+        values: the values for the template.
     """
     root = "../" * path.count("/")
     page = _environment().get_template(template).render(**values, root=root, here=path, policy=POLICY)
-    # A lone half of a surrogate pair, from a plugin's text, can't be encoded.
+    # A lone surrogate from a plugin's text cannot be encoded.
     return page.encode("utf-8", "replace")
 
 
@@ -42,7 +43,7 @@ def static() -> dict[str, bytes]:
 
 
 def _harmless(value: Any) -> Any:
-    """Text without what steers a screen, reorders what is read or is not seen; Jinja escapes the markup."""
+    """Text without characters that control a screen, reorder text or are invisible; Jinja escapes the markup."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return lines(value)
@@ -61,6 +62,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["slug"] = slug
+    made.filters["words"] = in_words
     made.filters["split_id"] = split_id
     made.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
     return made

@@ -1,4 +1,4 @@
-"""How metrics go over a parameter of the scenario: beta (Table 2) or the erased ratio (Figure 4)."""
+"""Metrics over a parameter of the scenario: beta (Table 2) or the erased ratio (Figure 4)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import Metric, View, shown
 from unlearnbench.report import drawing
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas
-from unlearnbench.site.cells import Row
+from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.naming import split_id
-from unlearnbench.site.places import by_place
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system import escaping
 from unlearnbench.system.escaping import plain
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 _VIEWS: dict[str, View] = {"beta": "beta", "edr": "ratio"}
 _LABELS = {"beta": "distortion rate β", "edr": "erased share of the training images, %"}
 
-Lines = dict[str, list[Row]]
+Lines = dict[str, list[BoardRow]]
 
 
-def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
-    """For each dataset a figure over beta and one over the erased ratio, where there are two values or more.
+def sweeps(rows: Sequence[BoardRow], name: str) -> list[Figure]:
+    """For each dataset a figure over beta and one over the erased ratio, if there are two values or more.
 
     Args:
-        rows: of one experiment.
-        name: that the figures' names begin with.
+        rows: the rows of one experiment.
+        name: the beginning of the figures' names.
     """
     found = []
     for over in ("beta", "edr"):
-        for place, all_here in by_place(rows).items():
+        for place, all_here in by_dataset(rows).items():
             here = [row for row in all_here if row[over] is not None]
             points = sorted({row[over] for row in here})
             sides = [(metric, _lines(here, metric, over)) for metric in shown(_VIEWS[over])]
@@ -45,13 +45,13 @@ def sweeps(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _lines(rows: Sequence[Row], metric: Metric, over: str) -> Lines:
-    """By method, and by attack where several have the metric; one row a place."""
+def _lines(rows: Sequence[BoardRow], metric: Metric, over: str) -> Lines:
+    """Rows by method, and by attack where several have the metric; one row per value of the parameter."""
     having = [row for row in rows if row.get(metric.name) is not None]
     attacks = {row["attack_id"] for row in having}
     others = {_elsewhere(row, over) for row in having}
     one = len({row["attack"] for row in having}) == 1
-    lines: dict[str, dict[float, Row]] = {}
+    lines: dict[str, dict[float, BoardRow]] = {}
     for row in having:
         label = row["method_id"]
         if metric.good == "privacy" and len(attacks) > 1:
@@ -62,8 +62,8 @@ def _lines(rows: Sequence[Row], metric: Metric, over: str) -> Lines:
     return {label: [line[place] for place in sorted(line)] for label, line in lines.items()}
 
 
-def _elsewhere(row: Row, over: str) -> str:
-    """What of a row's scenario is not what the sweep is over."""
+def _elsewhere(row: BoardRow, over: str) -> str:
+    """A row's scenario without the swept parameter."""
     swept = "beta=" if over == "beta" else "erased_ratio="
     return ",".join(part for part in row["scenario_id"].split(",") if not part.startswith((swept, "replicas=")))
 
@@ -77,14 +77,14 @@ def _drawn(
         looks = canvas.colours(labels)
         for each, (metric, lines) in zip(axes, sides, strict=True):
             _panel(each, metric, lines, over, places, looks)
-        canvas.legend(figure, across=3)
+        drawing.legend_below(figure, columns=3)
         light, dark, ending = canvas.saved(figure)
     title = f"Over {'β' if over == 'beta' else 'the erased ratio'}, {dataset}"
     caption = "Means over seeds with bands of 95 % intervals."
     if any(metric.good == "privacy" for metric, _ in sides):
-        caption += " Dashed: what an attacker gets who looks at no output."
+        caption += " Dashed: an attacker who looks at no output."
     rows = [
-        (metric.heading, label, _place(row[over], over), _number(row, metric))
+        (metric.heading, label, _place(row[over], over), format_column(row, metric.name, metric.unit))
         for metric, lines in sides
         for label, line in lines.items()
         for row in line
@@ -96,7 +96,7 @@ def _drawn(
 def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence[float], looks: Any) -> None:
     import seaborn as sns
 
-    # beta spans orders of magnitude and 0: its values stand at equal distances.
+    # beta spans orders of magnitude and includes 0, so its values are spaced evenly.
     where = {place: number if over == "beta" else 100 * place for number, place in enumerate(places)}
     for label, line in lines.items():
         x = [where[row[over]] for row in line]
@@ -110,14 +110,7 @@ def _panel(axes: Axes, metric: Metric, lines: Lines, over: str, places: Sequence
         if not any(each is None for each in (*low, *high)):
             bounds: Any = low, high
             axes.fill_between(x, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
-    trivial = [
-        row[metric.name] - gap
-        for line in lines.values()
-        for row in line
-        if (gap := row.get(f"{metric.name}_gap_trivial")) is not None
-    ]
-    if trivial:
-        axes.axhline(sum(trivial) / len(trivial), color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    canvas.trivial_line(axes, (row for line in lines.values() for row in line), metric)
     if metric.good == "cost" and all(row[metric.name] > 0 for line in lines.values() for row in line):
         axes.set_yscale("log")
         drawing.plain_ticks(axes.yaxis)
@@ -130,17 +123,13 @@ def _place(value: float, over: str) -> str:
     return f"{value:g}" if over == "beta" else f"{100 * value:g} %"
 
 
-def _number(row: Row, metric: Metric) -> str:
-    return format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
-
-
 def _alt(sides: Sequence[tuple[Metric, Lines]], over: str, title: str) -> str:
     parts = [f"{title}: line plots."]
     for metric, lines in sides:
-        told = [
+        described = [
             f"{label} from {line[0][metric.name]:.3g} at {_place(line[0][over], over)} to {line[-1][metric.name]:.3g}"
             f" at {_place(line[-1][over], over)}"
             for label, line in lines.items()
         ]
-        parts.append(f"{metric.heading}: {'; '.join(told)}.")
+        parts.append(f"{metric.heading}: {'; '.join(described)}.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What protection costs: leakage against accuracy, and accuracy against steps, with the front nobody beats on both."""
+"""What protection costs: leakage against accuracy, and steps against accuracy, with the front that no method beats."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.metrics.catalog import METRICS, Metric, shown
 from unlearnbench.report import drawing, wording
-from unlearnbench.report.tables import format_interval
+from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas, standing
-from unlearnbench.site.cells import Row
+from unlearnbench.site.dataset_groups import by_dataset
 from unlearnbench.site.figures import Figure
-from unlearnbench.site.places import by_place
+from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LABELLED = 12  # points, above which their labels hide one another
+_LABELLED = 12  # the most points whose labels do not overlap
 _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "accuracy kept", "on the front")
 
 
 @dataclass(frozen=True)
 class Point:
-    """A contender in the plane; `y` is better when low, `x` when high."""
+    """A contender in the plane; low `y` and high `x` are better."""
 
-    row: Row
+    row: BoardRow
     x: Metric
     y: Metric
 
@@ -40,7 +40,7 @@ class Point:
 
     @property
     def competes(self) -> bool:
-        """Whether it may be on the front: it forgot, kept accuracy and is no reference."""
+        """Whether it may be on the front: it forgot, kept accuracy and is not a reference."""
         return standing.competes(self.row)
 
     def error(self, metric: Metric) -> list[list[float]] | None:
@@ -50,16 +50,16 @@ class Point:
         return [[self.row[metric.name] - low], [high - self.row[metric.name]]]
 
 
-def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
+def leakage(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset: the strongest attack's score against test accuracy, a panel for each kind of score.
 
     Args:
-        rows: of one experiment.
-        name: that the figures' names begin with.
+        rows: the rows of one experiment.
+        name: the beginning of the figures' names.
     """
     attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
-    for place, here in by_place(attacked).items():
+    for place, here in by_dataset(attacked).items():
         measured = {
             each.name: each for each in shown("tradeoff") if any(row.get(each.name) is not None for row in here)
         }
@@ -71,13 +71,13 @@ def leakage(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def cost(rows: Sequence[Row], name: str) -> list[Figure]:
+def cost(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     """For each dataset, without an attack: accuracy against optimiser steps."""
     found = []
     bare = [
         row for row in rows if row["attack"] is None and row.get("accuracy") is not None and row.get("gradient_steps")
     ]
-    for place, here in by_place(bare).items():
+    for place, here in by_dataset(bare).items():
         side = [Point(row, METRICS["accuracy"], METRICS["gradient_steps"]) for row in here]
         if len({point.at[1] for point in side}) > 1:
             title = f"What erasing costs against what is kept, {place.title}"
@@ -85,9 +85,9 @@ def cost(rows: Sequence[Row], name: str) -> list[Figure]:
     return list(filter(None, found))
 
 
-def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:
-    """For each contender and setting the access with the worst mean score."""
-    worst: dict[tuple[Any, ...], Row] = {}
+def _strongest(rows: Sequence[BoardRow], metric: Metric) -> list[Point]:
+    """For each contender and setting the access with the highest mean score."""
+    worst: dict[tuple[Any, ...], BoardRow] = {}
     for row in rows:
         if row.get(metric.name) is None:
             continue
@@ -98,7 +98,7 @@ def _strongest(rows: Sequence[Row], metric: Metric) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats on both, the least accurate first."""
+    """The points that no other beats on both axes, the least accurate first."""
     able = [point for point in points if point.competes]
     best = [
         point
@@ -118,15 +118,15 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
         looks = canvas.colours(methods)
         for each, side in zip(axes, sides, strict=True):
             _panel(each, side, looks, several)
-        canvas.legend(figure)
+        drawing.legend_below(figure, columns=4)
         light, dark, ending = canvas.saved(figure)
     rows = [_line(point, point in front(side)) for side in sides for point in side]
     is_cost = sides[0][0].y.good == "cost"
     how = (
         "Steps of one erasure on a logarithmic axis."
         if is_cost
-        else "Of each method the strongest attack, by its mean over seeds: a largest of noisy means, which lies a"
-        " little high, and the more so the more accesses were tried. Dashed: an attacker who looks at no output."
+        else "For each method the strongest attack, by its mean over seeds: the largest of noisy means, which is biased"
+        " upwards, more so the more accesses were tried. Dashed: an attacker who looks at no output."
     )
     caption = (
         f"{how} Right and down is better. Bars: 95 % intervals over seeds. Filled: judged to have forgotten and to have"
@@ -152,9 +152,7 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
             axes.annotate(f"β {point.row['beta_text']}", (px, py), (4, 3), textcoords="offset points", fontsize=5.5)
     best = front(side)
     axes.plot(*zip(*(point.at for point in best), strict=True), color=canvas.INK, linewidth=0.8) if best else None
-    trivial = _trivial(side)
-    if trivial is not None:
-        axes.axhline(trivial, color=canvas.MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    canvas.trivial_line(axes, (point.row for point in side), y)
     if y.good == "cost":
         axes.set_yscale("log")
         drawing.plain_ticks(axes.yaxis)
@@ -163,21 +161,9 @@ def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]],
     axes.set_title(f"{y.heading}{'' if y.good == 'cost' else ' of the strongest attack'} ↓")
 
 
-def _trivial(side: Sequence[Point]) -> float | None:
-    gaps = [
-        point.row[point.y.name] - gap
-        for point in side
-        if (gap := point.row.get(f"{point.y.name}_gap_trivial")) is not None
-    ]
-    return sum(gaps) / len(gaps) if gaps else None
-
-
 def _line(point: Point, on_front: bool) -> tuple[str, ...]:
     row = point.row
-    shown = [
-        format_interval(row[metric.name], row.get(f"{metric.name}_low"), row.get(f"{metric.name}_high"), metric.unit)
-        for metric in (point.x, point.y)
-    ]
+    shown = [format_column(row, metric.name, metric.unit) for metric in (point.x, point.y)]
     attack = f"{plain(row['attack_id'])} ({point.y.heading})" if row["attack_id"] else ""
     verdicts = wording.forgetting(row), wording.accuracy(row)
     return point.name, row["beta_text"], attack, *shown, *verdicts, "yes" if on_front else ""

@@ -1,1 +1,1 @@
-"""Records that others wrote: read with suspicion, merged, compared, computed again."""
+"""Records from others: read with suspicion, merged, compared, and computed again."""

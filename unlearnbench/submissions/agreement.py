@@ -1,9 +1,9 @@
-"""Whether two records of one cell say the same.
+"""Whether two records of one cell agree.
 
 On the same kind of machine with the same packages a cell gives the same numbers to the last bit, whatever the engine
-(PROTOCOL section 11, rules 13 and 14). On another one rounding differs, and training multiplies what differs: a
-perturbation of 1e-7 grows to 2.5 % of the parameters in 3,000 steps, so that no bound on bits would hold. There only
-the metrics are compared, each within a tolerance. Times are never compared.
+(docs/protocol.md#replicas, docs/protocol.md#keys). Elsewhere rounding differs, and training amplifies differences: a
+perturbation of 1e-7 grows to 2.5 % of the parameters in 3,000 steps, so that no bound on bits would hold. In that case
+only the metrics are compared, each within a tolerance. Times are never compared.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from unlearnbench.metrics.catalog import describe
 from unlearnbench.records.schema import SCORES
 from unlearnbench.settings.naming import BATCHING
 from unlearnbench.submissions.reading import Submitted, scenario_name
+from unlearnbench.system.package_versions import COMPUTING
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")  # those that compute
+_PACKAGES = (*COMPUTING, "torchvision")
 
-# What a cell is; the same for equal keys, unless a record says other things than it was computed from.
-NAMES = (
+# What identifies a cell; the same for equal keys, unless a record misstates what it was computed from.
+IDENTITY_COLUMNS = (
     "suite", "experiment", "dataset", "dataset_params", "scenario", "method", "method_params", "method_id", "attack",
     "attack_params", "attack_id", "tier", "observation", "n_shadows", "seed", "sizes", "data_sha256",
     "protocol_version",
 )  # fmt: skip
 
-
-SAID = ("reference", "own_original", "ranked_by")  # what plugins say of themselves; null in older records
+DECLARED_COLUMNS = ("reference", "own_original", "ranked_by")  # what plugins declare; null in older records
 
 
 @dataclass(frozen=True)
-class Difference:
+class RecordDifference:
     """Two values that should be the same.
 
     Attributes:
         what: a metric, with its step in a trajectory; or a column.
         left, right: numbers or texts; None where there is no value, or no such metric.
-        by: how far numbers are apart; None for texts, and where one is missing.
-        allowed: how far they may be.
+        by: how far apart numbers are; None for texts, and where one is missing.
+        allowed: how far apart they may be.
     """
 
     what: str
@@ -52,7 +52,7 @@ class Difference:
     @property
     def is_small(self) -> bool:
         """Whether it is within the tolerance."""
-        return self.by is not None and self.by <= self.allowed * (1 + 1e-9)  # 4 of 24 images are 4/24 but for rounding
+        return self.by is not None and self.by <= self.allowed * (1 + 1e-9)  # 4 of 24 images are 4/24 up to rounding
 
 
 def same_kind(one: Submitted, other: Submitted) -> bool:
@@ -60,73 +60,64 @@ def same_kind(one: Submitted, other: Submitted) -> bool:
     return _kind(one) == _kind(other)
 
 
-def differences(one: Submitted, other: Submitted) -> list[Difference]:
-    """Everything in which two records of a cell differ but times and provenance, the largest of each kind of column."""
-    found = [
-        Difference(name, one.common[name], other.common[name])
-        for name in NAMES
-        if one.common[name] != other.common[name] and not (name == "scenario" and _same_but_how(one, other))
-    ]
-    found += [
-        Difference(name, one.common[name], other.common[name])
-        for name in SAID
-        if one.common[name] != other.common[name] and not _may_lack(one.common[name], other.common[name], one, other)
-    ]
+def differences(one: Submitted, other: Submitted) -> list[RecordDifference]:
+    """Every difference between two records of a cell, except in times and provenance."""
+    one_version = one.common["schema_version"] == other.common["schema_version"]
+    found = []
+    for name in (*IDENTITY_COLUMNS, *DECLARED_COLUMNS):
+        left, right = one.common[name], other.common[name]
+        lacking = name in DECLARED_COLUMNS and not one_version and None in (left, right)
+        if left != right and not lacking and not (name == "scenario" and _same_but_how(one, other)):
+            found.append(RecordDifference(name, left, right))
     seeds = one.about.get("suite_seed"), other.about.get("suite_seed")
     if None not in seeds and seeds[0] != seeds[1] and one.key == other.key:
-        found.append(Difference("suite_seed", seeds[0], seeds[1]))
+        found.append(RecordDifference("suite_seed", seeds[0], seeds[1]))
     names = scenario_name(one.common["scenario_id"]), scenario_name(other.common["scenario_id"])
-    found += [Difference("scenario_id", *names)] if names[0] != names[1] else []
+    found += [RecordDifference("scenario_id", *names)] if names[0] != names[1] else []
     strict = same_kind(one, other)
-    one_version = one.common["schema_version"] == other.common["schema_version"]
-    left, right = _measured(one), _measured(other)
-    for key in left | right:
-        if key not in left or key not in right:
-            values = (_value(left.get(key)), _value(right.get(key)))
-            found.append(Difference(f"{_shown(key)} (a metric of one only)", *values))
-            continue
-        found += _compared(key, left[key], right[key], strict, one_version)
+    one_rows, other_rows = _measured(one), _measured(other)
+    for key in one_rows | other_rows:
+        if key in one_rows and key in other_rows:
+            found += _compared(key, one_rows[key], other_rows[key], strict, one_version)
+        else:
+            values = _value(one_rows.get(key)), _value(other_rows.get(key))
+            found.append(RecordDifference(f"{_shown(key)} (a metric of one only)", *values))
     return found
 
 
 def _compared(
     key: tuple[str, int | None], left: Mapping[str, Any], right: Mapping[str, Any], strict: bool, one_version: bool
-) -> list[Difference]:
+) -> list[RecordDifference]:
     one, other = left["value"], right["value"]
     found = []
     if one is None or other is None:
-        found += [Difference(_shown(key), one, other)] if one is not other else []
+        found += [RecordDifference(_shown(key), one, other)] if one is not other else []
     elif one != other:
         allowed = 0.0 if strict else max(describe(key[0]).tolerance(value, left["n_samples"]) for value in (one, other))
-        found.append(Difference(_shown(key), one, other, abs(one - other), allowed))
+        found.append(RecordDifference(_shown(key), one, other, abs(one - other), allowed))
     if left["n_samples"] != right["n_samples"]:
-        found.append(Difference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
-    if strict:  # elsewhere bounds of an interval, which differ more than the value, say nothing that it does not
+        found.append(RecordDifference(f"{_shown(key)}, samples", left["n_samples"], right["n_samples"]))
+    if strict:  # elsewhere the bounds of an interval differ more than the value and add nothing to it
         for end in ("low", "high"):
             if left[end] != right[end]:
                 by = None if None in (left[end], right[end]) else abs(left[end] - right[end])
-                found.append(Difference(f"{_shown(key)}, {end}", left[end], right[end], by))
+                found.append(RecordDifference(f"{_shown(key)}, {end}", left[end], right[end], by))
         for name in SCORES:
             if left[name] != right[name] and (one_version or None not in (left[name], right[name])):
-                found.append(Difference(f"{_shown(key)}, {name}", "some", "others"))
+                found.append(RecordDifference(f"{_shown(key)}, {name}", "some", "others"))
     return found
 
 
 def _same_but_how(one: Submitted, other: Submitted) -> bool:
-    """Whether scenarios under two keys differ only in how many models and seeds were computed at a time."""
+    """Whether scenarios under two keys differ only in how many models and seeds were computed together."""
     if one.key == other.key:
         return False
     left, right = (json.loads(cell.common["scenario"]) for cell in (one, other))
     return all(left.get(name) == right.get(name) for name in {*left, *right} - set(BATCHING))
 
 
-def _may_lack(left: Any, right: Any, one: Submitted, other: Submitted) -> bool:
-    """Whether one says nothing, being of a schema that has no column for it."""
-    return None in (left, right) and one.common["schema_version"] != other.common["schema_version"]
-
-
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
-    """The rows by metric and step, but those that are times."""
+    """The rows by metric and step, without times."""
     return {(row["metric"], row["step"]): row for row in cell.measured if not describe(row["metric"]).is_time}
 
 
@@ -140,11 +131,11 @@ def _shown(key: tuple[str, int | None]) -> str:
 
 def _kind(cell: Submitted) -> tuple[Any, ...]:
     versions = json.loads(cell.common["versions"])
-    return (cell.common["device"], *(versions.get(package) for package in PACKAGES))
+    return (cell.common["device"], *(versions.get(package) for package in _PACKAGES))
 
 
-def largest(found: list[Difference]) -> Difference | None:
-    """The difference that says most: one that is not of numbers, else the largest beside what is allowed."""
+def largest(found: list[RecordDifference]) -> RecordDifference | None:
+    """The difference that says most: one that is not between numbers, else the largest relative to its tolerance."""
     if not found:
         return None
     return max(found, key=lambda each: math.inf if each.by is None else each.by / (each.allowed or 1e-300))

@@ -1,17 +1,16 @@
-"""Joins the records of several people or machines: one record a cell, and every disagreement told.
+"""Joins the records of several people or machines: one record per cell, and every disagreement reported.
 
-Of the records of one key
+Among the records of one key
 
-- a result counts and a failure does not, whoever has it;
-- equal ones are one, and those from different kinds of machines are one if they agree within tolerance
-  (agreement.py). Which is kept depends on what they hold, not on the order of the folders, nor on whether they are
+- a result counts and a failure does not, wherever they come from;
+- equal records are one, and records from different kinds of machines are one if they agree within tolerance
+  (agreement.py). Which one is kept depends on their content, not on the order of the folders or on whether they are
   merged at once or in steps;
-- others are a conflict. Nobody but the user can say which of them is right.
+- all others are a conflict. Only the user can say which of them is right.
 
-The same holds of the records of one cell under several keys (computed from other code, data or versions, or from
+The same holds for the records of one cell under several keys (computed from other code, data or versions, or with
 another suite's seed): if they agree, one of the newest versions counts and the others go to records/stale, where `run`
-puts such records too; if they do not, that is a conflict. No date decides anything: whoever writes a record writes its
-date.
+puts such records too; if they do not, that is a conflict. Dates decide nothing: whoever writes a record sets its date.
 
 Records of other protocols must not be averaged with these, and get a folder and a leaderboard of their own.
 """
@@ -21,44 +20,37 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
-import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Literal
 
-from unlearnbench.records import writing as records
-from unlearnbench.report.files import write_leaderboard
-from unlearnbench.submissions.agreement import Difference, differences
+from unlearnbench.submissions.agreement import RecordDifference, differences
 from unlearnbench.submissions.reading import Submitted
-from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.package_versions import COMPUTING
-from unlearnbench.system.parquet_files import sync_folder
 from unlearnbench.system.version import PROTOCOL_VERSION
 
-Keep = Literal["first", "none"]
+ConflictRule = Literal["first", "none"]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Records of one cell that do not agree, and in what; `kept` is what was decided, if it was."""
+    """Records of one cell that do not agree, with their differences; `kept` is the one decided on, if any."""
 
     cells: list[Submitted]
-    differences: list[Difference]
+    differences: list[RecordDifference]
     kept: Submitted | None
 
     @property
     def keys(self) -> list[str]:
-        """Of the records: one, or several if they were computed from other code, data or versions."""
+        """The records' keys: several if they were computed from different code, data or versions."""
         return sorted({cell.key for cell in self.cells})
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Records of one key that agree, and the one that is kept; `exact` if to the last bit."""
+    """Records of one key that agree, and the one that is kept; `exact` if they agree to the last bit."""
 
     cells: list[Submitted]
     kept: Submitted
@@ -67,7 +59,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Apart:
-    """A record that stays out of the leaderboard, because another of the same cell counts."""
+    """A record that stays out of the leaderboard, because another record of the same cell counts."""
 
     cell: Submitted
     counts: Submitted
@@ -78,9 +70,9 @@ class Merged:
     """What several folders hold together.
 
     Attributes:
-        read: how many files there were.
+        read: the number of files.
         kept: the record of each cell, by protocol.
-        superseded: failures of cells that somebody else has a result of.
+        superseded: failures of cells for which there is a result.
     """
 
     read: int = 0
@@ -92,7 +84,7 @@ class Merged:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The numbers of the closing line: files, and what became of the cells."""
+        """The numbers of the last line: files, and what became of the cells."""
         cells = [cell for some in self.kept.values() for cell in some]
         return {
             "read": self.read,
@@ -107,16 +99,16 @@ class Merged:
         }
 
 
-def merge(folders: Sequence[Sequence[Submitted]], keep: Keep | None = None) -> Merged:
-    """Settle which record of each cell counts.
+def merge(folders: Sequence[Sequence[Submitted]], keep: ConflictRule | None = None) -> Merged:
+    """Decide which record of each cell counts.
 
     Args:
         folders: the cells of each folder, in the order in which the folders were named.
-        keep: what to do about conflicts: keep the record of the folder that was named first, or none of them. None:
-            conflicts stay unsettled, and their cells are left out.
+        keep: what to do about conflicts: keep the record from the folder that was named first, or none of them. With
+            None conflicts stay undecided, and their cells are left out.
     """
     merged, by_key = Merged(), defaultdict[str, list[Submitted]](list)
-    named = dict[str, int]()  # the number of the folder that has the first result of a key
+    named = dict[str, int]()  # the number of the first folder with a result of a key
     for number, cells in enumerate(folders):
         merged.read += len(cells)
         for cell in cells:
@@ -132,57 +124,19 @@ def merge(folders: Sequence[Sequence[Submitted]], keep: Keep | None = None) -> M
     return merged
 
 
-def write(merged: Merged, out: Path) -> None:
-    """Make the result folder `out`, whole or not at all: records and the leaderboard of them.
-
-    Raises:
-        InputError: it can't be written.
-    """
-    target = out.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        _write_records(merged, temporary)
-        temporary.replace(target)  # also in the place of an empty folder
-        sync_folder(target.parent)
-    except OSError as error:
-        raise unwritable(error, out) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def check_target(out: Path, folders: Iterable[Path]) -> None:
-    """Refuse a target that holds something, or that lies in one of the folders that are read, or around one."""
-    target = out.resolve()
-    try:
-        if target.exists() and not target.is_dir():
-            raise InputError(str(out), "not a folder")
-        if target.is_dir() and next(target.iterdir(), None) is not None:
-            raise InputError(str(out), "is not empty; name a folder that is not there yet, or an empty one")
-    except OSError as error:
-        raise InputError(str(out), f"can't be read: {error.strerror}") from error
-    for folder in folders:
-        if target.is_relative_to(folder.resolve()):
-            raise InputError(str(out), f"lies in {folder}, which is only read; name another folder")
-
-
-# --- settling --------------------------------------------------------------------------------------------------------
-
-
-def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submitted | None:
-    """The record of a key that counts; None if none does."""
+def _settled(cells: list[Submitted], keep: ConflictRule | None, merged: Merged) -> Submitted | None:
+    """The record of a key that counts, if any."""
     results = [cell for cell in cells if not cell.is_failure]
-    if not results:  # nobody has a result, and why they failed need not agree
+    if not results:  # there is no result, and the reasons of failures need not agree
         chosen = _chosen(cells)
         if len(cells) > 1:
             merged.duplicates.append(Duplicate(cells, chosen, all(_same_failure(chosen, cell) for cell in cells)))
         return chosen
     merged.superseded += [cell for cell in cells if cell.is_failure]
-    found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
-    if not all(each.is_small for each in found):
+    found = _pairwise(results)
+    if large := [each for each in found if not each.is_small]:
         kept = results[0] if keep == "first" else None
-        merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], kept))
+        merged.conflicts.append(Conflict(results, large, kept))
         return kept
     chosen = _chosen(results)
     if len(results) > 1:
@@ -190,11 +144,15 @@ def _settled(cells: list[Submitted], keep: Keep | None, merged: Merged) -> Submi
     return chosen
 
 
-def _chosen(cells: Sequence[Submitted]) -> Submitted:
-    """One of several that agree: the first by a hash of all that they hold but their dates.
+def _pairwise(cells: Sequence[Submitted]) -> list[RecordDifference]:
+    return [each for one, other in combinations(cells, 2) for each in differences(one, other)]
 
-    A record of the latest schema, and one that says its suite's seed, comes before those that say less. Of records that
-    differ in nothing but their dates it is the oldest.
+
+def _chosen(cells: Sequence[Submitted]) -> Submitted:
+    """One of several records that agree: the first by a hash of their content without dates.
+
+    A record of the latest schema, or one with its suite's seed, comes before those that say less. Among records that
+    differ only in their dates the oldest is chosen.
     """
     return min(cells, key=_order) if len(cells) > 1 else cells[0]
 
@@ -206,7 +164,7 @@ def _order(cell: Submitted) -> tuple[int, bool, str, str]:
 
 
 def _packages(cell: Submitted) -> list[list[int]]:
-    """The versions of what was computed with, as numbers; what isn't said is older than all others."""
+    """The versions of the packages that compute, as numbers; a missing one is older than all others."""
     said = json.loads(cell.common["versions"])
     return [[int(number) for number in re.findall(r"\d{1,9}", said.get(name, ""))[:3]] for name in COMPUTING]
 
@@ -215,11 +173,13 @@ def _same_failure(one: Submitted, other: Submitted) -> bool:
     return (one.status, one.common["error"]) == (other.status, other.common["error"])
 
 
-def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int], merged: Merged) -> list[Submitted]:
-    """Of each cell the one record that counts, of those that it has under several keys; none where it is undecided.
+def _current(
+    cells: list[Submitted], keep: ConflictRule | None, named: Mapping[str, int], merged: Merged
+) -> list[Submitted]:
+    """The one record of each cell that counts, among those under several keys; none where that is undecided.
 
     Args:
-        named: the folder, in the order that they were named in, that has the first result of each key.
+        named: for each key the number of the first folder with a result.
     """
     by_name = defaultdict[tuple[object, ...], list[Submitted]](list)
     for cell in cells:
@@ -227,15 +187,14 @@ def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int]
     current = []
     for same in by_name.values():
         results = [cell for cell in same if not cell.is_failure]
-        found = [each for one, other in combinations(results, 2) for each in differences(one, other)]
-        if all(each.is_small for each in found):
-            # So that a table is of one version, where it can be.
-            newest = max(_packages(cell) for cell in results or same)
-            best: Submitted | None = _chosen([cell for cell in results or same if _packages(cell) == newest])
-        else:
-            # Of one folder the first by name; there is no better reason for any.
+        if large := [each for each in _pairwise(results) if not each.is_small]:
+            # Within one folder the first by name, as there is no better reason.
             best = min(results, key=lambda cell: (named[cell.key], cell.key)) if keep == "first" else None
-            merged.conflicts.append(Conflict(results, [each for each in found if not each.is_small], best))
+            merged.conflicts.append(Conflict(results, large, best))
+        else:
+            # The newest, so that a table is of one version where possible.
+            newest = max(_packages(cell) for cell in results or same)
+            best = _chosen([cell for cell in results or same if _packages(cell) == newest])
         if best is not None:
             current.append(best)
             merged.apart += [Apart(cell, best) for cell in same if cell is not best]
@@ -244,36 +203,8 @@ def _current(cells: list[Submitted], keep: Keep | None, named: Mapping[str, int]
     return sorted(current, key=lambda cell: cell.key)
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def _write_records(merged: Merged, folder: Path) -> None:
-    places = {number: _place(folder, number) for number in (*merged.kept, PROTOCOL_VERSION)}
-    for number, cells in merged.kept.items():
-        _write_cells(cells, places[number] / "records")
-    stale = defaultdict[int, list[Submitted]](list)
-    for each in merged.apart:
-        stale[each.cell.common["protocol_version"]].append(each.cell)
-    for number, cells in stale.items():
-        _write_cells(cells, places[number] / "records" / "stale")
-    for number, cells in merged.kept.items():
-        if cells:
-            write_leaderboard(places[number] / "records", places[number])
-
-
-def _write_cells(cells: Iterable[Submitted], folder: Path) -> None:
-    """Written anew from values that were checked: not a byte of anybody's file is copied."""
-    for cell in cells:
-        records.write(cell.rows, folder / cell.file.name, cell.about, cell.classes)
-
-
-def _place(folder: Path, protocol: int) -> Path:
-    """The result folder of a protocol: this version's is the folder itself."""
-    return folder if protocol == PROTOCOL_VERSION else folder / f"protocol_{protocol}"
-
-
-def plain(merged: Merged) -> Mapping[str, object]:
-    """For machines: counts, and every duplicate, conflict and record that is kept apart with its origins."""
+def as_json(merged: Merged) -> Mapping[str, object]:
+    """As JSON values: counts, and every duplicate, conflict and record that is kept apart, with its origin."""
     return {
         **merged.counts,
         "duplicate_cells": [

@@ -1,7 +1,7 @@
-"""What a run could have recorded: rules on the rows of a cell beyond the schema, each broken one told in a line.
+"""What a run could have recorded: rules on the rows of a cell beyond the schema; a broken one is reported in one line.
 
-What passes can be reported: no number is so large that sums or squares of some are infinite, no text commands a
-terminal, no setting is of another type than the one that readers of records look for.
+Records that pass can be reported: no number is so large that sums or squares become infinite, no text controls a
+terminal, no setting has another type than the one that readers of records expect.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _LARGEST = {
     "n_shadows": 10**9, "peak_bytes": 2**60, "seed": 10**6, "step": 10**12, "n_samples": 10**12,
     "protocol_version": 1_000, "train_seconds": _YEARS, "unlearn_seconds": _YEARS, "attack_seconds": _YEARS,
 }  # fmt: skip
-"""Far beyond what a run can record, and far below what no longer fits a number."""
+"""Far beyond what a run can record, and far below what a number can hold."""
 
-_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)  # there was no unlearnbench
-_CLOCKS = timedelta(days=1)  # that machines' may be apart, time zones that are set wrongly among them
-_DEEPEST = 16  # parts within parts of a setting; suites' own have four
+_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)  # unlearnbench did not exist
+_CLOCKS = timedelta(days=1)  # how far apart clocks may be, wrong time zones included
+_DEEPEST = 16  # levels of nesting in a setting; suites use four
 _LARGEST_INTEGER = 2**63  # as in suites
 _LARGEST_FLOAT = 1e100  # whose square is a number
 _ATTACK = ("attack", "attack_params", "attack_id")
-_ROUNDING = 1e-6  # a share of float32 numbers may be so much over 1
+_ROUNDING = 1e-6  # a share of float32 numbers may exceed 1 by this much
 
 
 def contradiction(rows: Sequence[Mapping[str, Any]], key: str, failed: bool) -> str | None:
-    """What in a cell's rows can't be so, or None.
+    """What is impossible in a cell's rows, or None.
 
     Args:
-        rows: as `records.check` returns them.
-        key: of the file's name.
-        failed: whether the name says that the cell failed.
+        rows: as `writing.check` returns them.
+        key: from the file's name.
+        failed: whether the file's name says that the cell failed.
     """
     first = rows[0]
     for column in SCHEMA.names:
@@ -78,25 +78,25 @@ def _names(first: Mapping[str, Any]) -> str | None:
     for column in ("suite", "experiment"):
         name = first[column]
         if not name or len(name) > 80 or not set(name) <= NAME_CHARACTERS:
-            return f"column '{column}': '{one_line(name, 60)}' is no name of one"
+            return f"column '{column}': '{one_line(name, 60)}' is not the name of one"
     for column in ("dataset", "method", "attack"):
         if first[column] is not None and not PLUGIN_NAME.fullmatch(first[column]):
-            return f"column '{column}': '{one_line(first[column], 60)}' is no name of one"
+            return f"column '{column}': '{one_line(first[column], 60)}' is not the name of one"
     if len({first[column] is None for column in _ATTACK}) > 1:
         return "only some of the columns 'attack', 'attack_params' and 'attack_id' are null"
     for column in ("method", "attack"):
         name, full = first[column], first[f"{column}_id"]
         if name is not None and full != name and not full.startswith(f"{name}["):
-            return f"column '{column}_id': '{one_line(full, 60)}' is no {column} '{name}'"
+            return f"column '{column}_id': '{one_line(full, 60)}' is not an id of {column} '{name}'"
     ranked = [name for name in (first["ranked_by"] or "").split(",") if name]
     if (first["attack"] is None and first["ranked_by"] is not None) or any(name not in METRICS for name in ranked):
-        return f"column 'ranked_by': '{one_line(first['ranked_by'], 60)}' is no list of metrics of an attack"
-    # A cell that failed when its plugins were asked has no data, and an installed plugin may have no file.
+        return f"column 'ranked_by': '{one_line(first['ranked_by'], 60)}' is not a list of an attack's metrics"
+    # A cell whose plugins failed when they were asked has no data hash, and an installed plugin may have no file.
     hashes = [*first["plugin_sha256"].split("+"), first["data_sha256"]]
     if any(text and not _HASH.fullmatch(text) for text in hashes):
-        return "column 'plugin_sha256' or 'data_sha256' holds no SHA-256"
+        return "column 'plugin_sha256' or 'data_sha256' holds something other than a SHA-256"
     if first["git_sha"] is not None and not _COMMIT.fullmatch(first["git_sha"]):
-        return f"column 'git_sha': '{one_line(first['git_sha'], 60)}' is no commit"
+        return f"column 'git_sha': '{one_line(first['git_sha'], 60)}' is not a commit"
     return None
 
 
@@ -108,7 +108,7 @@ def _numbers(row: Mapping[str, Any]) -> str | None:
 
 
 def _dates(first: Mapping[str, Any]) -> str | None:
-    """No date decides anything, but a wrong one misleads whoever reads it."""
+    """Dates decide nothing, but a wrong one misleads its reader."""
     started = first["started_at"]
     if started < _EARLIEST:
         return f"column 'started_at' is {started:%Y-%m-%d}, before there was unlearnbench"
@@ -123,17 +123,17 @@ def _settings(first: Mapping[str, Any]) -> str | None:
         if (wrong := _setting(values, _DEEPEST)) is not None:
             return f"column '{column}' holds {wrong}"
     if any(type(size) is not int or not 0 <= size <= _LARGEST["n_samples"] for size in settings["sizes"].values()):
-        return "column 'sizes' holds what is no number of images"
+        return "column 'sizes' holds something other than numbers of images"
     if not all(isinstance(version, str) for version in settings["versions"].values()):
-        return "column 'versions' holds what is no version"
+        return "column 'versions' holds something other than versions"
     if (wrong := wrong_in_part(Scenario, settings["scenario"])) is not None:
         return f"column 'scenario': {wrong}"
     return None
 
 
 def _setting(value: Any, depth: int) -> str | None:
-    """What in a JSON value is in no suite."""
-    if isinstance(value, str):  # JSON may hold characters as escapes, so that the column's text is not enough to see
+    """What a JSON value holds that no suite can hold, or None."""
+    if isinstance(value, str):  # JSON may escape characters, so that the column's text alone does not show them
         return f"control characters ({one_line(value, 60)})" if commands(value) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         most = _LARGEST_INTEGER if isinstance(value, int) else _LARGEST_FLOAT
@@ -154,7 +154,7 @@ def _measurement(row: Mapping[str, Any]) -> str | None:
         return next(
             (f"a cell that is not ok has a number in '{name}'" for name in _VALUES if row[name] is not None), None
         )
-    assert metric is not None  # the schema's check knows all metrics
+    assert metric is not None  # the schema's check accepts known metrics only
     if row["direction"] != metric.direction:
         return f"direction of '{metric.name}' is '{one_line(row['direction'], 60)}', not '{metric.direction}'"
     if (wrong := _numbers(row)) is not None:

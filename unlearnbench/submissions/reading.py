@@ -1,8 +1,8 @@
-"""Records that others wrote: a folder is taken whole, every rule checked, or refused with the file and the reason.
+"""Reads records from others: a folder is accepted as a whole, with every rule checked, or refused with file and reason.
 
-The seal of a record protects it from accidents and not from people: anybody can write a file with a valid one. So here
-nothing is believed. What a file claims is bounded before it is read (record_bounds.py), its columns are those of a
-schema and not only said to be, and values that can't come from a run are refused (plausible.py).
+A record's seal protects against accidents, not against people: anybody can write a file with a valid one. So nothing
+is taken on trust here. What a file claims is bounded before it is read (records/bounds.py), its columns are compared
+with the schema, and values that cannot come from a run are refused (plausibility.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from unlearnbench.records import writing as records
+from unlearnbench.records import writing
 from unlearnbench.records.bounds import open_record, refuse_long_texts
 from unlearnbench.records.reading import with_later_columns
 from unlearnbench.records.schema import CELL, SCHEMA, RecordError
@@ -27,8 +27,8 @@ from unlearnbench.submissions.plausibility import MEASURED, contradiction
 from unlearnbench.system.errors import InputError, records_of
 from unlearnbench.system.printing import one_line
 
-MOST_FILES = 1_000_000  # as many as a suite has cells
-BELOW = ("stale", "damaged")  # where a run puts what does not count
+MOST_FILES = 1_000_000  # the most cells that a suite may have
+_NOT_RECORDS = ("stale", "damaged")  # where a run puts what does not count
 
 _NAME = re.compile(r"(?P<key>[0-9a-f]{64})(?P<failed>\.failed)?\.parquet")
 _IDENTITY = tuple(name for name in CELL if name != "scenario_id")
@@ -41,9 +41,9 @@ class Submitted:
     Attributes:
         folder: the results folder that it came in, as it was named.
         common: the columns that are the same in every row.
-        measured: of every row the others.
-        about: what the file's metadata says besides (`suite_seed`).
-        classes: and the names of the dataset's classes.
+        measured: the other columns of every row.
+        about: further facts from the file's metadata (`suite_seed`).
+        classes: the names of the dataset's classes, from there too.
     """
 
     folder: Path
@@ -63,13 +63,13 @@ class Submitted:
 
     @property
     def is_failure(self) -> bool:
-        """Whether somebody tried and got no result."""
+        """Whether the cell was tried without a result."""
         return self.status in ("failed", "timeout")
 
     @property
     def is_timing(self) -> bool:
         """Whether it measures the time of an erasure and nothing else."""
-        # One that measures more is another record of the cell that it names, whatever it may be called.
+        # A record that measures more is another record of the cell it names, whatever its name.
         return self.common["attack"] is None and all(each["metric"] == "unlearn_seconds" for each in self.measured)
 
     @property
@@ -79,13 +79,13 @@ class Submitted:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """What the cell is called, whatever it was computed from."""
+        """What identifies the cell, whatever it was computed from."""
         names = (self.common[name] for name in _IDENTITY)
         return (*names, scenario_name(self.common["scenario_id"]), self.is_timing)
 
     @property
     def what(self) -> str:
-        """The same for people."""
+        """The cell's identity in words."""
         dataset = dataset_id(self.common["dataset"], json.loads(self.common["dataset_params"]))
         parts = [self.common["experiment"], dataset, self.common["method_id"], self.common["attack_id"]]
         return " / ".join(one_line(part, 80) for part in parts if part is not None) + f" / seed {self.common['seed']}"
@@ -103,27 +103,27 @@ class Submitted:
         return str(self.common["started_at"].isoformat())
 
 
-@dataclass
-class Folder:
-    """What a results folder holds: its cells, and the names of what is no record and was not looked at."""
+@dataclass(frozen=True)
+class SubmittedFolder:
+    """The content of a results folder: its cells, and the names of other files, which were not read."""
 
     path: Path
-    cells: list[Submitted] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    cells: list[Submitted]
+    left_out: list[str]
 
 
 def scenario_name(name: str) -> str:
-    """A scenario's name without how many models were computed at a time, which memory decides."""
+    """A scenario's name without the number of models that were computed together, which memory decides."""
     return ",".join(part for part in name.split(",") if not part.startswith("replicas=")) or "default"
 
 
-def read_folder(folder: Path) -> Folder:
+def read_folder(folder: Path) -> SubmittedFolder:
     """All record files of a results folder, in the order of their names.
 
     Raises:
-        InputError: there is no folder `records`, or the first file that breaks a rule (as `RecordError`).
+        InputError: there is no folder `records`, or a file breaks a rule (the first one, as `RecordError`).
     """
-    place, found = folder / "records", Folder(folder)
+    place = folder / "records"
     if place.is_symlink():
         raise InputError(str(place), "a link; give a folder that holds its records itself")
     records_of(folder)
@@ -134,16 +134,13 @@ def read_folder(folder: Path) -> Folder:
         raise InputError(str(place), f"can't be read: {error.strerror}") from error
     if len(names) > MOST_FILES:
         raise InputError(str(place), f"over {MOST_FILES:,} files")
-    for name in names:
-        if name.lower().endswith(".parquet") and not name.startswith("."):
-            found.cells.append(read_cell(place / name, folder))
-        elif name not in BELOW:
-            found.left_out.append(name)
-    return found
+    is_record = {name: name.lower().endswith(".parquet") and not name.startswith(".") for name in names}
+    cells = [read_cell(place / name, folder) for name in names if is_record[name]]
+    return SubmittedFolder(folder, cells, [name for name in names if not is_record[name] and name not in _NOT_RECORDS])
 
 
 def read_cell(file: Path, folder: Path) -> Submitted:
-    """A record file; `folder` is the results folder that it came in. Raises RecordError for what breaks a rule."""
+    """Read a record file from the results folder `folder`. Raises RecordError if it breaks a rule."""
     name = _NAME.fullmatch(file.name)
     if name is None:
         raise RecordError(str(file), "not the name of a record: its key, then .parquet or .failed.parquet")
@@ -152,12 +149,12 @@ def read_cell(file: Path, folder: Path) -> Submitted:
         opened = open_record(file, every_page=True)
         version = opened.version
         about = _about(opened.file.metadata.metadata or {}, file)
-        classes = records.class_names(opened.file.metadata.metadata, file)
+        classes = writing.class_names(opened.file.metadata.metadata, file)
         table = opened.reader(encoded=True).read(use_threads=False)
-        table.validate(full=True)  # before its indices are followed
+        table.validate(full=True)  # before its dictionary indices are used
         refuse_long_texts(table, file)
         table = with_later_columns(table, version)
-        rows = records.check(table.cast(SCHEMA).to_pylist(), file)
+        rows = writing.check(table.cast(SCHEMA).to_pylist(), file)
     except RecordError:
         raise
     except (OSError, ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException) as error:
@@ -178,7 +175,7 @@ def read_cell(file: Path, folder: Path) -> Submitted:
 
 
 def _refuse_special(file: Path) -> None:
-    """Links lead elsewhere, and pipes and devices never end."""
+    """Refuse links, which lead elsewhere, and pipes and devices, which never end."""
     found = file.lstat()
     if stat.S_ISLNK(found.st_mode):
         raise RecordError(str(file), "a link; a record is a file of its own")
@@ -187,8 +184,8 @@ def _refuse_special(file: Path) -> None:
 
 
 def _about(metadata: Mapping[bytes, bytes], file: Path) -> dict[str, int]:
-    """What the file says besides its columns; records of older versions say nothing."""
-    text = metadata.get(records.ABOUT.encode())
+    """Facts from the file's metadata; records of older versions have none."""
+    text = metadata.get(writing.ABOUT.encode())
     if text is None:
         return {}
     value = json.loads(text) if len(text) <= 1_000 else None

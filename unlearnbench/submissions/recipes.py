@@ -1,11 +1,11 @@
-"""A record -> the setting that its cell was computed from, and whether this version would compute the same cell.
+"""From a record to the setting that its cell was computed from, and whether this version would compute the same cell.
 
-A record names the suite, the experiment, dataset, scenario, method and attack with all their parameters, and the seed.
-What has no column is the suite's own seed: it stands in the file's metadata, and for records of older versions, whose
-metadata lack it, it is 0 or that of a suite which is given. Whether the recipe is complete and of this version is not
-believed but shown: the key is the hash of everything that a result depends on, so the recipe that gives the recorded
-key is the one it was computed from. Versions of packages are part of it and need not be those of this machine: the key
-is that of the recorded ones.
+A record names the suite, experiment, dataset, scenario, method and attack with all their parameters, and the seed. Only
+the suite's own seed has no column: it stands in the file's metadata. Records of older versions lack it; for these it is
+0, or the seed of a given suite. That the recipe is complete and of this version is not assumed but shown: the key is
+the hash of everything that a result depends on, so the recipe that gives the recorded key is the one that the cell was
+computed from. Versions of packages are part of the key and may differ from those of this machine: the key is computed
+with the recorded ones.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 
 
 class UnverifiableError(Exception):
-    """Why this version, or this machine, can't compute a recorded cell."""
+    """This version, or this machine, cannot compute a recorded cell; the message says why."""
 
 
 def rebuild(record: Submitted, registry: Registry, data_root: Path, suite_seed: int | None = None) -> Cell:
-    """The cell of a record, planned from what the record says alone, under the versions of packages that it says.
+    """The cell of a record, planned from the record alone, with the versions of packages that it states.
 
     Args:
-        suite_seed: of a suite that was given; for records that don't say theirs.
+        suite_seed: the seed of a given suite, for records that do not state theirs.
 
     Raises:
-        UnverifiableError: it can't be planned, or it is not the cell that was recorded: the reason.
+        UnverifiableError: the cell cannot be planned, or is not the one that was recorded.
     """
     common = record.common
     if common["protocol_version"] != PROTOCOL_VERSION:
@@ -66,10 +66,10 @@ def rebuild(record: Submitted, registry: Registry, data_root: Path, suite_seed: 
 
 
 def setting(record: Submitted, registry: Registry, suite_seed: int) -> CellSetting:
-    """All there is to know about a record's cell, every value checked against this version's models.
+    """The complete setting of a record's cell, every value checked by this version's models.
 
     Raises:
-        InputError: a plugin that is not there, or parameters that it does not take.
+        InputError: a plugin is missing, or does not accept the parameters.
     """
     common = record.common
     dataset = _choice("dataset", record, registry)
@@ -104,12 +104,12 @@ def _choice(kind: Kind, record: Submitted, registry: Registry) -> PluginChoice:
 
 
 def _object(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text)  # records.check has seen that it is an object
+    value: dict[str, Any] = json.loads(text)  # writing.check made sure that it is an object
     return value
 
 
 def _why_other(record: Submitted, cell: Cell, seed_unknown: bool) -> str:
-    """What differs where a recipe gives another key, as far as the record tells."""
+    """Why a recipe gives another key, as far as the record shows."""
     common, reasons = record.common, []
     if common["data_sha256"] != cell.data_sha256:
         reasons.append(f"its data have hash {common['data_sha256'][:12]}, those here {cell.data_sha256[:12]}")

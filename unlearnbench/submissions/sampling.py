@@ -1,4 +1,4 @@
-"""Which cells to compute again: a sample of which every kind of cell has its share, and what it may cost."""
+"""Which cells to compute again: a sample in which every kind of cell has its share, and what it may cost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Order = tuple[float, str]
 
 
 def comparable(record: Submitted) -> bool:
-    """Whether a record has values that could be compared: results, but those that are times."""
+    """Whether a record has values to compare: results other than times."""
     return record.status == "ok" and not record.is_timing
 
 
 def sample(records: Sequence[Submitted], count: int, seed: int, cheapest: bool = False) -> list[Submitted]:
-    """So many cells, one of every (experiment, method, attack) before a second of any.
+    """A sample of `count` cells: one of every (experiment, method, attack) before a second one of any.
 
-    The choice depends on the cells and the seed alone: each cell's place is the hash of its key with the seed, so
-    that it is the same on every machine, and that whoever computed the cells could not know it.
+    The choice depends on the cells and the seed alone: a cell's place is the hash of its key with the seed. It is
+    the same on every machine, and unknown to whoever computed the cells.
 
     Args:
-        cheapest: of each kind the cells that took the shortest, and kinds in the order of these.
+        cheapest: take the shortest cells of each kind, and the kinds in the order of these.
     """
     strata: dict[tuple[str, ...], list[tuple[Order, Submitted]]] = defaultdict(list)
     for record in records:
@@ -38,10 +38,10 @@ def sample(records: Sequence[Submitted], count: int, seed: int, cheapest: bool =
 
 
 def estimate(record: Submitted) -> float:
-    """Seconds of computing a cell again alone, roughly, from what its record says.
+    """A rough estimate of the seconds that computing a cell again takes, from its record.
 
-    Training its original (and those of seeds that are computed beside it), and the attack, took the recorded seconds.
-    Erasures, shadows among them, are counted at the pace of that training.
+    Training the original (with those of seeds that are computed together) and the attack take the recorded seconds.
+    Erasures, including those of shadows, are counted at the speed of that training.
     """
     common, scenario = record.common, json.loads(record.common["scenario"])
     train, attack = common["train_seconds"] or 0.0, common["attack_seconds"] or 0.0

@@ -1,4 +1,4 @@
-"""Computes recorded cells again, from their records alone and with an empty store, and compares what comes out."""
+"""Computes recorded cells again, from their records alone and with an empty store, and compares the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unlearnbench.registry.registry import Registry
 from unlearnbench.submissions import agreement, recipes
-from unlearnbench.submissions.agreement import Difference
+from unlearnbench.submissions.agreement import RecordDifference
 from unlearnbench.submissions.reading import Submitted, read_cell
 from unlearnbench.submissions.sampling import estimate
 from unlearnbench.suite import plan
@@ -22,17 +22,17 @@ from unlearnbench.system.printing import one_line
 if TYPE_CHECKING:
     from unlearnbench.run.options import EngineName, Summary
 
-Verdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
+VerifyVerdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
 
 
 @dataclass(frozen=True)
-class How:
-    """Where the data lie, what computes, and how much of it.
+class VerifyOptions:
+    """Where the data are, what computes, and for how long.
 
     Attributes:
-        below: where the temporary store is made; None: where temporary files are made.
-        most_seconds: when to stop; None: when all is done.
-        suite_seed: for records that don't say theirs.
+        below: the folder for the temporary store; None: the system's folder for temporary files.
+        most_seconds: when to stop; None: when everything is done.
+        suite_seed: for records that do not state theirs.
     """
 
     data_root: Path
@@ -50,26 +50,26 @@ class Checked:
     """What became of a recorded cell.
 
     Attributes:
-        reason: why there is nothing to compare.
+        reason: why there is nothing to compare; None if there is.
         same_kind: whether the machines and packages were of one kind, so that equal means equal bits.
     """
 
     record: Submitted
-    verdict: Verdict
+    verdict: VerifyVerdict
     reason: str | None = None
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RecordDifference] = field(default_factory=list)
     again: Submitted | None = None
     same_kind: bool | None = None
 
 
-def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterator[Checked]:
-    """Compute cells again, a verdict as soon as each is there.
+def verify(records: Sequence[Submitted], registry: Registry, how: VerifyOptions) -> Iterator[Checked]:
+    """Compute cells again and yield each verdict as soon as it is known.
 
-    Cells that can't be verified come first; the others all at once or, where the time is limited, the shortest first
-    and in rounds of as many as there are workers. Artifacts are shared between cells and thrown away at the end.
+    Cells that cannot be verified come first. The others are computed all at once or, if the time is limited, the
+    shortest first, in rounds of as many as there are workers. Artifacts are shared, and deleted at the end.
 
     Raises:
-        InputError: a device that is not there, or a folder that can't be written.
+        InputError: a device is missing, or a folder cannot be written.
     """
     end = time.monotonic() + how.most_seconds if how.most_seconds is not None else None
     cells: list[tuple[Submitted, Cell]] = []
@@ -84,7 +84,7 @@ def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterat
         raise InputError(str(how.below), f"can't be written: {error.strerror}") from error
     with folder as place:
         size = max(len(cells), 1)
-        if end is not None:  # as many as there is time for
+        if end is not None:  # round by round, as long as there is time
             size = how.jobs
             cells.sort(key=lambda pair: estimate(pair[0]))
         for start in range(0, len(cells), size):
@@ -99,9 +99,9 @@ def verify(records: Sequence[Submitted], registry: Registry, how: How) -> Iterat
 
 
 def _round(
-    some: list[tuple[Submitted, Cell]], place: Path, name: str, how: How, seconds: float | None
+    some: list[tuple[Submitted, Cell]], place: Path, name: str, how: VerifyOptions, seconds: float | None
 ) -> Iterator[Checked]:
-    """Some cells at a time, in a result folder of their own, so that no record of an earlier round is in the way."""
+    """Compute some cells in a results folder of their own, so that no record of an earlier round is in the way."""
     from unlearnbench.run import runner
     from unlearnbench.run.options import RunOptions
 
@@ -113,7 +113,7 @@ def _round(
     try:
         planned = plan.build([cell.setting for _, cell in some], how.data_root)  # with the packages of this machine
         summary = runner.run(planned, options)
-    except InputError as error:  # data that can't be loaded, or a scenario that does not fit them
+    except InputError as error:  # data that cannot be loaded, or a scenario that does not fit them
         if len(some) > 1:
             for index, one in enumerate(some):
                 yield from _round([one], place, f"{name}.{index}", how, seconds)
@@ -132,13 +132,13 @@ def _checked(record: Submitted, cell: Cell, results: Path, summary: Summary) -> 
         failure = results / "records" / f"{cell.key}.failed.parquet"
         if failure.is_file():
             failed = read_cell(failure, results)
-            verdict: Verdict = "not tried" if failed.status == "timeout" else "failed here"
+            verdict: VerifyVerdict = "not tried" if failed.status == "timeout" else "failed here"
             return Checked(record, verdict, one_line(failed.common["error"] or failed.status))
         keys = {each.key for each in summary.plan.cells}
         reason = "no record of it" if cell.key in keys else "this machine has not the memory for as many models at once"
         return Checked(record, "can't be verified", reason)
     found = read_cell(again, results)
     apart = agreement.differences(record, found)
-    close: Verdict = "equal" if not apart else "within tolerance"
+    close: VerifyVerdict = "equal" if not apart else "within tolerance"
     verdict = close if all(each.is_small for each in apart) else "differs"
     return Checked(record, verdict, None, apart, found, agreement.same_kind(record, found))

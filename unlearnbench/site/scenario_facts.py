@@ -1,4 +1,4 @@
-"""What pages say of a setting: the numbers of a scenario that a reader filters by."""
+"""The facts about a scenario that pages show and that a reader can filter by."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Parts of a scenario.
+class ScenarioFacts:
+    """Facts about a scenario.
 
     Attributes:
-        beta: distortion rate; None where the records do not say.
-        ratio: erased share of the training images; None where a number of images is erased instead.
-        erased: that or the number, in words.
-        every_epochs: between two points of a trajectory; None without one.
-        stamped: whether erased images bear a backdoor's trigger.
-        largest_retraining: training images times epochs up to which models are retrained for verdicts; None where the
-            records do not say.
+        beta: the distortion rate; None if the records do not have it.
+        ratio: the erased share of the training images; None if a number of images is erased instead.
+        erased: the share or the number, in words.
+        every_epochs: epochs between two points of a trajectory; None without a trajectory.
+        stamped: whether the erased images are stamped with a backdoor's trigger.
+        largest_retraining: training images times epochs up to which models are retrained for verdicts; None if the
+            records do not have it.
     """
 
     beta: float | None = None
@@ -32,16 +32,16 @@ class Setting:
 
     @property
     def beta_text(self) -> str:
-        """As people write it."""
+        """Beta as text."""
         return "" if self.beta is None else f"{self.beta:g}"
 
 
 @cache
-def setting_of(scenario: str) -> Setting:
-    """The setting that a record's `scenario` column holds; what is not as expected is left out."""
+def facts_of(scenario: str) -> ScenarioFacts:
+    """The facts in a record's `scenario` column; values of an unexpected type are left out."""
     found: Any = json.loads(scenario)
     if not isinstance(found, Mapping):
-        return Setting()
+        return ScenarioFacts()
     ratio, count = _number(found.get("erased_ratio")), _number(found.get("erased_count"))
     trajectory = found.get("trajectory")
     every = trajectory.get("every_epochs") if isinstance(trajectory, Mapping) else None
@@ -51,7 +51,7 @@ def setting_of(scenario: str) -> Setting:
         erased = "" if count is None else f"{count:g} image{'' if count == 1 else 's'}"
     judging = found.get("judging")
     largest = judging.get("largest_retraining") if isinstance(judging, Mapping) else None
-    return Setting(
+    return ScenarioFacts(
         _number(found.get("beta")),
         ratio,
         erased,

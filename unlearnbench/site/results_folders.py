@@ -1,4 +1,4 @@
-"""Results folders, read: the leaderboard, the records behind it, and the claims that are about it."""
+"""Reads results folders: the leaderboard, the records behind it, and the claims about it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ResultsFolder:
     """One results folder.
 
     Attributes:
-        name: the folder's.
-        slug: that, as a part of file names; no two sources share one.
-        board: the leaderboard, as `leaderboard.read` gives it.
-        records: all rows, points of trajectories too, with the columns that pages need.
-        comparison: with the claims about it; None without.
+        name: the folder's name.
+        slug: the name in paths; unique among the folders.
+        board: the leaderboard, as `leaderboard.read` returns it.
+        records: all rows, including points of trajectories, with the columns that pages need.
+        comparison: the comparison with claims about it, if there are any.
     """
 
     name: str
@@ -44,48 +44,48 @@ class Source:
 
 def read(
     folders: Sequence[Path], out: Path, claims: Sequence[Path] = (), suites: Path = Path("suites")
-) -> list[Source]:
+) -> list[ResultsFolder]:
     """Read results folders, and write each one's leaderboard to ``out/data/<slug>``.
 
     Args:
-        folders: as `run` writes them.
-        out: where the site is being built.
-        claims: files of claims; without them ``<suites>/<folder's name>.claims.yaml``, if there is one.
+        folders: results folders as `run` writes them.
+        out: the folder where the site is being built.
+        claims: files of claims; by default ``<suites>/<folder's name>.claims.yaml``, if it exists.
 
     Raises:
-        InputError: a folder without records or without results, two folders of one name, a damaged record, or claims
-            that are about none of the folders.
+        InputError: a folder has no records or no results, two folders have one name, a record is damaged, or claims are
+            about none of the folders.
     """
     from unlearnbench.claims import model
 
     names = [folder.resolve().name for folder in folders]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(twice, "two folders have this name, which is that of their pages; rename one")
+        raise InputError(twice, "two folders have this name, which their pages would share; rename one")
     about = {path: model.load(path).suite for path in claims}
     sources = [_read(folder, name, out, about, suites) for folder, name in zip(folders, names, strict=True)]
     held = {suite for source in sources for suite in source.board["suite"].unique()}
     for path, suite in about.items():
         if suite not in held:
-            raise InputError(str(path), f"is about the suite '{suite}', of which no folder holds results")
+            raise InputError(str(path), f"is about the suite '{suite}', but no folder holds its results")
     return sources
 
 
-def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> Source:
+def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Path) -> ResultsFolder:
     records_of(folder)
     from unlearnbench.claims import comparison
     from unlearnbench.leaderboard.contenders import dataset_ids
-    from unlearnbench.records import writing as records
+    from unlearnbench.records.reading import read_folder
     from unlearnbench.report.files import write_leaderboard
 
     part = slug(name)
     board = write_leaderboard(folder / "records", out / "data" / part)
     if board.empty:
         raise InputError(str(folder), "holds no records; run its suite first")
-    table, _ = records.read_folder(folder / "records", _COLUMNS)
+    table, _ = read_folder(folder / "records", _COLUMNS)
     rows = table.to_pandas()
     rows["dataset_id"] = dataset_ids(rows)
     suite = set(board["suite"].unique())
     path = next((path for path, claimed in about.items() if claimed in suite), suites / f"{name}.claims.yaml")
     found = comparison.compare(folder, path) if path in about or path.is_file() else None
-    return Source(name, part, folder, board, rows, found)
+    return ResultsFolder(name, part, folder, board, rows, found)

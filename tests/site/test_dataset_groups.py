@@ -14,8 +14,7 @@ from unlearnbench.cli import main as cli
 from unlearnbench.report import pictures
 from unlearnbench.settings import naming
 from unlearnbench.site import glance
-from unlearnbench.site.boards import rows_of
-from unlearnbench.site.places import by_place
+from unlearnbench.site.dataset_groups import by_dataset
 
 PATHS = ("faces", "roads")
 MARK = b"\x89PNG\r\n\x1a\n"
@@ -148,7 +147,7 @@ def test_ids_of_page_parts_are_there_once(which: str, request: pytest.FixtureReq
 def test_places_differ_in_suite_dataset_and_protocol() -> None:
     row = {"suite": "a", "dataset_id": "x[path=\u202e]", "dataset_params": "{}", "protocol_version": PROTOCOL_VERSION}
     made = [{**row, "protocol_version": 1}, row, {**row, "dataset_params": '{"size":null}'}, {**row, "suite": "b"}, row]
-    found = by_place(made)
+    found = by_dataset(made)
     assert [(place.number, len(some)) for place, some in found.items()] == [(0, 2), (1, 1), (2, 1), (3, 1)]
     assert [place.title for place in found] == [
         "x[path=\\u202e] (a)", "x[path=\\u202e] (a)", "x[path=\\u202e] (b)",
@@ -184,9 +183,10 @@ def test_the_defaults_of_built_in_datasets_are_known() -> None:
 
 def test_a_leaderboards_row_says_its_dataset(tmp_path: Path) -> None:
     from unlearnbench.leaderboard import build as leaderboard
+    from unlearnbench.site.rows import site_rows
 
     folder = results(tmp_path, two_of(experiment()))
-    found = rows_of(leaderboard.build(folder / "records", folder), "two", "two")
+    found = site_rows(leaderboard.build(folder / "records", folder), "two", "two")
     assert {row["dataset_id"] for row in found} == set(map(named, PATHS))
     tallied = glance.tallies(row for row in found if row["attack"] is not None)
     assert {(tally.method, tally.accesses) for tally in tallied} == {(name, 4) for name in ("crfu", "vbu", "retrain")}
