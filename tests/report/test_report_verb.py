@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sample_records import rows, write_cells
+from sample_records import row, rows, write_cells
 
 from unlearnbench.cli import main as cli
 from unlearnbench.report.export import export
@@ -117,3 +117,19 @@ def test_latex_compiles_with_booktabs_whatever_the_text(
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "it.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "csv", "markdown", "latex", "html", "leaks"])
+def test_a_run_of_which_every_cell_failed_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str
+) -> None:
+    """An attack that says what it is ranked by, which is a metric that no cell has measured."""
+    attacked = {"attack": "a", "attack_id": "a", "ranked_by": "advantage"}
+    made = [
+        row(method, seed, "cell", None, status="failed", error="ValueError: no", cell_key=f"{method}{seed}", **attacked)
+        for method in ("original", "retrain", "crfu")
+        for seed in range(3)
+    ]
+    write_cells(tmp_path / "run" / "records", made)
+    assert "crfu" in printed(capsys, str(tmp_path / "run"), "--format", format_)
+    assert cli.main(["publish", str(tmp_path / "run"), "--out", str(tmp_path / "site")]) == 0

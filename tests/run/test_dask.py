@@ -1,4 +1,4 @@
-"""--engine dask: workers and schedulers that die, and machines that share nothing.
+"""--engine dask: workers and schedulers that die, and machines that are not what the plan was made for.
 
 That its records are those of the other engines is tested in test_determinism.py.
 """
@@ -24,7 +24,7 @@ from tiny_runs import Place, finish, rows, start, status_of, write_method, write
 import unlearnbench.run
 from unlearnbench.run import dask_executor, remote_jobs, worker
 from unlearnbench.run import engines as engine
-from unlearnbench.run.remote_jobs import VERSION
+from unlearnbench.run.remote_jobs import VERSION, RemoteJob
 from unlearnbench.suite.tasks import TimingWork, UnlearnWork
 from unlearnbench.system import package_code
 from unlearnbench.system.errors import InputError
@@ -44,18 +44,14 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 @pytest.mark.faults
-def test_artifacts_travel_where_the_store_is_not_shared(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_does_not_see_the_store_does_no_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write_suite(place.folder)
-    place.run("--results", "serial", "--cache", "c0")
     here, elsewhere = dask_executor._anywhere, place.folder / "elsewhere"
     monkeypatch.setattr(dask_executor, "_anywhere", lambda place: replace(here(place), cache=elsewhere))
-    apart = place.run("--results", "apart", "--cache", "c1", "--jobs", "2", engine="dask")
-    assert (apart.code, apart.counts["done"]) == (0, 6), apart.err
-    assert "distributed" not in apart.err
-    assert rows(place.folder / "apart") == rows(place.folder / "serial")
+    apart = place.run("--jobs", "2", engine="dask")
+    assert (apart.code, apart.counts["done"], apart.counts["failed"]) == (1, 0, 6), apart.err
+    assert f"does not see the store {elsewhere}: make --cache a folder that all machines share" in apart.err
     assert not elsewhere.exists()
-    names = [{path.name for path in (place.folder / cache).rglob("*.safetensors")} for cache in ("c0", "c1")]
-    assert names[0] == names[1]
 
 
 @pytest.mark.faults
@@ -143,10 +139,10 @@ def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.Monkey
         engine.start("dask", 1)
 
 
-# --- parcels ---------------------------------------------------------------------------------------------------------
+# --- jobs as they are sent ----------------------------------------------------------------------------------------
 
 
-def parcel_of(place: Place, method: str = "original", **changes: Any) -> remote_jobs.RemoteJob:
+def sent_job(place: Place, method: str = "original", **changes: Any) -> RemoteJob:
     """The first job of a method in the suite, as it is sent."""
     from unlearnbench.cli import loading
 
@@ -158,13 +154,11 @@ def parcel_of(place: Place, method: str = "original", **changes: Any) -> remote_
         data=data, plugins=plugins,
     )  # fmt: skip
     first = next(task for task in planned.tasks if method_of(task) == method)
-    return remote_jobs.RemoteJob((first,), replace(there, **changes), "id")
+    return RemoteJob((first,), replace(there, **changes), "id")
 
 
-def refusal(place: Place, parcel: remote_jobs.RemoteJob) -> str:
-    outcome = remote_jobs.answer(parcel, place.folder / "scratch").outcome
-    assert outcome is not None
-    ((error, _),) = outcome.errors.values()
+def refusal(place: Place, sent: RemoteJob) -> str:
+    ((error, _),) = remote_jobs.carry_out_here(sent).errors.values()
     assert error.startswith(f"unlearn: worker on {socket.gethostname()}: ")
     return error
 
@@ -172,19 +166,19 @@ def refusal(place: Place, parcel: remote_jobs.RemoteJob) -> str:
 def test_a_machine_with_other_data_plugins_or_versions_refuses_the_job(place: Place) -> None:
     write_method(place.folder / "own", "mine")
     write_suite(place.folder, methods="mine", attacks="")
-    parcel = parcel_of(place)
-    assert "no such folder" in refusal(place, replace(parcel, place=replace(parcel.place, plugin_dirs=(Path("gone"),))))
-    own = tuple((name, "0" * 64) for name, _ in parcel.place.plugins)
-    assert "differs from that of the plan" in refusal(place, replace(parcel, place=replace(parcel.place, plugins=own)))
-    assert "files of dataset digits in" in refusal(place, replace(parcel, place=replace(parcel.place, data=())))
-    work = parcel.job[0].work
+    sent = sent_job(place)
+    assert "no such folder" in refusal(place, replace(sent, place=replace(sent.place, plugin_dirs=(Path("gone"),))))
+    own = tuple((name, "0" * 64) for name, _ in sent.place.plugins)
+    assert "differs from that of the plan" in refusal(place, replace(sent, place=replace(sent.place, plugins=own)))
+    assert "files of dataset digits in" in refusal(place, replace(sent, place=replace(sent.place, data=())))
+    work = sent.job[0].work
     assert isinstance(work, UnlearnWork)
     abacus = TimingWork(
         dataset=work.dataset, scenario=work.scenario, suite_seed=0, seed=0, method=work.method, repeats=1,
         hardware="cpu: abacus",
     )  # fmt: skip
-    timed = replace(parcel.job[0], work=abacus)
-    assert "times are to be measured on cpu: abacus" in refusal(place, replace(parcel, job=(timed,)))
+    timed = replace(sent.job[0], work=abacus)
+    assert "times are to be measured on cpu: abacus" in refusal(place, replace(sent, job=(timed,)))
 
 
 @pytest.mark.parametrize(
@@ -201,23 +195,23 @@ def test_a_machine_with_other_code_or_packages_refuses_the_job(
 ) -> None:
     (place.folder / "own").mkdir()
     write_suite(place.folder, methods="vbu", attacks="")
-    parcel = parcel_of(place)
-    assert refusal(place, replace(parcel, program={**parcel.program, **changes})).endswith(expected)
+    sent = sent_job(place)
+    assert refusal(place, replace(sent, program={**sent.program, **changes})).endswith(expected)
 
 
 def test_a_machine_with_other_helpers_or_packages_of_a_plugin_refuses_the_job(place: Place) -> None:
     write_method(place.folder / "own", "mine", body="def why(self):\n    import typer")
     write_suite(place.folder, methods="mine", attacks="")
-    parcel = parcel_of(place, method="mine")
-    (there,) = (text for name, text in parcel.place.plugins if name == "method mine")
+    sent = sent_job(place, method="mine")
+    (there,) = (text for name, text in sent.place.plugins if name == "method mine")
     assert there.endswith(f" typer {version_of('typer')}")
-    other = tuple((name, text.replace(version_of("typer"), "0.0.1")) for name, text in parcel.place.plugins)
+    other = tuple((name, text.replace(version_of("typer"), "0.0.1")) for name, text in sent.place.plugins)
     needs = f"method 'mine' needs typer 0.0.1 in the plan, and this machine has typer {version_of('typer')}"
-    assert refusal(place, replace(parcel, place=replace(parcel.place, plugins=other))).endswith(needs)
+    assert refusal(place, replace(sent, place=replace(sent.place, plugins=other))).endswith(needs)
     (place.folder / "own" / "table.json").write_text("{}")
     worker._workplace.cache_clear()
     remote_jobs._check.cache_clear()
-    assert "method 'mine' or a file beside it differs from that of the plan" in refusal(place, parcel)
+    assert "method 'mine' or a file beside it differs from that of the plan" in refusal(place, sent)
 
 
 def test_the_code_of_two_machines_is_compared_by_names_and_contents(
@@ -245,28 +239,13 @@ def test_the_code_of_two_machines_is_compared_by_names_and_contents(
         assert package_code.code_sha256() != before
 
 
-def test_parcels_are_packed_where_needed_and_what_was_damaged_on_its_way_is_missing(place: Place) -> None:
+def test_a_store_is_known_by_its_mark(place: Place) -> None:
     write_method(place.folder / "own", "mine")
     write_suite(place.folder, methods="mine", attacks="")
-    parcel = parcel_of(place)
-    (task,) = parcel.job  # one need is enough to see what travels
-    parcel = replace(parcel, job=(replace(task, needs={"train": task.needs["train"]}),))
-    assert remote_jobs.answer(parcel, place.folder / "scratch") == remote_jobs.RemoteAnswer(
-        None
-    )  # it needs a trained model
-    place.run("--plugins", "own")
-    store = place.folder / "cache"
-    (needed,) = remote_jobs.pack(parcel.job, store).items()
-    key, content = needed
-    done = remote_jobs.RemoteAnswer(worker.JobOutcome(values={key: {}}), {key: content})
-    assert remote_jobs.unpack(done, place.folder / "other") is done.outcome
-    assert remote_jobs.pack(parcel.job, place.folder / "other").keys() == {key}
-    damaged = replace(done, artifacts={key: content[:-1] + bytes([content[-1] ^ 1])})
-    assert remote_jobs.unpack(damaged, place.folder / "third").missing == key
-    assert not remote_jobs.pack(parcel.job, place.folder / "third")
+    sent, store = sent_job(place, method="mine"), place.folder / "cache"
+    assert "does not see the store" in refusal(place, sent)
     known = remote_jobs.identity(store)
-    assert remote_jobs.answer(replace(parcel, store=known), place.folder / "scratch").artifacts == {}  # nothing travels
-    packed = replace(parcel, artifacts={key: content})
-    assert list(remote_jobs.answer(packed, place.folder / "scratch").artifacts) == [parcel.job[0].key]
-    assert not (place.folder / "scratch").exists()
     assert remote_jobs.identity(store) == known != remote_jobs.identity(place.folder / "other")
+    assert "does not see the store" in refusal(place, sent)
+    outcome = remote_jobs.carry_out_here(replace(sent, store=known))
+    assert outcome.missing in sent.job[0].needs.values()  # it is carried out, and its trained model is not there

@@ -55,7 +55,8 @@ def render(frame: pd.DataFrame) -> str:
         if own:
             scenes[scene_of(row)].append((row, own))
     if not scenes:
-        return f"{_LEAD}\nNo attack has been run.\n"
+        unmeasured = _unmeasured(rows)
+        return "\n".join([_LEAD, *(unmeasured or ["No attack has been run.\n"])])
     several = len({key[0] for key in scenes}) > 1
     sections = [_section(found, several) for found in scenes.values()]
     used = dict.fromkeys(finding.metric for found in scenes.values() for _, own in found for finding in own)

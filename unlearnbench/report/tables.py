@@ -110,7 +110,7 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
     ranked_by = part["rank_metric"].dropna()
     last = part["rank"].isna() & part["reference"].astype("boolean").fillna(False).astype(bool)
     by, ascending_by = ["rank", "last"], [True, True]
-    if len(ranked_by):
+    if len(ranked_by) and ranked_by.iloc[0] in part:  # nobody has a value where every cell has failed
         metric = METRICS[ranked_by.iloc[0]]
         by.append(metric.name)
         ascending_by.append(metric.better == "lower")

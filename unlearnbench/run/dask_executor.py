@@ -7,18 +7,15 @@ import contextlib
 import logging
 import multiprocessing.resource_tracker
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from unlearnbench.run.executors import Cluster, WorkerDiedError
-from unlearnbench.run.remote_jobs import RemoteAnswer, RemoteJob, answer, identity, pack, unpack
+from unlearnbench.run.remote_jobs import RemoteJob, carry_out_here, identity
 from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out
-from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption, streams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line
@@ -28,7 +25,7 @@ try:
     import cryptography  # noqa: F401 (makes the certificate of a cluster on this machine)
     import dask
     import distributed
-    from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
+    from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin
 except ImportError as error:
     raise InputError("--engine dask", "not installed; pip install 'unlearnbench[dask]'") from error
 
@@ -39,25 +36,29 @@ ENCRYPTED = ("tls://", "wss://")  # protocols by which Dask's processes ask each
 
 
 class DaskExecutor(Cluster):
-    """Carries jobs out on Dask's workers, one at a time on each.
-
-    A job goes out as a parcel: its artifacts travel with it where workers do not see the runner's store.
-    """
+    """Carries jobs out on Dask's workers, one at a time on each."""
 
     def __init__(self, client: Client, cluster: LocalCluster | None) -> None:
         self._client, self._cluster = client, cluster
-        self._known, self._packs = 1, False
+        self._known = 1
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Raises BrokenExecutor where there is no scheduler any more."""
         assert not kwargs
         if self._client.status != "running":
             raise BrokenExecutor("the Dask scheduler is gone")
-        future: Future[Any] = Future()
         if function is carry_out:
-            self._send(future, *args)
-        else:
-            self._call(function, *args, then=lambda remote: future.set_result(_result(remote)), future=future)
+            job, place = args
+            function, args = _checked_outcome, (RemoteJob(job, _anywhere(place), identity(place.cache)),)
+        future: Future[Any] = Future()
+
+        def ended(remote: Remote) -> None:
+            try:
+                future.set_result(_result(remote))
+            except Exception as error:
+                future.set_exception(error)
+
+        self._client.submit(function, *args, pure=False, retries=0).add_done_callback(ended)
         return future
 
     def workers(self) -> int:
@@ -91,37 +92,6 @@ class DaskExecutor(Cluster):
                     nanny.process.process._process.kill()
             with contextlib.suppress(Exception):
                 self._cluster.close(timeout=5)
-
-    # --- a job's way there and back ---------------------------------------------------------------------------------
-
-    def _send(self, future: Future[JobOutcome], job: Job, place: JobPlace) -> None:
-        artifacts = pack(job, place.cache) if self._packs else None
-        parcel = RemoteJob(job, _anywhere(place), identity(place.cache), artifacts)
-        self._call(
-            _checked_answer, parcel, then=lambda remote: self._receive(future, parcel, place, remote), future=future
-        )
-
-    def _receive(self, future: Future[JobOutcome], parcel: RemoteJob, place: JobPlace, remote: Remote) -> None:
-        came: RemoteAnswer = _result(remote)
-        if came.outcome is None:
-            self._packs = True
-            self._send(future, parcel.job, place)
-            return
-        future.set_result(unpack(came, place.cache))
-
-    def _call(
-        self, function: Callable[..., Any], *args: Any, then: Callable[[Remote], None], future: Future[Any]
-    ) -> None:
-        def ended(remote: Remote) -> None:
-            try:
-                then(remote)
-            except Exception as error:
-                future.set_exception(error)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # artifacts are large, and go to one worker once
-            remote = self._client.submit(function, *args, pure=False, retries=0)
-        remote.add_done_callback(ended)
 
 
 def start(workers: int, scheduler: str | None) -> DaskExecutor:
@@ -229,6 +199,6 @@ def _settle() -> None:
     limit_threads()
 
 
-def _checked_answer(parcel: RemoteJob) -> RemoteAnswer:  # a name that workers of code that did not check have not
+def _checked_outcome(sent: RemoteJob) -> JobOutcome:  # a name that workers of code that did not check do not have
     _settle()
-    return answer(parcel, Path(get_worker().local_directory) / "unlearnbench-artifacts")
+    return carry_out_here(sent)

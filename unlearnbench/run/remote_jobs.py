@@ -1,17 +1,14 @@
-"""A job on its way to a worker that may be on another machine, and what comes back.
+"""A job on its way to a worker that may be on another machine.
 
-Where the worker sees the runner's store, that is where results go. Where it does not, the job's artifacts come with it,
-as the bytes of their files, and the results go back in the same way. A machine whose code, packages, data or plugins
-are not those that the plan was made from does no work.
+What jobs need and what they make lies in the runner's store, which all machines see. A machine that does not see it, or
+whose code, packages, data or plugins are not those that the plan was made from, does no work.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -42,28 +39,17 @@ def program() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job, where it is to be carried out, and what it needs.
+    """A job, and where it is to be carried out.
 
     Attributes:
         store: identity of the runner's store, by which a worker knows whether it sees the same one.
-        artifacts: the files of the artifacts that the job needs, by key; None: not packed.
         program: that sent it, as `program` says.
     """
 
     job: Job
     place: JobPlace
     store: str
-    artifacts: Mapping[str, bytes] | None = None
     program: Mapping[str, str] = field(default_factory=program)
-
-
-@dataclass(frozen=True)
-class RemoteAnswer:
-    """What became of a job, and its results if they are not in the runner's store; no outcome: the job's artifacts have
-    to be packed."""
-
-    outcome: JobOutcome | None
-    artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
@@ -92,44 +78,12 @@ def _seen(cache: Path) -> str:
         return ""
 
 
-def pack(job: Job, cache: Path) -> dict[str, bytes]:
-    """The files that a job needs; those that are not there are left out, and the worker misses them."""
-    from unlearnbench.system.store import Store
-
-    return _files(Store(cache), {key for task in job for key in task.needs.values()})
-
-
-def unpack(answer: RemoteAnswer, cache: Path) -> JobOutcome:
-    """Put results that came from elsewhere into the store; what was damaged on its way is missing."""
-    from unlearnbench.system.store import CorruptArtifactError, Store
-
-    assert answer.outcome is not None
-    store = Store(cache)
-    with tempfile.TemporaryDirectory(prefix="unlearnbench-") as folder:
-        received = Store(Path(folder))
-        try:
-            for key, content in answer.artifacts.items():
-                write_atomically(received.path(key), content)
-                if (artifact := received.get(key)) is not None:
-                    store.put(key, artifact)
-                received.discard(key)
-        except CorruptArtifactError as error:
-            return JobOutcome(missing=error.key, why=error_line(error))
-        except OSError as error:
-            return JobOutcome.unwritable(error, cache)
-    return answer.outcome
-
-
-def answer(parcel: RemoteJob, scratch: Path) -> RemoteAnswer:
-    """Carry a parcel's job out on this machine.
-
-    Args:
-        scratch: where artifacts lie for as long as the job takes, if the runner's store is not seen here.
-    """
-    job, place = parcel.job, parcel.place
-    ours, theirs = program(), parcel.program
+def carry_out_here(sent: RemoteJob) -> JobOutcome:
+    """Carry out a job on this machine, or refuse it where this machine is not what the plan was made for."""
+    job, place = sent.job, sent.place
+    ours, theirs = program(), sent.program
     if ours != theirs:
-        return RemoteAnswer(_refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}"))
+        return _refused(job, f"has {_otherwise(ours, theirs)}; the run has {_otherwise(theirs, ours)}")
     if place.device == "auto":
         place = replace(place, device=slots("auto", 1)[0])
     try:
@@ -139,30 +93,13 @@ def answer(parcel: RemoteJob, scratch: Path) -> RemoteAnswer:
             if isinstance(task.work, TimingWork) and task.work.hardware != (here := describe(place.device)):
                 raise _UnfitError(f"times are to be measured on {task.work.hardware}, and this is {here}")
     except Exception as error:  # a plugin may raise anything when it is asked for its files
-        return RemoteAnswer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
-    if _seen(place.cache) == parcel.store:
-        return RemoteAnswer(carry_out(job, place))
-    if parcel.artifacts is None and any(task.needs for task in job):
-        return RemoteAnswer(None)
-    return _answer_by_itself(parcel, replace(place, cache=scratch))
-
-
-def _answer_by_itself(parcel: RemoteJob, place: JobPlace) -> RemoteAnswer:
-    from unlearnbench.system.store import Store
-
-    store = Store(place.cache)
-    try:
-        for key, content in (parcel.artifacts or {}).items():
-            write_atomically(store.path(key), content)
-        outcome = carry_out(parcel.job, place)
-        return RemoteAnswer(outcome, _files(store, outcome.values))
-    finally:  # one job's artifacts are all that ever lies here
-        shutil.rmtree(place.cache, ignore_errors=True)
-
-
-def _files(store: Any, keys: Iterable[str]) -> dict[str, bytes]:
-    found = {key: store.content(key) for key in keys}
-    return {key: content for key, content in found.items() if content is not None}
+        return _refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error))
+    if _seen(place.cache) != sent.store:
+        advice = (
+            "make --cache a folder that all machines share, or run parts of the suite on each and 'unlearnbench merge'"
+        )
+        return _refused(job, f"does not see the store {place.cache}: {advice}")
+    return carry_out(job, place)
 
 
 class _UnfitError(Exception):

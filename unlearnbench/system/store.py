@@ -119,13 +119,6 @@ class Store:
         values: dict[str, Any] = json.loads(text)
         return values
 
-    def content(self, key: str) -> bytes | None:
-        """The bytes of an artifact's file, unchecked; None where there is none. Raises UnreadableError as `get`."""
-        try:
-            return regular_files.read(self.path(key))
-        except FileNotFoundError:
-            return None
-
     def discard(self, key: str) -> None:
         """Delete an artifact, if it exists; raises UnreadableError for one that can't be read, and leaves it."""
         regular_files.check_readable(self.path(key))
