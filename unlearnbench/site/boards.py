@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.leaderboard.contenders import TABLE_COLUMNS
-from unlearnbench.metrics.catalog import METRICS, Metric, shown
+from unlearnbench.metrics.catalog import METRICS, Metric, shown_in
 from unlearnbench.report import tables
 from unlearnbench.report.findings import findings
 from unlearnbench.settings.protocols import measured_under, titled
@@ -266,7 +266,7 @@ def experiment_path(part: str, experiment: str) -> str:
 
 
 def _metrics(rows: Sequence[Row], attacked: bool) -> list[Metric]:
-    wanted = [*shown("attacked", "pages"), *shown("beside")] if attacked else shown("unattacked")
+    wanted = [*shown_in("attacked", "pages"), *shown_in("beside")] if attacked else shown_in("unattacked")
     return [metric for metric in wanted if any(row.get(metric.name) is not None for row in rows)]
 
 
