@@ -6,7 +6,7 @@ from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 class Retrain(Method):
     """The shared training code on the remaining data, from a fresh seed, as a server would do it.
 
-    It differs from the original mostly by seed noise (PROTOCOL section 11, rule 5). This makes it the reference: an
+    It differs from the original mostly by seed noise (docs/protocol.md#references). This makes it the reference: an
     unlearning method leaks what it reveals beyond this.
     """
 

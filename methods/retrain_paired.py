@@ -7,7 +7,7 @@ from unlearnbench.training.objectives import MaskedTrainingLoss
 class RetrainPaired(Method):
     """Training from the original's initial weights, in its order and with its noise, with weight 0 for erased images.
 
-    A diagnostic worst case (PROTOCOL section 11, rule 5), not what a server would do: without the seed noise that hides
+    A diagnostic worst case (docs/protocol.md#references), not what a server would do: without the seed noise that hides
     what retraining reveals. What remains of the noise is rounding, as kernels of other shapes round differently, and
     training amplifies it.
     """

@@ -6,7 +6,7 @@ from unlearnbench.plugin import Context, ErasureSets, Method, Stack
 class SeedNoise(Method):
     """The shared training code on ALL of the data, erased images included, from a fresh seed.
 
-    It differs from the original by seed noise alone (PROTOCOL section 11, rule 5): an attack that finds more in
+    It differs from the original by seed noise alone (docs/protocol.md#references): an attack that finds more in
     retraining finds what was erased, and an attack that finds anything here is broken.
     """
 

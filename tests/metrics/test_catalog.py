@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from unlearnbench.metrics.catalog import METRICS, describe, given_by, shown
+from unlearnbench.metrics.catalog import METRICS, describe, given_by, shown_in
 
 
 def test_every_metric_is_found_under_its_own_name():
@@ -49,9 +49,13 @@ def test_catalogue_can_not_be_changed():
 
 
 def test_views_show_metrics_in_their_own_order():
-    assert [metric.name for metric in shown("beside")] == ["accuracy", "erased_accuracy"]
-    assert [metric.name for metric in shown("ratio")][:3] == ["gradient_steps", "samples_processed", "unlearn_seconds"]
-    pages, attacked = (shown("attacked", "pages"), shown("attacked"))
+    assert [metric.name for metric in shown_in("beside")] == ["accuracy", "erased_accuracy"]
+    assert [metric.name for metric in shown_in("ratio")][:3] == [
+        "gradient_steps",
+        "samples_processed",
+        "unlearn_seconds",
+    ]
+    pages, attacked = (shown_in("attacked", "pages"), shown_in("attacked"))
     assert [metric for metric in pages if metric in attacked] == attacked
     assert {metric.name for metric in pages} - {metric.name for metric in attacked} == {"tpr_at_0_1pct_fpr"}
 

@@ -1,4 +1,4 @@
-"""Observation levels: what of a model's output an adversary sees (PROTOCOL section 11, rule 6)."""
+"""Observation levels: what of a model's output an adversary sees (docs/protocol.md#observation-levels)."""
 
 from __future__ import annotations
 

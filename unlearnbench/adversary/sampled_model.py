@@ -1,4 +1,4 @@
-"""A model behind a server that answers with draws from p(Z|X) (PROTOCOL section 11, rule 7)."""
+"""A model behind a server that answers with draws from p(Z|X) (docs/protocol.md#query-noise)."""
 
 from __future__ import annotations
 

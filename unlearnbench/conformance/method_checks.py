@@ -14,7 +14,7 @@ from unlearnbench.settings.scenario import StopRule
 from unlearnbench.stages.result_checks import PluginError
 
 STEPS = 20
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: PROTOCOL section 11, rule 13
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # over 20 steps: docs/protocol.md#replicas
 OTHER_SEEDS = tuple(seed + 1 for seed in SEEDS)
 FOR_ONE_MODEL = (
     "write the loss for ONE model, which is vectorised: torch.where instead of a branch on values, no .item(), random"

@@ -178,7 +178,7 @@ def contenders_of(rows: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def in_tables(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
+def by_table(contenders: pd.DataFrame, method_id: str) -> dict[int, int]:
     """The contender with this id, by table."""
     there = contenders["method_id"] == method_id
     return dict(zip(contenders.loc[there, "table"], contenders.index[there], strict=True))

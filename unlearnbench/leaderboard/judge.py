@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from unlearnbench.leaderboard import verdicts
-from unlearnbench.leaderboard.contenders import NOBODY, in_tables
-from unlearnbench.leaderboard.seeds import Seeds, there
+from unlearnbench.leaderboard.contenders import NOBODY, by_table
+from unlearnbench.leaderboard.seeds import SeedValues, there
 from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.settings.scenario import Judging, StopRule
 
@@ -42,7 +42,7 @@ _SCALES = {"verdict": 1.0, "verdict_half": 0.5, "verdict_double": 2.0}
 """The factors of the margin, by column."""
 
 
-def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
+def judged(contenders: pd.DataFrame, seeds: SeedValues, failed: pd.Series) -> pd.DataFrame:
     """`COLUMNS` of every contender; an attacked one has the verdicts of the same models without the attack.
 
     Args:
@@ -51,7 +51,7 @@ def judged(contenders: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.Data
     """
     table = pd.DataFrame({name: pd.Series(None, index=contenders.index, dtype=object) for name in COLUMNS})
     table["reference"] = contenders["reference_method"]
-    retrain, originals = in_tables(contenders, "retrain"), in_tables(contenders, "original")
+    retrain, originals = by_table(contenders, "retrain"), by_table(contenders, "original")
     scenarios: dict[str, tuple[Judging, float | None]] = {}
     rows = {}
     bare = contenders[contenders["attack"].isna()]
@@ -95,7 +95,7 @@ def _withheld(value: Any) -> Any:
 
 
 def _forgetting(
-    number: int, held: int, seeds: Seeds, margins: Judging, threshold: float | None, failed: int
+    number: int, held: int, seeds: SeedValues, margins: Judging, threshold: float | None, failed: int
 ) -> dict[str, Any]:
     """The verdicts on forgetting, and the numbers of seeds.
 
@@ -126,7 +126,7 @@ def _forgetting(
     return {**found, "forgot_seeds": met, "judged_seeds": len(memory) + failed}
 
 
-def _forgetting_stamped(number: int, seeds: Seeds, threshold: float, failed: int) -> dict[str, Any]:
+def _forgetting_stamped(number: int, seeds: SeedValues, threshold: float, failed: int) -> dict[str, Any]:
     """The same for stamped images, where forgetting means misclassifying."""
     accuracy = there(seeds.of("backdoor_accuracy")[number])
     if not len(accuracy):
@@ -137,7 +137,7 @@ def _forgetting_stamped(number: int, seeds: Seeds, threshold: float, failed: int
     return {name: verdict.value for name, (verdict, _) in found.items()} | counts
 
 
-def _accuracy(number: int, retrain: int, seeds: Seeds, margins: Judging) -> dict[str, Any]:
+def _accuracy(number: int, retrain: int, seeds: SeedValues, margins: Judging) -> dict[str, Any]:
     """Compared with models of the method's own architecture that were retrained for it, else with retraining in its
     table."""
     accuracy, other = seeds.of("accuracy")[number], seeds.of("retrained_accuracy")[number]

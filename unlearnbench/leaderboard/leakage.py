@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearnbench.leaderboard import verdicts
-from unlearnbench.leaderboard.seeds import ADVANTAGE, Seeds, seeds_of, there
+from unlearnbench.leaderboard.seeds import ADVANTAGE, SeedValues, seeds_of, there
 from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.metrics.intervals import Floats
 
@@ -46,7 +46,7 @@ def inferred() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.leak == "inferred"]
 
 
-def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str, ...]:
+def ranked_by(contenders: pd.DataFrame, number: int, seeds: SeedValues) -> tuple[str, ...]:
     """The metrics that an attack is ranked by: those that it declares, else those of its evidence. Empty if it infers
     nothing about erased images."""
     declared, attack = contenders.at[number, "ranked_by"], contenders.at[number, "attack"]
@@ -63,13 +63,13 @@ def ranked_by(contenders: pd.DataFrame, number: int, seeds: Seeds) -> tuple[str,
     return tuple(_superseding(name, number, seeds) for name in names)
 
 
-def _superseding(name: str, number: int, seeds: Seeds) -> str:
+def _superseding(name: str, number: int, seeds: SeedValues) -> str:
     """The metric that supersedes this one if it was measured, else this one."""
     other = METRICS[name].superseded_by if name in METRICS else None
     return name if other is None or np.isnan(seeds.of(other)[number]).all() else other
 
 
-def p_values(contenders: pd.DataFrame, seeds: Seeds, metric: str) -> tuple[Floats, Floats]:
+def p_values(contenders: pd.DataFrame, seeds: SeedValues, metric: str) -> tuple[Floats, Floats]:
     """Two one-sided p-values of each contender: that the attack beats the trivial attacker, and that it scores higher
     than the same attack on retraining, with both scores clipped at the trivial attacker's.
 

@@ -1,4 +1,4 @@
-"""Rates at few errors, read from the membership scores of all seeds of a contender (docs/protocol.md 12, rule 10)."""
+"""Rates at few errors, read from a contender's membership scores of all seeds (docs/protocol.md#few-false-alarms)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of contenders in a table, and which are indistinguishable from the best (docs/protocol.md 12, rule 9).
+"""The order of contenders in a table, and which are indistinguishable from the best (docs/protocol.md#ranks).
 
 Contenders are ordered by their means. One of k contenders is distinguished from the best if a paired one-sided test
 over seeds rejects at alpha / (k - 1). In all but alpha of the draws the true best, whichever it is, is then among those
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from unlearnbench.leaderboard import verdicts
-from unlearnbench.leaderboard.contenders import NOBODY, in_tables
+from unlearnbench.leaderboard.contenders import NOBODY, by_table
 from unlearnbench.leaderboard.judge import margins_of
 from unlearnbench.leaderboard.leakage import inferred, ranked_by
-from unlearnbench.leaderboard.seeds import ADVANTAGE, Seeds, there
+from unlearnbench.leaderboard.seeds import ADVANTAGE, SeedValues, there
 from unlearnbench.leaderboard.verdicts import Accuracy, Beside, Forgetting, one_sided
 from unlearnbench.metrics.catalog import METRICS, Better, describe
 from unlearnbench.metrics.intervals import MINIMUM, Floats
@@ -42,7 +42,7 @@ INVERTED = 0.025
 """Level of the test whether an AUC is below one half."""
 
 
-def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: pd.Series) -> pd.DataFrame:
+def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: SeedValues, failed: pd.Series) -> pd.DataFrame:
     """`COLUMNS` of each contender.
 
     Args:
@@ -56,7 +56,7 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: 
         & (state["utility"] == Accuracy.KEPT.value)
         & ~state["reference"].astype(bool)
     )
-    retrain = in_tables(contenders, "retrain")
+    retrain = by_table(contenders, "retrain")
     for number, rows in contenders.groupby("table").groups.items():
         metric = _rank_metric(contenders, rows, seeds)
         if metric is None:
@@ -87,7 +87,7 @@ def ranked(contenders: pd.DataFrame, state: pd.DataFrame, seeds: Seeds, failed: 
     return table
 
 
-def _beside(contender: int, retrain: int, seeds: Seeds, margin: float, floor: float) -> Beside | None:
+def _beside(contender: int, retrain: int, seeds: SeedValues, margin: float, floor: float) -> Beside | None:
     """How a contender's leak compares with that of retraining; None if no seed has both."""
     advantages = seeds.of(ADVANTAGE)
     apart = there(advantages[contender] - advantages[retrain])
@@ -97,7 +97,7 @@ def _beside(contender: int, retrain: int, seeds: Seeds, margin: float, floor: fl
     return Beside.OPEN if beside == Beside.NO_WORSE and _is_inverted(seeds.of("auc")[contender]) else beside
 
 
-def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: Seeds) -> str | None:
+def _rank_metric(contenders: pd.DataFrame, rows: pd.Index, seeds: SeedValues) -> str | None:
     """The metric that a table ranks by; None if nothing was measured, or nothing about erased images."""
     if contenders.loc[rows, "attack"].isna().all():
         return "accuracy" if not np.isnan(seeds.of("accuracy")[rows]).all() else None

@@ -20,7 +20,7 @@ _JUDGED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Seeds:
+class SeedValues:
     """The values of C contenders in S seeds.
 
     Attributes:
@@ -64,7 +64,7 @@ class Seeds:
         return float(1 / images if about.images == "test" else 1 / (images * max(1, counts)))
 
 
-def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
+def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> SeedValues:
     """The values that verdicts, ranks and tests of leaks need.
 
     Args:
@@ -81,7 +81,7 @@ def seeds_of(contenders: pd.DataFrame, values: pd.DataFrame) -> Seeds:
         found[str(metric)] = table.reindex(index=contenders.index, columns=columns).to_numpy(dtype=np.float64)
         behind = part.groupby("contender")["n"].max().reindex(contenders.index)
         images[str(metric)] = behind.fillna(0).to_numpy(dtype=np.float64)
-    return Seeds(found, images, columns, len(contenders))
+    return SeedValues(found, images, columns, len(contenders))
 
 
 def there(values: Floats) -> Floats:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import METRICS, shown
+from unlearnbench.metrics.catalog import METRICS, shown_in
 from unlearnbench.metrics.intervals import student_t
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import CellSetting
@@ -88,7 +88,7 @@ class Rule:
     @property
     def shown(self) -> list[str]:
         """The metrics to show, the deciding one first."""
-        return list(dict.fromkeys([self.metric, *self.bounds, *(metric.name for metric in shown("tuned"))]))
+        return list(dict.fromkeys([self.metric, *self.bounds, *(metric.name for metric in shown_in("tuned"))]))
 
     def incomplete(self, trial: Trial) -> str | None:
         """What a trial lacks of its own seeds and metrics, or None."""

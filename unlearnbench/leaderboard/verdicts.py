@@ -1,4 +1,4 @@
-"""Verdicts on forgetting and accuracy, from one number per seed (docs/protocol.md, section 12).
+"""Verdicts on forgetting and accuracy, from one number per seed (docs/protocol.md#forgetting-and-accuracy).
 
 Each verdict compares an interval with a margin that was declared beforehand. What the interval leaves open stays open,
 so more seeds make a verdict more certain and never turn chance into one.

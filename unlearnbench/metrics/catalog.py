@@ -1,6 +1,6 @@
 """What each metric means, how it is shown and checked, and what a trivial attacker would get.
 
-Every name allowed in the `metric` column of a record is here; docs/protocol.md, section 11, has the reasons.
+Every name allowed in the `metric` column of a record is here; docs/protocol.md has the reasons.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(_BY_NAME)
 """All metrics by name, in the order of the columns of a leaderboard."""
 
 
-def shown(*views: View) -> list[Metric]:
+def shown_in(*views: View) -> list[Metric]:
     """The metrics of one view, or of several merged, in the order in which they are shown."""
     places = [
         (min(own), metric)

@@ -1,4 +1,4 @@
-"""Intervals and tests: over seeds Student t, within a seed the bootstrap (docs/protocol.md section 11, rule 9).
+"""Intervals and tests: over seeds Student t, within a seed the bootstrap (docs/protocol.md#intervals-over-seeds).
 
 Three to five seeds are few: a percentile bootstrap over them covers 74 to 83 % instead of 95 %, whereas Student t has
 its nominal coverage for normal values. Array functions take many groups at once; the others handle one group.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FALSE_ALARMS = 10
-"""Fewest false alarms for a rate (docs/protocol.md section 11, rule 10)."""
+"""Fewest false alarms for a rate (docs/protocol.md#few-false-alarms)."""
 
 _ROUNDING = 1e-9  # 3000 * 0.01 must count as 30
 

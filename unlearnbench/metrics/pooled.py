@@ -1,4 +1,4 @@
-"""Rates at few errors over all seeds together: one seed has too few images (docs/protocol.md section 11, rule 10)."""
+"""Rates at few errors over all seeds together: one seed has too few images (docs/protocol.md#few-false-alarms)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The information-bottleneck (IB) model: representer theta^r, X -> p(Z|X), and approximator theta^a, Z -> Y.
 
-CRFU paper, section 3; layer sizes as in the released code (PROTOCOL section 2).
+CRFU paper, section 3; layer sizes as in the released code (docs/protocol.md#networks).
 """
 
 from __future__ import annotations

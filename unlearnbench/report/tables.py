@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench.leaderboard.contenders import TABLE_COLUMNS
-from unlearnbench.metrics.catalog import METRICS, Metric, shown
+from unlearnbench.metrics.catalog import METRICS, Metric, shown_in
 from unlearnbench.metrics.intervals import MINIMUM
 from unlearnbench.report import wording
 from unlearnbench.report.rows import missing, rows_of
@@ -43,7 +43,7 @@ def tables(frame: pd.DataFrame, metrics: Sequence[str] | None = None, sort: str 
     check_metrics(frame, metrics)
     order = None if sort is None else sort_order(frame, sort)
     several_suites = frame["suite"].nunique() > 1
-    wanted = {*(metric.name for metric in shown("attacked", "beside", "unattacked")), *(metrics or ())}
+    wanted = {*(metric.name for metric in shown_in("attacked", "beside", "unattacked")), *(metrics or ())}
     ends = ("", "_low", "_high", "_gap_retrain", "_gap_retrain_low", "_gap_retrain_high", "_gap_trivial")
     needed = {*TABLE_COLUMNS, *_STATE, *(order or ())[:1], *(f"{name}{end}" for name in wanted for end in ends)}
     # Few columns of one dtype: a hundred columns of nullable dtypes make each small table slow.
@@ -123,7 +123,7 @@ def _ordered(part: pd.DataFrame, order: tuple[str, bool] | None) -> pd.DataFrame
 
 
 def _chosen(part: pd.DataFrame, metrics: Sequence[str] | None, attacked: bool) -> list[str]:
-    usual = [*shown("attacked"), *shown("beside")] if attacked else shown("unattacked")
+    usual = [*shown_in("attacked"), *shown_in("beside")] if attacked else shown_in("unattacked")
     wanted = [metric.name for metric in usual] if metrics is None else metrics
     return [name for name in wanted if name in part and part[name].notna().any()]
 

@@ -1,6 +1,6 @@
 """Fewer models at a time when memory runs out.
 
-Rounding depends on the number of replicas computed at a time (PROTOCOL section 11, rule 13), so a cell continues under
+Rounding depends on the number of replicas computed at a time (docs/protocol.md#replicas), so a cell continues under
 the key of the halved number. Its record holds that number, and a later run finds it there.
 """
 

@@ -124,7 +124,7 @@ class Training(Strict):
 
 
 class LeakSizes(Strict):
-    """Disjoint parts of the training images in a `leak` experiment (PROTOCOL section 11, rule 1)."""
+    """Disjoint parts of the training images in a `leak` experiment (docs/protocol.md#leak-parts)."""
 
     target: int = Field(25_000, ge=20, description="images that the target model is trained on")
     known: int = Field(20_000, ge=10, description="those of `target` that the adversary holds (tier `same`)")
@@ -156,7 +156,7 @@ class Trajectory(Strict):
 
 
 class Timing(Strict):
-    """Measure the time of one erasure: one replica, one thread, nothing else running (PROTOCOL section 11, rule 12)."""
+    """Measure the time of one erasure: one replica, one thread, nothing else running (docs/protocol.md#time)."""
 
     repeats: int = Field(5, ge=1, le=1_000, description="erasures timed; the median counts")
     seeds: int = Field(1, ge=1, description="how many of the seeds, from the first on, are timed")
@@ -262,7 +262,8 @@ class Scenario(Strict):
         if self.kind == "leak":
             if self.backdoor is not None:
                 raise ValueError(
-                    "a leak experiment has no backdoor: membership would measure the trigger (PROTOCOL 11, rule 4)"
+                    "a leak experiment has no backdoor: membership would measure the trigger"
+                    " (docs/protocol.md#like-with-like)"
                 )
             if self.erased_count is None or self.leak is None:
                 raise ValueError("a leak experiment needs erased_count and leak sizes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from unlearnbench.metrics.catalog import Metric, shown
+from unlearnbench.metrics.catalog import Metric, shown_in
 from unlearnbench.report.wording import in_words
 from unlearnbench.settings.protocols import measured_under, titled
 from unlearnbench.site import cells, standing
@@ -146,7 +146,7 @@ def experiment_path(part: str, experiment: str) -> str:
 
 
 def _metrics(rows: Sequence[BoardRow], attacked: bool) -> list[Metric]:
-    wanted = [*shown("attacked", "pages"), *shown("beside")] if attacked else shown("unattacked")
+    wanted = [*shown_in("attacked", "pages"), *shown_in("beside")] if attacked else shown_in("unattacked")
     return [metric for metric in wanted if any(row.get(metric.name) is not None for row in rows)]
 
 

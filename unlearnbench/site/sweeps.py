@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import Metric, View, shown
+from unlearnbench.metrics.catalog import Metric, View, shown_in
 from unlearnbench.report import drawing
 from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas
@@ -37,7 +37,7 @@ def sweeps(rows: Sequence[BoardRow], name: str) -> list[Figure]:
         for place, all_here in by_dataset(rows).items():
             here = [row for row in all_here if row[over] is not None]
             points = sorted({row[over] for row in here})
-            sides = [(metric, _lines(here, metric, over)) for metric in shown(_VIEWS[over])]
+            sides = [(metric, _lines(here, metric, over)) for metric in shown_in(_VIEWS[over])]
             sides = [(metric, lines) for metric, lines in sides if any(len(line) > 1 for line in lines.values())]
             if len(points) > 1 and sides:
                 figure = f"{name}-{place.number}-{over}"

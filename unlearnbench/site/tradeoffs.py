@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.metrics.catalog import METRICS, Metric, shown
+from unlearnbench.metrics.catalog import METRICS, Metric, shown_in
 from unlearnbench.report import drawing, wording
 from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas, standing
@@ -61,7 +61,7 @@ def leakage(rows: Sequence[BoardRow], name: str) -> list[Figure]:
     found = []
     for place, here in by_dataset(attacked).items():
         measured = {
-            each.name: each for each in shown("tradeoff") if any(row.get(each.name) is not None for row in here)
+            each.name: each for each in shown_in("tradeoff") if any(row.get(each.name) is not None for row in here)
         }
         sides = [_strongest(here, metric) for metric in measured.values() if metric.superseded_by not in measured]
         if any(len(side) > 1 for side in sides):

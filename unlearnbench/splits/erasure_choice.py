@@ -1,5 +1,5 @@
-"""Which candidates are erased, and which never-seen images they are compared with, by one rule (docs/protocol.md,
-section 12, rule 4).
+"""Which candidates are erased, and which never-seen images they are compared with, by one rule
+(docs/protocol.md#like-with-like).
 
 Erased images, and the never-seen images that they are compared with, must be chosen alike: otherwise members could be
 distinguished without asking any model.
@@ -217,7 +217,7 @@ def matched(
     labels: Tensor, erased: Tensor, source: Tensor, seed: int, *purpose: str | int, once: bool = False,
     part: str = "spare",
 ) -> Tensor:  # fmt: skip
-    """For every erased image a never-seen one of the same class (PROTOCOL section 11, rule 4).
+    """For every erased image a never-seen one of the same class (docs/protocol.md#like-with-like).
 
     No image is taken twice before its class is used up: a repeated image would be recognised as never-seen.
 

@@ -1,4 +1,4 @@
-"""What the adversary trains and erases: shadow originals, and her erasures (PROTOCOL section 11, rules 5, 6, 11).
+"""What the adversary trains and erases: shadow originals, and her erasures (docs/protocol.md#shadow-tiers).
 
 There are four draws, each repeated from the world's seed wherever it is needed:
 

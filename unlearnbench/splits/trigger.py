@@ -1,4 +1,4 @@
-"""The backdoor trigger: a white square, and where it goes (PROTOCOL section 4 and section 11, rule 15)."""
+"""The backdoor trigger: a white square, and where it goes (docs/protocol.md#trigger)."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
 def _stamp_training(
     train: Images, rows: Tensor, count: int, backdoor: Backdoor, seed: int
 ) -> tuple[Images, Tensor, Tensor]:
-    """The pool with stamped copies behind it, their rows, and the remaining rows (PROTOCOL section 4)."""
+    """The pool with stamped copies behind it, their rows, and the remaining rows (docs/protocol.md#stamped-set)."""
     rows = rows.to(train.labels.device)
     base_class, target_class = backdoor.classes
     base = rows[train.labels[rows] == base_class]

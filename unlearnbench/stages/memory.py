@@ -1,4 +1,4 @@
-"""How much a model still owes to having learned the erased images (docs/protocol.md, section 12, rule 3).
+"""How much a model still owes to having learned the erased images (docs/protocol.md#memory).
 
 The standing r(i) of image i under a model is the quantile of its margin among the margins of never-seen images of its
 class under the same model. The margin is the true class's logit minus the largest other one. Scaling a model's outputs

@@ -146,7 +146,7 @@ def _reconstruction(images: Tensor, evidence: Evidence, truth: Truth) -> dict[st
 
 
 def _skill(own: Tensor, reference: Tensor, truth: Truth, name: str) -> Score:
-    """1 - sum SSE / sum SSE of a reference: a ratio of sums over erasures (PROTOCOL section 11, rule 8)."""
+    """1 - sum SSE / sum SSE of a reference: a ratio of sums over erasures (docs/protocol.md#skill)."""
     # Images of one erasure were rebuilt from one update, so their sums are resampled.
     pairs = torch.stack([own, reference], 1).view(len(truth.labels), -1, 2).sum(1).numpy()
     estimate = _bootstrap(pairs, lambda x: float(1 - x[:, 0].sum() / x[:, 1].sum()), truth, name)

@@ -1,6 +1,6 @@
 """The stage that measures time: one erasure by one replica in one thread, with nothing else running.
 
-PROTOCOL section 11, rule 12. Neither other replicas nor a busy machine distort it; times on different hardware have
+docs/protocol.md#time. Neither other replicas nor a busy machine distort it; times on different hardware have
 different keys.
 """
 
