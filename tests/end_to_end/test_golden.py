@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # also where this file is run as a program
+
 from planned_tasks import method_of
 
 import unlearnbench
