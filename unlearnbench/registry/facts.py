@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -85,14 +85,10 @@ def identity(info: PluginInfo) -> str:
         parts = [f"version {info.version}"]
     else:
         files = "1 file" if made_of.files == 1 else f"{made_of.files} files"
-        parts = [f"the content of {files} ({made_of.size:,} bytes) in {_within(made_of.places)}"]
+        parts = [f"the content of {files} ({made_of.size:,} bytes) in {', '.join(map(str, made_of.places))}"]
     parts += [f"{name} {version}" for name, version in keyed((*info.packages, *IN_EVERY_KEY)).items()]
     text = ", ".join(parts)
     return f"{text}; not {', '.join(made_of.unknown)}, imported but not found" if made_of and made_of.unknown else text
-
-
-def _within(places: Sequence[Path]) -> str:
-    return ", ".join(str(place) for place in places)
 
 
 def described(access: Access) -> str:

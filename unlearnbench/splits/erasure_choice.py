@@ -157,7 +157,11 @@ def _memorised(
     classes, score = labels.cpu().numpy(), scores.cpu().numpy()
     first, second = candidates.cpu().numpy(), spare.cpu().numpy()
     kinds = np.unique(classes[first])
-    sizes = {kind: _even(classes[first] == kind, classes[second] == kind, negatives) for kind in kinds}
+    # Each candidate of a class that takes part needs its share of never-seen images.
+    sizes = {
+        kind: min(int((classes[first] == kind).sum()), int((classes[second] == kind).sum()) // negatives)
+        for kind in kinds
+    }
     if sum(sizes.values()) < count:
         raise InputError(
             "scenario.leak.spare",
@@ -188,11 +192,6 @@ def _memorised(
     found = (erased[order], theirs[order], generator.permutation(left), generator.permutation(unseen))
     first_, second_, third, fourth = (torch.from_numpy(rows).to(candidates.device) for rows in found)
     return first_, second_, third, fourth
-
-
-def _even(members: NDArray[np.bool_], others: NDArray[np.bool_], negatives: int) -> int:
-    """How many candidates of a class take part: each needs its share of never-seen images."""
-    return min(int(members.sum()), int(others.sum()) // negatives)
 
 
 def _by_score(rows: _Rows, score: NDArray[np.float32], generator: np.random.Generator) -> _Rows:

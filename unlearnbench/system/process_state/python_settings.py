@@ -39,10 +39,6 @@ def _umask() -> int:
     return mask
 
 
-def _environment() -> dict[bytes, bytes]:
-    return dict(os.environb)
-
-
 def _set_environment(values: Mapping[bytes, bytes]) -> None:
     for name in [name for name in os.environb if name not in values]:
         del os.environb[name]
@@ -71,10 +67,6 @@ LIBRARIES_SET = {
 }  # fmt: skip
 
 # --- the interpreter -------------------------------------------------------------------------------------------------
-
-
-def _path() -> list[str]:
-    return list(sys.path)
 
 
 def _set_path(path: list[str]) -> None:
@@ -120,10 +112,6 @@ def _set_context(values: tuple[Any, ...]) -> None:
 
 
 # --- warnings and logging --------------------------------------------------------------------------------------------
-
-
-def _filters() -> list[Any]:
-    return list(warnings.filters)
 
 
 def _set_filters(filters: list[Any]) -> None:
@@ -183,10 +171,10 @@ _NUMPY: tuple[tuple[str, Read, Write], ...] = (
 _PRECISION = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
 STATES = (
     table("sys", _INTERPRETER),
-    SharedState("os.environ", _environment, _set_environment, _environment_changes),
-    SharedState("sys.path", _path, _set_path, _path_changes),
+    SharedState("os.environ", lambda: dict(os.environb), _set_environment, _environment_changes),
+    SharedState("sys.path", lambda: list(sys.path), _set_path, _path_changes),
     SharedState("decimal", _context, _set_context, named([f"decimal.getcontext().{name}" for name in _PRECISION])),
-    SharedState("warnings.filters", _filters, _set_filters, _filters_changes),
+    SharedState("warnings.filters", lambda: list(warnings.filters), _set_filters, _filters_changes),
     table("logging", _LOGGING),
     table("numpy", _NUMPY),
 )

@@ -117,8 +117,12 @@ def _flags() -> Iterator[tuple[str, Read, Write]]:
          _C._functorch._set_vmap_fallback_enabled),  # type: ignore[attr-defined]
         ("torch.set_flush_denormal", _flushes, torch.set_flush_denormal),
         ("the rounding of the processor", _rounding, _no_way_back),
-        ("torch.autograd.set_detect_anomaly", _anomaly, lambda value: _C.set_anomaly_enabled(*value)),
-        ("torch.use_deterministic_algorithms", _deterministic,
+        ("torch.autograd.set_detect_anomaly",
+         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+         lambda value: _C.set_anomaly_enabled(*value)),
+        ("torch.use_deterministic_algorithms",
+         lambda: (torch.are_deterministic_algorithms_enabled(),
+                  torch.is_deterministic_algorithms_warn_only_enabled()),
          lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1])),
         ("torch.autocast's cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
         ("the depth of torch.autocast", _autocast_depth, _leave_autocast),
@@ -186,14 +190,6 @@ def _rounding() -> bool:
 
 def _no_way_back(_: bool) -> None:
     raise RuntimeError("the processor's rounding can't be set from here")
-
-
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
-def _deterministic() -> tuple[bool, bool]:
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def _autocast_depth() -> int:
