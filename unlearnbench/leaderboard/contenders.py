@@ -37,30 +37,13 @@ KNOWN_REFERENCES = ("original", "retrain", "retrain_paired", "seed_noise")
 REFERENCE_ID = "retrain"
 """The `method_id` of retraining with default parameters, from which gaps are measured."""
 
-_MEASURED = (
-    "seed",
-    "metric",
-    "step",
-    "value",
-    "n_samples",
-    "status",
-    "error",
-    "device",
-    "plugin_sha256",
-    "data_sha256",
-    "versions",
-)
-
 FACTS = ("reference", "own_original", "ranked_by")
 """What records state about the plugins of a contender; null in older records."""
 
 COLUMNS = (
-    *(key for key in KEYS if key != "dataset_id"),
-    *FACTS,
-    *_MEASURED,
-    "scores_erased",
-    "scores_unseen",
-)
+    *(key for key in KEYS if key != "dataset_id"), *FACTS, "seed", "metric", "step", "value", "n_samples", "status",
+    "error", "device", "plugin_sha256", "data_sha256", "versions", "scores_erased", "scores_unseen",
+)  # fmt: skip
 """The columns of records from which contenders are made."""
 
 NOBODY = -1
