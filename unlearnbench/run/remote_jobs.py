@@ -1,8 +1,8 @@
-"""A job on its way to a worker that may be on another machine, and what comes back.
+"""Jobs for workers that may be on another machine, and their results.
 
-Where the worker sees the runner's store, that is where results go. Where it does not, the job's artifacts come with it,
-as the bytes of their files, and the results go back in the same way. A machine whose code, packages, data or plugins
-are not those that the plan was made from does no work.
+If the worker sees the runner's store, results go there. If not, the job's artifacts are sent with it as the bytes of
+their files, and the results come back in the same way. A machine whose code, packages, data or plugins differ from
+those of the plan refuses the job.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ IDENTITY = ".identity"  # a file in a store
 
 
 def program() -> dict[str, str]:
-    """The program that computes: its version, the hash of its code, and the versions of packages that keys hold."""
+    """The running program: its version, the hash of its code, and the package versions that are part of keys."""
     return {"unlearnbench": VERSION, "code": CODE[:12], **keyed(COMPUTING)}
 
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job, where it is to be carried out, and what it needs.
+    """A job, where it runs, and what it needs.
 
     Attributes:
-        store: identity of the runner's store, by which a worker knows whether it sees the same one.
+        store: identity of the runner's store; a worker compares it with that of the store it sees.
         artifacts: the files of the artifacts that the job needs, by key; None: not packed.
-        program: that sent it, as `program` says.
+        program: the sender, as returned by `program`.
     """
 
     job: Job
@@ -59,15 +59,15 @@ class RemoteJob:
 
 @dataclass(frozen=True)
 class RemoteAnswer:
-    """What became of a job, and its results if they are not in the runner's store; no outcome: the job's artifacts have
-    to be packed."""
+    """The outcome of a job, and its results if they are not in the runner's store. Without an outcome, the worker asks
+    for the job's artifacts."""
 
     outcome: JobOutcome | None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
-    """The data and plugins that cells are made from; see JobPlace."""
+    """The data and plugins that cells depend on; see JobPlace."""
     data, infos = dict[str, str](), dict[str, PluginInfo]()
     for cell in cells:
         data[cell.dataset_id] = cell.data_sha256
@@ -78,7 +78,7 @@ def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
 
 
 def identity(cache: Path) -> str:
-    """What tells a store from all others; given to it when it has none."""
+    """The identity of a store, created if it has none."""
     if not (known := _seen(cache)):
         known = secrets.token_hex(16)
         write_atomically(cache / IDENTITY, known.encode())
@@ -93,14 +93,14 @@ def _seen(cache: Path) -> str:
 
 
 def pack(job: Job, cache: Path) -> dict[str, bytes]:
-    """The files that a job needs; those that are not there are left out, and the worker misses them."""
+    """The files that a job needs. Missing ones are left out, and the worker reports them."""
     from unlearnbench.system.store import Store
 
     return _files(Store(cache), {key for task in job for key in task.needs.values()})
 
 
 def unpack(answer: RemoteAnswer, cache: Path) -> JobOutcome:
-    """Put results that came from elsewhere into the store; what was damaged on its way is missing."""
+    """Put received results into the store; a result that was damaged on its way counts as missing."""
     from unlearnbench.system.store import CorruptArtifactError, Store
 
     assert answer.outcome is not None
@@ -121,10 +121,10 @@ def unpack(answer: RemoteAnswer, cache: Path) -> JobOutcome:
 
 
 def answer(parcel: RemoteJob, scratch: Path) -> RemoteAnswer:
-    """Carry a parcel's job out on this machine.
+    """Run a job on this machine.
 
     Args:
-        scratch: where artifacts lie for as long as the job takes, if the runner's store is not seen here.
+        scratch: where artifacts are kept while the job runs, if the runner's store is not visible here.
     """
     job, place = parcel.job, parcel.place
     ours, theirs = program(), parcel.program
@@ -138,7 +138,7 @@ def answer(parcel: RemoteJob, scratch: Path) -> RemoteAnswer:
             _check_data(place, json.dumps(asdict(task.work.dataset), sort_keys=True))
             if isinstance(task.work, TimingWork) and task.work.hardware != (here := describe(place.device)):
                 raise _UnfitError(f"times are to be measured on {task.work.hardware}, and this is {here}")
-    except Exception as error:  # a plugin may raise anything when it is asked for its files
+    except Exception as error:  # a plugin may raise anything when asked for its files
         return RemoteAnswer(_refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error)))
     if _seen(place.cache) == parcel.store:
         return RemoteAnswer(carry_out(job, place))
@@ -156,7 +156,7 @@ def _answer_by_itself(parcel: RemoteJob, place: JobPlace) -> RemoteAnswer:
             write_atomically(store.path(key), content)
         outcome = carry_out(parcel.job, place)
         return RemoteAnswer(outcome, _files(store, outcome.values))
-    finally:  # one job's artifacts are all that ever lies here
+    finally:  # only one job's artifacts are kept here at a time
         shutil.rmtree(place.cache, ignore_errors=True)
 
 
@@ -166,7 +166,7 @@ def _files(store: Any, keys: Iterable[str]) -> dict[str, bytes]:
 
 
 class _UnfitError(Exception):
-    """This machine is not what the plan was made for."""
+    """This machine does not match the plan."""
 
 
 @lru_cache(maxsize=256)
@@ -186,15 +186,15 @@ def _check(place: JobPlace, used: tuple[tuple[Kind, str], ...]) -> None:
 
 
 def _made_of(info: PluginInfo) -> str:
-    """What a plugin's key holds: the hash of its files, and versions of packages."""
+    """A plugin's part of keys: the hash of its files, and package versions."""
     packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(info.packages).items())
     return f"{info.sha256} {packages}".rstrip()
 
 
 def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
-    """What one program has otherwise than another one."""
+    """How one program differs from another."""
     names = [name for name in one if one[name] != than.get(name)]
-    if "unlearnbench" in names:  # of which the code follows
+    if "unlearnbench" in names:  # which implies other code
         names = [name for name in names if name != "code"]
     words = {"code": f"unlearnbench {VERSION} with code"}
     return ", ".join(f"{words.get(name, name)} {one[name] or 'missing'}" for name in names)
