@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_artifacts(cache: options.Cache = None, output: options.Output = "text") -> int:
-    """Show number, size and age of the artifacts, grouped by stage and plugins."""
+    """Show number, size and age of artifacts by stage and plugins."""
     store = _store(cache)
     groups: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
     for key, size, changed in _artifacts(store):
@@ -98,7 +98,7 @@ def clear(
         typer.Option("--older-than", min=0, metavar="DAYS", help="Only those written more than this many days ago."),
     ] = None,
     damaged: Annotated[bool, typer.Option("--damaged", help="Only damaged ones.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete everything, unless another option selects.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete everything, if no other option selects.")] = False,
 ) -> int:
     """Delete artifacts, and temporary files left by killed runs.
 
