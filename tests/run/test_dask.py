@@ -121,7 +121,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(place: Place) -> None:
     assert time.monotonic() - started < 30
     for arguments, name, error in (
         (("--scheduler", "tcp://a:1"), "loky", "--scheduler: is for --engine dask"),
-        (("--scheduler", "host"), "dask", "--scheduler: 'host' is no address like tcp://host:8786"),
+        (("--scheduler", "host"), "dask", "--scheduler: 'host' is not an address like tcp://host:8786"),
         (("--scheduler", "tcp://a:1", "--jobs", "2"), "dask", "--jobs: a cluster has the workers"),
         (("--scheduler", "tcp://a:1", "--cells-per-device", "2"), "dask", "--cells-per-device: with --scheduler"),
     ):

@@ -318,7 +318,7 @@ def test_targets_that_hold_something_are_refused(tmp_path: Path, merge: Any, out
 def test_folders_without_any_record_make_no_folder(tmp_path: Path, merge: Any) -> None:
     ran = merge(hand_in(tmp_path / "a", []), hand_in(tmp_path / "b", []))
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: {tmp_path / 'a'}: holds no records, nor does any other folder that was named\n"
+    assert ran.err == f"error: {tmp_path / 'a'}: holds no records, and neither does any other given folder\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -274,7 +274,7 @@ def test_what_is_no_record_is_left_out_and_said_so(tmp_path: Path, capsys: pytes
     (folder / "records" / "notes.txt").write_text("x")
     (folder / "errors.log").write_text("x")
     assert cli.main(["merge", str(folder), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().err == f"left out of {folder / 'records'}, being no records: notes.txt\n"
+    assert capsys.readouterr().err == f"left out of {folder / 'records'}, not records: notes.txt\n"
     assert set(everything(tmp_path / "out")) == {f"records/{PATH}", "leaderboard.md", "leaderboard.parquet"}
 
 

@@ -108,7 +108,7 @@ def test_the_same_class_under_name_and_number_is_refused(call: Any) -> None:
     assert "backdoor: base and target are the same class, number 1" in err
     code, _, err = call("plan", "{base: cat, target: [2, dog]}")
     assert (code, err.count("\n")) == (2, 1)
-    assert "is there twice: by a class's name and number" in err
+    assert "appears twice: by a class's name and by its number" in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The verb cache: what the store of trained models and other results holds, whether it is whole, and emptying it."""
+"""The verb `cache`: lists, verifies and clears the store of trained models and other results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
 if TYPE_CHECKING:
     from unlearnbench.system.store import Store
 
-LEFT_OVER = 3600  # seconds; a temporary file that is younger may be another run's, at work
+LEFT_OVER = 3600  # seconds; a younger temporary file may belong to a run in progress
 WHAT = ("stage", "dataset", "method", "attack")
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_artifacts(cache: options.Cache = None, output: options.Output = "text") -> int:
-    """Show number, size and age of the artifacts, by what they are of."""
+    """Show number, size and age of artifacts by stage and plugins."""
     store = _store(cache)
     groups: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
     for key, size, changed in _artifacts(store):
@@ -60,8 +60,8 @@ def verify(
 ) -> int:
     """Check every artifact's checksum.
 
-    Damaged ones are named, and the exit code is 1 if there are any. The next run that needs one computes it again. So
-    are those that can't be read, which may be whole: the exit code is 1 too, and they are neither deleted nor replaced.
+    Damaged ones are listed, and the exit code is 1 if there are any. The next run that needs one computes it again.
+    Unreadable ones are listed, too, with exit code 1: they may be intact, so they are neither deleted nor replaced.
     """
     store = _store(cache)
     checked, damaged, unreadable = 0, list[dict[str, str]](), list[dict[str, str]]()
@@ -95,14 +95,14 @@ def clear(
     cache: options.Cache = None,
     older: Annotated[
         float | None,
-        typer.Option("--older-than", min=0, metavar="DAYS", help="Only those that were written before so many days."),
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Only those written more than this many days ago."),
     ] = None,
     damaged: Annotated[bool, typer.Option("--damaged", help="Only damaged ones.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete everything, if nothing else is said.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete everything, if no other option selects.")] = False,
 ) -> int:
-    """Delete artifacts, and temporary files that killed runs have left.
+    """Delete artifacts, and temporary files left by killed runs.
 
-    Runs compute again what they need. Nothing is touched that is not an artifact. Best while no run is under way.
+    Later runs compute what they need again. Nothing else in the folder is touched. Best used while no run is active.
     """
     store = _store(cache)
     chosen = [
@@ -139,13 +139,13 @@ def _artifacts(store: Store) -> Iterator[tuple[str, int, float]]:
     for key in keys:
         try:
             found = store.path(key).stat()
-        except FileNotFoundError:  # deleted since
+        except FileNotFoundError:  # deleted in the meantime
             continue
         yield key, found.st_size, found.st_mtime
 
 
 def _made(store: Store, key: str) -> tuple[str, ...]:
-    """What an artifact is of; those of older versions don't tell."""
+    """The stage and plugins behind an artifact; artifacts of older versions do not hold them."""
     from unlearnbench.system.store import CorruptArtifactError
 
     try:
@@ -159,7 +159,7 @@ def _made(store: Store, key: str) -> tuple[str, ...]:
 
 
 def _damage(store: Store, key: str) -> str | None:
-    """What is wrong with an artifact. Raises UnreadableError where nobody can know."""
+    """What is wrong with an artifact. Raises UnreadableError if it can't be read."""
     from unlearnbench.system.store import CorruptArtifactError
 
     try:
@@ -170,7 +170,7 @@ def _damage(store: Store, key: str) -> str | None:
 
 
 def _is_damaged(store: Store, key: str) -> bool:
-    """Whether something is known to be wrong with an artifact, and not only that it can't be read."""
+    """Whether an artifact is known to be damaged; one that can't be read is not."""
     try:
         return _damage(store, key) is not None
     except UnreadableError:
@@ -178,7 +178,7 @@ def _is_damaged(store: Store, key: str) -> bool:
 
 
 def _special(path: Path) -> dict[str, str]:
-    """Something that has an artifact's name and is no ordinary file."""
+    """A report on something with an artifact's name that is not a regular file."""
     what = "a link" if path.is_symlink() else "no ordinary file"
     return {"path": str(path), "what": f"{path}: {what}"}
 
@@ -198,7 +198,7 @@ def _delete(path: Path) -> None:
 
 
 def _span(changed: Sequence[float]) -> tuple[str, str]:
-    """The first and the last of some times."""
+    """The earliest and the latest time."""
     first, last = (
         datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds") for when in (min(changed), max(changed))
     )

@@ -1,4 +1,4 @@
-"""The verb `check`: is a plugin one that the harness can rely on?"""
+"""The verb `check`: checks whether the harness can rely on a plugin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(
     name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")],
     kind: Annotated[
         Literal["method", "attack", "dataset"] | None,
-        typer.Option("--kind", help="Which, where plugins of two kinds share the name."),
+        typer.Option("--kind", help="Its kind, if plugins of two kinds share the name."),
     ] = None,
     plugins: options.Plugins = None,
     data: options.Data = None,
@@ -31,9 +31,9 @@ def check(
     ] = None,
     output: options.Output = "text",
 ) -> int:
-    """Hold a plugin to the rules.
+    """Check a plugin against the rules.
 
-    Runs it on a few digits, in a process without network: every rule that it breaks is said, with what to change.
+    Runs it on a few digits, in a process without network, and reports every broken rule with what to change.
     """
     from unlearnbench import conformance
 
@@ -65,7 +65,7 @@ def _show(report: PluginReport) -> None:
     width = max(len(result.check) for result in report.results)
     for result in report.results:
         head = f"{WORDS[result.status]:<7}  {result.check:<{width}}  "
-        # What was found goes on below its own beginning; advice is what matters, so it is never cut.
+        # Findings are wrapped, never cut: the advice in them matters.
         lines = textwrap.wrap(visible(result.line), WIDTH - len(head), break_on_hyphens=False) or [""]
         emit(f"{head}{lines[0]}".rstrip())
         for line in lines[1:]:

@@ -1,4 +1,4 @@
-"""The verb `compare`: a results folder against the claims of a paper."""
+"""The verb `compare`: checks a result folder against the claims of a paper."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def compare(
         Path | None, typer.Option("--report", metavar="DIR", help="Also write REPORT.md and its figures there.")
     ] = None,
 ) -> int:
-    """Hold a run against a paper's claims.
+    """Check a run against a paper's claims.
 
-    Prints the paper's tables beside the measured ones and a verdict on each claim.
+    Prints the paper's tables next to the measured ones and a verdict on each claim.
     """
     records_of(folder)
     from unlearnbench.claims import comparison

@@ -1,4 +1,4 @@
-"""What `run` and `tune` share: the options that say how to compute, and how what became of the cells is told."""
+"""What `run` and `tune` share: options that control the computation, and the summary of the cells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTS = ("planned", "done", "cached", "failed", "skipped")
 
 @dataclass(frozen=True)
 class ComputingOptions:
-    """How to compute, and where things lie, as given."""
+    """How to compute, and the folders to use, as given."""
 
     engine: Annotated[
         EngineName | None, typer.Option("--engine", help="What runs the cells [loky if --jobs is over 1].")
@@ -43,7 +43,7 @@ class ComputingOptions:
     ] = 1
     time_limit: Annotated[
         float | None,
-        typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End what takes longer; its cells fail."),
+        typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="End jobs that take longer; their cells fail."),
     ] = None
     data: options.Data = None
     results: Annotated[
@@ -57,10 +57,10 @@ class ComputingOptions:
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes into the run's log.")] = False
 
     def resolve(self) -> RunOptions:
-        """What the runner is told. Without --results, `results` is the folder in which each suite has one of its own.
+        """The options of the runner. Without --results, `results` is the parent of the suites' result folders.
 
         Raises:
-            InputError: an engine, a number of workers or a device that can't be.
+            InputError: an impossible engine, number of workers or device.
         """
         wanted = devices.parse(self.device)
         if self.scheduler is not None and wanted not in ("auto", "cpu"):
@@ -86,12 +86,12 @@ class ComputingOptions:
         )
 
     def resolve_for(self, suite: Suite, resolved: RunOptions) -> RunOptions:
-        """The same with the suite's own folder of results."""
+        """The same options with the suite's own result folder."""
         return resolved if self.results is not None else replace(resolved, results=resolved.results / suite.name)
 
 
-def tell_of_plugins(suite: Suite, folders: Sequence[Path]) -> None:
-    """Plugins from folders of the user's own are code that runs here."""
+def report_plugins(suite: Suite, folders: Sequence[Path]) -> None:
+    """Say which plugins come from the user's folders: their code runs here."""
     for folder in folders:
         names = ", ".join(suite.registry.taken(folder)) or "none"
         complain(f"plugins taken from {folder}, whose code runs here: {names}")
@@ -100,12 +100,12 @@ def tell_of_plugins(suite: Suite, folders: Sequence[Path]) -> None:
 
 
 def show_counts(counts: Counter[str]) -> None:
-    """The one line that a run ends with."""
+    """Print the line that a run ends with."""
     emit("cells: " + " ".join(f"{name}={counts[name]}" for name in COUNTS))
 
 
 def counts_of(summaries: Iterable[Summary]) -> Counter[str]:
-    """What became of the cells of all rounds."""
+    """The numbers of cells by status, of all rounds."""
     counts: Counter[str] = Counter()
     for summary in summaries:
         counts.update({name: getattr(summary, name) for name in COUNTS})
@@ -113,7 +113,7 @@ def counts_of(summaries: Iterable[Summary]) -> Counter[str]:
 
 
 def exit_code(summaries: Sequence[Summary]) -> int:
-    """The exit code of a command with these rounds."""
+    """The exit code after these rounds."""
     if any(summary.interrupted for summary in summaries):
         return exit_codes.INTERRUPTED
     if any(summary.lost for summary in summaries):

@@ -1,4 +1,4 @@
-"""The end of a run: records that must not be averaged are set apart, the rest becomes the leaderboard; and pictures."""
+"""The end of a run: sets apart records that must not be averaged, builds the leaderboard, and draws pictures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from unlearnbench.run.options import RunOptions, Summary
     from unlearnbench.system.store import Store
 
-DAMAGED = 20  # files that only a whole reading shows to be unusable, at most; then something else is wrong
+DAMAGED = 20  # limit on record files found unusable while building; beyond it, something else is wrong
 
 
 def run_to_the_end(plan: Plan, options: RunOptions) -> Summary:
-    """Run a plan; then the leaderboard, then pictures.
+    """Run a plan, then build the leaderboard, then draw pictures.
 
     Raises:
         InputError: as `runner.run`.
@@ -42,11 +42,11 @@ def run_to_the_end(plan: Plan, options: RunOptions) -> Summary:
 
 
 def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
-    """Leave `results` with a leaderboard of all that is there; False, with a line on stderr, if none can be built.
+    """Build the leaderboard of all records in `results`; False, with a line on stderr, if that is impossible.
 
     Args:
-        ran: cells that this run was to compute: with any of them the leaderboard is built anew, whatever the records'
-            times say, as a clock may have been set back.
+        ran: cells that this run had to compute. If there are any, the leaderboard is built again whatever the records'
+            times say, because a clock may have been set back.
     """
     folder = results / "records"
     if not folder.is_dir():
@@ -63,12 +63,10 @@ def close(results: Path, plan: Plan, ran: Collection[Cell] = ()) -> bool:
 
 
 def draw(results: Path, plan: Plan, store: Store) -> bool:
-    """Draw the galleries and curves that a plan still owes, whoever computed what is in them.
-
-    They go with the result, and come after it.
+    """Draw the missing galleries and curves of a plan, whichever run computed their contents.
 
     Returns:
-        False, with a line on stderr each, if some could not be drawn.
+        False if some could not be drawn; each is reported on stderr.
     """
     from unlearnbench.report.curves import draw_curves
     from unlearnbench.report.pictures import draw_galleries

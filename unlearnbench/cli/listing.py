@@ -1,4 +1,4 @@
-"""The verbs `list` and `info`: the plugins there are, and what one of them is."""
+"""The verbs `list` and `info`: show all plugins, or one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_plugins(
 ) -> int:
     """Show all plugins.
 
-    Methods, attacks and datasets, then the files that are broken, with their errors.
+    Methods, attacks and datasets, then broken files with their errors.
     """
     from unlearnbench.registry import registry
 
@@ -39,7 +39,7 @@ def info(
 ) -> int:
     """Show a plugin's parameters.
 
-    Also where it is from, its paper, what it does and, of an attack, what it sees.
+    Also shows its origin, its paper, what it does and, for an attack, what it sees.
     """
     from unlearnbench.registry import registry
 
@@ -48,7 +48,7 @@ def info(
 
 
 def _show_list(registry: Registry, output: str, long: bool) -> None:
-    """All plugins, then the broken ones with their errors; `long`: with all that `info` shows but the documentation."""
+    """All plugins, then broken ones with their errors; `long`: with all that `info` shows except the documentation."""
     from unlearnbench.registry.base import KINDS
     from unlearnbench.registry.facts import facts
 
@@ -61,11 +61,11 @@ def _show_list(registry: Registry, output: str, long: bool) -> None:
         return
     if long:
         for info in plugins:
-            _show_facts(facts(info))  # the first line of the documentation; info shows all of it
+            _show_facts(facts(info))  # only the first line of the documentation; info shows all of it
             emit()
     else:
-        told = [facts(info) for info in plugins]
-        rows = [[t.kind, t.name, str(t.version), _shortened(t.origin, 24), visible(t.description)] for t in told]
+        listed = [facts(info) for info in plugins]
+        rows = [[f.kind, f.name, str(f.version), _shortened(f.origin, 24), visible(f.description)] for f in listed]
         _emit_cut(["kind", "name", "version", "origin", "description"], rows)
     if registry.broken:
         emit("broken:" if long else "\nbroken:")
@@ -75,7 +75,7 @@ def _show_list(registry: Registry, output: str, long: bool) -> None:
 
 
 def _show_info(registry: Registry, name: str, output: str) -> None:
-    """Docstring, source and parameters of every plugin called `name`; raises InputError if there is none."""
+    """Docstring, source and parameters of every plugin with this name; raises InputError if there is none."""
     from unlearnbench.registry.base import KINDS
     from unlearnbench.registry.facts import facts
 
@@ -95,22 +95,24 @@ def _show_info(registry: Registry, name: str, output: str) -> None:
         _show_facts(facts(info), info.documentation)
 
 
-def _show_facts(told: Facts, documentation: str = "") -> None:
-    emit(visible(f"{told.kind} {told.name}, version {told.version}"))
-    emit_folded(f"from: {told.origin}" if told.source == "built-in" else f"from: {told.source} {told.origin}", "    ")
-    if told.paper:
-        emit_folded(f"paper: {told.paper}", "    ")
-    emit_folded(f"known by: {told.identity}", "    ")
-    if told.access is not None:
-        emit_folded(f"sees: {told.access}", "    ")
+def _show_facts(found: Facts, documentation: str = "") -> None:
+    emit(visible(f"{found.kind} {found.name}, version {found.version}"))
+    emit_folded(
+        f"from: {found.origin}" if found.source == "built-in" else f"from: {found.source} {found.origin}", "    "
+    )
+    if found.paper:
+        emit_folded(f"paper: {found.paper}", "    ")
+    emit_folded(f"known by: {found.identity}", "    ")
+    if found.access is not None:
+        emit_folded(f"sees: {found.access}", "    ")
     if documentation:
         emit()
         emit_text(documentation)
         emit()
-    elif told.description:
-        emit_folded(told.description)
-    emit("parameters:" if told.parameters else "no parameters")
-    for one in told.parameters:
+    elif found.description:
+        emit_folded(found.description)
+    emit("parameters:" if found.parameters else "no parameters")
+    for one in found.parameters:
         kind = " ".join(part for part in (one.type, one.bounds) if part)
         emit_folded(f"  {one.name}: {kind}, default {one.default}", "      ")
         if one.meaning:
@@ -118,7 +120,7 @@ def _show_facts(told: Facts, documentation: str = "") -> None:
 
 
 def _emit_cut(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table whose last column is cut to what a terminal of 80 columns has left for it; `info` shows all of it."""
+    """A table whose last column is cut to fit a terminal of 80 columns; `info` shows all of it."""
     lines = [list(columns), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns) - 1)]
     left = max(20, WIDTH - sum(widths) - 2 * len(widths))
@@ -129,7 +131,7 @@ def _emit_cut(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _shortened(origin: str, longest: int) -> str:
-    """The end of a path, the beginning of anything else."""
+    """The end of a path; the beginning of anything else."""
     shown = visible(origin)
     if len(shown) <= longest:
         return shown

@@ -1,4 +1,4 @@
-"""What verbs read before they do anything: the suite, the part of it that was asked for, the plan."""
+"""What verbs load first: the suite, the selected part of it, and the plan."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """The options that pick parts of a suite, as given; None is everything."""
+    """The options that select parts of a suite, as given; None selects everything."""
 
     experiment: Annotated[
         list[str] | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment. Repeats.")
     ] = None
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", metavar=options.FILTER, help="Only this method, original and retrain. Repeats."),
+        typer.Option(
+            "--method", "-m", metavar=options.FILTER, help="Only this method, plus original and retrain. Repeats."
+        ),
     ] = None
     attack: Annotated[
         list[str] | None, typer.Option("--attack", "-a", metavar=options.FILTER, help="Only this attack. Repeats.")
@@ -38,7 +40,7 @@ class SelectionOptions:
     ] = None
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1 instead of the suite's."),
+        typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1, instead of the suite's."),
     ] = None
     override: Annotated[
         list[str] | None,
@@ -47,7 +49,7 @@ class SelectionOptions:
 
     @property
     def selection(self) -> Selection:
-        """What the suite makes of them."""
+        """The same selection for a suite."""
         from unlearnbench.suite.selection import Selection
 
         return Selection(
@@ -61,7 +63,7 @@ class SelectionOptions:
 
     @property
     def texts(self) -> dict[str, Any]:
-        """By the options' names, for receipts."""
+        """The options by name, for receipts."""
         return {
             "e": self.experiment,
             "m": self.method,
@@ -73,11 +75,11 @@ class SelectionOptions:
 
 
 def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
-    """The suite, checked; broken plugins are told on stderr."""
+    """The suite, checked; reports broken plugins on stderr."""
     from unlearnbench.registry.registry import discover
     from unlearnbench.suite.suite import load_suite
 
-    suite = root(suite)  # before plugins, which are code, are loaded
+    suite = root(suite)  # before plugins, which may change the working folder, are loaded
     registry = discover(plugins or ())
     for bad in registry.broken:
         complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")
@@ -85,10 +87,10 @@ def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
 
 
 def plan(settings: Sequence[CellSetting], data_root: Path, device: str = "auto") -> Plan:
-    """The cells of these settings and the tasks behind them; where times are measured, on what --device says."""
+    """The cells of these settings and the tasks behind them; times are measured on the device of --device."""
     from unlearnbench.suite import plan
     from unlearnbench.system import devices
 
     timed = any(setting.timing is not None for setting in settings)
-    # To look for GPUs takes a second, and no other key depends on them.
+    # Looking for GPUs takes a second, and only the keys of timing depend on them.
     return plan.build(settings, data_root, devices.slots(device, 1)[0] if timed else "cpu")

@@ -1,8 +1,8 @@
-"""The command line: one verb, one function in a file of its own, which declares the verb's options.
+"""The command line: one verb, one function in its own file, which declares the verb's options.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 all done, 1 some cells failed, 2 bad usage or
 input, or results that could not be printed, 128 + N ended by signal N: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141
-where nobody reads stdout any more. torch, pandas and pyarrow are imported inside the verbs that need them.
+if stdout is closed. torch, pandas and pyarrow are imported inside the verbs that need them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ app.add_typer(new.app, name="new")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script: returns the exit code. Errors a user can act on are one line on stderr."""
+    """The console script: returns the exit code. Errors that a user can act on are one line on stderr."""
     forget()
     streams.settle()
     with interruption.listening() as ending:
@@ -75,10 +75,10 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
     except InputError as error:
         complain(f"error: {error}")
         return BAD_INPUT
-    except PermissionError as error:  # a folder in which nobody may look, wherever that shows
+    except PermissionError as error:  # a folder without permission, wherever that shows
         complain(f"error: {error.filename or 'a file'}: can't be read or written: {error.strerror}")
         return BAD_INPUT
-    except typer.Abort:  # what the option parser makes of an interrupt
+    except typer.Abort:  # the option parser's form of an interrupt
         return INTERRUPTED
     except USAGE_ERROR as error:
         complain(f"error: {_usage_line(error)}")
@@ -87,7 +87,7 @@ def _carry_out(arguments: Sequence[str] | None) -> int:
 
 
 def _usage_line(error: Any) -> str:
-    """A usage error of the option parser in this program's form."""
+    """A usage error of the option parser, in this program's form."""
     place = error.ctx.command_path if getattr(error, "ctx", None) else "unlearnbench"
     if getattr(error, "possibilities", None) and hasattr(error, "option_name"):  # click has it for commands too
         return f"{place}: no such option {error.option_name}; did you mean '{error.possibilities[0]}'?"

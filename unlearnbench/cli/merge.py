@@ -1,4 +1,4 @@
-"""The verb `merge`: the records of several people or machines in one results folder."""
+"""The verb `merge`: joins the records of several people or machines in one result folder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from unlearnbench.submissions.merge import Conflict, Merged
     from unlearnbench.submissions.reading import Submitted
 
-SHOWN = 20  # lines of one kind; --format json has them all
+SHOWN = 20  # lines of one kind; --format json shows all
 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/quickstart.")],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The result folder to make: not there yet, or empty.")
-    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The result folder to create: new or empty.")],
     keep: Annotated[
         Literal["first", "none"] | None,
-        typer.Option("--keep", help="Of records that contradict each other keep that of the DIR named first, or none."),
+        typer.Option(
+            "--keep", help="If records contradict each other, keep the one from the DIR named first, or none."
+        ),
     ] = None,
     output: options.Output = "text",
 ) -> int:
     """Join the records of several result folders.
 
-    Every file is checked first. Records of a cell that agree are one. Where they contradict each other, also when
-    they were computed from other code or data, nothing is written and the exit code is 1, unless --keep decides.
-    Exit code 2: a file or folder that breaks a rule, and nothing is written.
+    Every file is checked first. Records of a cell that agree become one. If they contradict each other, even because
+    they come from different code or data, nothing is written and the exit code is 1, unless --keep decides.
+    Exit code 2: a file or folder breaks a rule, and nothing is written.
     """
     from unlearnbench.submissions import merge as merging
     from unlearnbench.submissions import merged_folder
@@ -46,9 +46,9 @@ def merge(
     for each in read:
         if each.left_out:
             shown = ", ".join(each.left_out[:3]) + (", ..." if len(each.left_out) > 3 else "")
-            complain(f"left out of {each.path / 'records'}, being no records: {shown}")
+            complain(f"left out of {each.path / 'records'}, not records: {shown}")
     if not any(each.cells for each in read):
-        raise InputError(str(folders[0]), "holds no records, nor does any other folder that was named")
+        raise InputError(str(folders[0]), "holds no records, and neither does any other given folder")
     merged = merging.merge([each.cells for each in read], keep)
     unsettled = keep is None and bool(merged.conflicts)
     if not unsettled:

@@ -1,4 +1,4 @@
-"""The verb `new`: the smallest plugin of a kind that works, and a test of it, to start from."""
+"""The verb `new`: writes the smallest working plugin of a kind, and its test, as a start."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from unlearnbench.system.printing import emit, one_line
 if TYPE_CHECKING:
     from unlearnbench.registry.base import Kind
 
-LONGEST = 40  # characters of a name: it stands in tables
+LONGEST = 40  # characters of a name, which appears in tables
 
-app = typer.Typer(rich_markup_mode=None, help="Start a plugin: the smallest one that works, and a test of it.")
+app = typer.Typer(rich_markup_mode=None, help="Start a plugin: the smallest working one, and its test.")
 
 PluginName = Annotated[
     str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _; also the file's name.")
@@ -50,7 +50,7 @@ def dataset(name: PluginName, into: Into = None) -> int:
 
 
 def start(kind: Kind, name: str, into: Path | None) -> int:
-    """Write both files, or neither, and say what to do next."""
+    """Write both files, or neither, and print the next steps."""
     from unlearnbench.registry.registry import named
 
     _check_name(name)
@@ -93,13 +93,13 @@ def _check_name(name: str) -> None:
 
 
 def _is_checkout(folder: Path) -> bool:
-    """Whether a folder is the checkout that this program runs from: plugins written there are built in."""
+    """Whether a folder is the checkout that this program runs from: plugins written there become built-in."""
     own = Path(__file__).resolve().parents[1]
     return (folder / "unlearnbench").resolve() == own and (folder / "tests").is_dir() and (folder / "methods").is_dir()
 
 
 def _test_file(tests: Path, kind: Kind, name: str) -> Path:
-    # pytest wants file names that are there once in all folders.
+    # pytest requires file names that are unique across folders.
     alone = not any(tests.rglob(f"test_{name}.py"))
     return tests / f"{kind}s" / (f"test_{name}.py" if alone else f"test_{name}_{kind}.py")
 
@@ -113,10 +113,10 @@ def _filled(template: str, values: dict[str, str]) -> str:
 
 
 def _write(files: dict[Path, str]) -> None:
-    """All of them or, where one can't be written, none."""
+    """Write all files or, if one can't be written, none."""
     for path in files:
         if path.exists() or path.is_symlink():
-            raise InputError(str(path), "is there already; it is not written over")
+            raise InputError(str(path), "exists already and is not overwritten")
     made: list[Path] = []
     at = next(iter(files))
     try:
@@ -133,7 +133,7 @@ def _write(files: dict[Path, str]) -> None:
 
 
 def _make_folder(folder: Path) -> list[Path]:
-    """Those that were missing, from the outermost in."""
+    """Create a folder; returns the folders that were missing, outermost first."""
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]

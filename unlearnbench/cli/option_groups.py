@@ -1,4 +1,4 @@
-"""Options that several verbs share: a dataclass declares them once, and verbs take it as one parameter."""
+"""Groups of options shared by verbs: a dataclass declares them once, and a verb takes it as one parameter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 
 
 def grouped(verb: Callable[..., int], without: Collection[str] = ()) -> Callable[..., int]:
-    """A verb as Typer reads it: in the place of each parameter that is a dataclass, one option for each of its fields.
+    """A verb as Typer reads it: each parameter that is a dataclass is replaced by one option per field.
 
     Args:
-        without: fields that are no option of this verb; they keep their defaults.
+        without: fields that are not options of this verb; they keep their defaults.
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, tuple[Any, list[str]]] = {}

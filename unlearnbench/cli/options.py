@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs have, and what they resolve to."""
+"""Arguments and options shared by several verbs, and their resolution."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def cache_root(option: Path | None) -> Path:
 def engine_and_jobs(
     engine: EngineName | None, jobs: int | None, scheduler: str | None = None
 ) -> tuple[EngineName, int]:
-    """The engine's name and its number of workers: all cores unless told otherwise."""
+    """The engine's name and its number of workers: by default one per core."""
     if scheduler is not None:
         if engine != "dask":
             raise InputError("--scheduler", "is for --engine dask")
         if not re.fullmatch(r"(tcp|tls|wss?)://.+:[0-9]{1,5}", scheduler):
-            raise InputError("--scheduler", f"'{scheduler}' is no address like tcp://host:8786")
+            raise InputError("--scheduler", f"'{scheduler}' is not an address like tcp://host:8786")
         if jobs is not None:
             raise InputError("--jobs", "a cluster has the workers that were started for it; leave it out")
     if engine == "serial":
@@ -65,7 +65,7 @@ def engine_and_jobs(
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The verb `plan`: the cells that run would compute, and the tasks behind them."""
+"""The verb `plan`: shows the cells that `run` would compute, and the tasks behind them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("experiment", "dataset", "scenario", "method", "attack", "seed", "key", "skip")
 STAGES = ("select", "train", "retrained", "unlearn", "shadow_models", "shadows", "attack", "timing")
-ALWAYS = ("train", "unlearn", "shadows", "attack")  # shown even where there are none
+ALWAYS = ("train", "unlearn", "shadows", "attack")  # shown even if there are none
 
 
 @grouped
@@ -29,8 +29,8 @@ def plan(
 ) -> int:
     """Show the cells that run would compute.
 
-    Also counts the tasks (train, unlearn, shadows, attack) behind them. Of an experiment that is tuned in two rounds,
-    shows the first.
+    Also counts the tasks (train, unlearn, shadows, attack) behind them. For an experiment tuned in two rounds, shows
+    the first round.
     """
     data_root = options.data_root(data)
     loaded = loading.load(suite, plugins)

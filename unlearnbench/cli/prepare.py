@@ -1,4 +1,4 @@
-"""The verb `prepare`: fetches a suite's data, and says what it was read as."""
+"""The verb `prepare`: fetches a suite's data and describes it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def prepare(
 ) -> int:
     """Fetch and check a suite's data.
 
-    Says what was read and what was left out, how images were decoded, the numbers of the classes, and which images are
-    there more than once. May download; no other verb does.
+    Shows what was read and what was left out, how images were decoded, the numbers of the classes, and which images
+    occur more than once. May download; no other verb does.
     """
     loaded, data_root = loading.load(suite, plugins), options.data_root(data)
     from unlearnbench.run.data_report import describe
@@ -38,10 +38,10 @@ def prepare(
                 source.prepare(data_root)
                 images, names = source.load(data_root), Inquiry(data_root).class_names(choice)
                 report = describe(choice.id, source, images, data_root, names)
-                del source  # with whatever it does in its end
+                del source  # including its destructor
         except (OSError, RuntimeError, ProcessStateError) as error:  # no network, no space, a damaged archive
             raise InputError(choice.id, f"can't be prepared in {data_root}: {error_line(error)}") from error
-        except PluginFaultError as fault:  # what it says of its classes is no list of names
+        except PluginFaultError as fault:  # its class names are not a list of names
             raise InputError(choice.id, str(fault)) from fault
         emit(report.head)
         for line in report.more:

@@ -1,4 +1,4 @@
-"""The verb `publish`: results folders to a static site."""
+"""The verb `publish`: builds a static site of result folders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def publish(
         list[Path], typer.Argument(metavar="DIR...", help="Result folders, e.g. results/zoo results/attacks.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or published before.")
+        Path, typer.Option("--out", metavar="SITE", help="The site's folder: new, empty, or an earlier site.")
     ],
     title: Annotated[
-        str, typer.Option("--title", metavar="TEXT", help="The site's name, on every page.")
+        str, typer.Option("--title", metavar="TEXT", help="The site's name, shown on every page.")
     ] = "unlearnbench",
     claims: Annotated[
         list[Path] | None,
@@ -33,8 +33,8 @@ def publish(
 ) -> int:
     """Build a static site of results.
 
-    Pages of experiments, methods and attacks with tables, figures and provenance; they need no server and nothing from
-    another host.
+    Pages for experiments, methods and attacks, with tables, figures and provenance. They need no server and load
+    nothing from other hosts.
     """
     from unlearnbench.site import publishing
 

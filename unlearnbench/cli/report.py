@@ -1,4 +1,4 @@
-"""The verb `report`: a run's leaderboard, made from its records and printed. Nothing is written."""
+"""The verb `report`: prints a run's leaderboard, built from its records. Writes nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            "--metric", metavar="NAME", help="Show this metric instead of what matters for each table. Repeats."
-        ),
+        typer.Option("--metric", metavar="NAME", help="Show this metric instead of each table's main ones. Repeats."),
     ] = None,
     sort: Annotated[
         str | None,
@@ -29,7 +27,7 @@ def report(
         typer.Option("--format", help="How the leaderboard is written to stdout."),
     ] = "text",
 ) -> int:
-    """Print a run's leaderboard, made from its records."""
+    """Print a run's leaderboard, built from its records."""
     records = records_of(folder)
     from unlearnbench.leaderboard import build
     from unlearnbench.report import export

@@ -1,4 +1,4 @@
-"""The verb `run`: a suite's cells are computed, recorded, and joined in a leaderboard."""
+"""The verb `run`: computes and records a suite's cells, and builds the leaderboard."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def run(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptions) -> int:
     """Run a suite.
 
-    What was computed before is not computed again; after an interruption, run it again to go on. A section 'tune' of
-    an experiment is ignored, unless it draws or screens settings: then the experiment is for 'tune' only.
+    Finished cells are not computed again; after an interruption, run the same command to continue. An experiment's
+    section 'tune' is ignored, unless it draws or screens settings: then the experiment is for 'tune' only.
     """
-    # torch, pandas and pyarrow are imported once there is something to do.
+    # torch, pandas and pyarrow are imported only if there is something to do.
     from unlearnbench.run import up_to_date
 
     path, resolved = root(suite), how.resolve()
@@ -43,13 +43,13 @@ def run(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOption
 
     tune_section.refuse_partial(loaded, settings)
     plan = loading.plan(settings, resolved.data_root, how.device)
-    computing.tell_of_plugins(loaded, resolved.plugin_dirs)
+    computing.report_plugins(loaded, resolved.plugin_dirs)
     from unlearnbench.cli.finish import run_to_the_end
 
     summary = run_to_the_end(plan, how.resolve_for(loaded, resolved))
     computing.show_counts(computing.counts_of([summary]))
     code = computing.exit_code([summary])
-    # What is broken is told every time, and what could not be drawn is tried every time.
+    # Broken plugins are reported every time, and failed pictures are tried every time.
     if code == exit_codes.OK and before is not None and not loaded.registry.broken and summary.pictures:
         up_to_date.keep(before, asked(), summary.plan)
     return code

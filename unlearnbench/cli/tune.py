@@ -1,4 +1,4 @@
-"""The verb `tune`: settings are run in one or two rounds, the best of each method is chosen and written down."""
+"""The verb `tune`: runs settings in one or two rounds, and writes down the best one of each method."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @partial(grouped, without=("attack",))
 def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptions) -> int:
-    """Choose every method's best setting.
+    """Choose the best setting of every method.
 
     Runs the experiments of a suite that have a section 'tune', on validation images and never on test images, and
-    writes tuned.yaml, tuning.parquet and tuning.md beside the leaderboard. They hold the choices of this call only;
-    what was computed before is not computed again.
+    writes tuned.yaml, tuning.parquet and tuning.md next to the leaderboard. They hold the choices of this call only;
+    finished cells are not computed again.
     """
     resolved = how.resolve()
     loaded = loading.load(suite, resolved.plugin_dirs)
@@ -41,7 +41,7 @@ def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptio
     )
     rules = tune_section.rules(loaded, dict.fromkeys(setting.experiment for setting in every))
     plan = loading.plan(first, resolved.data_root, how.device)
-    computing.tell_of_plugins(loaded, resolved.plugin_dirs)
+    computing.report_plugins(loaded, resolved.plugin_dirs)
     run_options = how.resolve_for(loaded, resolved)
     summaries = [run_to_the_end(plan, run_options)]
     if not (summaries[0].interrupted or (how.fail_fast and summaries[0].failed)):
@@ -58,7 +58,7 @@ def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptio
 
 
 def _trials(summaries: Sequence[Summary], results: Path) -> list[Trial]:
-    """What was measured of the settings of every round, from the record files of their cells, as they were run."""
+    """The measurements of all rounds' settings, read from the record files of their cells."""
     from unlearnbench.leaderboard import tuning_choice
     from unlearnbench.records import writing
 
@@ -68,7 +68,7 @@ def _trials(summaries: Sequence[Summary], results: Path) -> list[Trial]:
 
 
 def _write(picks: Sequence[Pick], suite: Suite, results: Path) -> None:
-    """Write the choices, show them on stdout, and say on stderr what a reader must know of them."""
+    """Write the choices, print them on stdout, and report on stderr what a reader needs to know about them."""
     from unlearnbench.report import tuned
 
     try:

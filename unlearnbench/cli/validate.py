@@ -1,4 +1,4 @@
-"""The verb `validate`: is a suite file valid?"""
+"""The verb `validate`: checks a suite file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unlearnbench.system.roots import as_named
 def validate(suite: options.SuitePath, plugins: options.Plugins = None, output: options.Output = "text") -> int:
     """Check a suite file.
 
-    Every key, name, parameter and rule is checked. Reads no data and computes nothing.
+    Checks every key, name, parameter and rule. Reads no data and computes nothing.
     """
     try:
         loaded = loading.load(suite, plugins)

@@ -1,4 +1,4 @@
-"""The verb `verify`: recorded cells computed again, from their records alone."""
+"""The verb `verify`: computes recorded cells again, from their records alone."""
 
 from __future__ import annotations
 
@@ -22,35 +22,31 @@ COLUMNS = ("key", "what", "metric", "recorded", "recomputed", "difference", "ver
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/quickstart.")],
-    sample: Annotated[int, typer.Option("--sample", min=1, metavar="N", help="How many cells to compute again.")],
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="S", help="Which cells: another seed, another sample.")
-    ] = 0,
-    cheapest: Annotated[
-        bool, typer.Option("--cheapest", help="Of each kind of cell those that take the shortest.")
-    ] = False,
+    sample: Annotated[int, typer.Option("--sample", min=1, metavar="N", help="The number of cells to compute again.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Another seed draws another sample.")] = 0,
+    cheapest: Annotated[bool, typer.Option("--cheapest", help="For each kind of cell, pick the fastest.")] = False,
     most_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", min=1, metavar="T", help="Leave out what would take longer.")
+        float | None, typer.Option("--max-seconds", min=1, metavar="T", help="Leave out cells that would take longer.")
     ] = None,
     suite: Annotated[
         Path | None,
-        typer.Option("--suite", metavar="FILE", help="Its seed is that of records which don't say theirs."),
+        typer.Option("--suite", metavar="FILE", help="The suite whose seed applies to records that do not hold one."),
     ] = None,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
     data: options.Data = None,
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", metavar="DIR", help="Where the temporary store is made [the system's place]."),
+        typer.Option("--cache", metavar="DIR", help="Parent of the temporary store [the system's]."),
     ] = None,
     plugins: options.Plugins = None,
     output: options.Output = "text",
 ) -> int:
     """Compute a sample of recorded cells again.
 
-    From their records alone, in a store that is made for it and thrown away. Where machine and packages are of the
-    recorded kind, values must be equal to the last bit, elsewhere within a tolerance; times are not compared. Exit
-    code 0 if all agree, 1 if some differ or can't be verified.
+    From their records alone, in a temporary store. On the recorded kind of machine with the recorded packages, values
+    must be equal to the last bit; otherwise within a tolerance. Times are not compared. Exit code 0 if all agree, 1 if
+    some differ or can't be verified.
     """
     from unlearnbench.registry import registry
     from unlearnbench.submissions import reading, recipes, sampling
@@ -87,7 +83,7 @@ def verify(
 
 
 def _line(checked: Checked) -> list[str]:
-    """A cell and the metric in which it differs most; why there is none, where nothing could be compared."""
+    """A cell and the metric that differs most; or why nothing could be compared."""
     from unlearnbench.submissions.agreement import largest
 
     record, worst = checked.record, largest(checked.differences)

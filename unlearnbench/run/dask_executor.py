@@ -1,4 +1,4 @@
-"""The engine for many machines: workers of dask.distributed, on a cluster or, without one, on this machine."""
+"""The engine for many machines: workers of dask.distributed, on a cluster or on this machine."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ except ImportError as error:
 
 Remote: TypeAlias = "distributed.Future[Any]"
 
-PATIENCE = 10.0  # seconds to reach a scheduler
-ENCRYPTED = ("tls://", "wss://")  # protocols by which Dask's processes ask each other for a certificate
+PATIENCE = 10.0  # seconds to wait for a scheduler
+ENCRYPTED = ("tls://", "wss://")  # protocols with which Dask's processes ask each other for a certificate
 
 
 class DaskExecutor(Cluster):
-    """Carries jobs out on Dask's workers, one at a time on each."""
+    """Runs jobs on Dask's workers, one at a time on each."""
 
     def __init__(self, client: Client, cluster: LocalCluster | None) -> None:
         self._client, self._cluster = client, cluster
         self._known = 1
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Raises BrokenExecutor where there is no scheduler any more."""
+        """Raises BrokenExecutor if the scheduler is gone."""
         assert not kwargs
         if self._client.status != "running":
             raise BrokenExecutor("the Dask scheduler is gone")
@@ -62,18 +62,18 @@ class DaskExecutor(Cluster):
         return future
 
     def workers(self) -> int:
-        """How many workers there are now; waits for the first. Raises InputError for one with several threads."""
-        told = False
+        """The current number of workers; waits for the first one. Raises InputError if one has several threads."""
+        reported = False
         while True:
             try:
                 threads = self._client.nthreads()
-            except OSError:  # the scheduler is gone, as all that was submitted will say
+            except OSError:  # the scheduler is gone; every submitted job will report it
                 return self._known
             if threads:
                 break
-            if not told and self._cluster is None:
+            if not reported and self._cluster is None:
                 complain("the cluster has no workers; waiting for one")
-                told = True
+                reported = True
             time.sleep(0.1)
         for address, count in threads.items():
             if count != 1:
@@ -82,11 +82,11 @@ class DaskExecutor(Cluster):
         return self._known
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 (always both)
-        """End the workers of this machine's own cluster; those of another go on with what they do, and no more."""
+        """End the workers of this machine's own cluster; those of another cluster finish their current jobs."""
         with contextlib.suppress(Exception):
             self._client.close(timeout=1)
         if self._cluster is not None:
-            for nanny in self._cluster.workers.values():  # not one by one, and without asking them
+            for nanny in self._cluster.workers.values():  # all at once, and without asking them
                 nanny.auto_restart = False
                 with contextlib.suppress(Exception):
                     nanny.process.process._process.kill()
@@ -95,7 +95,7 @@ class DaskExecutor(Cluster):
 
 
 def start(workers: int, scheduler: str | None) -> DaskExecutor:
-    """Workers on this machine, which talk to nobody else, or those of a scheduler.
+    """Workers on this machine, which talk to no other, or the workers of a scheduler.
 
     Raises:
         InputError: the scheduler can't be reached.
@@ -103,7 +103,7 @@ def start(workers: int, scheduler: str | None) -> DaskExecutor:
     _silence()
     if scheduler is not None and scheduler.startswith(ENCRYPTED):
         _check_certificate(f"--scheduler {scheduler}")
-    # A job that ends its worker would end others' too; the runner decides whether it is tried again.
+    # A retried job that ends its worker would end other workers, too; the runner decides whether to try it again.
     quietly: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.worker-ttl": None,
@@ -118,7 +118,7 @@ def start(workers: int, scheduler: str | None) -> DaskExecutor:
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
                 silence_logs=logging.CRITICAL, protocol="tls://", security=_certificate(),
             )  # fmt: skip
-            cast(Any, cluster.scheduler).http_server.stop()  # Dask opens one also where there is no dashboard
+            cast(Any, cluster.scheduler).http_server.stop()  # Dask opens one even without a dashboard
         try:
             client = Client(cluster or scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -136,26 +136,26 @@ def start(workers: int, scheduler: str | None) -> DaskExecutor:
 
 
 def _certificate() -> Security:
-    """A key and a certificate of this run alone, without which nobody can connect; they are handed on in memory.
+    """A key and a certificate for this run only, required to connect and passed on in memory.
 
-    OpenSSL reads keys from files only: each process has it on disk for a moment, in a folder that is its user's alone.
+    OpenSSL reads keys only from files: each process writes it to disk for a moment, in a folder private to its user.
     """
     return cast(Security, Security.temporary())
 
 
 def _check_certificate(where: str) -> None:
-    """Raises InputError where Dask's settings name no certificate that could be shown to a scheduler."""
+    """Raises InputError if Dask's settings name no usable certificate to present to a scheduler."""
     settings: Any = Security()
     if settings.tls_ca_file is None or settings.tls_client_cert is None:
         raise InputError(where, "asks for a certificate, and Dask's settings name none; docs/cluster.md says how")
     try:
         settings.get_connection_args("client")
-    except OSError as error:  # a file that is not there, or no certificate; ssl's errors are of this kind
+    except OSError as error:  # a missing file, or not a certificate; ssl's errors are OSErrors
         raise InputError(where, f"the certificate in Dask's settings can't be used: {error_line(error)}") from error
 
 
 class _Quiet(WorkerPlugin):
-    """Makes a process a worker of this one."""
+    """Prepares a worker process."""
 
     name = "unlearnbench"
 
@@ -166,20 +166,20 @@ class _Quiet(WorkerPlugin):
 
 
 def _silence() -> None:
-    """Keep Dask from logging: the runner says what matters."""
+    """Keep Dask from logging: the runner reports what matters."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):  # several have levels of their own
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _anywhere(place: JobPlace) -> JobPlace:
-    """The same place for a process that works in another folder."""
+    """The same place for a process with another working folder."""
     folders = tuple(folder.resolve() for folder in place.plugin_dirs)
     return replace(place, data_root=place.data_root.resolve(), cache=place.cache.resolve(), plugin_dirs=folders)
 
 
 def _result(remote: Remote) -> Any:
-    """What a task returned; raises WorkerDiedError, BrokenExecutor, or what the task raised."""
+    """The result of a task; raises WorkerDiedError, BrokenExecutor, or the task's exception."""
     if remote.status in ("cancelled", "lost"):
         raise BrokenExecutor("the Dask scheduler is gone")
     if remote.status == "error":
@@ -187,7 +187,7 @@ def _result(remote: Remote) -> Any:
         raise WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error
     try:
         return remote.result()
-    except KilledWorker as error:  # computed again, for its worker died before the result was fetched
+    except KilledWorker as error:  # computed again, because its worker died before the result was fetched
         raise WorkerDiedError(str(error)) from error
     except (OSError, CancelledError, asyncio.CancelledError) as error:
         raise BrokenExecutor(error_line(error)) from error
@@ -199,6 +199,8 @@ def _settle() -> None:
     limit_threads()
 
 
-def _checked_outcome(sent: RemoteJob) -> JobOutcome:  # a name that workers of code that did not check do not have
+def _checked_outcome(
+    sent: RemoteJob,
+) -> JobOutcome:  # a name that workers running older code, which did not check, do not have
     _settle()
     return carry_out_here(sent)

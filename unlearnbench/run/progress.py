@@ -52,7 +52,7 @@ class Progress:
         if isinstance(self._log, RunLog):
             self._log.close()
 
-    # --- events -----------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------------
 
     def start(self, key: str, what: str) -> None:
         """A worker starts the job with this key; `what` names it."""
@@ -91,7 +91,7 @@ class Progress:
         """A lasting line; `detail`, of several lines, goes to the log."""
         self._log.warning(text, extra={"detail": detail})
 
-    # --- display ----------------------------------------------------------------------------------------------
+    # --- display ------------------------------------------------------------------------------------------------------
 
     def now(self) -> list[str]:
         """What each worker is doing."""

@@ -1,7 +1,7 @@
-"""A job on its way to a worker that may be on another machine.
+"""Jobs for workers that may be on another machine.
 
-What jobs need and what they make lies in the runner's store, which all machines see. A machine that does not see it, or
-whose code, packages, data or plugins are not those that the plan was made from, does no work.
+Artifacts that jobs need, and those they make, are in the runner's store. A machine that does not see the store, or whose
+code, packages, data or plugins differ from those of the plan, refuses the job.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ IDENTITY = ".identity"  # a file in a store
 
 
 def program() -> dict[str, str]:
-    """The program that computes: its version, the hash of its code, and the versions of packages that keys hold."""
+    """The running program: its version, the hash of its code, and the package versions that are part of keys."""
     return {"unlearnbench": VERSION, "code": CODE[:12], **keyed(COMPUTING)}
 
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job, and where it is to be carried out.
+    """A job, and where it runs.
 
     Attributes:
-        store: identity of the runner's store, by which a worker knows whether it sees the same one.
-        program: that sent it, as `program` says.
+        store: identity of the runner's store; a worker compares it with that of the store it sees.
+        program: the sender, as returned by `program`.
     """
 
     job: Job
@@ -53,7 +53,7 @@ class RemoteJob:
 
 
 def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
-    """The data and plugins that cells are made from; see JobPlace."""
+    """The data and plugins that cells depend on; see JobPlace."""
     data, infos = dict[str, str](), dict[str, PluginInfo]()
     for cell in cells:
         data[cell.dataset_id] = cell.data_sha256
@@ -64,7 +64,7 @@ def inputs(cells: Iterable[Cell]) -> tuple[NamedHashes, NamedHashes]:
 
 
 def identity(cache: Path) -> str:
-    """What tells a store from all others; given to it when it has none."""
+    """The identity of a store, created if it has none."""
     if not (known := _seen(cache)):
         known = secrets.token_hex(16)
         write_atomically(cache / IDENTITY, known.encode())
@@ -79,7 +79,7 @@ def _seen(cache: Path) -> str:
 
 
 def carry_out_here(sent: RemoteJob) -> JobOutcome:
-    """Carry out a job on this machine, or refuse it where this machine is not what the plan was made for."""
+    """Run a job on this machine, or refuse it if this machine differs from what the plan was made for."""
     job, place = sent.job, sent.place
     ours, theirs = program(), sent.program
     if ours != theirs:
@@ -92,7 +92,7 @@ def carry_out_here(sent: RemoteJob) -> JobOutcome:
             _check_data(place, json.dumps(asdict(task.work.dataset), sort_keys=True))
             if isinstance(task.work, TimingWork) and task.work.hardware != (here := describe(place.device)):
                 raise _UnfitError(f"times are to be measured on {task.work.hardware}, and this is {here}")
-    except Exception as error:  # a plugin may raise anything when it is asked for its files
+    except Exception as error:  # a plugin may raise anything when asked for its files
         return _refused(job, str(error) if isinstance(error, _UnfitError) else error_line(error))
     if _seen(place.cache) != sent.store:
         advice = (
@@ -103,7 +103,7 @@ def carry_out_here(sent: RemoteJob) -> JobOutcome:
 
 
 class _UnfitError(Exception):
-    """This machine is not what the plan was made for."""
+    """This machine does not match the plan."""
 
 
 @lru_cache(maxsize=256)
@@ -123,15 +123,15 @@ def _check(place: JobPlace, used: tuple[tuple[Kind, str], ...]) -> None:
 
 
 def _made_of(info: PluginInfo) -> str:
-    """What a plugin's key holds: the hash of its files, and versions of packages."""
+    """A plugin's part of keys: the hash of its files, and package versions."""
     packages = ", ".join(f"{package} {version or 'missing'}" for package, version in keyed(info.packages).items())
     return f"{info.sha256} {packages}".rstrip()
 
 
 def _otherwise(one: Mapping[str, str], than: Mapping[str, str]) -> str:
-    """What one program has otherwise than another one."""
+    """How one program differs from another."""
     names = [name for name in one if one[name] != than.get(name)]
-    if "unlearnbench" in names:  # of which the code follows
+    if "unlearnbench" in names:  # which implies other code
         names = [name for name in names if name != "code"]
     words = {"code": f"unlearnbench {VERSION} with code"}
     return ", ".join(f"{words.get(name, name)} {one[name] or 'missing'}" for name in names)

@@ -146,7 +146,7 @@ class _Loop:
         self._runs_alone = job is not None and job[0].stage == "timing"
         return job
 
-    # --- outcomes of jobs ---------------------------------------------------------------------------------------
+    # --- outcomes of jobs ---------------------------------------------------------------------------------------------
 
     def _finish(self, job: Job, outcome: JobOutcome) -> None:
         if outcome.refused is not None:
@@ -219,7 +219,7 @@ class _Loop:
         self._progress.grow(len(new) - len(failed))
         self._record_complete(other.cells)
 
-    # --- cells ---------------------------------------------------------------------------------------
+    # --- cells --------------------------------------------------------------------------------------------------------
 
     def _record_complete(self, cells: Sequence[Cell]) -> None:
         """Write the record of each waiting cell whose stages are all done."""

@@ -134,7 +134,7 @@ class WorkerPool:
             self._drop_executor(report)
         return report
 
-    # --- jobs -------------------------------------------------------------------------------------------------------
+    # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def _end(self, future: Future[JobOutcome], report: Ended) -> None:
         running = self._running.pop(future)

@@ -77,6 +77,6 @@ def _refuse_twice(settings: Sequence[CellSetting]) -> None:
         if identity in seen:
             where = f"{each.suite}:experiments.{each.experiment}"
             raise InputError(
-                where, f"scenario {one_line(each.scenario_id)} is there twice: by a class's name and number"
+                where, f"scenario {one_line(each.scenario_id)} appears twice: by a class's name and by its number"
             )
         seen.add(identity)

@@ -76,7 +76,7 @@ class StageTasks:
             stages["timing"] = self._task("timing", inputs, stages, timed, skip)
         return stages
 
-    # --- the adversary's own ----------------------------------------------------------------------------------------
+    # --- the adversary's own ------------------------------------------------------------------------------------------
 
     def _shadows(
         self, access: Access, before: Mapping[str, str], setting: CellSetting, inputs: dict[str, Any]
@@ -134,7 +134,7 @@ class StageTasks:
         work = ShadowModelsWork(**common, method=method, draw=draw, models=models, trained=trained)
         return self._task("shadow_models", inputs, selected, work, None)
 
-    # --- what no attack sees ----------------------------------------------------------------------------------------
+    # --- what no attack sees ------------------------------------------------------------------------------------------
 
     def _selected(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
         """The stage that finds memorised images, for scenarios that erase these."""
@@ -159,7 +159,7 @@ class StageTasks:
         work = TrainWork(**self._common(setting, seed), method=method)
         return {"retrained": self._task("retrained", inputs, selected, work, skip)}
 
-    # --- stages that the seeds of a group share -------------------------------------------------------
+    # --- stages that the seeds of a group share -----------------------------------------------------------------------
 
     def _grouped(
         self, stage: Literal["train", "unlearn"], setting: CellSetting, skip: str | None, keep: bool = False
@@ -216,7 +216,7 @@ class StageTasks:
                 self.tasks.setdefault(task.key, replace(task, together=together))
         return group
 
-    # --- what goes into keys --------------------------------------------------------------------------------------
+    # --- what goes into keys ------------------------------------------------------------------------------------------
 
     def _base(self, setting: CellSetting, seed: int) -> dict[str, Any]:
         base = {"data": self.inquiry.fingerprint(setting.dataset), "suite_seed": setting.suite_seed,

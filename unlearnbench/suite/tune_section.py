@@ -103,7 +103,7 @@ def _why_not(metric: Metric) -> str | None:
     return "depends on the machine" if metric.is_time else None
 
 
-# --- which settings --------------------------------------------------------------------------------------------------
+# --- which settings ---------------------------------------------------------------------------------------------------
 
 
 def order(count: int, name: str, seed: int) -> Iterator[int]:
