@@ -80,7 +80,8 @@ def test_latex_is_a_booktabs_table(frame):
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     assert r"\toprule" in text
     assert r"0.0314 $\pm$ 0.0026" in text
-    assert "log\\_probabilities" in text
+    assert "observes log probabilities" in text
+    assert "lazy\\_x" in export(frame.assign(method_id=frame["method_id"] + "_x"), "latex")
 
 
 def test_latex_text_is_no_command(evil):

@@ -15,7 +15,7 @@ from unlearnbench.site.scenario_facts import facts_of
 
 MEANINGS = {
     "rank": "place by the mean in its setting, among those that forgot and kept accuracy; "
-    " ≈ cannot be distinguished from the best",
+    "≈ cannot be distinguished from the best",
     "forgot": "whether what is left of the original's memory is within the declared margin, compared with retrained"
     " models; for backdoors whether accuracy on the stamped images is under the threshold; seeds where it is, of seeds"
     " judged",
