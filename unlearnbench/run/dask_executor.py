@@ -199,8 +199,7 @@ def _settle() -> None:
     limit_threads()
 
 
-def _checked_outcome(
-    sent: RemoteJob,
-) -> JobOutcome:  # a name that workers running older code, which did not check, do not have
+# A name that workers with older code, which did not check, do not have.
+def _checked_outcome(sent: RemoteJob) -> JobOutcome:
     _settle()
     return carry_out_here(sent)

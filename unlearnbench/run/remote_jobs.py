@@ -1,7 +1,7 @@
 """Jobs for workers that may be on another machine.
 
-Artifacts that jobs need, and those they make, are in the runner's store. A machine that does not see the store, or whose
-code, packages, data or plugins differ from those of the plan, refuses the job.
+Artifacts that jobs need, and those they make, are in the runner's store. A machine that does not see the store, or
+whose code, packages, data or plugins differ from those of the plan, refuses the job.
 """
 
 from __future__ import annotations
