@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,9 @@ from tiny_runs import Place, rows, status_of, write_method, write_suite
 import unlearnbench.stages.jobs  # noqa: F401 (all that a job imports)
 from unlearnbench.registry.registry import discover
 from unlearnbench.stages.result_checks import erase
+from unlearnbench.system import torchvision_import
 from unlearnbench.system.errors import InputError
-from unlearnbench.system.process_state import global_random
+from unlearnbench.system.process_state import global_random, standard_streams
 from unlearnbench.system.process_state.definitions import Definitions
 from unlearnbench.system.process_state.guard import ProcessStateError, Snapshot, guarded
 from unlearnbench.system.store import Store
@@ -151,6 +153,17 @@ held[1].write("still there\\n")
     )
     assert (ran.returncode, ran.stderr) == (0, "shown too\nstill there\n"), ran
     assert re.fullmatch(r"shown method odd changed (sys|file).*\nstill here\n", ran.stdout), ran
+
+
+@pytest.mark.parametrize("name", ["standard streams", "torchvision"])
+def test_what_the_harness_keeps_for_itself_is_not_the_plugins_doing(name: str, definitions: Definitions) -> None:
+    """It fills while a plugin runs: at the first look at a new file, and at the first import of torchvision."""
+    with guarded("the plugin", definitions):
+        if name == "torchvision":
+            torchvision_import._declare()
+        else:
+            with tempfile.TemporaryFile() as unseen:
+                standard_streams._file(unseen.fileno())
 
 
 def test_a_time_limit_runs_on_and_is_set_again_when_a_plugin_has_stopped_it(definitions: Definitions) -> None:

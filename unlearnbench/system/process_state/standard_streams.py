@@ -65,7 +65,24 @@ def _stream_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Cha
 
 # --- the files that their numbers stand for --------------------------------------------------------------------------
 
-_copies: dict[tuple[int, int], int] = {}  # a descriptor of each file that no plugin knows of, to put it back with
+
+class _Copies:
+    """A descriptor of each file seen, to restore it with; no plugin knows of them.
+
+    An object, because the guard compares a module's own dictionaries.
+    """
+
+    def __init__(self) -> None:
+        self.descriptors: dict[tuple[int, int], int] = {}
+
+    def keep(self, identity: tuple[int, int], number: int) -> None:
+        if identity not in self.descriptors:
+            while len(self.descriptors) >= _KEPT:
+                os.close(self.descriptors.pop(next(iter(self.descriptors))))
+            self.descriptors[identity] = os.dup(number)
+
+
+_COPIES = _Copies()
 
 
 def _files() -> tuple[tuple[int, int] | None, ...]:
@@ -78,10 +95,7 @@ def _file(number: int) -> tuple[int, int] | None:
     except OSError:
         return None
     identity = (found.st_dev, found.st_ino)
-    if identity not in _copies:
-        while len(_copies) >= _KEPT:
-            os.close(_copies.pop(next(iter(_copies))))
-        _copies[identity] = os.dup(number)
+    _COPIES.keep(identity, number)
     return identity
 
 
@@ -91,7 +105,7 @@ def _set_files(identities: tuple[tuple[int, int] | None, ...]) -> None:
             if identity is None:
                 os.close(number)
             else:
-                os.dup2(_copies[identity], number)
+                os.dup2(_COPIES.descriptors[identity], number)
 
 
 def _files_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[Change]:
