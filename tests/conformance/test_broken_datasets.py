@@ -66,7 +66,7 @@ BROKEN = {
     "ids twice": (
         "ids",
         source("dataset", LOAD + "return images(ids=torch.arange(10) % 6)"),
-        "use torch.arange(N) and go on",
+        "use torch.arange(N), and continue",
     ),
     "another error for missing files": (
         "missing_files",
