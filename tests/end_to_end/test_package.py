@@ -73,6 +73,21 @@ def test_tests_lie_in_folders_that_mirror_the_package() -> None:
     assert not {name for name in shared if name.startswith("test_")}
 
 
+def test_one_name_for_one_thing() -> None:
+    """A class, or another name of a type, is defined once in the package."""
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "unlearnbench").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            defined = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                defined = [target.id for target in targets if isinstance(target, ast.Name)]
+            for name in defined:
+                if name[0].isupper() and not name.isupper():
+                    places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 ROOM = re.compile(r"^\| (\d) \| (.*?) \|", re.MULTILINE)
 ABOVE = {"cli", "site", "submissions", "conformance", "report", "run", "claims", "leaderboard", "stages", "records"}
 

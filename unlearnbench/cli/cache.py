@@ -13,7 +13,7 @@ import typer
 
 from unlearnbench.cli import options
 from unlearnbench.cli.exit_codes import FAILED, OK
-from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.errors import InputError, UnreadableError, unreadable
 from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _artifacts(store: Store) -> Iterator[tuple[str, int, float]]:
     try:
         keys = store.keys()
     except OSError as error:
-        raise InputError(str(error.filename or store.root), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, error.filename or store.root) from error
     for key in keys:
         try:
             found = store.path(key).stat()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from unlearnbench.site import manifest
 from unlearnbench.site.manifest import MANIFEST_FILE, MISSING, Manifest
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.parquet_files import write_atomically
 from unlearnbench.system.printing import complain
 
@@ -45,7 +45,7 @@ def check(site: Path, read: Sequence[Path] = ()) -> Manifest | None:
         if not site.is_dir() or not any(site.iterdir()):
             return None
     except OSError as error:
-        raise InputError(str(site), f"can't be read: {error.strerror or error}") from error
+        raise unreadable(error, site) from error
     known = manifest.read(site)
     if known is None:
         raise InputError(

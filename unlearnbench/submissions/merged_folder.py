@@ -12,7 +12,7 @@ from unlearnbench.records import writing
 from unlearnbench.report.files import write_leaderboard
 from unlearnbench.submissions.merge import Merged
 from unlearnbench.submissions.reading import Submitted
-from unlearnbench.system.errors import InputError, unwritable
+from unlearnbench.system.errors import InputError, unreadable, unwritable
 from unlearnbench.system.parquet_files import sync_folder
 from unlearnbench.system.version import PROTOCOL_VERSION
 
@@ -46,7 +46,7 @@ def check_target(out: Path, folders: Iterable[Path]) -> None:
         if target.is_dir() and next(target.iterdir(), None) is not None:
             raise InputError(str(out), "is not empty; name a folder that is not there yet, or an empty one")
     except OSError as error:
-        raise InputError(str(out), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, out) from error
     for folder in folders:
         if target.is_relative_to(folder.resolve()):
             raise InputError(str(out), f"lies in {folder}, which is only read; name another folder")

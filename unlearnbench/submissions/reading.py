@@ -24,7 +24,7 @@ from unlearnbench.records.reading import with_later_columns
 from unlearnbench.records.schema import CELL, SCHEMA, RecordError
 from unlearnbench.settings.naming import dataset_id
 from unlearnbench.submissions.plausibility import MEASURED, contradiction
-from unlearnbench.system.errors import InputError, records_of
+from unlearnbench.system.errors import InputError, records_of, unreadable
 from unlearnbench.system.printing import one_line
 
 MOST_FILES = 1_000_000  # the most cells that a suite may have
@@ -131,7 +131,7 @@ def read_folder(folder: Path) -> SubmittedFolder:
         with os.scandir(place) as entries:
             names = sorted(entry.name for entry in entries)
     except OSError as error:
-        raise InputError(str(place), f"can't be read: {error.strerror}") from error
+        raise unreadable(error, place) from error
     if len(names) > MOST_FILES:
         raise InputError(str(place), f"over {MOST_FILES:,} files")
     is_record = {name: name.lower().endswith(".parquet") and not name.startswith(".") for name in names}
