@@ -59,11 +59,17 @@ FAULTS = (
     Fault(
         "a worker that does not see the store",
         "dask",
-        "artifacts travel with jobs and results; same numbers",
+        "its jobs fail with what to do: share the store, or run parts and merge",
         (
-            "run/test_dask::test_artifacts_travel_where_the_store_is_not_shared",
-            "run/test_dask::test_parcels_are_packed_where_needed_and_what_was_damaged_on_its_way_is_missing",
+            "run/test_dask::test_a_worker_that_does_not_see_the_store_does_no_work",
+            "run/test_dask::test_a_store_is_known_by_its_mark",
         ),
+    ),
+    Fault(
+        "a run in which every cell fails",
+        "-",
+        "a leaderboard, every format and the site say so",
+        ("report/test_report_verb::test_a_run_of_which_every_cell_failed_is_reported",),
     ),
     Fault(
         "a plugin that raises, returns NaN or wrong shapes, changes its input, or exits",
