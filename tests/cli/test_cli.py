@@ -16,8 +16,7 @@ from fake_plugins import fake_registry
 
 from unlearnbench.cli import main as cli
 from unlearnbench.plugin import ImageData, Images
-from unlearnbench.registry import facts as plugin_facts
-from unlearnbench.registry import registry
+from unlearnbench.registry import plugin_facts, registry
 from unlearnbench.registry.plugin_info import BrokenPlugin
 from unlearnbench.system.errors import InputError
 

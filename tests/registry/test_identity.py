@@ -17,8 +17,8 @@ import pytest
 from tiny_runs import Place, rows, write_suite
 
 from unlearnbench.registry import identity as plugin_identity
-from unlearnbench.registry.facts import identity
 from unlearnbench.registry.identity import Identity, of_folder
+from unlearnbench.registry.plugin_facts import identity
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import discover
 from unlearnbench.system.errors import InputError

@@ -13,7 +13,7 @@ from unlearnbench import PROTOCOL_VERSION
 from unlearnbench.cli import main as cli
 from unlearnbench.report import pictures
 from unlearnbench.settings import naming
-from unlearnbench.site import glance
+from unlearnbench.site import leak_table
 from unlearnbench.site.dataset_groups import by_dataset
 
 PATHS = ("faces", "roads")
@@ -188,5 +188,5 @@ def test_a_leaderboards_row_says_its_dataset(tmp_path: Path) -> None:
     folder = results(tmp_path, two_of(experiment()))
     found = site_rows(leaderboard.build(folder / "records", folder), "two", "two")
     assert {row["dataset_id"] for row in found} == set(map(named, PATHS))
-    tallied = glance.tallies(row for row in found if row["attack"] is not None)
+    tallied = leak_table.tallies(row for row in found if row["attack"] is not None)
     assert {(tally.method, tally.accesses) for tally in tallied} == {(name, 4) for name in ("crfu", "vbu", "retrain")}

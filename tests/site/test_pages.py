@@ -15,7 +15,7 @@ from site_records import Page, forget_rows, leak_rows, pages, results, scene
 from unlearnbench.cli import main as cli
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.metrics.catalog import METRICS
-from unlearnbench.site import boards, cells, glance, standing, tradeoffs
+from unlearnbench.site import boards, cells, leak_table, standing, tradeoffs
 from unlearnbench.site.board import Board, choices
 from unlearnbench.site.cells import TableCell
 from unlearnbench.site.rows import BoardRow, site_rows
@@ -212,20 +212,20 @@ def test_erased_ratios_are_a_column_in_order_of_size(board_rows: list[BoardRow])
 
 
 def test_the_glance_marks_leaks_in_text(board_rows: list[BoardRow]) -> None:
-    (board,) = glance.boards([row for row in board_rows if row["experiment"] == "leak"])
+    (board,) = leak_table.boards([row for row in board_rows if row["experiment"] == "leak"])
     texts = [each.text for line in board.lines for each in line.cells]
     assert "▲ 0.800 (+0.25)" in texts
     assert "▲ 0.900 (+0.35) †" in texts
-    tallied = {tally.method: (tally.leaking, tally.accesses) for tally in glance.tallies(
+    tallied = {tally.method: (tally.leaking, tally.accesses) for tally in leak_table.tallies(
         row for row in board_rows if row["attack"])}  # fmt: skip
     assert tallied["crfu"] == (8, 8)
     assert tallied["renew"] == (0, 8)
-    judged_as = {tally.method: (tally.forgot, tally.kept, tally.settings) for tally in glance.tallies(board_rows)}
+    judged_as = {tally.method: (tally.forgot, tally.kept, tally.settings) for tally in leak_table.tallies(board_rows)}
     assert (judged_as["crfu"], judged_as["lazy"]) == ((4, 4, 4), (0, 4, 4))
 
 
 def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_rows: list[BoardRow]) -> None:
-    board = glance.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
+    board = leak_table.boards([row for row in board_rows if row["experiment"] == "leak"])[0]
     assert board is not None
     verdicts = [line for line in board.lines if line.every]
     assert verdicts == list(board.lines[:8])  # two lines for each of four settings
@@ -241,7 +241,7 @@ def test_the_glance_has_the_verdicts_of_each_setting_above_its_attacks(board_row
 
 
 def test_without_retraining_the_glance_says_what_is_beyond_looking_at_nothing(tmp_path: Path) -> None:
-    board = glance.boards(built(tmp_path, [*judged("crfu"), *rows("crfu", "auc", [0.8] * 5, attack="a")]))[0]
+    board = leak_table.boards(built(tmp_path, [*judged("crfu"), *rows("crfu", "auc", [0.8] * 5, attack="a")]))[0]
     assert board is not None
     assert [line.cells[-1].text for line in board.lines] == ["forgotten 5/5", "kept", "△ 0.800"]
     assert all(line.cells[-1].state != "leak" for line in board.lines)

@@ -13,7 +13,7 @@ from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_text, visible
 
 if TYPE_CHECKING:
-    from unlearnbench.registry.facts import Facts
+    from unlearnbench.registry.plugin_facts import Facts
     from unlearnbench.registry.registry import Registry
 
 
@@ -50,7 +50,7 @@ def info(
 def _show_list(registry: Registry, output: str, long: bool) -> None:
     """All plugins, then broken ones with their errors; `long`: with all that `info` shows except the documentation."""
     from unlearnbench.registry.base import KINDS
-    from unlearnbench.registry.facts import facts
+    from unlearnbench.registry.plugin_facts import facts
 
     plugins = [info for kind in KINDS for info in sorted(registry.of(kind).values(), key=lambda info: info.name)]
     if output == "json":
@@ -77,7 +77,7 @@ def _show_list(registry: Registry, output: str, long: bool) -> None:
 def _show_info(registry: Registry, name: str, output: str) -> None:
     """Docstring, source and parameters of every plugin with this name; raises InputError if there is none."""
     from unlearnbench.registry.base import KINDS
-    from unlearnbench.registry.facts import facts
+    from unlearnbench.registry.plugin_facts import facts
 
     found = [registry.of(kind)[name] for kind in KINDS if name in registry.of(kind)]
     if not found:

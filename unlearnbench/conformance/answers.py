@@ -14,7 +14,7 @@ from unlearnbench.conformance import attack_answers, dataset_answers, method_ans
 from unlearnbench.conformance.channel import Message, NamedTensors, Respond
 from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.registry.base import KINDS
-from unlearnbench.registry.facts import identity
+from unlearnbench.registry.plugin_facts import identity
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.grids import merge
 from unlearnbench.settings.scenario import Scenario, canonical

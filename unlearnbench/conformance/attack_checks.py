@@ -8,7 +8,7 @@ from unlearnbench.adversary.evidence import EvidenceError
 from unlearnbench.conformance.attack_case import AttackCase, AttackResult, nothing_changed
 from unlearnbench.conformance.case import Odd
 from unlearnbench.conformance.rulings import Ruling, failed, passed
-from unlearnbench.registry.facts import described
+from unlearnbench.registry.plugin_facts import described
 from unlearnbench.stages.attacking import Seen
 from unlearnbench.stages.scoring import Score, score
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import is_intact, names_in
-from unlearnbench.run.tally import Became
+from unlearnbench.run.record_counts import Became
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line

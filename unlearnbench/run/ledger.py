@@ -11,7 +11,7 @@ from typing import Any
 
 from unlearnbench.records import cell_rows
 from unlearnbench.run.progress import Progress
-from unlearnbench.run.tally import Became
+from unlearnbench.run.record_counts import Became
 from unlearnbench.suite.plan import Cell
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line

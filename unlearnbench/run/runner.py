@@ -14,9 +14,9 @@ from unlearnbench.run.log import begin
 from unlearnbench.run.memory import adopt, exchange, smaller, with_replicas
 from unlearnbench.run.options import RunOptions, Summary
 from unlearnbench.run.progress import Progress
+from unlearnbench.run.record_counts import tally
 from unlearnbench.run.remote_jobs import inputs
 from unlearnbench.run.schedule import Schedule
-from unlearnbench.run.tally import tally
 from unlearnbench.run.worker import JobOutcome, JobPlace
 from unlearnbench.run.worker_pool import Ended, WorkerPool
 from unlearnbench.suite.plan import Cell, Plan, build

@@ -11,7 +11,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.report import paper_tables, summary
 from unlearnbench.report.text_tables import Table
 from unlearnbench.settings.protocols import titled
-from unlearnbench.site import boards, glance, measuring
+from unlearnbench.site import boards, leak_table, measuring
 from unlearnbench.site.board import Board, choices
 from unlearnbench.site.boards import experiment_path
 from unlearnbench.site.cells import state_of
@@ -138,7 +138,7 @@ def pages(content: Content) -> list[Page]:
     made = [Page("index.html", "overview.html", {**shared, **_overview(content)})]
     for experiment in content.experiments:
         found = boards.boards(experiment.rows)
-        every: list[Board] = [*glance.boards(experiment.rows), *found]
+        every: list[Board] = [*leak_table.boards(experiment.rows), *found]
         values = {"experiment": experiment, "boards": every}
         made.append(Page(experiment.path, "experiment.html", {**shared, **values, "choices": _choices(every)}))
     for kind in ("method", "attack"):
@@ -146,7 +146,7 @@ def pages(content: Content) -> list[Page]:
             rows = [row for row in content.rows if row[kind] == name]
             found = boards.boards(rows, across=True)
             values = {"kind": kind, "name": plain(name), "about": content.plugins.get((kind, name)), "boards": found}
-            values |= {"tallies": glance.tallies(row for row in rows if row["attack"] is not None)}
+            values |= {"tallies": leak_table.tallies(row for row in rows if row["attack"] is not None)}
             values |= {"figures": _figures(content, rows, kind)}
             path = f"{kind}s/{slug(name)}.html"
             made.append(Page(path, "plugin.html", {**shared, **values, "choices": _choices(found)}))
@@ -170,7 +170,7 @@ def _overview(content: Content) -> dict[str, Any]:
     order = sorted(content.experiments, key=lambda each: not any(row["attack"] for row in each.rows))
     results = [(each, id, table) for each in order for id, table in each.results]
     shown = {"results": results[:_IN_FULL], "more_results": results[_IN_FULL:]}
-    return {"featured": featured, "tallies": glance.tallies(attacked), "datasets": datasets, **shown}
+    return {"featured": featured, "tallies": leak_table.tallies(attacked), "datasets": datasets, **shown}
 
 
 def _claims(comparison: Comparison) -> dict[str, Any]:

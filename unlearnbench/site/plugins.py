@@ -56,7 +56,7 @@ def about(wanted: Iterable[tuple[str, str]], folders: Sequence[Path] = ()) -> Ma
 
 
 def _about(info: PluginInfo) -> About:
-    from unlearnbench.registry.facts import facts
+    from unlearnbench.registry.plugin_facts import facts
 
     known = facts(info)
     return About(
