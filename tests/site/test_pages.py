@@ -384,7 +384,7 @@ def test_the_overview_begins_with_the_results_one_line_a_method(site: Path) -> N
     # Four settings of leak, three of figure4 and figure5's one: six in full, and links to all.
     assert {f"experiments/leaks/leak.html#result-{number}" for number in (1, 2, 3, 4)} <= links
     assert {f"experiments/forgetting/figure4.html#result-{number}" for number in (1, 2, 3)} <= links
-    assert "And of 2 more settings:" in page.text
+    assert "And for 2 more settings:" in page.text
 
 
 def test_a_site_of_an_attack_that_finds_something_where_nothing_was_erased_is_not_built(
