@@ -1,6 +1,15 @@
+import time
+
 import pytest
 
 from unlearnbench.report.wording import in_words
+
+
+@pytest.mark.parametrize("letters", ["a", "_", "a.", "_a", ",", "a_"])
+def test_long_names_of_strangers_take_no_time(letters: str) -> None:
+    started = time.perf_counter()
+    in_words(letters * 20_000)
+    assert time.perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize(

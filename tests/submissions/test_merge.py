@@ -175,6 +175,15 @@ def test_times_and_provenance_are_no_conflict(tmp_path: Path, merge: Any, change
 # --- failures, versions, protocols -----------------------------------------------------------------------------------
 
 
+def test_a_cell_that_both_skipped_is_one(tmp_path: Path, merge: Any) -> None:
+    skipped = row("hbu", 0, "status", None, status="skipped", error="not here", n_samples=None, direction="")
+    for name in ("a", "b"):
+        hand_in(tmp_path / name, [cell("vbu", 0, 0.5), [{**skipped, "cell_key": key("skipped")}]])
+    ran = merge(tmp_path / "a", tmp_path / "b")
+    assert (ran.code, ran.err) == (0, "")
+    assert "kept=2 duplicates=2" in ran.out
+
+
 def test_a_result_counts_and_a_failure_does_not(tmp_path: Path, merge: Any) -> None:
     a = hand_in(tmp_path / "a", [failure("vbu", 0), failure("hbu", 0), failure("crfu", 0)])
     b = hand_in(tmp_path / "b", [cell("vbu", 0), failure("hbu", 0, "another error", started_at=later(1))])

@@ -64,30 +64,30 @@ def verify(
     Unreadable ones are listed, too, with exit code 1: they may be intact, so they are neither deleted nor replaced.
     """
     store = _store(cache)
-    checked, damaged, unreadable = 0, list[dict[str, str]](), list[dict[str, str]]()
+    checked, damaged, unread = 0, list[dict[str, str]](), list[dict[str, str]]()
     for key, _, _ in _artifacts(store):
         path = str(store.path(key))
         try:
             what = _damage(store, key)
         except UnreadableError as error:
-            unreadable.append({"path": path, "what": str(error)})
+            unread.append({"path": path, "what": str(error)})
             continue
         checked += 1
         if what is not None:
             damaged.append({"path": path, "what": what})
             if delete:
                 _delete(store.path(key))
-    unreadable += [_special(path) for path in store.special()]
+    unread += [_special(path) for path in store.special()]
     if output == "json":
-        emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unreadable,
+        emit_json({"cache": str(store.root), "checked": checked, "damaged": damaged, "unreadable": unread,
                    "deleted": delete})  # fmt: skip
     else:
-        for found, each in [("damaged", each) for each in damaged] + [("unreadable", each) for each in unreadable]:
+        for found, each in [("damaged", each) for each in damaged] + [("unreadable", each) for each in unread]:
             emit(one_line(f"{found}: {each['what']}"))
-        counts = f"checked={checked} damaged={len(damaged)} unreadable={len(unreadable)}"
+        counts = f"checked={checked} damaged={len(damaged)} unreadable={len(unread)}"
         deleted = len(damaged) if delete else 0
         emit(f"artifacts: {counts} deleted={deleted} in {one_line(str(store.root))}")
-    return FAILED if damaged or unreadable else OK
+    return FAILED if damaged or unread else OK
 
 
 @app.command()

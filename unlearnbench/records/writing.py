@@ -21,7 +21,6 @@ import pyarrow as pa
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.records.reading import read, read_folder
 from unlearnbench.records.schema import (
-    CELL,
     JSON_COLUMNS,
     MOST_ROWS,
     MOST_SCORES,
@@ -63,7 +62,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 _FIELDS: dict[str, pa.Field] = {field.name: field for field in SCHEMA}
 _LATER = {version: set(SCHEMA.names) - set(schema.names) for version, schema in SCHEMAS.items()}
 _LONGEST_NAME = 80  # characters of a metric's name; finding the nearest name to a longer one would take seconds
-_MEASUREMENT = (*CELL, "tier", "observation", "n_shadows", "metric", "step")
+_MEASUREMENT = ("experiment", "dataset", "scenario_id", "method_id", "attack_id", "tier", "observation", "n_shadows",
+                "seed", "metric", "step")  # fmt: skip
 
 
 def write(

@@ -84,7 +84,8 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import guarded
 
-    every = list(candidates(plugin_dirs))
+    # The user's own folders last: of two plugins with one name, the error is about hers.
+    every = sorted(candidates(plugin_dirs), key=lambda each: (not each.builtin, each.folder is not None))
     outside = [candidate for candidate in every if not candidate.builtin]
     folders = {each.folder: each.made_of() for each in outside if each.folder and each.made_of}
     check_distinct(list(folders.items()))

@@ -7,7 +7,7 @@ import re
 from unlearnbench.leaderboard.verdicts import Accuracy, Forgetting
 from unlearnbench.report.rows import LeaderboardRow, value
 
-_KEY = re.compile(r"([A-Za-z_][\w.]*)=")  # of a setting
+_KEY = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*)=")  # of a setting; starts at a word, or long words take quadratic time
 _JOINT = re.compile(r"(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])")
 _COMMA = re.compile(r",(?! )")
 

@@ -57,11 +57,13 @@ class Ledger:
         self._values[key] = values
 
     def record(self, cell: Cell, name: str) -> None:
-        """Write the record of a waiting cell; `name` identifies it in messages.
+        """Write the record of a cell that waits; `name` identifies it in messages.
 
         Raises:
             CorruptArtifactError: an artifact of one of its stages is damaged; the cell keeps waiting.
         """
+        if cell.key not in self._waiting:  # two cells of one key are one
+            return
         for key in cell.stages.values():
             if key not in self._values:
                 self._values[key] = self._store.values(key)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import TextIO
 
 from unlearnbench.system.devices import describe
 from unlearnbench.system.printing import one_line, visible
@@ -20,7 +21,14 @@ KEPT = 20  # logs are kept for this many runs
 NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z(-\d+)?\.log")
 
 
-class RunLog(logging.Logger):
+class Reporter(logging.Logger):
+    """A logger that `logging.disable`, which plugins and libraries set for the whole process, does not silence."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (logging's name)
+        return level >= self.getEffectiveLevel()
+
+
+class RunLog(Reporter):
     """A logger with a new file in `folder`, which is created if missing; only the newest logs are kept.
 
     Every line is flushed, so the log of a killed run shows how far it got. A text of several lines, such as a
@@ -30,17 +38,17 @@ class RunLog(logging.Logger):
     def __init__(self, folder: Path) -> None:
         super().__init__("unlearnbench.run")
         folder.mkdir(parents=True, exist_ok=True)
-        file = _create(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        self._stream = _create(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        file = _Lines(self._stream)
         file.setFormatter(_Formatter())
         self.addHandler(file)
-        self.path = Path(file.baseFilename)
+        self.path = Path(self._stream.name)
         older = [path for path in folder.iterdir() if NAME.fullmatch(path.name) and path.name != self.path.name]
         for path in sorted(older)[: -(KEPT - 1)]:
             path.unlink(missing_ok=True)  # another run may be deleting it too
 
     def close(self) -> None:
-        for handler in self.handlers:
-            handler.close()
+        self._stream.close()
 
 
 def detail_of(record: logging.LogRecord) -> list[str]:
@@ -48,10 +56,19 @@ def detail_of(record: logging.LogRecord) -> list[str]:
     return [visible(line) for line in getattr(record, "detail", "").rstrip().splitlines()]
 
 
-class _File(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 (logging says so)
-        """A log that can't be written ends the run, just like a record that can't be written."""
-        raise  # inside the except of the caller
+class _Lines(logging.Handler):
+    """Writes to a stream that it does not own: logging closes every handler when a plugin configures it anew.
+
+    A log that can't be written ends the run, just like a record that can't be written.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._stream.write(self.format(record) + "\n")
+        self._stream.flush()
 
 
 class _Formatter(logging.Formatter):
@@ -76,11 +93,11 @@ def begin(folder: Path, device: str, about: Mapping[str, object]) -> RunLog:
     return log
 
 
-def _create(folder: Path, stamp: str) -> _File:
+def _create(folder: Path, stamp: str) -> TextIO:
     for number in count():  # two runs may start at once, and clocks jump
         path = folder / f"{stamp}{f'-{number}' if number else ''}.log"
         try:
-            return _File(path, "x", encoding="utf-8", errors="backslashreplace")
+            return path.open("x", encoding="utf-8", errors="backslashreplace")
         except FileExistsError:
             continue
     raise AssertionError("count() has no end")

@@ -98,7 +98,8 @@ def carry_out_here(sent: RemoteJob) -> JobOutcome:
         advice = (
             "make --cache a folder that all machines share, or run parts of the suite on each and 'unlearnbench merge'"
         )
-        return _refused(job, f"does not see the store {place.cache}: {advice}")
+        where = f"worker on {socket.gethostname()}"
+        return JobOutcome(refused=(where, f"does not see the store {place.cache}: {advice}"))
     return carry_out(job, place)
 
 

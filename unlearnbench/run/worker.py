@@ -56,7 +56,7 @@ class JobOutcome:
         late: whether the job took too long and was interrupted; nothing was done.
         missing: an artifact that the job needs and that is missing or damaged, see `why`; nothing was done.
         refused: a file or folder that the user has to fix, and what is wrong: a result can't be stored (a full disk, no
-            permission), or an existing file can't be read. Nothing was done.
+            permission), an existing file can't be read, or a worker does not see the store. Nothing was done.
     """
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)

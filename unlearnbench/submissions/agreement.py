@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnbench.metrics.catalog import describe
+from unlearnbench.metrics.catalog import METRICS, describe
 from unlearnbench.records.schema import SCORES
 from unlearnbench.settings.naming import BATCHING
 from unlearnbench.submissions.reading import Submitted, scenario_name
@@ -118,7 +118,8 @@ def _same_but_how(one: Submitted, other: Submitted) -> bool:
 
 def _measured(cell: Submitted) -> dict[tuple[str, int | None], Mapping[str, Any]]:
     """The rows by metric and step, without times."""
-    return {(row["metric"], row["step"]): row for row in cell.measured if not describe(row["metric"]).is_time}
+    times = {metric.name for metric in METRICS.values() if metric.is_time}  # `status` is not a metric
+    return {(row["metric"], row["step"]): row for row in cell.measured if row["metric"] not in times}
 
 
 def _value(row: Mapping[str, Any] | None) -> float | None:

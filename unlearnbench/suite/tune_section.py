@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from unlearnbench.suite.selection import Selection
     from unlearnbench.suite.suite import CellSetting, Suite
 
-BACKDOOR_METRICS = (
-    "target_class_accuracy",
-    "other_classes_accuracy",
-    "backdoor_accuracy",
-    "backdoor_success",
-    "backdoor_success_any",
-)
-
 SettingIdentity = tuple[str, str, str, str]
 """Identifies a setting of a method: experiment, dataset id, scenario id, method id."""
 

@@ -74,8 +74,9 @@ class LiveReplicas:
         """Those at some positions, i64[K'']."""
         if len(kept) == 0:
             return replace(self, places=kept)
-        frozen = self.frozen if self.frozen.replicas == 1 else self.frozen.apply(lambda value: select(value, kept))
+        rows = kept.to(next(iter(self.params.values())).device)  # once, and not for each tensor
+        frozen = self.frozen if self.frozen.replicas == 1 else self.frozen.apply(lambda value: select(value, rows))
         params, buffers, ended_at, state, encoded = (
-            select(part, kept) for part in (self.params, self.buffers, self.ended_at, self.state, self.encoded)
+            select(part, rows) for part in (self.params, self.buffers, self.ended_at, self.state, self.encoded)
         )
         return LiveReplicas(self.router, self.places[kept], params, buffers, frozen, ended_at, state, encoded)
