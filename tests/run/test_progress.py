@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import logging.config
 import re
 import sys
 from pathlib import Path
@@ -150,6 +152,19 @@ def test_logs_of_the_last_runs_are_kept_and_nothing_else_is_touched(
     assert names == [
         *(f"20240101T0000{number:02d}.000000Z.log" for number in range(6, KEPT + 5)), log.path.name, "notes.log",
     ]  # fmt: skip
+
+
+def test_a_plugin_that_sets_up_logging_leaves_the_runs_log_alone(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    logging.config.dictConfig({"version": 1})  # closes every handler there is
+    log.info("after")
+    logging.disable(logging.CRITICAL)
+    try:
+        log.info("disabled")
+    finally:
+        logging.disable(logging.NOTSET)
+    log.close()
+    assert [line.split(" ", 1)[1] for line in log.path.read_text().splitlines()] == ["after", "disabled"]
 
 
 def test_two_logs_of_one_moment_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
