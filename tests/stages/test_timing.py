@@ -11,7 +11,7 @@ from tiny_runs import Place, rows, write_method, write_suite
 
 from unlearnbench.leaderboard import build as leaderboard
 from unlearnbench.registry.registry import discover
-from unlearnbench.suite import plan
+from unlearnbench.suite import plan, stage_tasks
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import load_suite
 
@@ -102,9 +102,9 @@ def cells(folder: Path, device: str) -> list[Cell]:
 
 def test_hardware_is_part_of_the_keys_of_times_and_of_no_others(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write(place.folder, "vbu", "{}")
-    monkeypatch.setattr(plan, "describe", lambda device: f"{device}: this one")
+    monkeypatch.setattr(stage_tasks, "describe", lambda device: f"{device}: this one")
     here = cells(place.folder, "cpu")
-    monkeypatch.setattr(plan, "describe", lambda device: f"{device}: another")
+    monkeypatch.setattr(stage_tasks, "describe", lambda device: f"{device}: another")
     there = cells(place.folder, "cpu")
     same = [first.key == second.key for first, second in zip(here, there, strict=True)]
     assert same == [cell.setting.timing is None for cell in here]
