@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from unlearnbench.cli import main as cli
-from unlearnbench.run import worker
+from unlearnbench.running import worker
 
 SUITE = """
 name: tiny

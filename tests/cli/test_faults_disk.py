@@ -150,7 +150,7 @@ def test_a_clock_that_goes_backwards_changes_nothing_but_times(
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2030, 1, 1, tzinfo=UTC) - timedelta(days=next(ticks))
 
-    for module in ("stages.jobs", "run.ledger", "records.cell_rows", "run.find_finished", "run.log"):
+    for module in ("stages.jobs", "running.ledger", "records.cell_rows", "running.find_finished", "running.log"):
         monkeypatch.setattr(f"unlearnbench.{module}.datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: 2e9 - 1e5 * next(ticks))
     assert place.run().counts["done"] == 3

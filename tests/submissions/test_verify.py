@@ -18,7 +18,7 @@ from tiny_runs import write_method, write_suite
 from unlearnbench.cli import main as cli
 from unlearnbench.metrics.catalog import describe
 from unlearnbench.records import writing as records
-from unlearnbench.run import worker
+from unlearnbench.running import worker
 from unlearnbench.submissions import agreement, recipes, sampling
 from unlearnbench.submissions import reading as submitted
 from unlearnbench.submissions.agreement import differences

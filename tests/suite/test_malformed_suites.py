@@ -30,7 +30,7 @@ def complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("unlearnbench.registry.registry.discover", registry)
     # What takes long and is the same each time: hashing this package, and making the commands.
-    monkeypatch.setattr("unlearnbench.run.up_to_date.request", lambda *asked: None)
+    monkeypatch.setattr("unlearnbench.running.up_to_date.request", lambda *asked: None)
     command = typer.main.get_command(cli.app)
     monkeypatch.setattr("typer.main.get_command", lambda app: command)
     monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / "cache"))

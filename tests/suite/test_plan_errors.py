@@ -8,7 +8,7 @@ from checkout import ROOT
 
 from unlearnbench.cli.main import main
 from unlearnbench.registry.registry import discover
-from unlearnbench.run.find_finished import check_data
+from unlearnbench.running.find_finished import check_data
 from unlearnbench.splits import world as scenario
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlearnbench.cli import exit_codes, options
-from unlearnbench.run.options import EngineName, RunOptions, Summary
+from unlearnbench.running.options import EngineName, RunOptions, Summary
 from unlearnbench.system import devices
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit

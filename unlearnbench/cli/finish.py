@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from unlearnbench.records.folder import move, names_in, set_apart
 from unlearnbench.records.reading import counting
 from unlearnbench.records.schema import NewerRecordError, RecordError
-from unlearnbench.run.up_to_date import leaderboard_is_current
+from unlearnbench.running.up_to_date import leaderboard_is_current
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError, unwritable
 from unlearnbench.system.printing import complain
 
 if TYPE_CHECKING:
-    from unlearnbench.run.options import RunOptions, Summary
+    from unlearnbench.running.options import RunOptions, Summary
     from unlearnbench.system.store import Store
 
 DAMAGED = 20  # limit on record files found unusable while building; beyond it, something else is wrong
@@ -27,7 +27,7 @@ def run_to_the_end(plan: Plan, options: RunOptions) -> Summary:
     Raises:
         InputError: as `runner.run`.
     """
-    from unlearnbench.run import runner
+    from unlearnbench.running import runner
     from unlearnbench.system.store import Store
 
     summary = runner.run(plan, options)

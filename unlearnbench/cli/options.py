@@ -13,7 +13,7 @@ from unlearnbench.system.errors import InputError
 from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
-    from unlearnbench.run.options import EngineName
+    from unlearnbench.running.options import EngineName
 
 FILTER = "NAME[param=value,...]"
 

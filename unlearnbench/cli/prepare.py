@@ -23,7 +23,7 @@ def prepare(
     occur more than once. May download; no other verb does.
     """
     loaded, data_root = loading.load(suite, plugins), options.data_root(data)
-    from unlearnbench.run.data_report import describe
+    from unlearnbench.running.data_report import describe
     from unlearnbench.suite.class_names import numbered
     from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
     from unlearnbench.system.process_state.definitions import Definitions

@@ -12,7 +12,7 @@ from unlearnbench.cli.option_groups import grouped
 from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
-    from unlearnbench.run.up_to_date import Request
+    from unlearnbench.running.up_to_date import Request
 
 
 @grouped
@@ -23,7 +23,7 @@ def run(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOption
     section 'tune' is ignored, unless it draws or screens settings: then the experiment is for 'tune' only.
     """
     # torch, pandas and pyarrow are imported only if there is something to do.
-    from unlearnbench.run import up_to_date
+    from unlearnbench.running import up_to_date
 
     path, resolved = root(suite), how.resolve()
 

@@ -16,7 +16,7 @@ from unlearnbench.system.printing import complain, emit_table
 
 if TYPE_CHECKING:
     from unlearnbench.leaderboard.tuning_choice import Pick, Trial
-    from unlearnbench.run.options import Summary
+    from unlearnbench.running.options import Summary
     from unlearnbench.suite.suite import Suite
 
 

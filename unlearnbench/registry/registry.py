@@ -22,7 +22,7 @@ from unlearnbench.system.errors import InputError, suggest
 
 # Everything that makes numbers imports these or is imported by them.
 NUMBERS = (
-    "unlearnbench.stages.jobs", "unlearnbench.run.runner", "unlearnbench.leaderboard.build",
+    "unlearnbench.stages.jobs", "unlearnbench.running.runner", "unlearnbench.leaderboard.build",
     "unlearnbench.records.cell_rows", "unlearnbench.leaderboard.tuning_choice", "unlearnbench.submissions.merge",
 )  # fmt: skip
 

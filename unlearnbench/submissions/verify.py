@@ -20,7 +20,7 @@ from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
-    from unlearnbench.run.options import EngineName, Summary
+    from unlearnbench.running.options import EngineName, Summary
 
 VerifyVerdict = Literal["equal", "within tolerance", "differs", "failed here", "can't be verified", "not tried"]
 
@@ -102,8 +102,8 @@ def _round(
     some: list[tuple[Submitted, Cell]], place: Path, name: str, how: VerifyOptions, seconds: float | None
 ) -> Iterator[Checked]:
     """Compute some cells in a results folder of their own, so that no record of an earlier round is in the way."""
-    from unlearnbench.run import runner
-    from unlearnbench.run.options import RunOptions
+    from unlearnbench.running import runner
+    from unlearnbench.running.options import RunOptions
 
     results = place / "results" / name
     options = RunOptions(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from unlearnbench.run import engines, executors
-from unlearnbench.run.options import EngineName
-from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out, get_ready
+from unlearnbench.running import engines, executors
+from unlearnbench.running.options import EngineName
+from unlearnbench.running.worker import JobOutcome, JobPlace, carry_out, get_ready
 from unlearnbench.suite.tasks import Job
 from unlearnbench.system import interruption
 from unlearnbench.system.printing import error_line

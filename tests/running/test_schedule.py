@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearnbench.run.schedule import Schedule
+from unlearnbench.running.schedule import Schedule
 from unlearnbench.suite.tasks import Job, NamedDataset, Stage, Task, Work
 
 WORK = Work(dataset=NamedDataset("digits", {}, "digits"), scenario={}, suite_seed=0, seed=0)

@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias, cast
 
-from unlearnbench.run.executors import Cluster, WorkerDiedError
-from unlearnbench.run.remote_jobs import RemoteJob, carry_out_here, identity
-from unlearnbench.run.worker import JobOutcome, JobPlace, carry_out
+from unlearnbench.running.executors import Cluster, WorkerDiedError
+from unlearnbench.running.remote_jobs import RemoteJob, carry_out_here, identity
+from unlearnbench.running.worker import JobOutcome, JobPlace, carry_out
 from unlearnbench.system import interruption, streams
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line

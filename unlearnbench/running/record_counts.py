@@ -9,7 +9,7 @@ from typing import Literal
 
 from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import names_in
-from unlearnbench.run.options import Summary
+from unlearnbench.running.options import Summary
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.printing import complain
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from unlearnbench.run.ledger import Ledger
+from unlearnbench.running.ledger import Ledger
 
 
 def test_a_cell_that_no_longer_waits_is_not_recorded_again(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import os
 import warnings
 from concurrent.futures import Executor
 
-from unlearnbench.run.executors import Cluster, Inline
-from unlearnbench.run.options import EngineName
+from unlearnbench.running.executors import Cluster, Inline
+from unlearnbench.running.options import EngineName
 from unlearnbench.system import interruption
 from unlearnbench.system.process import THREADS, limit_threads, settle
 
@@ -24,7 +24,7 @@ def start(engine: EngineName, workers: int, scheduler: str | None = None) -> Exe
         limit_threads()
         return Inline()
     if engine == "dask":
-        from unlearnbench.run import dask_executor
+        from unlearnbench.running import dask_executor
 
         return dask_executor.start(workers, scheduler)
     from joblib.externals.loky import ProcessPoolExecutor

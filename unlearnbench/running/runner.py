@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from functools import cache
 
 from unlearnbench.records.cell_rows import Failure
-from unlearnbench.run.find_finished import Finished, check_data, check_writable, look_up, record_decided
-from unlearnbench.run.ledger import Ledger
-from unlearnbench.run.log import begin
-from unlearnbench.run.memory import adopt, exchange, smaller, with_replicas
-from unlearnbench.run.options import RunOptions, Summary
-from unlearnbench.run.progress import Progress
-from unlearnbench.run.record_counts import tally
-from unlearnbench.run.remote_jobs import inputs
-from unlearnbench.run.schedule import Schedule
-from unlearnbench.run.worker import JobOutcome, JobPlace
-from unlearnbench.run.worker_pool import Ended, WorkerPool
+from unlearnbench.running.find_finished import Finished, check_data, check_writable, look_up, record_decided
+from unlearnbench.running.ledger import Ledger
+from unlearnbench.running.log import begin
+from unlearnbench.running.memory import adopt, exchange, smaller, with_replicas
+from unlearnbench.running.options import RunOptions, Summary
+from unlearnbench.running.progress import Progress
+from unlearnbench.running.record_counts import tally
+from unlearnbench.running.remote_jobs import inputs
+from unlearnbench.running.schedule import Schedule
+from unlearnbench.running.worker import JobOutcome, JobPlace
+from unlearnbench.running.worker_pool import Ended, WorkerPool
 from unlearnbench.suite.plan import Cell, Plan, build
 from unlearnbench.suite.tasks import Job, Task
 from unlearnbench.system.devices import describe, slots

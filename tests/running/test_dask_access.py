@@ -19,8 +19,8 @@ from distributed.comm import connect
 from sessions import wait_for
 from tiny_runs import finish, start, write_method, write_suite
 
-from unlearnbench.run import engines as engine
-from unlearnbench.run.dask_executor import DaskExecutor
+from unlearnbench.running import engines as engine
+from unlearnbench.running.dask_executor import DaskExecutor
 
 PAGE = ROOT / "docs" / "cluster.md"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.run import log as run_log
-from unlearnbench.run import progress
-from unlearnbench.run.log import KEPT, RunLog, begin
-from unlearnbench.run.progress import Progress
+from unlearnbench.running import log as run_log
+from unlearnbench.running import progress
+from unlearnbench.running.log import KEPT, RunLog, begin
+from unlearnbench.running.progress import Progress
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from planned_tasks import method_of
 from sessions import finished_records, session, wait_for
 from tiny_runs import Place, finish, rows, start, status_of, write_method, write_suite
 
-import unlearnbench.run
-from unlearnbench.run import dask_executor, remote_jobs, worker
-from unlearnbench.run import engines as engine
-from unlearnbench.run.remote_jobs import VERSION, RemoteJob
+import unlearnbench.running
+from unlearnbench.running import dask_executor, remote_jobs, worker
+from unlearnbench.running import engines as engine
+from unlearnbench.running.remote_jobs import VERSION, RemoteJob
 from unlearnbench.suite.tasks import TimingWork, UnlearnWork
 from unlearnbench.system import package_code
 from unlearnbench.system.errors import InputError
@@ -134,8 +134,8 @@ def test_a_scheduler_that_is_not_there_is_one_line(place: Place) -> None:
 
 def test_without_dask_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.delitem(sys.modules, "unlearnbench.run.dask_executor")
-    monkeypatch.delattr(unlearnbench.run, "dask_executor")
+    monkeypatch.delitem(sys.modules, "unlearnbench.running.dask_executor")
+    monkeypatch.delattr(unlearnbench.running, "dask_executor")
     with pytest.raises(InputError, match="--engine dask: not installed; pip install"):
         engine.start("dask", 1)
 

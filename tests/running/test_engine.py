@@ -14,7 +14,7 @@ from sessions import WAITS, finished_records, session, wait_for
 from tiny_runs import Ran, finish, rows, start, status_of, write_method, write_suite
 
 from unlearnbench.leaderboard import build as leaderboard
-from unlearnbench.run import engines as engine
+from unlearnbench.running import engines as engine
 
 LOUD = "print('loud', end='', flush=True); os.system('echo loud')\n"
 

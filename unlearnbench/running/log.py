@@ -36,7 +36,7 @@ class RunLog(Reporter):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__("unlearnbench.run")
+        super().__init__("unlearnbench.running")
         folder.mkdir(parents=True, exist_ok=True)
         self._stream = _create(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
         file = _Lines(self._stream)

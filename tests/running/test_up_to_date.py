@@ -14,8 +14,8 @@ import pytest
 from tiny_runs import Place, write_method, write_suite
 
 from unlearnbench.registry import fingerprint
-from unlearnbench.run import up_to_date
-from unlearnbench.run.up_to_date import Request
+from unlearnbench.running import up_to_date
+from unlearnbench.running.up_to_date import Request
 
 HEAVY = ("torch", "numpy", "pandas", "pyarrow", "sklearn", "unlearnbench.settings.scenario")
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
-from unlearnbench.run.worker import JobOutcome, JobPlace, NamedHashes, carry_out, workplace_of
+from unlearnbench.running.worker import JobOutcome, JobPlace, NamedHashes, carry_out, workplace_of
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.tasks import Job, NamedDataset, TimingWork
 from unlearnbench.system import regular_files

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.records import cell_rows
 from unlearnbench.records.folder import is_intact, names_in
-from unlearnbench.run.record_counts import Became
+from unlearnbench.running.record_counts import Became
 from unlearnbench.suite.plan import Cell, Plan
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, error_line
 from unlearnbench.system.regular_files import check_readable
 
 if TYPE_CHECKING:
-    from unlearnbench.run.data_report import DatasetReport
+    from unlearnbench.running.data_report import DatasetReport
 
 # The fields of a scenario that determine its sets.
 DRAWN = {
@@ -96,7 +96,7 @@ def check_data(cells: Iterable[Cell], data_root: Path) -> list[DatasetReport]:
 def _check_group(cells: list[Cell], data_root: Path) -> DatasetReport:
     import torch
 
-    from unlearnbench.run.data_report import describe, left_out_copies
+    from unlearnbench.running.data_report import describe, left_out_copies
     from unlearnbench.splits.world import build_world, challenge
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import guarded

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.records import cell_rows
-from unlearnbench.run.progress import Progress
-from unlearnbench.run.record_counts import Became
+from unlearnbench.running.progress import Progress
+from unlearnbench.running.record_counts import Became
 from unlearnbench.suite.plan import Cell
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import error_line

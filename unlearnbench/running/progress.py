@@ -9,7 +9,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from unlearnbench.run.log import Reporter, RunLog, detail_of
+from unlearnbench.running.log import Reporter, RunLog, detail_of
 from unlearnbench.system.printing import complain, one_line
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
@@ -30,7 +30,7 @@ class Progress:
     ) -> None:
         self.total, self.done, self.failed = total, 0, 0
         self.cells, self.cells_done, self.cells_failed, self.cached = cells, 0, 0, cached
-        self._log = log or Reporter("unlearnbench.run")
+        self._log = log or Reporter("unlearnbench.running")
         self._log.addHandler(_Shown(self, logging.INFO if verbose else logging.WARNING))
         self._workers: dict[str, tuple[int, str, float]] = {}  # by the job's key: number, job, since when
         self._started = self._said = time.monotonic()
