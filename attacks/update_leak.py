@@ -15,6 +15,7 @@ from unlearnbench.adversary.set_decoders import Matching, RidgeSetDecoder, VaeSe
 from unlearnbench.adversary.update_features import features, traced
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, PluginParams, Scenario, Tier
 
+LARGE = ("resnet18", "plain_resnet18", "torchvision_model", "factory")  # networks of millions of parameters
 FEWEST = 2  # least number of shadows with a trace, for training and for validation each
 FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four, a naive attack made a leak look like a defence
 Decode = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
@@ -97,8 +98,8 @@ class UpdateLeak(Attack):
     def skip(self, scenario: Scenario) -> str | None:
         if scenario.kind != "leak":
             return "update_leak needs a leak experiment"
-        if self.params.observe == "parameters" and scenario.network.name == "resnet18":
-            return "update_leak can't keep the parameters of thousands of resnet18"
+        if self.params.observe == "parameters" and scenario.network.name in LARGE:
+            return f"update_leak can't keep the parameters of thousands of {scenario.network.name}"
         if self.params.clusters and scenario.erased_count == 1:
             return "update_leak clusters the images of sets; erased_count is 1"
         return None

@@ -75,6 +75,8 @@ class Crfu(LossMethod):
                 self.refuse(PAPER_ONLY, "form 'released'")
             return self
 
+    needs = ("posterior",)
+
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert erased is not None
         return (self._paper if self.params.form == "paper" else self._released)(models, erased, noise)

@@ -36,6 +36,7 @@ from unlearnbench.training.curvature import (
     gauss_newton,
     hessian,
     hutchinson_diagonal,
+    images_at_once,
     mean_in_chunks,
     product_in_chunks,
     random_signs,
@@ -44,12 +45,11 @@ from unlearnbench.training.objectives import InformationBottleneckLoss, l2_penal
 
 PAPER_ONLY = {"solver", "curvature", "damping", "step", "radius", "solver_steps", "probes", "curvature_images", "batch"}
 # Constants of the authors' scripts: the MLP is for MNIST and Fashion-MNIST, the ResNet for CIFAR-10 and STL-10.
-HESSIAN_RATE = {"resnet18": 5e-9}
+HESSIAN_RATE = {"resnet18": 5e-9, "plain_resnet18": 5e-9}
 OTHER_HESSIAN_RATE = 1e-4
 FIRST_MOMENT, SECOND_MOMENT = 0.1, 1e-3  # 1 - Adam's decay rates, of moments that start at zero in every step
 # Images per evaluation of a gradient or a curvature: a Hessian product with a ResNet takes about 35 MB per image.
-CHUNK = {"resnet18": 32}
-OTHER_CHUNK = 2_000
+SMALL_CHUNK, CHUNK = 2_000, 32
 
 
 class Hbu(TransformMethod):
@@ -167,7 +167,7 @@ class Hbu(TransformMethod):
 
     def _paper_step(self, models: Models, erased: Batch, remaining: Batch, noise: Noise) -> Vector:
         values: Vector = dict(models.model.params)
-        size = CHUNK.get(models.scenario.network.name, OTHER_CHUNK)
+        size = images_at_once(models.scenario, SMALL_CHUNK, CHUNK)
         penalty = models.scenario.training.l2
         gradient = mean_in_chunks(lambda part: dict(grad(_cross_entropy(models, part))(values)), erased, size)
         gradient = axpy(penalty, values, gradient)
@@ -262,7 +262,7 @@ def remaining_gradient(stack: Stack, replica: int, remaining: Images, penalty: f
     model = stack.module(replica).double()
     params = dict(model.named_parameters())
     l2_penalty(params, penalty).backward()
-    for pixels, labels in zip(remaining.pixels.split(OTHER_CHUNK), remaining.labels.split(OTHER_CHUNK), strict=True):
+    for pixels, labels in zip(remaining.pixels.split(SMALL_CHUNK), remaining.labels.split(SMALL_CHUNK), strict=True):
         (F.cross_entropy(model(pixels.double() / 255), labels, reduction="sum") / len(remaining)).backward()
     squares = [value.grad.square().sum() for value in params.values() if value.grad is not None]
     return float(torch.stack(squares).sum().sqrt())

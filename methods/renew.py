@@ -19,7 +19,8 @@ from unlearnbench.plugin import (
     Stack,
     stream,
 )
-from unlearnbench.training.divergences import kl_categorical, kl_to_prior
+from unlearnbench.training.divergences import kl_categorical
+from unlearnbench.training.objectives import image_losses
 
 
 class Renew(LossMethod):
@@ -92,13 +93,9 @@ class Renew(LossMethod):
         assert erased is not None
         assert remaining is not None
         training = models.scenario.training
-        mean, scale = models.model.encode(remaining.images)
-        logits = models.model.classify(mean + scale * noise.normal(*mean.shape))
-        cross_entropy = F.cross_entropy(logits, remaining.labels, reduction="none")
-        kl = kl_to_prior(mean, scale, training.kl_reduction)
+        losses = image_losses(models.model, remaining, models.scenario.beta, training.kl_reduction, noise)
         w: float = min(1.0, self.params.weight * models.erased_size / models.remaining_size)
-        rest = remaining.mean(cross_entropy + models.scenario.beta * kl)
-        return rest + w * self._contradicted(models, erased, state[erased.rows])
+        return remaining.mean(losses) + w * self._contradicted(models, erased, state[erased.rows])
 
     def _contradicted(self, models: Models, erased: Batch, shares: Tensor) -> Tensor:
         """mean a_e * KL[t_e || p(y|x_e)] for shares f32[B, Y] of the classes among the neighbours."""

@@ -10,12 +10,11 @@ from torch.func import grad
 from torch.nn import functional as F
 
 from unlearnbench.plugin import Batch, Context, LossMethod, Models, Noise, Phase, UnlearnParams
-from unlearnbench.training.curvature import Vector, mean_in_chunks
+from unlearnbench.training.curvature import Vector, images_at_once, mean_in_chunks
 from unlearnbench.training.objectives import training_loss, wrong_labels
 
 # Images per evaluation of the gradient: a ResNet takes about 35 MB per image.
-CHUNK = {"resnet18": 32}
-OTHER_CHUNK = 2_000
+SMALL_CHUNK, CHUNK = 2_000, 32
 
 
 class Salient(NamedTuple):
@@ -57,7 +56,7 @@ class Salun(LossMethod):
             return part.mean(F.cross_entropy(logits, part.labels, reduction="none"))
 
         fixed = dict(models.frozen.params)
-        size = CHUNK.get(models.scenario.network.name, OTHER_CHUNK)
+        size = images_at_once(models.scenario, SMALL_CHUNK, CHUNK)
         gradient = mean_in_chunks(lambda part: dict(grad(cross_entropy)(fixed, part)), erased, size)
         return Salient(wrong_labels(models, erased, noise), largest(gradient, self.params.share))
 

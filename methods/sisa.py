@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.models.ensemble import Ensemble
-from unlearnbench.models.information_bottleneck import InformationBottleneck
 from unlearnbench.plugin import Context, ErasureSets, Images, Method, PluginParams, Splits, derive, stream
 
 
@@ -64,11 +63,10 @@ class Sisa(Method):
         return [(shard == number).nonzero().flatten() for number in range(self.params.shards)]
 
 
-def _trained(images: Images, shard: int, context: Context) -> InformationBottleneck:
+def _trained(images: Images, shard: int, context: Context) -> nn.Module:
     """The model of one shard; its steps and samples are added to the ensemble's."""
     own = context.with_seeds([derive(context.seeds[0], "shard", shard)])
     if not len(images):
-        return cast(InformationBottleneck, own.fresh().module(0))
+        return own.fresh().module(0)
     everything = torch.arange(len(images), device=images.labels.device)
-    trained = own.train(ErasureSets(images, everything, everything[None, :0]))
-    return cast(InformationBottleneck, trained.module(0))
+    return own.train(ErasureSets(images, everything, everything[None, :0])).module(0)

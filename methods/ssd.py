@@ -10,11 +10,10 @@ from torch.func import grad, vmap
 from torch.nn import functional as F
 
 from unlearnbench.plugin import Batch, Context, Models, Noise, Phase, PluginParams, TransformMethod
-from unlearnbench.training.curvature import TINY, Vector, mean_in_chunks
+from unlearnbench.training.curvature import TINY, Vector, images_at_once, mean_in_chunks
 
 # Images whose gradients, each as large as the model, are in memory at once for each of scenario.replicas.
-CHUNK = {"resnet18": 1}
-OTHER_CHUNK = 16
+SMALL_CHUNK, CHUNK = 16, 1
 
 
 class Ssd(TransformMethod):
@@ -70,4 +69,4 @@ def fisher_diagonal(models: Models, batch: Batch) -> Vector:
         weight = part.weight / part.weight.sum()
         return {name: torch.einsum("b,b...->...", weight, g.square()) for name, g in gradients.items()}
 
-    return mean_in_chunks(squares, batch, CHUNK.get(models.scenario.network.name, OTHER_CHUNK))
+    return mean_in_chunks(squares, batch, images_at_once(models.scenario, SMALL_CHUNK, CHUNK))

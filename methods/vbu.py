@@ -1,5 +1,6 @@
 """VBU: variational Bayesian unlearning, on weights or on the representation."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from unlearnbench.models.mean_field import MeanField, Posterior, Weights, with_weights
 from unlearnbench.plugin import (
     Batch,
+    Capability,
     Context,
     ErasureSets,
     Images,
@@ -22,8 +24,8 @@ from unlearnbench.plugin import (
     UnlearnParams,
     derive,
 )
-from unlearnbench.training.divergences import kl_gaussians, kl_to_prior
-from unlearnbench.training.objectives import training_phase
+from unlearnbench.training.divergences import kl_gaussians
+from unlearnbench.training.objectives import image_losses, training_phase
 from unlearnbench.training.phases import Objective
 
 WEIGHTS_ONLY = {"divergence", "draws", "prior_scale", "initial_scale"}
@@ -96,6 +98,10 @@ class Vbu(LossMethod):
     @property
     def own_original(self) -> bool:
         return bool(self.params.space == "weights")
+
+    @property
+    def needs(self) -> Sequence[Capability]:
+        return () if self.own_original else ("posterior",)
 
     def build(self, context: Context) -> nn.Module:
         return MeanField(context.build(0), self.params.initial_scale) if self.own_original else super().build(context)
@@ -182,9 +188,6 @@ class EvidenceLowerBound(Objective):
         assert remaining is not None
         posterior = Posterior.of(models.model.params)
         model = with_weights(models.model, posterior.draw(noise))
-        mean, scale = model.encode(remaining.images)
-        logits = model.classify(mean + scale * noise.normal(*mean.shape))
-        cross_entropy = F.cross_entropy(logits, remaining.labels, reduction="none")
-        kl_z = kl_to_prior(mean, scale, self.scenario.training.kl_reduction)
-        fit = remaining.mean(cross_entropy + self.scenario.beta * kl_z)
-        return fit + self.temperature * posterior.kl_to_normal(self.prior_scale) / models.remaining_size
+        fit = image_losses(model, remaining, self.scenario.beta, self.scenario.training.kl_reduction, noise)
+        prior = posterior.kl_to_normal(self.prior_scale)
+        return remaining.mean(fit) + self.temperature * prior / models.remaining_size

@@ -8,7 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Plugin, UnlearnParams
+from unlearnbench.networks.linear import Linear
+from unlearnbench.networks.mlp import BottleneckMlp
+from unlearnbench.networks.resnet18 import BottleneckResnet18
+from unlearnbench.plugin import Access, Attack, Dataset, Evidence, ImageData, Method, Model, Plugin, UnlearnParams
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import BrokenPlugin, PluginInfo
 from unlearnbench.registry.registry import Registry
@@ -70,6 +73,9 @@ class Plain(Small):
         path: str = "here"
 
 
+NETWORKS: dict[str, type[Model]] = {"mlp": BottleneckMlp, "resnet18": BottleneckResnet18, "linear": Linear}
+
+
 def info(kind: Kind, name: str, cls: type[Plugin]) -> PluginInfo:
     return PluginInfo(name, kind, cls, f"{name}.py", True, "0" * 64, 1)
 
@@ -83,5 +89,6 @@ def fake_registry() -> Registry:
         },
         attacks={name: info("attack", name, Guess) for name in ("guess", "peek")},
         datasets={"small": info("dataset", "small", Small), "plain": info("dataset", "plain", Plain)},
+        models={name: info("model", name, cls) for name, cls in NETWORKS.items()},
         broken=[BrokenPlugin("method", "cracked", "cracked.py", "RuntimeError: no")],
     )

@@ -1,4 +1,4 @@
-"""What a contributor writes, a Method, an Attack or a Dataset, and the values that it is handed.
+"""What a contributor writes, a Method, an Attack, a Dataset or a Model (a network), and the values that it is handed.
 
 A plugin is one class in one file; its name is the file's name. It imports the contract from here. Losses, divergences,
 curvature (training/), decoders (adversary/) and statistics (metrics/) are there to be used, too.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
@@ -33,11 +33,15 @@ from unlearnbench.training.context import Context
 from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 
 __all__ = [
-    "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Context", "Dataset", "ErasureSets", "Evidence",
-    "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured", "Method", "Models",
-    "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario", "ShadowUpdates", "Splits", "Stack",
-    "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive", "stream",
+    "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Capability", "Context", "Dataset", "ErasureSets",
+    "Evidence", "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured",
+    "Method", "Model", "Models", "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario",
+    "ShadowUpdates", "Splits", "Stack", "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive",
+    "stream",
 ]  # fmt: skip
+
+
+Capability = Literal["features", "posterior"]  # of a network
 
 
 # --- methods -------------------------------------------------------------------------------------------------------
@@ -61,6 +65,11 @@ class Method(Plugin, ABC):
     reference: ClassVar[bool] = False  # listed without a rank: original, retrain and the other references
 
     @property
+    def needs(self) -> Sequence[Capability]:
+        """What the method needs of the network (see Model). It is skipped where the scenario's network lacks it."""
+        return ()
+
+    @property
     def own_original(self) -> bool:
         """Whether `train` makes an original that only this method uses."""
         return type(self).train is not Method.train
@@ -71,7 +80,8 @@ class Method(Plugin, ABC):
         return type(self).unlearn_many is not Method.unlearn_many
 
     def build(self, context: Context) -> nn.Module:
-        """A model of the architecture that `train` returns, with any weights. It has `encode` and `classify`."""
+        """A model of the architecture that `train` returns, with any weights. Where the scenario's network has a
+        posterior it has `encode` and `classify`, as that has."""
         return context.build(0)
 
     def train(self, data: Images, context: Context) -> nn.Module | None:
@@ -105,6 +115,39 @@ class TransformMethod(Method, Transformation):
 
     def unlearn_many(self, before: Stack, sets: ErasureSets, context: Context) -> Stack:
         return context.transform(self, before, sets)
+
+
+# --- networks ------------------------------------------------------------------------------------------------------
+
+
+class Model(Plugin, ABC):
+    """A network: the architecture of a cell's original, of its retrained models and of the adversary's own."""
+
+    kind = "model"
+
+    @property
+    def features(self) -> bool:
+        """Whether its modules have a representation, which the level `representation` shows: `encode(images)` gives
+        it, f32[B, J], and `classify(z)` the logits from there, f32[B, Y]; calling the module does both."""
+        return False
+
+    @property
+    def posterior(self) -> bool:
+        """Whether the representation is a distribution p(Z|x): `encode` then gives its mean and its scale (standard
+        deviation), f32[B, J] each, and calling the module classifies the mean."""
+        return False
+
+    @abstractmethod
+    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """A network that maps images f32[B, C, H, W], pixels in 0..1, to logits f32[B, Y].
+
+        Initial weights are drawn from torch's random numbers, as torch's layers do it: they are seeded. Layers that
+        draw while training (dropout) are seeded likewise.
+
+        Args:
+            shape: C, H, W.
+            classes: Y.
+        """
 
 
 # --- attacks -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ import pytest
 from checkout import ROOT
 
 EXAMPLE = ROOT / "examples" / "unlearnbench-example"
-NAMES = {"example_fade": "method", "example_threshold": "attack", "example_stripes": "dataset"}
+NAMES = {
+    "example_fade": "method", "example_threshold": "attack", "example_stripes": "dataset", "example_patches": "model"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,8 @@ def test_records_say_the_commit_that_the_package_runs_from() -> None:
 
 def test_every_plugin_file_is_found() -> None:
     registry = discover()
-    folders = {"method": ROOT / "methods", "attack": ROOT / "attacks", "dataset": ROOT / "unlearnbench" / "datasets"}
+    folders = {"method": ROOT / "methods", "attack": ROOT / "attacks", "dataset": ROOT / "unlearnbench" / "datasets",
+               "model": ROOT / "unlearnbench" / "networks"}  # fmt: skip
     for kind in KINDS:
         files = {path.stem for path in folders[kind].glob("*.py") if not path.name.startswith("_")}
         assert {name for name, info in registry.of(kind).items() if info.builtin} == files

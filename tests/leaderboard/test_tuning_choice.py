@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearnbench.leaderboard.tuning_choice import Pick, Trial, finalists, picks, trials
+from unlearnbench.networks.mlp import BottleneckMlp
 from unlearnbench.plugin import Method
-from unlearnbench.settings.scenario import PluginParams, Scenario
+from unlearnbench.settings.scenario import BottleneckParams, PluginParams, Scenario
 from unlearnbench.suite.experiments import PluginChoice
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import CellSetting
@@ -29,7 +30,8 @@ def cell(method_id: str, seed: int, scenario: Scenario, cls: type[Method] = Fadi
     name = method_id.partition("[")[0]
     choice = PluginChoice(info("method", name, cls), PluginParams(), method_id)
     dataset = PluginChoice(info("dataset", "small", Small), PluginParams(), "small")
-    setting = CellSetting("tiny", 0, "one", dataset, scenario, "default", choice, None, seed)
+    network = PluginChoice(info("model", "mlp", BottleneckMlp), BottleneckParams(), "mlp")
+    setting = CellSetting("tiny", 0, "one", dataset, scenario, "default", network, choice, None, seed)
     return Cell(f"{method_id} {seed}", setting, "", {})
 
 

@@ -107,7 +107,7 @@ def test_curvature_on_all_images_is_that_of_one_chunk(monkeypatch):
     before = trained(scenario, sets, SEEDS[:1])
     method = Hbu(Hbu.Params(curvature_images=None, batch=None, solver_steps=3))
     whole, _ = unlearn(method, before, sets, scenario)
-    monkeypatch.setattr("unlearnbench.methods.hbu.OTHER_CHUNK", 5)
+    monkeypatch.setattr("unlearnbench.methods.hbu.SMALL_CHUNK", 5)
     chunked, _ = unlearn(method, before, sets, scenario)
     assert difference(whole, before.expand(3)) > 1e-3
     assert difference(whole, chunked) < 1e-10
@@ -314,7 +314,7 @@ def originals(count, dtype):
 )
 @pytest.mark.parametrize("name", VARIANTS)
 def test_replicas_together_are_each_alone_in_every_form(name, count, dtype, monkeypatch):
-    monkeypatch.setattr("unlearnbench.methods.hbu.OTHER_CHUNK", 30)
+    monkeypatch.setattr("unlearnbench.methods.hbu.SMALL_CHUNK", 30)
     scenario, sets = utility(stop=StopRule(steps=20), training=Training(epochs=3, batch=4, lr=5e-3)), erasures()
     method = Hbu(Hbu.Params(**VARIANTS[name]))
     before = originals(count, dtype)

@@ -50,7 +50,7 @@ def test_weights_without_a_gradient_are_never_salient():
 
 @pytest.mark.parametrize("chunk", [2_000, 4])
 def test_the_mask_is_that_of_the_erased_losss_gradient_at_the_original(before, chunk, monkeypatch):
-    monkeypatch.setattr(module, "OTHER_CHUNK", chunk)
+    monkeypatch.setattr(module, "SMALL_CHUNK", chunk)
     sets = erasures()
     _, models = pair(before, 0.3, sets)  # the mask must not depend on the model that is being changed
     with torch.no_grad():  # as the harness calls it

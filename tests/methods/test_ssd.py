@@ -43,7 +43,7 @@ def fisher(stack, images):
 
 @pytest.mark.parametrize("chunk", [16, 4])
 def test_the_fisher_diagonal_is_the_mean_of_squared_gradients_of_single_images(before, chunk, monkeypatch):
-    monkeypatch.setattr(module, "OTHER_CHUNK", chunk)
+    monkeypatch.setattr(module, "SMALL_CHUNK", chunk)
     sets = erasures()
     erased, _ = both(sets)
     found, expected = fisher_diagonal(pair(before, 0.0, sets)[1], erased), fisher(before, erased)

@@ -2,11 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from unlearnbench.models.information_bottleneck import SMALLEST_SCALE, InformationBottleneck, build
+from unlearnbench.models.architecture import bottleneck
+from unlearnbench.models.information_bottleneck import SMALLEST_SCALE, InformationBottleneck
 from unlearnbench.models.noise import NoiseStreams, StreamNoise
 from unlearnbench.settings.scenario import Network
 
 MNIST = (1, 28, 28)
+
+
+def build(network, shape, classes, seed):
+    return bottleneck(network).build(shape, classes, seed)
 
 
 def linears(module):

@@ -160,4 +160,4 @@ def test_entry_points_are_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (ours.builtin, ours.cls.name, ours.origin) == (False, "ours", "entry point: outside_package:Still")
     assert len(ours.sha256) == 64
     assert broken(registry)["gone"].startswith("AttributeError")
-    assert broken(registry)["text"] == "not a concrete subclass of Method, Attack or Dataset"
+    assert broken(registry)["text"] == "not a concrete subclass of Method, Attack, Dataset or Model"

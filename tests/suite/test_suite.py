@@ -365,7 +365,7 @@ def test_overrides_reach_every_selected_experiment(tmp_path: Path) -> None:
             {"experiments": ("plain",), "attacks": ("guess",)},
             "-a guess: nothing like it in suite 'pair', which has: none",
         ),
-        ({"datasets": ("plain",), "attacks": ("guess",)}, "no experiment has all of what -e, -m, -a and -d select"),
+        ({"datasets": ("plain",), "attacks": ("guess",)}, "no experiment has all of what -e, -m, -a, -d and -n select"),
         ({"overrides": ("bta=1",)}, "--set bta=1: unknown key 'bta'; did you mean 'beta'?"),
         ({"overrides": ("stop.stps=1",)}, "--set stop.stps=1: unknown key 'stps'; did you mean 'steps'?"),
         ({"overrides": ("beta.x=1",)}, "--set beta.x=1: 'beta' has no keys of its own"),

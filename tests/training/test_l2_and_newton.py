@@ -5,7 +5,7 @@ import torch
 from small_worlds import SEEDS, context, difference, erasures, replica, trained, utility
 from torch.nn import functional as F
 
-from unlearnbench.models.information_bottleneck import build
+from unlearnbench.models.architecture import bottleneck
 from unlearnbench.models.noise import NoiseStreams, StreamNoise
 from unlearnbench.settings.scenario import Network, Training
 from unlearnbench.training.objectives import l2_penalty
@@ -56,7 +56,7 @@ def test_newton_trains_each_replica_on_its_own_remaining_images():
 
 
 def test_the_linear_networks_representation_is_the_image():
-    model = build(LINEAR, (1, 6, 6), 4, 3)
+    model = bottleneck(LINEAR).build((1, 6, 6), 4, 3)
     x = torch.rand(5, 1, 6, 6)
     mean, scale = model.encode(x)
     assert torch.equal(mean, x.flatten(1))

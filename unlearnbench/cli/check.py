@@ -18,9 +18,9 @@ WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")],
+    name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack, dataset or model.")],
     kind: Annotated[
-        Literal["method", "attack", "dataset"] | None,
+        Literal["method", "attack", "dataset", "model"] | None,
         typer.Option("--kind", help="Its kind, if plugins of two kinds share the name."),
     ] = None,
     plugins: options.Plugins = None,

@@ -24,7 +24,7 @@ def list_plugins(
 ) -> int:
     """Show all plugins.
 
-    Methods, attacks and datasets, then broken files with their errors.
+    Methods, attacks, datasets and models (networks), then broken files with their errors.
     """
     from unlearnbench.registry import registry
 
@@ -33,7 +33,7 @@ def list_plugins(
 
 
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack or dataset.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack, dataset or model.")],
     plugins: options.Plugins = None,
     output: options.Output = "text",
 ) -> int:

@@ -38,6 +38,9 @@ class SelectionOptions:
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", "-d", metavar=options.FILTER, help="Only this dataset. Repeats.")
     ] = None
+    network: Annotated[
+        list[str] | None, typer.Option("--network", "-n", metavar=options.FILTER, help="Only this network. Repeats.")
+    ] = None
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1, instead of the suite's."),
@@ -57,6 +60,7 @@ class SelectionOptions:
             methods=tuple(self.method or ()),
             attacks=tuple(self.attack or ()),
             datasets=tuple(self.dataset or ()),
+            networks=tuple(self.network or ()),
             seeds=self.seeds,
             overrides=tuple(self.override or ()),
         )
@@ -69,6 +73,7 @@ class SelectionOptions:
             "m": self.method,
             "a": self.attack,
             "d": self.dataset,
+            "n": self.network,
             "seeds": self.seeds,
             "set": self.override,
         }

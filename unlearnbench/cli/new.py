@@ -49,14 +49,22 @@ def dataset(name: PluginName, into: Into = None) -> int:
     return start("dataset", name, into)
 
 
+@app.command()
+def model(name: PluginName, into: Into = None) -> int:
+    """Write a network and its test."""
+    return start("model", name, into)
+
+
 def start(kind: Kind, name: str, into: Path | None) -> int:
     """Write both files, or neither, and print the next steps."""
+    from unlearnbench.registry.base import BUILT_IN
     from unlearnbench.registry.registry import named
 
     _check_name(name)
     inside = into is None and _is_checkout(Path())
     if inside:
-        folder = Path("unlearnbench/datasets" if kind == "dataset" else f"{kind}s")
+        outside = kind in ("method", "attack")  # in folders at the top of a checkout
+        folder = Path(BUILT_IN[kind]) if outside else Path("unlearnbench", BUILT_IN[kind])
         test = _test_file(Path("tests"), kind, name)
     else:
         folder = into or Path()
@@ -99,9 +107,11 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _test_file(tests: Path, kind: Kind, name: str) -> Path:
+    from unlearnbench.registry.base import BUILT_IN
+
     # pytest requires file names that are unique across folders.
     alone = not any(tests.rglob(f"test_{name}.py"))
-    return tests / f"{kind}s" / (f"test_{name}.py" if alone else f"test_{name}_{kind}.py")
+    return tests / BUILT_IN[kind] / (f"test_{name}.py" if alone else f"test_{name}_{kind}.py")
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

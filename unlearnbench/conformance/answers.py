@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from unlearnbench.conformance import attack_answers, dataset_answers, method_answers
+from unlearnbench.conformance import attack_answers, dataset_answers, method_answers, model_answers
 from unlearnbench.conformance.channel import Message, NamedTensors, Respond
 from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.registry.base import KINDS
@@ -115,4 +115,6 @@ ANSWERS: Mapping[str, Callable[[Subject, Message, NamedTensors, Respond], Reply]
     "task": method_answers.task,
     "access": attack_answers.access, "attack": attack_answers.attack,
     "files": dataset_answers.files, "class_names": dataset_answers.class_names, "load": dataset_answers.load,
+    "network_facts": model_answers.facts, "network_answers": model_answers.answers, "network": model_answers.network,
+    "network_details": model_answers.details, "network_together": model_answers.together,
 }  # fmt: skip

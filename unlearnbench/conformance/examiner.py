@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.conformance.channel import ENDED, FORGED, AskSubject, LostError, Message, NamedTensors, Respond
 from unlearnbench.conformance.rulings import Ruling, failed, passed, skipped
 from unlearnbench.conformance.subject_host import Host, forked, fresh
-from unlearnbench.registry.base import KINDS
+from unlearnbench.registry.base import BUILT_IN, KINDS
 from unlearnbench.registry.registry import named
 from unlearnbench.system import descendants
 from unlearnbench.system.errors import InputError
@@ -171,7 +171,9 @@ class Examiner:
                 raise InputError(*error.bad_input) from None
             self._result(LOADS, failed(str(error), "let it be made from its Params alone"))
             return None
-        registry = Registry({ATTACKED: load("method", ATTACKED)}, {}, {"digits": load("dataset", "digits")}, [])
+        networks = {name: load("model", name) for name in ("mlp", "linear")}  # of the small scenarios
+        method, dataset = load("method", ATTACKED), load("dataset", "digits")
+        registry = Registry({ATTACKED: method}, {}, {"digits": dataset}, networks, [])
         setup = Setup(registry, self._folder / "judged", Path(self._request["data_root"]))
         case = CASES[kind](origin, setup, self._ask("subject"), self._ask("other"), self._folder)
         case.attempts = self._attempts
@@ -297,7 +299,8 @@ def ruling_on(rule: PluginRule, case: Case) -> Ruling:
     """
     from unlearnbench.conformance.case import RaisedError
 
-    advice = f"fix {case.origin}: it has to work on three erasures of digits"
+    on = "small images" if case.kind == "model" else "three erasures of digits"
+    advice = f"fix {case.origin}: it has to work on {on}"
     try:
         if rule.runs and (reason := case.reason) is not None:
             return skipped(reason)
@@ -313,7 +316,7 @@ def ruling_on(rule: PluginRule, case: Case) -> Ruling:
 
 
 def _is_builtin(origin: str) -> bool:
-    places = [importlib.util.find_spec(f"unlearnbench.{kind}s") for kind in KINDS]
+    places = [importlib.util.find_spec(f"unlearnbench.{folder}") for folder in BUILT_IN.values()]
     return str(Path(origin).parent) in [
         str(place) for spec in places if spec for place in spec.submodule_search_locations or ()
     ]

@@ -37,7 +37,9 @@ def tasks(setup: Setup, scenario: Scenario, method: PluginChoice, attack: Plugin
         PluginError: a plugin raised something while the cell was planned.
     """
     digits = choice(setup.registry.datasets["digits"])
-    setting = CellSetting("check", 0, "check", digits, scenario, "small", method, attack, 0)
+    chosen = setup.registry.models[scenario.network.name]
+    network = choice(chosen, chosen.cls.Params.model_validate(scenario.network.params))
+    setting = CellSetting("check", 0, "check", digits, scenario, "small", network, method, attack, 0)
     made = plan.build([setting], setup.data_root)
     if made.cells[0].error is not None:
         raise PluginError(made.cells[0].error)

@@ -14,11 +14,13 @@ from unlearnbench.conformance.case import Case, RaisedError
 from unlearnbench.conformance.channel import LostError, NamedTensors
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
+from unlearnbench.conformance.model_case import ModelCase
 from unlearnbench.conformance.rulings import Ruling, failed, passed
 
 SOURCES = {
     "method": "`noise`, or unlearnbench.system.seeding.stream(context.seeds[k], 'purpose')",
     "attack": "view.generator('purpose'), or view.torch_seed('purpose') for libraries",
+    "model": "torch's random numbers, inside build and forward: the harness seeds them",
     "dataset": "unlearnbench.system.seeding.stream(0, 'purpose')",
 }
 
@@ -96,8 +98,8 @@ def method_in_worker(case: MethodCase) -> Ruling:
     return _compare({**tensors, **_as_tensors(here["values"])}, there)
 
 
-def in_worker(case: AttackCase | DatasetCase) -> Ruling:
-    """In another process an attack claims the same, and a dataset loads the same images."""
+def in_worker(case: AttackCase | DatasetCase | ModelCase) -> Ruling:
+    """In another process an attack claims the same, a dataset loads the same images, and a network learns the same."""
     return _compare(case.first, case.run_there)
 
 

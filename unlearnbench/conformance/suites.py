@@ -9,6 +9,7 @@ from unlearnbench.conformance import (
     dataset_checks,
     declaration,
     method_checks,
+    model_checks,
     outside_checks,
     repeatability,
 )
@@ -16,6 +17,7 @@ from unlearnbench.conformance.attack_case import AttackCase
 from unlearnbench.conformance.case import Case, PluginRule
 from unlearnbench.conformance.dataset_case import DatasetCase
 from unlearnbench.conformance.method_case import MethodCase
+from unlearnbench.conformance.model_case import ModelCase
 from unlearnbench.registry.base import Kind
 
 RUNS = "runs"  # the rule without which there is nothing to look at
@@ -42,7 +44,9 @@ _OUTSIDE = [
     PluginRule("process_state", outside_checks.process_state, runs=False),
 ]
 
-CASES: Mapping[Kind, type[Case]] = {"method": MethodCase, "attack": AttackCase, "dataset": DatasetCase}
+CASES: Mapping[Kind, type[Case]] = {
+    "method": MethodCase, "attack": AttackCase, "dataset": DatasetCase, "model": ModelCase
+}  # fmt: skip
 RULES: Mapping[Kind, Sequence[PluginRule]] = {
     "method": [
         *_DECLARATION,
@@ -79,6 +83,21 @@ RULES: Mapping[Kind, Sequence[PluginRule]] = {
         PluginRule("ids", dataset_checks.ids_are_in_order),
         PluginRule("missing_files", dataset_checks.misses_files_in_words, runs=False),
         *_REPEATABILITY,
+        PluginRule("worker_process", repeatability.in_worker),
+        *_OUTSIDE,
+    ],
+    "model": [
+        *_DECLARATION,
+        _SKIP,
+        PluginRule(RUNS, model_checks.builds),
+        PluginRule("each_image_alone", model_checks.each_image_alone),
+        PluginRule("capabilities", model_checks.has_what_it_declares),
+        PluginRule("seed", model_checks.initialised_by_seed),
+        PluginRule("copies", model_checks.copies),
+        PluginRule("moves", model_checks.moves),
+        _FINITE,
+        *_REPEATABILITY,
+        PluginRule("together_is_alone", model_checks.together_is_alone),
         PluginRule("worker_process", repeatability.in_worker),
         *_OUTSIDE,
     ],

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.models.noise import Noise
-from unlearnbench.settings.scenario import Network
+from unlearnbench.models.residual import resnet18
+from unlearnbench.settings.scenario import BottleneckParams
 
 # softplus underflows for very negative inputs; the gradient of its logarithm would be -inf or NaN.
 SMALLEST_SCALE = 1e-6
@@ -67,41 +68,28 @@ class LogisticRegression(InformationBottleneck):
         return mean, torch.full_like(mean, SMALLEST_SCALE)
 
 
-def build(network: Network, shape: tuple[int, int, int], classes: int, seed: int) -> InformationBottleneck:
-    """A freshly initialised model on the CPU.
+def build(name: str, params: BottleneckParams, shape: tuple[int, int, int], classes: int) -> InformationBottleneck:
+    """A bottleneck network with weights drawn from torch's random numbers.
 
     Args:
+        name: `mlp`, `resnet18` or `linear`.
         shape: C, H, W of the images.
-        seed: of the initialisation; the global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if network.name == "linear":
-            return LogisticRegression(shape, classes)
-        representer = _REPRESENTERS[network.name](network, shape)
-        return InformationBottleneck(representer, network.latent, network.hidden, classes)
+    if name == "linear":
+        return LogisticRegression(shape, classes)
+    return InformationBottleneck(_REPRESENTERS[name](params, shape), params.latent, params.hidden, classes)
 
 
-def _mlp(network: Network, shape: tuple[int, int, int]) -> nn.Module:
+def _mlp(network: BottleneckParams, shape: tuple[int, int, int]) -> nn.Module:
     pixels = shape[0] * shape[1] * shape[2]
     return nn.Sequential(
         nn.Flatten(), nn.Linear(pixels, network.hidden), nn.ReLU(), nn.Linear(network.hidden, 2 * network.latent)
     )
 
 
-def _resnet18(network: Network, shape: tuple[int, int, int]) -> nn.Module:
-    from unlearnbench.system.torchvision_import import import_torchvision  # only this representer needs it
-
-    import_torchvision()
-    from torchvision.models import resnet18
-
-    body = resnet18(weights=None, num_classes=2 * network.latent)
-    if network.stem == "small":
-        body.conv1 = nn.Conv2d(shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
-        body.maxpool = nn.Identity()
-    elif shape[0] != 3:
-        body.conv1 = nn.Conv2d(shape[0], 64, kernel_size=7, stride=2, padding=3, bias=False)
-    return cast(nn.Module, body)
+def _resnet18(network: BottleneckParams, shape: tuple[int, int, int]) -> nn.Module:
+    return resnet18(shape, 2 * network.latent, network.stem)
 
 
-_REPRESENTERS: dict[str, Callable[[Network, tuple[int, int, int]], nn.Module]] = {"mlp": _mlp, "resnet18": _resnet18}
+_Representer = Callable[[BottleneckParams, tuple[int, int, int]], nn.Module]
+_REPRESENTERS: dict[str, _Representer] = {"mlp": _mlp, "resnet18": _resnet18}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.models.information_bottleneck import InformationBottleneck
 from unlearnbench.models.noise import Noise
+from unlearnbench.models.plain_network import has_features, has_posterior
 from unlearnbench.models.stack import Functional
 
 Weights = dict[str, Tensor]  # by the names of the underlying model's parameters
@@ -29,18 +29,38 @@ class MeanField(nn.Module):
         scale: initial standard deviation of every weight.
     """
 
-    def __init__(self, base: InformationBottleneck, scale: float) -> None:
+    def __init__(self, base: nn.Module, scale: float) -> None:
         super().__init__()
-        self.mean = base
+        self.mean: Any = base
         self.log_scale = copy.deepcopy(base)  # never called: it holds one number per weight under the same names
         for value in self.log_scale.parameters():
             nn.init.constant_(value, math.log(scale))
 
+    @property
+    def has_posterior(self) -> bool:
+        return has_posterior(self.mean)
+
+    @property
+    def has_features(self) -> bool:
+        return has_features(self.mean)
+
+    @property
+    def looped(self) -> tuple[bool, bool]:
+        """See PlainNetwork."""
+        looped: tuple[bool, bool] = getattr(self.mean, "looped", (False, False))
+        return looped
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mean.encode(images)
+        encoded: tuple[Tensor, Tensor] = self.mean.encode(images)
+        return encoded
+
+    def represent(self, images: Tensor) -> Tensor:
+        features: Tensor = self.mean.represent(images)
+        return features
 
     def classify(self, z: Tensor) -> Tensor:
-        return self.mean.classify(z)
+        logits: Tensor = self.mean.classify(z)
+        return logits
 
     def forward(self, images: Tensor, noise: Noise | None = None) -> Tensor:
         logits: Tensor = self.mean(images, noise)

@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state, vmap
+from torch.func import stack_module_state
+
+from unlearnbench.models.plain_network import LackingError, has_features, has_posterior
+from unlearnbench.models.vectorised import is_looped, vectorised
 
 Tensors = dict[str, Tensor]
 
@@ -23,23 +26,34 @@ class Router:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._slots: dict[str, tuple[dict[str, Any], str]] = {}
+        self.has_posterior, self.has_features = has_posterior(module), has_features(module)
+        self.is_looped = is_looped(module)
+        self._slots: dict[str, list[tuple[dict[str, Any], str]]] = {}
+        names: dict[int, str] = {}  # tied weights have one name, and several places
         for path, part in module.named_modules():
             prefix = f"{path}." if path else ""
             for table in (part._parameters, part._buffers):
-                self._slots.update({prefix + leaf: (table, leaf) for leaf, value in table.items() if value is not None})
+                for leaf, value in table.items():
+                    if value is not None:
+                        name = names.setdefault(id(value), prefix + leaf)
+                        self._slots.setdefault(name, []).append((table, leaf))
 
     def call(self, tensors: Iterable[Mapping[str, Tensor]], method: str, *args: Any) -> Any:
         """`module.method(*args)` with the given values of its parameters and buffers."""
         for part in tensors:
-            for name, value in part.items():
-                table, leaf = self._slots[name]
-                table[leaf] = value
+            self.fill(part)
         return getattr(self._module, method)(*args)
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give parameters and buffers their values."""
+        for name, value in tensors.items():
+            for table, leaf in self._slots[name]:
+                table[leaf] = value
 
 
 class Functional:
-    """A model with given parameters: `model(x, noise)`, `model.encode(x)`, `model.classify(z)`, differentiable."""
+    """A model with given parameters: `model(x, noise)`, differentiable, and, where the network has a representation,
+    `model.represent(x)`, `model.encode(x)` and `model.classify(z)`."""
 
     def __init__(self, router: Router, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         self._router = router
@@ -54,13 +68,36 @@ class Functional:
         logits: Tensor = self._call("forward", images, noise)
         return logits
 
+    @property
+    def has_posterior(self) -> bool:
+        """Whether `encode` works."""
+        return self._router.has_posterior
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `represent` and `classify` work."""
+        return self._router.has_features
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and scale of p(Z|X), f32[B, J] each."""
+        """Mean and scale of p(Z|X), f32[B, J] each. Raises LackingError for networks without a posterior."""
+        if not self.has_posterior:
+            raise LackingError("posterior")
         encoded: tuple[Tensor, Tensor] = self._call("encode", images)
         return encoded
 
+    def represent(self, images: Tensor) -> Tensor:
+        """The representation f32[B, J]: the mean of p(Z|X), or features. Raises LackingError."""
+        if self.has_posterior:
+            return self.encode(images)[0]
+        if not self.has_features:
+            raise LackingError("features")
+        features: Tensor = self._call("represent", images)
+        return features
+
     def classify(self, z: Tensor) -> Tensor:
-        """Logits f32[B, Y]."""
+        """Logits f32[B, Y] from the representation. Raises LackingError."""
+        if not self.has_features:
+            raise LackingError("features")
         logits: Tensor = self._call("classify", z)
         return logits
 
@@ -81,7 +118,10 @@ class Stack:
         """A stack of copies of modules of one architecture."""
         params, buffers = stack_module_state(list(modules))
         detached = {name: value.detach().clone() for name, value in params.items()}
-        base = copy.deepcopy(modules[0]).to("meta")
+        base = copy.deepcopy(modules[0])
+        router = Router(base)  # not `to("meta")`, which would untie weights
+        router.fill({name: nn.Parameter(value[0].to("meta")) for name, value in detached.items()})
+        router.fill({name: value[0].to("meta") for name, value in buffers.items()})
         return cls(base, detached, {name: value.detach().clone() for name, value in buffers.items()})
 
     @classmethod
@@ -138,8 +178,9 @@ class Stack:
     def module(self, replica: int) -> nn.Module:
         """One replica as an ordinary module of its own, in eval mode."""
         module = copy.deepcopy(self.base)
-        state = {name: value[replica].detach().clone() for name, value in self.tensors.items()}
-        module.load_state_dict(state, assign=True)
+        router = Router(module)  # not `load_state_dict`, which would untie weights and knows no temporary buffers
+        router.fill({name: nn.Parameter(value[replica].detach().clone()) for name, value in self.params.items()})
+        router.fill({name: value[replica].detach().clone() for name, value in self.buffers.items()})
         return module.eval()
 
     def router(self, training: bool) -> Router:
@@ -163,7 +204,8 @@ class Stack:
         return True
 
     def outputs(self, images: Tensor, batch: int = 1_000) -> tuple[Tensor, Tensor]:
-        """Means of p(Z|X) and logits at them, for images shared by all replicas.
+        """Representations (means of p(Z|X), features, or none: J = 0) and logits at them, for images shared by all
+        replicas.
 
         Args:
             images: u8[n, C, H, W].
@@ -172,7 +214,7 @@ class Stack:
         Returns:
             f32[K, n, J] and f32[K, n, Y].
         """
-        one = self._evaluation()
+        one, looped = self._evaluation()
         means, logits = [], []
         with torch.no_grad():
             for part in images.split(batch):
@@ -180,7 +222,7 @@ class Stack:
                 if self.replicas == 1:
                     mean, logit = (value[None] for value in one(*self.first(), x))
                 else:
-                    mean, logit = vmap(one, in_dims=(0, 0, None))(self.params, self.buffers, x)
+                    mean, logit = vectorised(one, looped, (0, 0, None))(self.params, self.buffers, x)
                 means.append(mean)
                 logits.append(logit)
         return torch.cat(means, 1), torch.cat(logits, 1)
@@ -192,18 +234,23 @@ class Stack:
             means, logits = self.outputs(images.flatten(0, 1))
             return means.view(count, -1, means.shape[-1]), logits.view(count, -1, logits.shape[-1])
         with torch.no_grad():
-            means, logits = vmap(self._evaluation())(self.params, self.buffers, images.to(self.dtype) / 255)
+            all_at_once = vectorised(*self._evaluation(), (0, 0, 0))
+            means, logits = all_at_once(self.params, self.buffers, images.to(self.dtype) / 255)
         return means, logits
 
-    def _evaluation(self) -> Callable[[Tensors, Tensors, Tensor], tuple[Tensor, Tensor]]:
+    def _evaluation(self) -> tuple[Callable[[Tensors, Tensors, Tensor], tuple[Tensor, Tensor]], bool]:
+        """The answer of one model, and whether a stack of them takes turns."""
         router = self.router(training=False)
 
         def one(params: Tensors, buffers: Tensors, images: Tensor) -> tuple[Tensor, Tensor]:
             model = Functional(router, params, buffers)
-            mean, _ = model.encode(images)
-            return mean, model.classify(mean)
+            if not model.has_features:
+                logits = model(images)
+                return logits[..., :0], logits
+            z = model.represent(images)
+            return z, model.classify(z)
 
-        return one
+        return one, router.is_looped
 
     def first(self) -> tuple[Tensors, Tensors]:
         """Parameters and buffers of the first replica, without the replica dimension."""

@@ -128,7 +128,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
     """The values that all rows of a cell share."""
     setting, attack = cell.setting, cell.setting.attack
     commit, dirty = git_state()
-    chosen = [setting.dataset, setting.method, *([attack] if attack else [])]
+    chosen = [setting.dataset, setting.network, setting.method, *([attack] if attack else [])]
     plugins = [setting.method.info.sha256, *([attack.info.sha256] if attack else [])]
     return {
         "suite": setting.suite,
@@ -160,7 +160,7 @@ def _common(cell: Cell, device: str, at: datetime) -> dict[str, Any]:
         "git_dirty": dirty,
         "plugin_sha256": "+".join(plugins),  # method, attack
         "data_sha256": cell.data_sha256,
-        "versions": json.dumps(versions(*(package for each in chosen for package in each.info.packages))),
+        "versions": json.dumps(versions(*(package for each in chosen for package in each.packages))),
         "started_at": at,
         "protocol_version": PROTOCOL_VERSION,
         "schema_version": SCHEMA_VERSION,

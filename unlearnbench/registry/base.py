@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Literal, get_args
 
 from unlearnbench.settings.scenario import PluginParams, Scenario
 
-Kind = Literal["method", "attack", "dataset"]
+Kind = Literal["method", "attack", "dataset", "model"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+BUILT_IN = {"method": "methods", "attack": "attacks", "dataset": "datasets", "model": "networks"}
+"""The subpackages of built-in plugins; models/ is what networks are made of."""
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from unlearnbench.registry.base import KINDS, Kind
+from unlearnbench.registry.base import BUILT_IN, KINDS, Kind
 from unlearnbench.registry.identity import Identity, of_folder
 from unlearnbench.system import regular_files
 from unlearnbench.system.errors import InputError
@@ -43,9 +43,10 @@ def candidates(plugin_dirs: Sequence[Path] = ()) -> Iterator[Candidate]:
 
 def _builtin() -> Iterator[Candidate]:
     for kind in KINDS:
-        for folder in subpackage(f"{kind}s"):
+        for folder in subpackage(BUILT_IN[kind]):
             for file in _files(folder):
-                yield Candidate(kind, file.stem, str(file), file, f"unlearnbench.{kind}s.{file.stem}", builtin=True)
+                module = f"unlearnbench.{BUILT_IN[kind]}.{file.stem}"
+                yield Candidate(kind, file.stem, str(file), file, module, builtin=True)
 
 
 def _in_folders(plugin_dirs: Sequence[Path]) -> Iterator[Candidate]:

@@ -210,11 +210,11 @@ class _Gathered:
                 if module in sys.stdlib_module_names and _is_pythons(module):
                     continue
                 places = _places(module)
-                distributions = [name for name in _distributions(module) if _is_of(places, name)]
-                packages |= set(distributions)
-                for path in [] if distributions else places:
+                owners = [name for name in distributions(module) if _is_of(places, name)]
+                packages |= set(owners)
+                for path in [] if owners else places:
                     self.add_place(path, f"import/{module}/" if path.is_dir() else "import/")
-                if not (distributions or places):
+                if not (owners or places):
                     unknown.add(module)
         return packages, unknown
 
@@ -276,7 +276,7 @@ def _is_own(file: importlib.metadata.PackagePath) -> bool:
 # --- code from elsewhere ---------------------------------------------------------------------------------------------
 
 
-def _distributions(module: str) -> list[str]:
+def distributions(module: str) -> list[str]:
     """The installed distributions that a module may belong to, without editable installs."""
     if module in _KNOWN:
         return [_KNOWN[module]] if version_of(_KNOWN[module]) else []

@@ -92,21 +92,24 @@ def _only_plugin(module: ModuleType) -> type[Plugin]:
     for cls in own:
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise _NotAPluginError(f"class {cls.__name__} does not implement {missing}")
-    raise _NotAPluginError("no plugin class: define a subclass of Method, Attack or Dataset")
+    raise _NotAPluginError("no plugin class: define a subclass of Method, Attack, Dataset or Model")
 
 
 def _check(candidate: Candidate, cls: type[Plugin], sha256: str, made_of: Identity | None) -> PluginInfo:
     """The plugin's entry in the registry; raises _NotAPluginError where the class breaks a rule."""
     if not (inspect.isclass(cls) and issubclass(cls, Plugin)) or inspect.isabstract(cls):
-        raise _NotAPluginError("not a concrete subclass of Method, Attack or Dataset")
+        raise _NotAPluginError("not a concrete subclass of Method, Attack, Dataset or Model")
     kind = getattr(cls, "kind", None)
     if kind not in KINDS or candidate.kind not in (kind, None):
-        raise _NotAPluginError(f"class {cls.__name__} is not {an(candidate.kind or 'method, attack or dataset')}")
+        wanted = candidate.kind or "method, attack, dataset or model"
+        raise _NotAPluginError(f"class {cls.__name__} is not {an(wanted)}")
     if not PLUGIN_NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, PluginParams)):
         raise _NotAPluginError(f"{cls.__name__}.Params is not a subclass of unlearnbench.plugin.PluginParams")
     cls.Params.model_rebuild()  # an annotation that can't be resolved fails now, not in the middle of a run
+    if kind == "model" and "name" in cls.Params.model_fields:
+        raise _NotAPluginError(f"{cls.__name__}.Params.name: a suite gives parameters beside the name; rename it")
     if type(cls.version) is not int:
         raise _NotAPluginError(f"{cls.__name__}.version is not a whole number")
     builtin, origin = candidate.builtin, candidate.origin

@@ -34,6 +34,7 @@ class Registry:
     methods: dict[str, PluginInfo]
     attacks: dict[str, PluginInfo]
     datasets: dict[str, PluginInfo]
+    models: dict[str, PluginInfo]
     broken: list[BrokenPlugin]
 
     @property
@@ -43,7 +44,8 @@ class Registry:
 
     def of(self, kind: Kind) -> dict[str, PluginInfo]:
         """The plugins of one kind."""
-        return {"method": self.methods, "attack": self.attacks, "dataset": self.datasets}[kind]
+        kinds = {"method": self.methods, "attack": self.attacks, "dataset": self.datasets, "model": self.models}
+        return kinds[kind]
 
     def taken(self, folder: Path) -> list[str]:
         """The plugins that come from a --plugins folder, each with its kind."""
@@ -75,8 +77,9 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     """Load all plugins. Imports torch.
 
     Args:
-        plugin_dirs: folders whose ``*.py``, ``methods/*.py``, ``attacks/*.py`` and ``datasets/*.py`` are plugins too;
-            files starting with ``_``, and what pytest looks for (``test_*.py``, ``conftest.py``), are not.
+        plugin_dirs: folders whose ``*.py``, ``methods/*.py``, ``attacks/*.py``, ``datasets/*.py`` and ``models/*.py``
+            are plugins too; files starting with ``_``, and what pytest looks for (``test_*.py``, ``conftest.py``), are
+            not.
 
     Raises:
         InputError: a folder is missing, or two plugins have one kind and name.
@@ -91,7 +94,7 @@ def discover(plugin_dirs: Sequence[Path] = ()) -> Registry:
     check_distinct(list(folders.items()))
     for module in NUMBERS if outside else ():  # imported before plugins, so that their changes are found
         importlib.import_module(module)
-    registry, definitions = Registry({}, {}, {}, []), None
+    registry, definitions = Registry({}, {}, {}, {}, []), None
     for candidate in every:
         if definitions is None and not candidate.builtin:
             definitions = Definitions()

@@ -118,8 +118,12 @@ def keep(asked_before: Request, asked_after: Request | None, plan: Plan) -> None
         asked_before: hashed before anything was imported.
         asked_after: hashed now. If it differs, nobody knows which of the two was run.
     """
-    # Where a dataset of one's own looks for files, only its code knows.
-    if asked_after != asked_before or not all(cell.setting.dataset.info.builtin for cell in plan.cells):
+    if asked_after != asked_before:
+        return
+    settings = [cell.setting for cell in plan.cells]
+    # Where a dataset of one's own looks for files, only its code knows; and only the suite names some packages.
+    others = {package for setting in settings for package in setting.network.params.keyed_packages} - {*PACKAGES}
+    if others or not all(setting.dataset.info.builtin for setting in settings):
         return
     from unlearnbench.system.parquet_files import write_atomically
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from unlearnbench.settings.scenario import Scenario
+from unlearnbench.settings.scenario import BOTTLENECKS, Scenario
 from unlearnbench.settings.validation import submodel
 from unlearnbench.system.yaml_values import is_text
 
@@ -51,8 +51,11 @@ def dataset_id(name: str, params: Mapping[str, Any]) -> str:
     return f"{name}[{','.join(shown)}]" if shown else name
 
 
-def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:
+def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any], network_defaults: Mapping[str, Any]) -> str:
     """What differs from the defaults of Scenario and dataset, e.g. ``backdoor,erased_ratio=0.06,stop.rule=backdoor``.
+
+    Args:
+        network_defaults: the default parameters of the scenario's network, where the dataset has no others.
 
     A part that is absent by default and present with its own defaults is named without a value (``backdoor``). Of the
     kinds only ``leak`` is shown; without it the scenario is `utility`.
@@ -60,19 +63,39 @@ def scenario_id(scenario: Scenario, dataset_defaults: Mapping[str, Any]) -> str:
     leak = scenario.kind == "leak"
     # The sizes of a leak experiment's parts are its defaults, not a difference. Nor is the number of seeds computed
     # together one.
+    network = {**network_defaults, **of_dataset(dataset_defaults, scenario.network.name)}
     baseline = {**dataset_defaults, "kind": scenario.kind, "leak": dataset_defaults.get("leak", {}) if leak else None,
-                "seeds_together": scenario.seeds_together}  # fmt: skip
+                "seeds_together": scenario.seeds_together, "network": network}  # fmt: skip
     parts = [*(["leak"] if leak else []), *differences(scenario, baseline)]
     return ",".join(parts) or "default"
+
+
+def of_dataset(dataset_defaults: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """The part of a dataset's defaults that concerns a network: its parameters if it is the dataset's own, and the
+    dataset's network by name. The bottleneck networks share their parameters."""
+    own = dataset_defaults.get("network", {})
+    name = own.get("name", "mlp")
+    return {"name": name, **own} if network == name or {network, name} <= {*BOTTLENECKS} else {"name": name}
+
+
+def default_values(model: type[BaseModel]) -> dict[str, Any]:
+    """The default of each field that has one, as JSON values."""
+    fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+    return {
+        name: to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
+        for name, field in fields.items()
+    }
 
 
 def differences(value: BaseModel, baseline: Mapping[str, Any], prefix: str = "") -> list[str]:
     """``key=value`` for each field that differs from `baseline`, else from the model's default."""
     parts: list[str] = []
-    for key in sorted(type(value).model_fields):
-        field, actual, path = type(value).model_fields[key], getattr(value, key), f"{prefix}{key}"
-        default = baseline[key] if key in baseline else field.get_default(call_default_factory=True)
-        if isinstance(actual, BaseModel) and submodel(field.annotation) is not None:
+    fields = type(value).model_fields
+    for key in sorted({*fields, *(value.model_extra or {})}):
+        actual, path, default = getattr(value, key), f"{prefix}{key}", baseline.get(key, PydanticUndefined)
+        if key in fields and key not in baseline:
+            default = fields[key].get_default(call_default_factory=True)
+        if isinstance(actual, BaseModel) and key in fields and submodel(fields[key].annotation) is not None:
             if isinstance(default, BaseModel):
                 default = default.model_dump(mode="json")
             if default is None or default is PydanticUndefined:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Level = Literal["parameters", "representation", "log_probabilities", "probabilities", "top_k", "label"]
 Tier = Literal["same", "disjoint"]
@@ -28,6 +28,11 @@ class Strict(BaseModel):
 
 class PluginParams(Strict):
     """Base class of a plugin's parameters: say meaning and unit in each field's description."""
+
+    @property
+    def keyed_packages(self) -> tuple[str, ...]:
+        """Installed packages that only these parameters bring in, and whose versions are part of every key."""
+        return ()
 
     def refuse(self, names: Collection[str], where: str) -> None:
         """For validators: fields that mean nothing under other fields' values must be left alone.
@@ -88,19 +93,44 @@ class StopRule(Strict):
     epochs: int = Field(20, ge=1, description="most epochs over the erased set, for every rule but `steps`")
 
 
-class Network(Strict):
-    """An information-bottleneck model: representer to `latent` means and scales, approximator to the classes.
+class BottleneckParams(PluginParams):
+    """Parameters of the information-bottleneck networks: a representer to means and scales of Z, an approximator to
+    the classes."""
 
-    `linear` is multinomial logistic regression on the pixels, a convex model on which exact answers are known: Z is the
-    image itself, without noise, and the approximator a single layer.
-    """
-
-    name: Literal["mlp", "resnet18", "linear"] = Field("mlp", description="the representer")
     hidden: int = Field(96, ge=1, description="hidden units of the MLP representer and of the approximator")
     latent: int = Field(49, ge=1, description="J, dimensions of the representation Z; linear: the number of pixels")
     stem: Literal["small", "imagenet"] = Field(
         "small", description="resnet18: 3x3 without pooling (32x32 images) or 7x7 with pooling"
     )
+
+
+BOTTLENECKS = ("mlp", "resnet18", "linear")
+
+
+class Network(BaseModel):
+    """The network of every model: a plugin of kind `model` by its name, with that plugin's parameters beside it.
+
+    The parameters are checked against the plugin where a suite is read, and all are written out. The bottleneck
+    networks, which are built in, are checked here, so that a scenario can be made without a registry.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    name: str = Field("mlp", max_length=40, description="a plugin of kind `model`; its parameters are the other keys")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name", "mlp") not in BOTTLENECKS:
+            return values
+        given = {key: value for key, value in values.items() if key != "name"}
+        return {"name": values.get("name", "mlp"), **BottleneckParams.model_validate(given, strict=True).model_dump()}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The plugin's parameters, as JSON values."""
+        return dict(self.__pydantic_extra__ or {})
 
 
 class Training(Strict):

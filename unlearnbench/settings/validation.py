@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, to_json
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import error_line, one_line
 
-Model = TypeVar("Model", bound=BaseModel)
+Valid = TypeVar("Valid", bound=BaseModel)
 Keys = tuple[str | int, ...]
 
 PLAINLY = {  # pydantic's words, and those that a suite's author would use
@@ -28,7 +28,7 @@ PLAINLY = {  # pydantic's words, and those that a suite's author would use
 }
 
 
-def check(model: type[Model], values: Mapping[str, Any], where: Callable[[Keys], str], context: str = "") -> Model:
+def check(model: type[Valid], values: Mapping[str, Any], where: Callable[[Keys], str], context: str = "") -> Valid:
     """`values` as a `model`, without any silent conversion ("3" is not 3, 1.0 is not a count).
 
     Args:
@@ -65,11 +65,14 @@ def wrong_in_part(model: type[BaseModel], values: Mapping[str, Any]) -> str | No
 
 
 def check_key(model: type[BaseModel], keys: Sequence[str], where: str) -> None:
-    """Raise InputError unless the dotted path `keys` names a field of `model`."""
+    """Raise InputError unless the dotted path `keys` names a field of `model`. Keys of a model with keys of a plugin
+    among its own are not checked."""
     fields: type[BaseModel] | None = model
     for position, key in enumerate(keys):
         if fields is None:
             raise InputError(where, f"'{'.'.join(keys[:position])}' has no keys of its own")
+        if fields.model_config.get("extra") == "allow":
+            return
         if key not in fields.model_fields:
             raise InputError(where, f"unknown key '{one_line(key, 60)}'{suggest(key, fields.model_fields)}")
         fields = submodel(fields.model_fields[key].annotation)
@@ -149,6 +152,6 @@ def _model_at(model: type[BaseModel], keys: Keys) -> type[BaseModel] | None:
         if inner is not None:
             field = inner.model_fields.get(str(key))
             annotation = field.annotation if field else None
-        else:  # the values of a dict[str, Model], the items of a list[Model]
+        else:  # the values of a dict[str, BaseModel], the items of a list[BaseModel]
             annotation = next((get_args(member)[-1] for member in members(annotation) if get_args(member)), None)
     return submodel(annotation)

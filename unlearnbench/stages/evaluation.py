@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearnbench.models.plain_network import has_posterior
 from unlearnbench.models.stack import Functional, Stack
 from unlearnbench.plugin import Images
 from unlearnbench.settings.scenario import Scenario
@@ -43,8 +44,9 @@ def evaluate(
     measures = {
         "accuracy": _accuracy(after, test),
         "remaining_accuracy": _accuracy(after, remaining),
-        "kld_to_prior": _divergence(after, test),
     }
+    if has_posterior(after.base):
+        measures["kld_to_prior"] = _divergence(after, test)
     measures["erased_accuracy"] = _erased_accuracy(after, world)
     if retrained is not None:
         measures |= _memory(before, after, world, retrained)

@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from unlearnbench.models.architecture import Architecture
 from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Attack, Dataset, ImageData, Method
+from unlearnbench.plugin import Attack, Dataset, ImageData, Method, Model
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.settings.scenario import Scenario
@@ -59,6 +60,7 @@ class Workplace:
     definitions: Definitions | None = field(init=False)
     settings: Snapshot = field(default_factory=lambda: Snapshot(states=torch_settings.STATES))
     _cache: dict[str, Any] = field(default_factory=dict)
+    _architectures: dict[str, Architecture] = field(default_factory=dict)
     _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,16 @@ class Workplace:
 
     def attack(self, task: StageTask[AttackWork]) -> Attack:
         return cast(Attack, self._plugin(self.registry.attacks, task.work.attack))
+
+    def architecture(self, task: Task) -> Architecture:
+        """The network of the task's models; tried once whether torch.func vectorises it."""
+        chosen = task.work.network
+        text = json.dumps(asdict(chosen), sort_keys=True)
+        if text not in self._architectures:
+            network = cast(Model, self._plugin(self.registry.models, chosen))
+            has = bool(network.features or network.posterior), bool(network.posterior)
+            self._architectures[text] = Architecture(network.build, *has)
+        return self._architectures[text]
 
     def data(self, task: Task) -> ImageData:
         """The task's dataset, loaded once."""
@@ -115,7 +127,10 @@ class Workplace:
         with."""
         channels, height, width = world.pool.pixels.shape[1:]
         shape, classes = (channels, height, width), self.data(task).classes
-        return Context(self.scenario(task), seeds, shape, classes, self.device, watch=watch, origin=origin)
+        return Context(
+            self.scenario(task), seeds, shape, classes, self.device, watch=watch,
+            architecture=self.architecture(task), origin=origin,
+        )  # fmt: skip
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""
@@ -149,7 +164,8 @@ class Workplace:
         plugins = {kind: info.sha256 for kind, info in infos.items() if kind != "dataset"}
         used = versions(*(package for info in infos.values() for package in info.packages))
         return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
-                "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named}  # fmt: skip
+                "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named,
+                "in_turn": self.architecture(task).in_turn}  # fmt: skip
 
     def _written(self, value: Any, known: dict[tuple[int, int], int]) -> tuple[int, ...]:
         """What changes when something writes to a tensor in a value.

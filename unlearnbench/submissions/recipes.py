@@ -17,7 +17,7 @@ from typing import Any
 
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import Registry
-from unlearnbench.settings.naming import choice_id, scenario_id
+from unlearnbench.settings.naming import choice_id, default_values, scenario_id
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import check, within
 from unlearnbench.submissions.reading import Submitted
@@ -75,13 +75,15 @@ def setting(record: Submitted, registry: Registry, suite_seed: int) -> CellSetti
     dataset = _choice("dataset", record, registry)
     scenario = check(Scenario, _object(common["scenario"]), within(record.file.name, "scenario"))
     defaults: Mapping[str, Any] = getattr(dataset.info.cls, "defaults", {})
+    network = _network(record, scenario, registry)
     return CellSetting(
         suite=common["suite"],
         suite_seed=suite_seed,
         experiment=common["experiment"],
         dataset=dataset,
         scenario=scenario,
-        scenario_id=scenario_id(scenario, defaults),
+        scenario_id=scenario_id(scenario, defaults, default_values(network.info.cls.Params)),
+        network=network,
         method=_choice("method", record, registry),
         attack=_choice("attack", record, registry) if common["attack"] is not None else None,
         seed=common["seed"],
@@ -101,6 +103,13 @@ def _choice(kind: Kind, record: Submitted, registry: Registry) -> PluginChoice:
     info = registry.find(kind, record.common[kind], where)
     params = check(info.cls.Params, _object(record.common[f"{kind}_params"]), within(where, f"{kind}_params"))
     return PluginChoice(info, params, choice_id(info.name, params))
+
+
+def _network(record: Submitted, scenario: Scenario, registry: Registry) -> PluginChoice:
+    where, name = record.file.name, scenario.network.name
+    info = registry.find("model", name, where)
+    params = check(info.cls.Params, scenario.network.params, within(where, "scenario", "network"))
+    return PluginChoice(info, params, choice_id(name, params))
 
 
 def _object(text: str) -> dict[str, Any]:

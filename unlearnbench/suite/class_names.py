@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unlearnbench.settings.naming import scenario_id
+from unlearnbench.settings.naming import default_values, scenario_id
 from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.suite.suite import CellSetting
@@ -66,7 +66,8 @@ def _numbered(setting: CellSetting, names: Sequence[str]) -> tuple[Scenario, str
         raise InputError(place, f"base and target are the same class, number {numbers['base']}")
     made = Backdoor.model_validate({**canonical(backdoor), **numbers})
     scenario = setting.scenario.model_copy(update={"backdoor": made})
-    return scenario, scenario_id(scenario, getattr(setting.dataset.info.cls, "defaults", {}))
+    defaults = getattr(setting.dataset.info.cls, "defaults", {})
+    return scenario, scenario_id(scenario, defaults, default_values(setting.network.info.cls.Params))
 
 
 def _refuse_twice(settings: Sequence[CellSetting]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,8 @@ from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
-from unlearnbench.settings.naming import choice_id, scenario_id
-from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing
+from unlearnbench.settings.naming import choice_id, default_values, of_dataset, scenario_id
+from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing, canonical
 from unlearnbench.settings.validation import Keys, check, key_path, within
 from unlearnbench.suite.selection import Filter
 from unlearnbench.suite.tune_section import TuneFile, check_rule, order
@@ -53,6 +54,11 @@ class PluginChoice:
     id: str
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """The installed packages whose versions are part of its keys, in addition to those in every key."""
+        return (*self.info.packages, *self.params.keyed_packages)
+
+    @property
     def is_reference(self) -> bool:
         """Whether it only serves for comparison: shown unranked, never tuned."""
         return self.info.name in REFERENCES or bool(getattr(self.info.cls, "reference", False))
@@ -60,11 +66,12 @@ class PluginChoice:
 
 @dataclass(frozen=True)
 class DatasetScenario:
-    """A dataset in one of an experiment's scenarios."""
+    """A dataset in one of an experiment's scenarios, with the scenario's network."""
 
     dataset: PluginChoice
     scenario: Scenario
     scenario_id: str
+    network: PluginChoice
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,8 @@ class Experiment:
     def choices(self, kind: Kind) -> list[PluginChoice]:
         """The distinct contenders of one kind."""
         datasets = list({each.dataset.id: each.dataset for each in self.dataset_scenarios}.values())
-        return {"method": self.methods, "attack": self.attacks, "dataset": datasets}[kind]
+        networks = list({each.network.id: each.network for each in self.dataset_scenarios}.values())
+        return {"method": self.methods, "attack": self.attacks, "dataset": datasets, "model": networks}[kind]
 
     def pick(self, filters: Mapping[Kind, list[Filter]]) -> Experiment | None:
         """The part that passes the filters, or None if a filter leaves nothing. References are kept."""
@@ -95,7 +103,9 @@ class Experiment:
             some = filters[kind]
             return not some or any(one.matches(choice.info.name, choice.params) for one in some)
 
-        dataset_scenarios = [each for each in self.dataset_scenarios if kept("dataset", each.dataset)]
+        dataset_scenarios = [
+            each for each in self.dataset_scenarios if kept("dataset", each.dataset) and kept("model", each.network)
+        ]
         attacks = [choice for choice in self.attacks if kept("attack", choice)]
         if not (dataset_scenarios and any(kept("method", choice) for choice in self.methods)):
             return None
@@ -220,14 +230,17 @@ def _dataset_scenarios(
         (own.scenario, within(at, name, "scenario")),
         *layers,
     ]
-    scenarios = list(_scenarios(info, layers))
+    scenarios = list(_scenarios(info, layers, registry))
     for choice in _choices(info, own.params, key_path(at, name, "params")):
-        yield from (DatasetScenario(choice, scenario, scenario_name) for scenario, scenario_name in scenarios)
+        yield from (DatasetScenario(choice, *each) for each in scenarios)
 
 
-def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str]]:
+def _scenarios(
+    info: PluginInfo, layers: list[Layer], registry: Registry
+) -> Iterator[tuple[Scenario, str, PluginChoice]]:
+    """Each scenario with its name and its network."""
     defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {})
-    values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key != "leak"}
+    values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key not in ("leak", "network")}
     for layer, _ in reversed(layers):
         values = merge(values, layer)
     base = layers[-1][1]
@@ -235,12 +248,52 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
     def where(keys: Keys) -> str:
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
+    networks = _networks(values.get("network", {}), defaults, where, registry)
+    if "network" in values:  # one value each: a grid of networks is expanded with the parameters of each
+        values = {**values, "network": [network for network, _ in networks]}
+    chosen = {json.dumps(network, sort_keys=True): choice for network, choice in networks}
     for combination in expand(Scenario, values, base(())):
         # The dataset's sizes for the parts of a leak experiment would be an error in a utility experiment.
         if combination.get("kind") == "leak" and "leak" in defaults:
             combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
+        network = combination.setdefault("network", networks[0][0])
         scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
-        yield scenario, scenario_id(scenario, defaults)
+        choice = chosen[json.dumps(network, sort_keys=True)]
+        yield scenario, scenario_id(scenario, defaults, default_values(choice.info.cls.Params)), choice
+
+
+def _networks(
+    values: Any, defaults: Mapping[str, Any], where: Callable[[Keys], str], registry: Registry
+) -> list[tuple[dict[str, Any], PluginChoice]]:
+    """The alternatives in a scenario's `network`, all parameters written out, and the plugin of each.
+
+    Args:
+        values: as written: a mapping of single values and of alternatives, or a list of such mappings.
+        defaults: of the dataset.
+    """
+    if isinstance(values, list):
+        if not values:
+            raise InputError(where(("network",)), "an empty list of alternatives")
+        return [pair for each in values for pair in _networks(each, defaults, where, registry)]
+    if not isinstance(values, Mapping):
+        raise InputError(where(("network",)), "must be a mapping with the network's name and its parameters")
+    own = defaults.get("network", {}).get("name", "mlp")
+    found = []
+    for name in _listed(values.get("name", own)):
+        if not isinstance(name, str):
+            raise InputError(where(("network", "name")), "must be text, the name of a plugin of kind model")
+        info = registry.find("model", name, where(("network", "name")))
+        given = {key: value for key, value in values.items() if key != "name"}
+        given = {**{key: value for key, value in of_dataset(defaults, name).items() if key != "name"}, **given}
+        for combination in expand(info.cls.Params, given, where(("network",))):
+            params = check(info.cls.Params, combination, lambda keys: where(("network", *keys)))
+            choice = PluginChoice(info, params, choice_id(name, params))
+            found.append(({"name": name, **canonical(params)}, choice))
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _has(layer: Any, keys: Keys) -> bool:

@@ -38,7 +38,7 @@ def plugin_version(choice: PluginChoice, recorded: Mapping[str, str] | None = No
     info = choice.info
     # A file added to the package, or changed since its release, is identified by its content, like a user's own plugin.
     version: dict[str, Any] = {"version": info.version} if info.is_released else {"sha256": info.sha256}
-    packages = package_versions.keyed(info.packages, recorded)
+    packages = package_versions.keyed(choice.packages, recorded)
     return {**version, "packages": packages} if packages else version
 
 

@@ -139,7 +139,8 @@ def _cell(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) -> Ce
 
 def _planned(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) -> Cell:
     access = inquiry.access(setting.attack) if setting.attack else None
-    skip = inquiry.skip((setting.method, setting.attack), setting.scenario)
+    skip = inquiry.skip((setting.network, setting.method, setting.attack), setting.scenario)
+    skip = skip or inquiry.lacks(setting, access)
     stages = stage_tasks.stages_of(setting, access, skip)
     # The reason is part of the key; otherwise a skipped cell's record would count as a result once the plugin no longer
     # skips it.

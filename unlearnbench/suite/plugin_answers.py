@@ -19,8 +19,15 @@ from unlearnbench.system.printing import error_line
 
 if TYPE_CHECKING:
     from unlearnbench.settings.access import Access
+    from unlearnbench.suite.suite import CellSetting
     from unlearnbench.system.process_state.definitions import Definitions
     from unlearnbench.system.process_state.guard import Snapshot
+
+
+CAPABILITIES = {
+    "features": "a representation of images (features)",
+    "posterior": "a distribution of the representation, mean and scale of p(Z|x) (posterior)",
+}
 
 
 class PluginFaultError(Exception):
@@ -90,6 +97,16 @@ class Inquiry:
     def many_at_once(self, choice: PluginChoice) -> bool:
         """Whether a method unlearns many replicas with one set of kernels."""
         return cast("bool", self._asked("many_at_once", choice, lambda method: bool(method.many_at_once)))
+
+    def lacks(self, setting: CellSetting, access: Access | None) -> str | None:
+        """What a cell's method or attack needs of the network that it does not have, as a reason to skip the cell."""
+        has = cast("tuple[str, ...]", self._asked("capabilities", setting.network, _capabilities))
+        needs = cast("tuple[str, ...]", self._asked("needs", setting.method, _needs))
+        for who, needed in ((setting.method, needs), (setting.attack, _needed(access))):
+            for one in needed:
+                if who is not None and one not in has:
+                    return f"{who.info.name} needs {CAPABILITIES[one]}, which the network {setting.network.id} lacks"
+        return None
 
     def skip(self, choices: Iterable[PluginChoice | None], scenario: Scenario) -> str | None:
         """The first reason why one of a cell's plugins can't take part, or None."""
@@ -182,6 +199,31 @@ class _Watch:
         if changes:
             asked = ", ".join(sorted({name for _, name, _ in self._asked}))
             raise InputError(asked, f"one of these plugins changed {changes[0]}; set it inside a with-block")
+
+
+def _capabilities(network: Any) -> tuple[str, ...]:
+    if type(network.features) is not bool or type(network.posterior) is not bool:
+        found = f"{network.features!r} and {network.posterior!r}"
+        raise TypeError(f"features and posterior must be true or false, not {found}")
+    if network.posterior:
+        return ("features", "posterior")
+    return ("features",) if network.features else ()
+
+
+def _needs(method: Any) -> tuple[str, ...]:
+    found = method.needs
+    if isinstance(found, str) or not all(one in CAPABILITIES for one in found):
+        raise TypeError(f"must be a tuple of {' and '.join(CAPABILITIES)}, not {found!r}")
+    return tuple(found)
+
+
+def _needed(access: Access | None) -> tuple[str, ...]:
+    """What an attack's access needs of a network."""
+    if access is None:
+        return ()
+    if access.inference == "sample":
+        return ("posterior",)
+    return ("features",) if access.level == "representation" else ()
 
 
 def _access(attack: Any) -> Access:

@@ -1,4 +1,4 @@
-"""What the command line selects from a suite (-e, -m, -a, -d, --seeds) and changes in it (--set)."""
+"""What the command line selects from a suite (-e, -m, -a, -d, -n, --seeds) and changes in it (--set)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench.settings.validation import check_key
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
 
-OPTIONS: dict[Kind, str] = {"method": "-m", "attack": "-a", "dataset": "-d"}
+OPTIONS: dict[Kind, str] = {"method": "-m", "attack": "-a", "dataset": "-d", "model": "-n"}
 FILTER = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<params>.*)\])?", re.DOTALL)
 # Commas between parameters, not those inside brackets, braces or quotes.
 _QUOTED = r""""(?:[^"\\]|\\.)*"|'[^']*'"""
@@ -32,7 +32,8 @@ class Selection:
 
     Attributes:
         experiments: names.
-        methods, attacks, datasets: names, or ``name[param=value,...]``, where all given parameters must match.
+        methods, attacks, datasets, networks: names, or ``name[param=value,...]``, where all given parameters must
+            match.
         seeds: repetitions 0..seeds-1 instead of the number in the suite.
         overrides: ``key=value``; the key is a dotted path into the scenario of every selected experiment, or ``seeds``.
     """
@@ -41,13 +42,16 @@ class Selection:
     methods: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     seeds: int | None = None
     overrides: tuple[str, ...] = ()
 
     def filters(self, kind: Kind, registry: Registry) -> list[Filter]:
         """The filters on one kind of plugin; raises InputError for unknown names and parameters."""
-        texts = {"method": self.methods, "attack": self.attacks, "dataset": self.datasets}[kind]
-        return [parse_filter(kind, text, registry) for text in texts]
+        texts: dict[Kind, tuple[str, ...]] = {
+            "method": self.methods, "attack": self.attacks, "dataset": self.datasets, "model": self.networks
+        }  # fmt: skip
+        return [parse_filter(kind, text, registry) for text in texts[kind]]
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ class StageTasks:
         group: dict[int, str] = self.inquiry.once(
             question,
             lambda: self._plan_group(stage, setting, range(first, first + size), skip, keep),
-            setting.dataset, setting.scenario, setting.method,
+            setting.dataset, setting.scenario, setting.network, setting.method,
         )  # fmt: skip
         return group[setting.seed]
 
@@ -224,7 +224,13 @@ class StageTasks:
         version = self.inquiry.once(
             "version", lambda: keys.plugin_version(setting.dataset, self.recorded), setting.dataset
         )
-        return base | {f"dataset_{name}": value for name, value in version.items()}
+        base |= {f"dataset_{name}": value for name, value in version.items()}
+        network = self.inquiry.once(
+            "version", lambda: keys.plugin_version(setting.network, self.recorded), setting.network
+        )
+        # Its name and parameters are in the scenario. Version 1 is not written, so that keys of before networks were
+        # plugins stand.
+        return base if network == {"version": 1} else base | {f"network_{name}": v for name, v in network.items()}
 
     def _fields(self, stage: Stage, setting: CellSetting) -> str:
         """The digest of the part of a scenario that a stage depends on; thousands of cells share a scenario."""

@@ -70,6 +70,7 @@ class CellSetting:
     dataset: PluginChoice
     scenario: Scenario
     scenario_id: str
+    network: PluginChoice
     method: PluginChoice
     attack: PluginChoice | None
     seed: int
@@ -104,7 +105,7 @@ class Suite:
         """One setting per cell: (experiment, dataset, scenario, seed, method) without an attack, with each, and timed.
 
         Where methods are selected, the experiment's references (original, retrain) stay. Experiments that have no
-        selected method, attack or dataset are left out.
+        selected method, attack, dataset or network are left out.
 
         Args:
             screening: for experiments tuned in two rounds, return the seeds of the first round only.
@@ -127,7 +128,7 @@ class Suite:
             self._check_matches(some, [choice for each in experiments for choice in each.choices(kind)])
         chosen = [picked for each in experiments if (picked := each.pick(filters)) is not None]
         if not chosen:
-            raise InputError(self.path, "no experiment has all of what -e, -m, -a and -d select")
+            raise InputError(self.path, "no experiment has all of what -e, -m, -a, -d and -n select")
         repetitions = selection.seeds or seeds or self.seeds
         if repetitions * sum(each.size for each in chosen) > LARGEST_SUITE:
             raise InputError(self.path, f"more than {LARGEST_SUITE:,} cells")
@@ -143,6 +144,7 @@ class Suite:
                 dataset=pair.dataset,
                 scenario=pair.scenario,
                 scenario_id=pair.scenario_id,
+                network=pair.network,
                 method=method,
                 attack=None,
                 seed=seed,

@@ -63,9 +63,15 @@ class Work:
     seed: int
 
     @property
+    def network(self) -> NamedPlugin:
+        """The network of all models."""
+        values = dict(self.scenario["network"])
+        return NamedPlugin(values.pop("name"), values)
+
+    @property
     def plugins(self) -> dict[Kind, NamedPlugin]:
         """The plugins that the stage runs, by kind."""
-        return {"dataset": self.dataset}
+        return {"dataset": self.dataset, "model": self.network}
 
 
 @dataclass(frozen=True, kw_only=True)

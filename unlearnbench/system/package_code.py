@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-PLUGINS = ("methods", "attacks", "datasets")  # subpackages, and groups of entry points
+PLUGINS = ("methods", "attacks", "datasets", "models")  # subpackages, and groups of entry points
 PLUGIN_FILES = "_unlearnbench_plugin_"  # the modules that files of --plugins folders become begin with it
 
 

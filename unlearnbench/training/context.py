@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from unlearnbench.models import information_bottleneck
+from unlearnbench.models.architecture import Architecture, bottleneck
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -37,6 +37,7 @@ class Context:
         origin: the seeds that the originals were trained with, one in all or one per replica; for references only.
         shape: C, H, W of the images.
         classes: Y.
+        architecture: the scenario's network; None for the bottleneck networks.
         watch: called at the end of each epoch of unlearning, for trajectories.
         steps, samples: i64[K], gradient steps and images processed so far, per replica.
         recorded: f64[K] for each metric that the method has measured itself.
@@ -49,6 +50,7 @@ class Context:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     watch: Watch | None = None
+    architecture: Architecture | None = None
     origin: Sequence[int] = ()
     counts: InitVar[tuple[Tensor, Tensor] | None] = None  # `steps` and `samples` of another context, to add to
     steps: Tensor = field(init=False)
@@ -61,9 +63,9 @@ class Context:
 
     # --- for methods ------------------------------------------------------------------------------------------------
 
-    def build(self, seed: int) -> information_bottleneck.InformationBottleneck:
-        """A freshly initialised model of the scenario's architecture, on the CPU."""
-        return information_bottleneck.build(self.scenario.network, self.shape, self.classes, seed)
+    def build(self, seed: int) -> nn.Module:
+        """A freshly initialised model of the scenario's network, on the CPU."""
+        return (self.architecture or bottleneck(self.scenario.network)).build(self.shape, self.classes, seed)
 
     def default_phase(self, params: PluginParams) -> Phase:
         """Minibatches of the erased set until the stop rule ends the phase, with the scenario's training settings
@@ -121,12 +123,13 @@ class Context:
             newton = NewtonTraining(training)
             return self._chunks(self.fresh(), sets, lambda run, _: run.transform(newton, newton.phases(self)))
         method, phase = InformationBottleneckLoss(self.scenario.beta, training), training_phase(training)
-        descent = partial(MlpDescent, beta=method.beta) if mlp_descent.applies(self.scenario, phase) else None
+        fresh = self.fresh()
+        descent = partial(MlpDescent, beta=method.beta) if mlp_descent.applies(self.scenario, phase, fresh) else None
 
         def work(run: ReplicaRun, _: slice) -> Outcome:
             return run.minimise(method, [phase], descent=descent)
 
-        return self._chunks(self.fresh(), sets, work, training=True)
+        return self._chunks(fresh, sets, work, training=True)
 
     def again(self) -> Context:
         """The context in which the originals were trained, for as many replicas; its counts are added to this

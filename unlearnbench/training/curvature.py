@@ -17,12 +17,20 @@ from torch import Tensor
 from torch.func import grad, jvp, vjp
 
 from unlearnbench.models.noise import Noise
+from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.batches import Batch
 
 Vector = dict[str, Tensor]
 Product = Callable[[Vector], Vector]
 
+SMALL_NETWORKS = ("mlp", "linear", "plain_mlp")  # the others need tens of megabytes an image
 TINY = torch.finfo(torch.float32).tiny
+
+
+def images_at_once(scenario: Scenario, small: int, other: int) -> int:
+    """How many images a method computes with at a time, on each of `scenario.replicas` models: of small networks or of
+    others. A method's choice for a network is part of its version: sums differ in their last bits."""
+    return small if scenario.network.name in SMALL_NETWORKS else other
 
 
 def gauss_newton(logits: Callable[[Vector], Tensor], params: Vector, batch: Batch) -> Product:

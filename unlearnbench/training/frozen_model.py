@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from unlearnbench.models.stack import Functional, Router, Stack, Tensors
+from unlearnbench.models.vectorised import vectorised
 from unlearnbench.splits.batches import Batch
 
 Encoded = tuple[Tensor, Tensor]  # means and scales of p(Z|X)
@@ -55,7 +55,7 @@ def encode(router: Router, frozen: Stack, images: Tensor) -> Encoded:
             )
             count = images.shape[:2]
             return torch.cat(means).unflatten(0, count), torch.cat(scales).unflatten(0, count)
-        many = vmap(one)
+        many = vectorised(one, router.is_looped, (0, 0, 0))
         means, scales = zip(*(many(frozen.params, frozen.buffers, p) for p in images.split(IMAGES, 1)), strict=True)
         return torch.cat(means, 1), torch.cat(scales, 1)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from unlearnbench.models.stack import Functional, Router, Stack, Tensors
+from unlearnbench.models.vectorised import vectorised
 from unlearnbench.splits.batches import Batch
 from unlearnbench.training.frozen_model import Encoded, recall
 from unlearnbench.training.vectorise import Inputs, first, select
@@ -68,7 +68,8 @@ class LiveReplicas:
 
         if len(self) == 1:
             return one(first(self.params), first(self.buffers), images[0])[None]
-        return vmap(one)(self.params, self.buffers, images)
+        logits: Tensor = vectorised(one, self.router.is_looped, (0, 0, 0))(self.params, self.buffers, images)
+        return logits
 
     def keep(self, kept: Tensor) -> LiveReplicas:
         """Those at some positions, i64[K'']."""

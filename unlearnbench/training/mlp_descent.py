@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.models.information_bottleneck import SMALLEST_SCALE
+from unlearnbench.models.information_bottleneck import SMALLEST_SCALE, InformationBottleneck
 from unlearnbench.models.optimisers import Adam
-from unlearnbench.models.stack import Tensors
+from unlearnbench.models.stack import Stack, Tensors
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.batches import Batch
 from unlearnbench.training.descent import clip
@@ -23,11 +23,13 @@ from unlearnbench.training.phases import Phase
 from unlearnbench.training.vectorise import Inputs, Vectoriser
 
 _LAYERS = ("representer.1", "representer.3", "approximator.0", "approximator.2")
+_NAMES = [f"{layer}.{kind}" for layer in _LAYERS for kind in ("weight", "bias")]
 
 
-def applies(scenario: Scenario, phase: Phase) -> bool:
-    """Whether this is the training that is written out here."""
-    plain = scenario.network.name == "mlp" and scenario.training.precision == "float32"
+def applies(scenario: Scenario, phase: Phase, fresh: Stack) -> bool:
+    """Whether this is the training that is written out here, of these models."""
+    own = isinstance(fresh.base, InformationBottleneck) and set(fresh.tensors) == set(_NAMES)
+    plain = own and scenario.training.precision == "float32"
     return plain and phase.optimiser == "adam" and phase.trains is None
 
 

@@ -11,17 +11,29 @@ from torch.func import grad
 from torch.nn import functional as F
 
 from unlearnbench.models.noise import Noise
+from unlearnbench.models.stack import Functional
 from unlearnbench.settings.scenario import Training
 from unlearnbench.splits.batches import Batch
 from unlearnbench.training.curvature import Vector, axpy, conjugate_gradients, dot, gauss_newton
-from unlearnbench.training.divergences import kl_to_prior
+from unlearnbench.training.divergences import Reduction, kl_to_prior
 from unlearnbench.training.phases import Models, Objective, Phase, Transformation
 
 NEWTON_SOLVER_STEPS = 100  # conjugate gradients of one Newton step
 
 
+def image_losses(model: Functional, batch: Batch, beta: float, reduction: Reduction, noise: Noise) -> Tensor:
+    """CE(y | z) + beta * KL[p(Z|x) || N(0, I)] of each image with z drawn from p(Z|x), f32[B] (Eq. 2); for networks
+    without p(Z|x) the cross-entropy."""
+    if not model.has_posterior:
+        return F.cross_entropy(model(batch.images), batch.labels, reduction="none")
+    mean, scale = model.encode(batch.images)
+    z = mean + scale * noise.normal(*mean.shape)
+    cross_entropy = F.cross_entropy(model.classify(z), batch.labels, reduction="none")
+    return cross_entropy + beta * kl_to_prior(mean, scale, reduction)
+
+
 class InformationBottleneckLoss(Objective):
-    """CE(y | z) + beta * KL[p(Z|x) || N(0, I)] with z drawn from p(Z|x), on the remaining set.
+    """The losses of images (`image_losses`) on the remaining set.
 
     With an L2 weight, half of it times the parameters' squared length is added.
     """
@@ -34,11 +46,7 @@ class InformationBottleneckLoss(Objective):
 
     def loss(self, models: Models, erased: Batch | None, remaining: Batch | None, state: Any, noise: Noise) -> Tensor:
         assert remaining is not None
-        mean, scale = models.model.encode(remaining.images)
-        z = mean + scale * noise.normal(*mean.shape)
-        cross_entropy = F.cross_entropy(models.model.classify(z), remaining.labels, reduction="none")
-        kl = kl_to_prior(mean, scale, self.training.kl_reduction)
-        value = remaining.mean(cross_entropy + self.beta * kl)
+        value = remaining.mean(image_losses(models.model, remaining, self.beta, self.training.kl_reduction, noise))
         if self.training.l2:
             value = value + l2_penalty(models.model.params, self.training.l2)
         return value

@@ -198,7 +198,8 @@ class PhaseRun:
         steps = make(self.phase, *given) if make is not None else LossDescent(self.phase, loss, *given)
         record = RECORDERS.get(self.run.device.type)
         size = sum(value[0].numel() for value in self.live.params.values())
-        return steps if record is None or size > SMALL else Graphed(steps, record)
+        ordinary = record is None or size > SMALL or self.run.router.is_looped
+        return steps if record is None or ordinary else Graphed(steps, record)
 
     @property
     def length(self) -> int:

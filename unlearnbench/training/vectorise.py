@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map_only
 
 from unlearnbench.models.noise import BlockNoise, NoiseStreams, StreamNoise, draw_block
 from unlearnbench.models.stack import Functional, Router, Tensors
+from unlearnbench.models.vectorised import one_by_one, stacked
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.batches import Batch
 from unlearnbench.training.frozen_model import Encoded, Frozen
@@ -86,6 +87,8 @@ class Vectoriser:
             noise: numbers from `draw`; None: they are drawn here.
             bare: the parameters of a single replica come without the replica dimension.
         """
+        if self.router.is_looped:
+            return self._in_turn(function, inputs, bare)
         if self.single:
             one = self._laid_out(self.first(inputs, bare))
             source = BlockNoise(noise[0][0], noise[1][0]) if noise else self._stream_noise(self.streams[0])
@@ -102,6 +105,23 @@ class Vectoriser:
             return self._one(function, Inputs(*parts), BlockNoise(normal, uniform))
 
         return vmap(one_of, in_dims=(0, 0, *dims))(normals, uniforms, *inputs)
+
+    def _in_turn(self, function: Function, inputs: Inputs, bare: bool) -> Any:
+        """`call`, one replica after the other. Layers that draw from torch's own random numbers (dropout) find them
+        seeded from the replica's stream."""
+        if bare and self.single:
+            inputs = inputs._replace(params={name: value[None] for name, value in inputs.params.items()})
+        shared = ("frozen", "frozen_buffers") if self.frozen_shared else ()
+        inputs = inputs._replace(**{name: first(getattr(inputs, name)) for name in shared})
+        parts = [one_by_one(part, None if name in shared else 0) for name, part in inputs._asdict().items()]
+        results = []
+        for k, streams in enumerate(self.streams):
+            own = (value if part is None else part[k] for value, part in zip(inputs, parts, strict=True))
+            seed = int(streams.uniform.take(1)[0] * (1 << 24))  # f32 has 24 bits
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                results.append(self._one(function, self._laid_out(Inputs(*own)), self._stream_noise(streams)))
+        return stacked(results)
 
     def draw(self, function: Function, inputs: Inputs, bare: bool = False) -> tuple[Tensor, Tensor]:
         """The random numbers of one call, normal and uniform, f32[K, n] each. How many a function needs is counted once

@@ -15,7 +15,12 @@ from unlearnbench.registry.base import Kind
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("example_fade", "method"), ("example_threshold", "attack"), ("example_stripes", "dataset")],
+    [
+        ("example_fade", "method"),
+        ("example_threshold", "attack"),
+        ("example_stripes", "dataset"),
+        ("example_patches", "model"),
+    ],
 )
 def test_it_keeps_every_rule(name: str, kind: Kind) -> None:
     assert failures(name, kind) == []

@@ -1,0 +1,110 @@
+"""How models are made: a network's factory, what the network has, and whether torch.func vectorises it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.models import information_bottleneck
+from unlearnbench.models.information_bottleneck import InformationBottleneck
+from unlearnbench.models.plain_network import PlainNetwork
+from unlearnbench.models.stack import Functional, Stack, Tensors
+from unlearnbench.models.vectorised import vectorised
+from unlearnbench.settings.scenario import BottleneckParams, Network
+
+ImageShape = tuple[int, int, int]  # C, H, W of images
+Make = Callable[[ImageShape, int], nn.Module]
+
+BATCH = 3  # images of the trial: batch normalisation needs two
+TOLERANCE = 1e-6  # between vectorised models and single ones, both in float64
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A network for images of any shape and any number of classes.
+
+    Attributes:
+        make: a network with weights drawn from torch's random numbers.
+        has_features, has_posterior: see PlainNetwork.
+    """
+
+    make: Make
+    has_features: bool = False
+    has_posterior: bool = False
+    _looped: dict[tuple[ImageShape, int], tuple[bool, bool]] = field(default_factory=dict, init=False, repr=False)
+
+    def build(self, shape: ImageShape, classes: int, seed: int) -> nn.Module:
+        """A freshly initialised model on the CPU; torch's random state is left as it was.
+
+        Args:
+            shape: C, H, W of the images.
+            seed: of the initialisation.
+        """
+        made = self._made(shape, classes, seed)
+        if isinstance(made, InformationBottleneck):  # speaks the harness's language, and is known to vectorise
+            return made
+        return self._wrapped(made, self.looped(shape, classes))
+
+    def looped(self, shape: ImageShape, classes: int) -> tuple[bool, bool]:
+        """Whether models of this network are computed one after the other in training and in evaluation, because
+        vectorised ones fail or differ from single ones. Tried once, on two models and a few images of noise."""
+        key = shape, classes
+        if key not in self._looped:
+            parts = [self._made(shape, classes, seed) for seed in (0, 1)]
+            if isinstance(parts[0], InformationBottleneck):
+                self._looped[key] = False, False
+            else:
+                stack = Stack.of([self._wrapped(part, (False, False)).double() for part in parts])
+                self._looped[key] = not agrees(stack, shape, True), not agrees(stack, shape, False)
+        return self._looped[key]
+
+    @property
+    def in_turn(self) -> list[str]:
+        """In which of `training` and `evaluation` models are computed one after the other, as far as was tried."""
+        found = [looped for looped in self._looped.values() if any(looped)]
+        return [mode for place, mode in enumerate(("training", "evaluation")) if any(looped[place] for looped in found)]
+
+    def _made(self, shape: ImageShape, classes: int, seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.make(shape, classes)
+
+    def _wrapped(self, network: nn.Module, looped: tuple[bool, bool]) -> PlainNetwork:
+        return PlainNetwork(network, self.has_features, self.has_posterior, looped)
+
+
+def bottleneck(network: Network) -> Architecture:
+    """The architecture of one of the bottleneck networks, which need no plugin."""
+    params = BottleneckParams.model_validate(network.params)
+
+    def make(shape: ImageShape, classes: int) -> nn.Module:
+        return information_bottleneck.build(network.name, params, shape, classes)
+
+    return Architecture(make, has_features=True, has_posterior=True)
+
+
+def agrees(stack: Stack, shape: ImageShape, training: bool) -> bool:
+    """Whether logits, gradients and buffers of vectorised models equal those of single ones."""
+    images = torch.rand(stack.replicas, BATCH, *shape, dtype=stack.dtype, generator=torch.Generator().manual_seed(0))
+    router = stack.router(training)
+
+    def one(params: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
+        return Functional(router, params, buffers)(x)
+
+    def results(looped: bool) -> list[Tensor]:
+        # As in training: gradients by autograd outside, and batch normalisation writes into its buffers.
+        params = {name: value.detach().clone().requires_grad_() for name, value in stack.params.items()}
+        buffers = {name: value.clone() for name, value in stack.buffers.items()}
+        logits = vectorised(one, looped, (0, 0, 0))(params, buffers, images)
+        gradients = torch.autograd.grad(logits.log_softmax(-1)[..., 0].sum(), list(params.values()), allow_unused=True)
+        return [logits, *(gradient for gradient in gradients if gradient is not None), *buffers.values()]
+
+    with torch.random.fork_rng(devices=[]):
+        try:
+            pairs = zip(results(looped=False), results(looped=True), strict=True)
+        except Exception:  # whatever torch.func or the network says: models one by one will show whether it works
+            return False
+    return all(torch.allclose(together, alone, TOLERANCE, TOLERANCE) for together, alone in pairs)

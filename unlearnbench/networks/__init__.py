@@ -1,0 +1,1 @@
+"""Built-in networks: one file, one plugin of kind `model`."""
