@@ -38,7 +38,7 @@ docs: $(VENV)/.installed-docs  ## Build the documentation in build/docs, and run
 KEEP ?= torch torchvision
 SMOKE = $(addprefix tests/,claims cli datasets leaderboard metrics records report site submissions suite \
   system/test_store.py system/test_streams.py system/test_yaml_values.py \
-  run/test_dask_access.py run/test_engine.py run/test_progress.py run/test_runner.py)
+  running/test_dask_access.py running/test_engine.py running/test_progress.py running/test_runner.py)
 
 lowest highest: export OMP_NUM_THREADS = 1
 lowest:  ## Run some tests with the lowest versions that pyproject.toml allows: minutes
