@@ -43,6 +43,7 @@ BASES = {
         "def files(self, root):\n    return [Path(__file__)]\n"
         "def load(self, root):\n    return images()",
     ),
+    "model": ("Model", "def build(self, shape, classes):\n    return Net(shape, classes)"),
 }  # fmt: skip
 IMAGES = """
 def images(pixels=None, labels=None, ids=None, classes=2):
@@ -54,12 +55,25 @@ def images(pixels=None, labels=None, ids=None, classes=2):
 """
 
 
+NETWORK = """
+class Net(torch.nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.layer = torch.nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+"""
+
+
 def source(kind: Kind, body: str = "", doc: str = '"""Does something."""', base: str | None = None) -> str:
     """A plugin's file: the smallest working one, with `body` later in the class, over what it replaces."""
     parent, working = BASES[kind]
     parts = [doc, "version = 1", "" if base else working, dedent(body).strip()]
     inside = "\n".join(indent(part, "    ") for part in parts if part)
-    return f"{HEADER.lstrip()}{IMAGES if kind == 'dataset' else ''}\nclass Odd({base or parent}):\n{inside}\n"
+    given = {"dataset": IMAGES, "model": NETWORK}.get(kind, "")
+    return f"{HEADER.lstrip()}{given}\nclass Odd({base or parent}):\n{inside}\n"
 
 
 @functools.cache
