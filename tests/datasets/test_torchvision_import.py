@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,35 @@ fingerprint(unlearnbench.datasets.digits.Digits(), Path("."))
 print([name for name in ("sklearn", "torchvision", "pyarrow") if name in sys.modules])
 """
     assert run(code).strip() == "[]"
+
+
+PLUGIN = '''
+import torchvision
+from unlearnbench.plugin import Model
+
+class Seen(Model):
+    """A network of torchvision's."""
+
+    def build(self, shape, classes):
+        return torchvision.models.shufflenet_v2_x0_5(num_classes=classes)
+'''
+
+
+@pytest.mark.parametrize("place", ["at the top", "in a function"])
+def test_a_plugin_may_import_torchvision_as_anybody_does(place: str, tmp_path: Path) -> None:
+    """Where torch and torchvision do not fit each other, a plain import fails: a plugin's does not."""
+    text = (
+        PLUGIN
+        if place == "at the top"
+        else PLUGIN.replace("import torchvision\n", "", 1).replace(
+            "        return", "        import torchvision\n        return"
+        )
+    )
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "seen.py").write_text(text)
+    code = f"""
+from pathlib import Path
+from unlearnbench.registry.registry import load
+print(load("model", "seen", [Path({str(tmp_path)!r})]).cls().build((3, 32, 32), 7).fc.out_features)
+"""
+    assert run(code).split() == ["7"]

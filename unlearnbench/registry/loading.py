@@ -35,6 +35,10 @@ def load_candidate(
         sha256, made_of = _identity(candidate) if identified else ("", None)  # before any of its code has run
         if made_of is not None:
             forget_changed(made_of)  # outside the guard: this is the harness's doing, not the plugin's
+            if "torchvision" in made_of.packages:  # a plain import may fail, which this one repairs
+                from unlearnbench.system.torchvision_import import import_torchvision  # imports torch
+
+                import_torchvision()
         with guarded:
             cls = _class(candidate)
             if made_of is not None and (wrong := foreign_helper(made_of)) is not None:
