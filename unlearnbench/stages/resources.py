@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from unlearnbench.system.process_state.guard import Snapshot, guarded
 from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
+from unlearnbench.training.checkpoints import Checkpoints, Piece
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
@@ -49,6 +51,7 @@ class Workplace:
     Attributes:
         definitions: what names stand for in this process, if there are plugins from outside.
         settings: torch's settings, as every stage finds them.
+        piece: the stage at work, in its checkpoints.
     """
 
     data_root: Path
@@ -58,6 +61,7 @@ class Workplace:
     plugin_dirs: Sequence[Path] = ()
     definitions: Definitions | None = field(init=False)
     settings: Snapshot = field(default_factory=lambda: Snapshot(states=torch_settings.STATES))
+    piece: Piece = field(default_factory=Piece, init=False)
     _cache: dict[str, Any] = field(default_factory=dict)
     _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -115,7 +119,17 @@ class Workplace:
         with."""
         channels, height, width = world.pool.pixels.shape[1:]
         shape, classes = (channels, height, width), self.data(task).classes
-        return Context(self.scenario(task), seeds, shape, classes, self.device, watch=watch, origin=origin)
+        scenario = self.scenario(task)
+        return Context(scenario, seeds, shape, classes, self.device, watch=watch, origin=origin, piece=self.piece)
+
+    @contextmanager
+    def resumable(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Inside, what a stage trains and unlearns is kept in these checkpoints."""
+        self.piece = Piece(checkpoints)
+        try:
+            yield
+        finally:
+            self.piece = Piece()
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""
