@@ -27,7 +27,7 @@ from unlearnbench.system.process_state.guard import Snapshot, guarded
 from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
-from unlearnbench.training.checkpoints import Checkpoints, Piece
+from unlearnbench.training.checkpoints import Checkpoints, Piece, digest
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
@@ -42,6 +42,13 @@ class MissingArtifactError(Exception):
     def __init__(self, key: str, root: Path) -> None:
         super().__init__(f"no artifact {key} in {root}")
         self.key = key
+
+
+@dataclass
+class Part:
+    """A part of a stage; `result`: tensors on the CPU, None until it is computed."""
+
+    result: dict[str, torch.Tensor] | None
 
 
 @dataclass
@@ -142,6 +149,23 @@ class Workplace:
         with guarded(f"method {method.name}"):
             model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
+
+    @contextmanager
+    def part(self, inputs: Sequence[torch.Tensor]) -> Iterator[Part]:
+        """Inside, a part of the stage is computed, and its result set, unless it is there: the stage was interrupted
+        later. Of a part that is done nothing else is kept.
+
+        Args:
+            inputs: what tells the parts of the stage apart.
+        """
+        whole = self.piece
+        self.piece = piece = whole.next()
+        try:
+            part = Part(piece.known(lambda: digest(inputs), torch.device("cpu")))
+            yield part
+            piece.finish(lambda: part.result)
+        finally:
+            self.piece = whole
 
     @property
     def is_written(self) -> bool:
