@@ -57,15 +57,18 @@ def test_a_training_killed_at_random_moments_goes_on_to_the_same_bits(
     tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ResNet-18, trained for some 20 s and then erased, killed once it has gone on by at least one checkpoint."""
-    text = (
-        SUITE.replace("METHODS", "vbu")
-        .replace("ATTACKS", "")
-        .replace("  methods:", "  references: false\n    methods:")
-    )
-    resnet = text.replace("network: {hidden: 8, latent: 4}", "network: {name: resnet18, latent: 4}")
-    (tmp_path / "suite.yaml").write_text(
-        resnet.replace("training: {epochs: 2}", "training: {epochs: 40, batch: 20}").replace("steps: 2}", "steps: 30}")
-    )
+    changes = {
+        "METHODS": "vbu",
+        "ATTACKS": "",
+        "network: {hidden: 8, latent: 4}": "network: {name: resnet18, latent: 4}",
+        "training: {epochs: 2}": "training: {epochs: 40, batch: 20}\n      judging: {largest_retraining: 1}",
+        "{rule: steps, steps: 2}": "{rule: steps, steps: 30}",
+    }
+    text = SUITE
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "suite.yaml").write_text(text)
     monkeypatch.setenv("UNLEARNBENCH_CHECKPOINT_SECONDS", "1000")
     assert finish(start(tmp_path, "--results", "whole", "--cache", "whole-cache"), 300).code == 0
     monkeypatch.setenv("UNLEARNBENCH_CHECKPOINT_SECONDS", "0.3")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -14,14 +13,14 @@ import torch
 from torch import Tensor
 
 from unlearnbench.suite.tasks import Job
+from unlearnbench.system.checkpoint_interval import checkpoint_seconds
 from unlearnbench.system.devices import describe
-from unlearnbench.system.errors import InputError, UnreadableError
+from unlearnbench.system.errors import UnreadableError
 from unlearnbench.system.package_code import CODE
 from unlearnbench.system.printing import complain, error_line
 from unlearnbench.system.store import Artifact, CorruptArtifactError, Store
 from unlearnbench.training.checkpoints import Checkpoints
 
-VARIABLE = "UNLEARNBENCH_CHECKPOINT_SECONDS"  # in the environment: seconds between two checkpoints
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Attacks run in a process of their own that may not write; a time is measured without interruptions.
 _NEVER = ("attack", "timing")
@@ -35,7 +34,7 @@ def checkpoints_of(job: Job, store: Store, device: torch.device) -> Checkpoints:
     """
     if job[0].stage in _NEVER:
         return Checkpoints()
-    return Checkpoints(StoreShelf(store, key_of(job), job[0].stage, device), _every())
+    return Checkpoints(StoreShelf(store, key_of(job), job[0].stage, device), checkpoint_seconds())
 
 
 def key_of(job: Job) -> str:
@@ -103,17 +102,3 @@ def _software() -> dict[str, str]:
     """What decides the last bits besides the key, which holds parts of these versions."""
     kernels = torch.backends.cpu.get_cpu_capability()
     return {"code": CODE, "torch": torch.__version__, "numpy": np.__version__, "kernels": kernels}
-
-
-def _every() -> float | None:
-    """Seconds between two checkpoints, if the environment says so."""
-    text = os.environ.get(VARIABLE)
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise InputError(VARIABLE, f"'{text}' is not a number of seconds")
-    return seconds
