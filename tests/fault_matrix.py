@@ -33,6 +33,40 @@ FAULTS = (
         ("running/test_kills::test_a_run_killed_at_twenty_random_moments_loses_and_doubles_nothing",),
     ),
     Fault(
+        "kill -9 in the middle of a long training or erasure, at random moments",
+        "serial, loky",
+        "it goes on from its last checkpoint; its artifact equals that of an undisturbed run, bit for bit",
+        (
+            "running/test_kills::test_a_training_killed_at_random_moments_goes_on_to_the_same_bits",
+            "stages/test_resumption::test_every_stage_that_is_killed_ends_with_the_same_artifact",
+            "training/test_checkpoints::test_replicas_that_the_stop_rule_took_out_stay_out",
+        ),
+    ),
+    Fault(
+        "a damaged or truncated checkpoint",
+        "all",
+        "found by its checksum, reported; that part of the stage starts again",
+        ("stages/test_resumption::test_a_damaged_checkpoint_is_reported_and_the_work_starts_again",),
+    ),
+    Fault(
+        "a checkpoint by other code, torch, numpy, hardware or number of threads, or of other inputs",
+        "all",
+        "is not used",
+        (
+            "stages/test_resumption::test_a_checkpoint_by_other_code_versions_or_hardware_is_not_used",
+            "training/test_checkpoints::test_what_was_made_from_other_inputs_is_not_used",
+        ),
+    ),
+    Fault(
+        "a full or read-only disk, or no memory, for a checkpoint",
+        "all",
+        "one line; the stage goes on without checkpoints",
+        (
+            "stages/test_resumption::test_a_full_disk_or_one_that_is_read_only_costs_the_checkpoints_and_nothing_else",
+            "stages/test_resumption::test_no_memory_for_a_checkpoint_is_no_failure",
+        ),
+    ),
+    Fault(
         "kill -9 of a worker",
         "loky",
         "what its pool was working on starts again; a job that runs alone is tried three times",

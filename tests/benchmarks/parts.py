@@ -74,7 +74,7 @@ def parts(replicas: int) -> dict[str, float]:
     sets = ErasureSets(blobs(IMAGES, shape=SHAPE, classes=CLASSES), torch.arange(IMAGES), nothing)
     before = Context(scenario, range(replicas), SHAPE, CLASSES).fresh()
     phase, replica_run = training_phase(scenario.training), ReplicaRun(before, sets, range(replicas), scenario, True)
-    run = PhaseRun(replica_run, phase, 0, replica_run._untouched())
+    run = PhaseRun(replica_run, phase, 0, replica_run.untouched())
     descent, source = MlpDescent(phase, run.vectoriser, run.live.params, beta=1e-3), run.over.forever()
     times: dict[str, list[float]] = {}
 

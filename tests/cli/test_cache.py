@@ -196,3 +196,45 @@ def test_mistakes_are_one_line(cache: Cache) -> None:
         code, out, err = cache.call(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert err.startswith("error: unlearnbench cache")
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def with_checkpoints(cache: Cache) -> Store:
+    """Two interrupted stages, and a folder that only looks like one's."""
+    store = Store(cache.root)
+    for key, days in ((KEYS[2], 3), ("12" * 32, 0)):
+        inside = store.checkpoints(key)
+        inside.put("34" * 32, Artifact({"x": torch.zeros(30)}, {}))
+        cache.age(inside.path("34" * 32), days)
+    (cache.root / "ab" / f"{'AB' * 32}.checkpoints").mkdir()
+    return store
+
+
+def test_checkpoints_are_listed_beside_the_artifacts(cache: Cache) -> None:
+    assert json.loads(cache.call("list", "--format", "json")[1])["checkpoints"] == {"number": 0, "bytes": 0}
+    store = with_checkpoints(cache)
+    size = 2 * store.checkpoints(KEYS[2]).path("34" * 32).stat().st_size
+    lines = cache.call("list")[1].splitlines()
+    assert lines[-2].startswith("artifacts: number=3 "), "checkpoints are not artifacts"
+    assert lines[-1].startswith(f"checkpoints: number=2 bytes={size} oldest=")
+    found = json.loads(cache.call("list", "--format", "json")[1])["checkpoints"]
+    assert (found["number"], found["bytes"]) == (2, size)
+    assert found["oldest"] < found["newest"]
+    assert cache.call("verify")[0] == 0
+
+
+def test_checkpoints_are_cleared_by_age_or_with_everything_else(cache: Cache) -> None:
+    store = with_checkpoints(cache)
+    assert " and 2 checkpoints (" in cache.call("clear")[2]
+    cache.call("clear", "--damaged")
+    assert len(store.interrupted()) == 2
+    assert "checkpoints: deleted=1 bytes=" in cache.call("clear", "--older-than", "2")[1]
+    assert store.interrupted() == ["12" * 32]
+    assert len(store.keys()) == 3
+    assert "checkpoints: deleted=1 bytes=" in cache.call("clear", "--yes")[1]
+    assert store.interrupted() == []
+    assert (cache.root / "ab" / f"{'AB' * 32}.checkpoints").is_dir()
+    cache.root = cache.root.parent
+    assert cache.call("list")[0] == 0

@@ -211,3 +211,16 @@ def test_a_plugin_that_changes_while_its_run_waits_is_never_mixed(place: Place) 
     ran = place.run("--plugins", "own")  # from the store, where nothing was overwritten
     assert (ran.code, ran.counts["done"]) == (0, 1)
     assert cli.main(["cache", "verify", "--cache", str(place.folder / "cache")]) == 0
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "nan", "inf"])
+def test_seconds_between_checkpoints_that_are_none_are_one_line(
+    place: Place, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNLEARNBENCH_CHECKPOINT_SECONDS", text)
+    said = "is not a number of seconds; unset it, or say how many"
+    assert refused(place) == f"error: UNLEARNBENCH_CHECKPOINT_SECONDS: '{text}' {said}"
+    assert not place.results.exists()

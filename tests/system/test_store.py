@@ -94,3 +94,29 @@ def test_a_value_that_is_no_number_is_refused_and_leaves_nothing(tmp_path: Path)
     with pytest.raises(ValueError, match="a measured value is not a finite number"):
         store.put(KEY, Artifact({}, {"accuracy": float("nan")}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_lie_beside_an_artifact_and_are_none(store: Store) -> None:
+    inside = store.checkpoints(KEY)
+    assert inside.get(KEY) is None
+    inside.put(KEY, Artifact(TENSORS, VALUES))
+    assert store.interrupted() == [KEY]
+    assert store.keys() == [KEY]
+    assert store.special() == store.leftovers() == []
+    store.discard(KEY)
+    assert store.get(KEY) is None
+    assert inside.get(KEY) is not None
+    store.discard_checkpoints(KEY)
+    store.discard_checkpoints(KEY)
+    assert store.interrupted() == []
+    assert inside.get(KEY) is None
+
+
+def test_a_link_in_the_place_of_checkpoints_is_not_followed(store: Store, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    store.checkpoints(KEY).root.symlink_to(elsewhere)
+    assert store.interrupted() == []
+    store.discard_checkpoints(KEY)
+    assert (elsewhere / "mine.txt").read_text() == "mine"

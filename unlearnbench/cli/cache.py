@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_artifacts(cache: options.Cache = None, output: options.Output = "text") -> int:
-    """Show number, size and age of artifacts by stage and plugins."""
+    """Show number, size and age of artifacts by stage and plugins, and of checkpoints of interrupted stages."""
     store = _store(cache)
     groups: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
     for key, size, changed in _artifacts(store):
@@ -41,14 +41,25 @@ def list_artifacts(cache: options.Cache = None, output: options.Output = "text")
     every = [size for files in groups.values() for size, _ in files]
     number, size, temporary = len(every), sum(every), len(store.leftovers())
     columns = [*WHAT, "number", "bytes", "oldest", "newest"]
+    kept = _checkpoints(store)
+    sizes, ages = [size for _, size, _ in kept], [changed for _, _, changed in kept]
+    checkpoints = {"number": len(kept), "bytes": sum(sizes)} | (_named(ages) if kept else {})
     if output == "json":
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
-        about = {"cache": str(store.root), "number": number, "bytes": size, "temporary": temporary}
+        about = {
+            "cache": str(store.root),
+            "number": number,
+            "bytes": size,
+            "temporary": temporary,
+            "checkpoints": checkpoints,
+        }
         emit_json({**about, "artifacts": listed})
         return OK
     if rows:
         emit_table(columns, rows)
     emit(f"artifacts: number={number} bytes={size} temporary={temporary} in {one_line(str(store.root))}")
+    if kept:
+        emit("checkpoints: " + " ".join(f"{name}={value}" for name, value in checkpoints.items()))
     return OK
 
 
@@ -97,10 +108,10 @@ def clear(
         float | None,
         typer.Option("--older-than", min=0, metavar="DAYS", help="Only those written more than this many days ago."),
     ] = None,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Only damaged ones.")] = False,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Only damaged artifacts.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete everything, if no other option selects.")] = False,
 ) -> int:
-    """Delete artifacts, and temporary files left by killed runs.
+    """Delete artifacts, checkpoints of interrupted stages, and temporary files left by killed runs.
 
     Later runs compute what they need again. Nothing else in the folder is touched. Best used while no run is active.
     """
@@ -111,13 +122,23 @@ def clear(
         if (older is None or changed < time.time() - 86_400 * older) and (not damaged or _is_damaged(store, key))
     ]
     size = sum(size for _, size in chosen)
+    kept = [
+        (key, size)
+        for key, size, changed in _checkpoints(store)
+        if not damaged and (older is None or changed < time.time() - 86_400 * older)
+    ]
     if older is None and not damaged and not yes:
-        what = f"would delete all {len(chosen)} artifacts ({size} bytes); say --yes, or choose some"
+        also = f" and {len(kept)} checkpoints ({sum(size for _, size in kept)} bytes)" if kept else ""
+        what = f"would delete all {len(chosen)} artifacts ({size} bytes){also}; say --yes, or choose some"
         raise InputError(str(store.root), f"{what} by --older-than or --damaged")
     left = [path for path in store.leftovers() if _changed(path) < time.time() - LEFT_OVER]
     for path in [*(path for path, _ in chosen), *left]:
         _delete(path)
+    for key, _ in kept:
+        store.discard_checkpoints(key)
     emit(f"artifacts: deleted={len(chosen)} bytes={size} temporary={len(left)} in {one_line(str(store.root))}")
+    if kept:
+        emit(f"checkpoints: deleted={len(kept)} bytes={sum(size for _, size in kept)}")
     return OK
 
 
@@ -142,6 +163,26 @@ def _artifacts(store: Store) -> Iterator[tuple[str, int, float]]:
         except FileNotFoundError:  # deleted in the meantime
             continue
         yield key, found.st_size, found.st_mtime
+
+
+def _checkpoints(store: Store) -> list[tuple[str, int, float]]:
+    """Of each artifact that is being computed, or was interrupted: its key, the bytes kept, and when the last were
+    written."""
+    found = []
+    try:
+        for key in store.interrupted():
+            files = [path.stat() for path in store.checkpoints(key).root.rglob("*") if path.is_file()]
+            changed = max((file.st_mtime for file in files), default=0.0)
+            found.append((key, sum(file.st_size for file in files), changed))
+    except FileNotFoundError:  # finished in the meantime
+        return _checkpoints(store)
+    except OSError as error:
+        raise unreadable(error, error.filename or store.root) from error
+    return found
+
+
+def _named(ages: Sequence[float]) -> dict[str, str]:
+    return dict(zip(("oldest", "newest"), _span(ages), strict=True))
 
 
 def _made(store: Store, key: str) -> tuple[str, ...]:

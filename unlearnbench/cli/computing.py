@@ -13,6 +13,7 @@ import typer
 from unlearnbench.cli import exit_codes, options
 from unlearnbench.running.options import EngineName, RunOptions, Summary
 from unlearnbench.system import devices
+from unlearnbench.system.checkpoint_interval import checkpoint_seconds
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit
 from unlearnbench.system.roots import root
@@ -60,8 +61,9 @@ class ComputingOptions:
         """The options of the runner. Without --results, `results` is the parent of the suites' result folders.
 
         Raises:
-            InputError: an impossible engine, number of workers or device.
+            InputError: an impossible engine, number of workers, device or time between checkpoints.
         """
+        checkpoint_seconds()  # workers read it again
         wanted = devices.parse(self.device)
         if self.scheduler is not None and wanted not in ("auto", "cpu"):
             raise InputError("--device", "with --scheduler, CUDA_VISIBLE_DEVICES gives each worker its GPU; use auto")

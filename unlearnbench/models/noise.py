@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.system.seeding import stream
+from unlearnbench.system.seeding import move_to, position, stream
 
 
 class Noise(Protocol):
@@ -84,15 +84,35 @@ class Ahead:
         start, self._at = self._at, end
         return self._numbers[start:end]
 
+    def saved(self) -> Tensor:
+        """The numbers that have been drawn and not been taken."""
+        return torch.from_numpy(self._numbers[self._at :].copy())
+
+    def restore(self, saved: Tensor) -> None:
+        """Hand these out first; the stream itself is where it was then."""
+        self._numbers, self._at = saved.cpu().numpy(), 0
+
 
 class NoiseStreams:
     """The streams of one replica: one for normal and one for uniform numbers, so that they can be interleaved
     freely."""
 
     def __init__(self, seed: int) -> None:
-        normal, uniform = stream(seed, "normal"), stream(seed, "uniform")
+        self._streams = normal, uniform = stream(seed, "normal"), stream(seed, "uniform")
         self.normal = Ahead(lambda count: normal.standard_normal(count, np.float32))
         self.uniform = Ahead(lambda count: uniform.random(count, np.float32))
+
+    def saved(self) -> Any:
+        """What is needed to continue with the same numbers."""
+        aheads = [self.normal.saved(), self.uniform.saved()]
+        return {"at": [position(each) for each in self._streams], "ahead": aheads}
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called."""
+        for generator, at in zip(self._streams, saved["at"], strict=True):
+            move_to(generator, at)
+        for source, ahead in zip((self.normal, self.uniform), saved["ahead"], strict=True):
+            source.restore(ahead)
 
 
 def draw_block(

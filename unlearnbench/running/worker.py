@@ -94,6 +94,7 @@ def carry_out(job: Job, place: JobPlace) -> JobOutcome:
     """Run a job and store its results. A failing plugin is an outcome, not an exception."""
     from unlearnbench.stages.jobs import run_job
     from unlearnbench.stages.resources import MissingArtifactError
+    from unlearnbench.stages.resumption import key_of
     from unlearnbench.system.store import Artifact, CorruptArtifactError
 
     outcome = JobOutcome()
@@ -111,6 +112,7 @@ def carry_out(job: Job, place: JobPlace) -> JobOutcome:
                 outcome.values[task.key] = dict(result.values)
             else:
                 outcome.errors[task.key] = _described(task, result)
+        workplace.store.discard_checkpoints(key_of(job))
     except OverdueError:
         return JobOutcome(late=True)
     except (MissingArtifactError, CorruptArtifactError) as error:
@@ -119,6 +121,7 @@ def carry_out(job: Job, place: JobPlace) -> JobOutcome:
         outcome = JobOutcome.failure(job, error)
         if outcome.exhausted:
             workplace_of(place).free()
+            workplace_of(place).store.discard_checkpoints(key_of(job))  # half the models at a time have another key
     return outcome
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unlearnbench.splits.images import Images
+from unlearnbench.system.seeding import move_to, position
 
 SMALLEST = 1e-30  # least sum of a minibatch's weights: the mean of nothing is 0
 
@@ -52,6 +53,7 @@ class BatchSource:
         self.batch = min(batch or self.size, self.size)
         single = self.size > self.batch > 1 and self.size % self.batch == 1
         self._ends = self.size - 1 if join and single else self.size  # no minibatch starts here, or after it
+        self._at = 0  # where the next minibatch starts; 0: a new epoch begins
         self._flat = pool.pixels.flatten(1)
         self._order = torch.arange(self.size, device=rows.device).expand(len(rows), -1)
         self._ones = torch.ones(len(rows), self.batch, dtype=dtype, device=rows.device)
@@ -61,13 +63,15 @@ class BatchSource:
         return -(-self._ends // self.batch)
 
     def epoch(self) -> Iterator[Batch]:
-        """Batches with a leading replica dimension: images f32[K, B, C, H, W], labels i64[K, B] and so on."""
-        if self.batch < self.size:
+        """What is left of the epoch, with a leading replica dimension: images f32[K, B, C, H, W], labels i64[K, B] and
+        so on."""
+        if self._at == 0 and self.batch < self.size:
             order = np.stack([stream.permutation(self.size) for stream in self.streams])
             self._order = torch.from_numpy(order).to(self.rows.device)
-        for start in range(0, self._ends, self.batch):
-            stop = start + self.batch
-            yield self._gather(self._order[:, start : stop if stop < self._ends else None])
+        while self._at < self._ends:
+            start, self._at = self._at, self._at + self.batch
+            yield self._gather(self._order[:, start : self._at if self._at < self._ends else None])
+        self._at = 0
 
     def forever(self) -> Iterator[Batch]:
         """Epoch after epoch."""
@@ -85,6 +89,19 @@ class BatchSource:
         self._order = self._order[replicas]
         self._ones = self._ones[replicas]
         self.streams = [self.streams[index] for index in replicas.tolist()]
+
+    def saved(self) -> Any:
+        """What is needed to continue with the same minibatches."""
+        order = self._order.to(torch.int32) if self.batch < self.size else None
+        return {"at": self._at, "order": order, "streams": [position(each) for each in self.streams]}
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called, with the replicas that there were then."""
+        self._at = saved["at"]
+        if saved["order"] is not None:
+            self._order = saved["order"].to(torch.int64)
+        for generator, at in zip(self.streams, saved["streams"], strict=True):
+            move_to(generator, at)
 
     def _gather(self, order: Tensor) -> Batch:
         rows = torch.gather(self.rows, 1, order)

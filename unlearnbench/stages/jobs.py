@@ -20,6 +20,7 @@ from unlearnbench.splits.world import join
 from unlearnbench.stages.attacking import attack_targets
 from unlearnbench.stages.resources import Workplace, filled, places, seed_of
 from unlearnbench.stages.result_checks import PluginError, check_finite
+from unlearnbench.stages.resumption import checkpoints_of
 from unlearnbench.stages.retraining import retrained, select
 from unlearnbench.stages.shadowing import shadow_models, shadows
 from unlearnbench.stages.timing import time_unlearning
@@ -37,11 +38,14 @@ def run_job(job: Job, workplace: Workplace) -> list[Artifact | Exception]:
     began, started = datetime.now(UTC), time.perf_counter()
     if workplace.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(workplace.device)
-    with _guarded(job[0], workplace):
+    checkpoints = checkpoints_of(job, workplace.store, workplace.device)
+    with _guarded(job[0], workplace), workplace.resumable(checkpoints):
         results = _STAGES[job[0].stage](job, workplace)
-    spent = {"seconds": (time.perf_counter() - started) / len(job), "peak_bytes": _peak(workplace.device)}
+    seconds = time.perf_counter() - started + checkpoints.earlier
+    spent = {"seconds": seconds / len(job), "peak_bytes": _peak(workplace.device)}
+    again = {"resumed": checkpoints.resumed} if checkpoints.resumed else {}
     return [
-        Artifact(result.tensors, {**result.values, **spent, "provenance": workplace.provenance(task, began)})
+        Artifact(result.tensors, {**result.values, **spent, "provenance": workplace.provenance(task, began) | again})
         if isinstance(result, Artifact)
         else result
         for task, result in zip(job, results, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from unlearnbench.system.process_state.guard import Snapshot, guarded
 from unlearnbench.system.provenance import git_state, versions
 from unlearnbench.system.seeding import derive, repetition_seed
 from unlearnbench.system.store import Artifact, Store
+from unlearnbench.training.checkpoints import Checkpoints, Piece, digest
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
@@ -44,12 +46,20 @@ class MissingArtifactError(Exception):
 
 
 @dataclass
+class Part:
+    """A part of a stage; `result`: tensors on the CPU, None until it is computed."""
+
+    result: dict[str, torch.Tensor] | None
+
+
+@dataclass
 class Workplace:
     """A worker's resources. Everything cached is a pure function of its key.
 
     Attributes:
         definitions: what names stand for in this process, if there are plugins from outside.
         settings: torch's settings, as every stage finds them.
+        piece: the stage at work, in its checkpoints.
     """
 
     data_root: Path
@@ -59,6 +69,7 @@ class Workplace:
     plugin_dirs: Sequence[Path] = ()
     definitions: Definitions | None = field(init=False)
     settings: Snapshot = field(default_factory=lambda: Snapshot(states=torch_settings.STATES))
+    piece: Piece = field(default_factory=Piece, init=False)
     _cache: dict[str, Any] = field(default_factory=dict)
     _architectures: dict[str, Architecture] = field(default_factory=dict)
     _writes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -127,10 +138,21 @@ class Workplace:
         with."""
         channels, height, width = world.pool.pixels.shape[1:]
         shape, classes = (channels, height, width), self.data(task).classes
+        scenario = self.scenario(task)
+        architecture = self.architecture(task)
         return Context(
-            self.scenario(task), seeds, shape, classes, self.device, watch=watch,
-            architecture=self.architecture(task), origin=origin,
+            scenario, seeds, shape, classes, self.device, watch=watch, architecture=architecture, origin=origin,
+            piece=self.piece,
         )  # fmt: skip
+
+    @contextmanager
+    def resumable(self, checkpoints: Checkpoints) -> Iterator[None]:
+        """Inside, what a stage trains and unlearns is kept in these checkpoints."""
+        self.piece = Piece(checkpoints)
+        try:
+            yield
+        finally:
+            self.piece = Piece()
 
     def original(self, task: Task, world: World) -> Stack:
         """The trained model that a task starts from."""
@@ -143,6 +165,23 @@ class Workplace:
         with guarded(f"method {method.name}"):
             model = method.build(context) if method.own_original else context.build(0)
         return Stack.of([model]).with_tensors(artifact.tensors).to(self.device)
+
+    @contextmanager
+    def part(self, inputs: Sequence[torch.Tensor]) -> Iterator[Part]:
+        """Inside, a part of the stage is computed, and its result set, unless it is there: the stage was interrupted
+        later. Of a part that is done nothing else is kept.
+
+        Args:
+            inputs: what tells the parts of the stage apart.
+        """
+        whole = self.piece
+        self.piece = piece = whole.next()
+        try:
+            part = Part(piece.known(lambda: digest(inputs), torch.device("cpu")))
+            yield part
+            piece.finish(lambda: part.result)
+        finally:
+            self.piece = whole
 
     @property
     def is_written(self) -> bool:

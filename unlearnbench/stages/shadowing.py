@@ -15,6 +15,7 @@ from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import check_finite, check_outputs, erase, train_own
 from unlearnbench.suite.tasks import ShadowModelsWork, ShadowsWork, StageTask
 from unlearnbench.system.store import Artifact
+from unlearnbench.training.resuming import of_sets
 
 # --- models ---------------------------------------------------------------------------------------------------------
 
@@ -48,8 +49,11 @@ def _answers(task: StageTask[ShadowModelsWork], workplace: Workplace, world: Wor
     seeds, step, parts = _seeds(task, "without", made.sets.replicas), workplace.scenario(task).replicas, []
     for first in range(0, made.sets.replicas, step):
         chunk = made.sets.take(first, first + step)
-        models = _train(task, workplace, world, chunk, seeds[first : first + step])
-        parts.append(models.outputs(together)[1].float().cpu())
+        with workplace.part([chunk.members, chunk.erased]) as part:
+            if part.result is None:
+                models = _train(task, workplace, world, chunk, seeds[first : first + step])
+                part.result = {"logits": models.outputs(together)[1].float().cpu()}
+        parts.append(part.result["logits"])
     of_targets = torch.cat(parts).unflatten(1, (len(images), -1))
     return torch.stack([of_targets[models, target] for target, models in enumerate(made.models)])
 
@@ -74,9 +78,12 @@ def shadows(task: StageTask[ShadowsWork], workplace: Workplace) -> Artifact:
         for first in range(0, of_model.replicas, scenario.replicas):
             chunk = of_model.take(first, first + scenario.replicas)
             seeds = [seed_of(task, "shadow", at + index) for index in range(chunk.replicas)]
-            context = workplace.context(task, world, seeds, [] if method.own_original else trained[k : k + 1])
-            after = erase(method, before, chunk, context)
-            parts.append(observe_erasures(before, after, chunk, world, f"shadow {at}", keep))
+            origin = [] if method.own_original else trained[k : k + 1]
+            with workplace.part(of_sets(before, chunk)) as part:
+                if part.result is None:
+                    after = erase(method, before, chunk, workplace.context(task, world, seeds, origin))
+                    part.result = observe_erasures(before, after, chunk, world, f"shadow {at}", keep).tensors
+            parts.append(Erasures.of_tensors(part.result))
             check_outputs(parts[-1].candidates_after_logits, f"unlearning with {method.name}")
             at += chunk.replicas
     tensors = Erasures.concatenate(parts, shared=draw == "same").tensors
@@ -98,8 +105,11 @@ def _beside_retrained(task: StageTask[ShadowsWork], workplace: Workplace, world:
             seeds = [seed_of(task, "shadow", target * count + first + index) for index in range(chunk.replicas)]
             origin = [] if method.own_original else [trained[model] for model in models.tolist()]
             before = _taken(originals, models.to(workplace.device))
-            after = erase(method, before, chunk, workplace.context(task, world, seeds, origin))
-            answers.append(after.outputs(own.pixels)[1].float().cpu())
+            with workplace.part(of_sets(before, chunk)) as answer:
+                if answer.result is None:
+                    after = erase(method, before, chunk, workplace.context(task, world, seeds, origin))
+                    answer.result = {"logits": after.outputs(own.pixels)[1].float().cpu()}
+            answers.append(answer.result["logits"])
         unlearned.append(torch.cat(answers))
     retrained = workplace.artifact(task.needs["shadow_models without"]).tensors["logits"]
     tensors = {"unlearned_logits": torch.stack(unlearned), "retrained_logits": retrained[:, :count].contiguous(),

@@ -43,10 +43,13 @@ def unlearn(job: tuple[StageTask[UnlearnWork], ...], workplace: Workplace) -> li
         own = [slice(0, sets.replicas)]
     trained = [seed_of(task, "train") for task in job]
     origin = filled(job, trained) if task.together else trained
-    trajectories: list[list[list[Any]]] = [[] for _ in job]
-    watch = _follow(scenario, before, list(zip(places(job), worlds, trajectories, strict=True)))
+    followed = list(zip(places(job), worlds, strict=True))
+    watch = _follow(scenario, followed)
     context = workplace.context(task, worlds[0], seeds, [] if method.own_original else origin, watch)
+    if watch is not None:
+        context.watched += watch(0, 0, 0, before) or []
     after = erase_each(method, before, sets, context)
+    trajectories = [[point for place, *point in context.watched if place == of] for of, _ in followed]
     results: list[Artifact | Exception] = []
     needed = [each.needs.get("retrained") for each in job]
     retrained = [None if key is None else of_artifact(workplace.artifact(key)) for key in needed]
@@ -96,27 +99,27 @@ def _measures(
     return measures
 
 
-def _follow(scenario: Scenario, before: Stack, followed: list[tuple[int, World, list[list[Any]]]]) -> Watch | None:
+def _follow(scenario: Scenario, followed: list[tuple[int, World]]) -> Watch | None:
     """A watch that evaluates every few epochs of unlearning (Figures 5 to 7), if the scenario asks for it; step 0 is
     the original.
 
     Args:
-        followed: a replica, its world, and where its points go.
+        followed: replicas, each with its world; a point begins with the replica's number.
     """
     if scenario.trajectory is None:
         return None
     every = scenario.trajectory.every_epochs
 
-    def watch(first: int, epoch: int, step: int, models: Stack) -> None:
-        if epoch % every == 0:
-            shown = range(first, first + models.replicas)
-            for place, world, points in followed:
-                if place in shown:
-                    model = models.slice(place - first, place - first + 1)
-                    for name, measure in trajectory_point(model, world, scenario).items():
-                        points.append([step, name, measure.value, measure.n])
+    def watch(first: int, epoch: int, step: int, models: Stack) -> list[Any]:
+        points = []
+        shown = range(first, first + models.replicas)
+        for place, world in followed if epoch % every == 0 else ():
+            if place in shown:
+                model = models.slice(place - first, place - first + 1)
+                for name, measure in trajectory_point(model, world, scenario).items():
+                    points.append([place, step, name, measure.value, measure.n])
+        return points
 
-    watch(0, 0, 0, before)
     return watch
 
 

@@ -7,6 +7,8 @@ whichever others run beside it. Streams are numpy's Philox on the CPU, also for 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,19 @@ def derive(seed: int, *names: str | int) -> int:
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """An independent numpy generator for a named purpose."""
     return np.random.Generator(np.random.Philox(key=derive(seed, *names)))
+
+
+def position(generator: np.random.Generator) -> dict[str, Any]:
+    """Where a stream is, as JSON values."""
+    state: Mapping[str, Any] = generator.bit_generator.state
+    inner = {name: value.tolist() for name, value in state["state"].items()}
+    return {**state, "state": inner, "buffer": state["buffer"].tolist()}
+
+
+def move_to(generator: np.random.Generator, to: Mapping[str, Any]) -> None:
+    """Continue a stream from a `position`."""
+    inner = {name: np.array(value, np.uint64) for name, value in to["state"].items()}
+    generator.bit_generator.state = {**to, "state": inner, "buffer": np.array(to["buffer"], np.uint64)}
 
 
 def repetition_seed(suite_seed: int, dataset: str, repetition: int) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from unlearnbench.system.parquet_files import write_atomically
 
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _ARTIFACT = re.compile(r"([0-9a-f]{64})\.safetensors")
+_CHECKPOINTS = re.compile(r"([0-9a-f]{64})\.checkpoints")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{64}\.safetensors\.[0-9a-f]+\.tmp")
 
 
@@ -132,6 +134,22 @@ class Store:
     def special(self) -> list[Path]:
         """Links, pipes and folders with an artifact's name; none of them is touched."""
         return sorted(path for path in self._files(ordinary=False) if _ARTIFACT.fullmatch(path.name))
+
+    def checkpoints(self, key: str) -> Store:
+        """A store for what is kept of an artifact while it is computed, in a folder beside the artifact's place."""
+        return Store(self.root / key[:2] / f"{key}.checkpoints")
+
+    def discard_checkpoints(self, key: str) -> None:
+        """Delete them, if there are any; what can't be deleted stays."""
+        folder = self.checkpoints(key).root
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def interrupted(self) -> list[str]:
+        """The sorted keys of the artifacts that have checkpoints: they are being computed, or were interrupted."""
+        folders = (path for path in self._files(ordinary=False) if path.is_dir() and not path.is_symlink())
+        found = (_CHECKPOINTS.fullmatch(path.name) for path in folders)
+        return sorted(match[1] for match in found if match)
 
     def leftovers(self) -> list[Path]:
         """Temporary files of writers at work, or left behind by killed ones."""

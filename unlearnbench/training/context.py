@@ -17,7 +17,8 @@ from unlearnbench.settings.scenario import PluginParams, Scenario
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import Splits
 from unlearnbench.system.seeding import derive
-from unlearnbench.training import mlp_descent
+from unlearnbench.training import mlp_descent, resuming
+from unlearnbench.training.checkpoints import Piece, digest
 from unlearnbench.training.mlp_descent import MlpDescent
 from unlearnbench.training.objectives import InformationBottleneckLoss, NewtonTraining, training_phase
 from unlearnbench.training.phases import Objective, Phase, Transformation
@@ -41,6 +42,9 @@ class Context:
         watch: called at the end of each epoch of unlearning, for trajectories.
         steps, samples: i64[K], gradient steps and images processed so far, per replica.
         recorded: f64[K] for each metric that the method has measured itself.
+        piece: where this is in the stage's checkpoints. What the harness does for a method goes on after an
+            interruption; the method's own code runs again.
+        watched: what `watch` has returned.
     """
 
     scenario: Scenario
@@ -53,6 +57,8 @@ class Context:
     architecture: Architecture | None = None
     origin: Sequence[int] = ()
     counts: InitVar[tuple[Tensor, Tensor] | None] = None  # `steps` and `samples` of another context, to add to
+    piece: Piece = field(default_factory=Piece)
+    watched: list[Any] = field(default_factory=list)
     steps: Tensor = field(init=False)
     samples: Tensor = field(init=False)
     recorded: dict[str, Tensor] = field(init=False, default_factory=dict)
@@ -110,8 +116,8 @@ class Context:
         """Call `unlearn` for one replica after the other. It gets copies, so it can't change `before`."""
         after = []
         for k in range(sets.replicas):
-            model, single = before.module(0 if before.replicas == 1 else k), self.single(k)
-            after.append(Stack.of([unlearn(model, sets.splits(k), single)]))
+            single = self.single(k)
+            after.append(single._once(unlearn, before.take(k, k + 1), sets.take(k, k + 1)))
             for metric, value in single.recorded.items():
                 self.recorded.setdefault(metric, torch.full((sets.replicas,), torch.nan).double())[k] = value[0]
         return Stack.concatenate(after)
@@ -150,9 +156,28 @@ class Context:
         """The context of one replica; its counts are added to this context's (the tensors are views)."""
         origin = self.origin if len(self.origin) < 2 else [self.origin[replica]]
         counts = self.steps[replica : replica + 1], self.samples[replica : replica + 1]
-        return replace(self, seeds=[self.seeds[replica]], origin=origin, counts=counts)
+        return replace(self, seeds=[self.seeds[replica]], origin=origin, counts=counts, piece=self.piece.next())
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _once(self, unlearn: Unlearn, before: Stack, sets: ErasureSets) -> Stack:
+        """The model of this context's only replica; `unlearn` is not called again for one that was kept when the stage
+        was interrupted."""
+        kept = self.piece.known(lambda: digest(resuming.of_sets(before, sets), list(self.seeds)), self.device)
+        if kept is not None:
+            self.steps += kept["steps"].cpu()
+            self.samples += kept["samples"].cpu()
+            self.watched.extend(kept["watched"])
+            self.recorded.update({metric: value.cpu() for metric, value in kept["recorded"].items()})
+            return before.with_tensors(kept["model"])
+        steps, samples, seen = self.steps.clone(), self.samples.clone(), len(self.watched)
+        after = Stack.of([unlearn(before.module(0), sets.splits(0), self)])
+        if resuming.alike(before, after):
+            self.piece.finish(lambda: {
+                "model": after.tensors, "steps": self.steps - steps, "samples": self.samples - samples,
+                "watched": self.watched[seen:], "recorded": self.recorded,
+            })  # fmt: skip
+        return after
 
     def _chunks(
         self,
@@ -165,7 +190,7 @@ class Context:
         but the cell."""
         if sets.replicas != len(self.seeds):
             raise ValueError(f"{sets.replicas} erasures but {len(self.seeds)} seeds")
-        after = []
+        after, call = [], self.piece.next()
         for first in range(0, sets.replicas, self.scenario.replicas):
             last = min(first + self.scenario.replicas, sets.replicas)
             run = ReplicaRun(
@@ -176,9 +201,11 @@ class Context:
                 training,
                 first,
                 None if training else self.watch,
+                call.next(),
             )
             outcome = work(run, slice(first, last))
             self.steps[first:last] += outcome.steps
             self.samples[first:last] += outcome.samples
+            self.watched.extend(outcome.watched)
             after.append(outcome.stack)
         return Stack.concatenate(after)

@@ -73,6 +73,14 @@ class Graphed:
         self.descent.keep(replicas, params)
         self._replay, self._shape, self._places, self._seen = None, None, [], {}
 
+    def saved(self) -> Any:
+        """What the descent needs; a step is recorded again."""
+        return self.descent.saved()
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called."""
+        self.descent.restore(saved)
+
     def _record(self, inputs: Inputs, moving: list[Any], spec: Any) -> None:
         """Record a step and take it both ways. If the results differ, or it can't be recorded, the ordinary one
         counts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,12 @@ class Descent(Protocol):
 
     def keep(self, replicas: Tensor, params: Tensors) -> None:
         """Continue with some of the replicas, whose parameters are `params`."""
+
+    def saved(self) -> Any:
+        """What is needed besides the parameters to continue with the same steps."""
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called; this was made with the parameters of then."""
 
 
 class Replayable(Descent, Protocol):
@@ -79,6 +85,14 @@ class LossDescent:
         if len(replicas):
             self.optimiser.keep(replicas)
             self._leaves = self._made_leaves()
+
+    def saved(self) -> Any:
+        """The optimiser's state."""
+        return self.optimiser.saved()
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called."""
+        self.optimiser.restore(saved)
 
     def _made_leaves(self) -> Tensors:
         """Differentiable views of the parameters; a single replica's lack the replica dimension."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from unlearnbench.models.stack import Functional, Router, Stack, Tensors
 from unlearnbench.models.vectorised import vectorised
@@ -70,6 +71,25 @@ class LiveReplicas:
             return one(first(self.params), first(self.buffers), images[0])[None]
         logits: Tensor = vectorised(one, self.router.is_looped, (0, 0, 0))(self.params, self.buffers, images)
         return logits
+
+    def saved(self) -> Any:
+        """The values of everything but the frozen models, which a run has anyway."""
+        encoded = None if self.encoded is None else list(self.encoded)
+        state = [leaf for leaf in tree_leaves(self.state) if isinstance(leaf, Tensor)]
+        return {"params": self.params, "buffers": self.buffers, "ended_at": self.ended_at, "places": self.places,
+                "state": state, "encoded": encoded}  # fmt: skip
+
+    def restore(self, saved: Any) -> LiveReplicas:
+        """These replicas with the values that they had when `saved` was called; `state` keeps its form."""
+        leaves = iter(saved["state"])
+        return replace(
+            self,
+            params={name: saved["params"][name] for name in self.params},
+            buffers={name: saved["buffers"][name] for name in self.buffers},
+            ended_at=saved["ended_at"],
+            state=tree_map_only(Tensor, lambda _: next(leaves), self.state),
+            encoded=None if saved["encoded"] is None else tuple(saved["encoded"]),
+        )
 
     def keep(self, kept: Tensor) -> LiveReplicas:
         """Those at some positions, i64[K'']."""

@@ -8,6 +8,7 @@ and tests compare the two.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,6 +88,14 @@ class MlpDescent:
     def keep(self, replicas: Tensor, params: Tensors) -> None:  # noqa: ARG002 (the protocol's names)
         """Never called: training ends for all replicas at once."""
         raise AssertionError("training has no stop rule")
+
+    def saved(self) -> Any:
+        """The optimiser's state."""
+        return self.optimiser.saved()
+
+    def restore(self, saved: Any) -> None:
+        """Continue as from when `saved` was called."""
+        self.optimiser.restore(saved)
 
     def _differentiate(self, batch: Batch, normals: Tensor) -> None:
         (w1, w2, w3, w4), (b1, b2, b3, b4) = self.weights, self.biases

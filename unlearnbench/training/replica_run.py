@@ -8,7 +8,7 @@ out of the stack: its parameters stay bit-identical.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.batches import Batch, BatchSource
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.system.seeding import derive, stream
+from unlearnbench.training import resuming
+from unlearnbench.training.checkpoints import Piece
 from unlearnbench.training.cuda_graphs import RECORDERS, SMALL, Graphed
 from unlearnbench.training.descent import Descent, LossDescent, MakeDescent
 from unlearnbench.training.frozen_model import encode
@@ -29,8 +31,9 @@ from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transfo
 from unlearnbench.training.stopping import Stopper
 from unlearnbench.training.vectorise import Vectoriser
 
-# The number of the first replica, epoch, step, and the models as they are: called at the end of an epoch.
-Watch = Callable[[int, int, int, Stack], None]
+# The number of the first replica, epoch, step, and the models as they are: called at the end of an epoch. What it
+# returns, as JSON values, is kept in the outcome.
+Watch = Callable[[int, int, int, Stack], list[Any] | None]
 
 # Steps between two checks for replicas that are done. On a GPU a check waits for all queued kernels; a replica that was
 # done earlier keeps the parameters that it had then.
@@ -44,6 +47,12 @@ class Outcome:
     stack: Stack
     steps: Tensor  # i64[K]
     samples: Tensor  # i64[K], images processed
+    watched: list[Any] = field(default_factory=list)  # what the watch said
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Everything but the models."""
+        return {"steps": self.steps, "samples": self.samples, "watched": self.watched}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +67,7 @@ class ReplicaRun:
         training: whether layers such as batch normalisation are in train mode.
         first: the number of the first replica, for `watch`.
         watch: called at the end of each epoch, while all replicas still run.
+        piece: the run's place in the stage's checkpoints.
     """
 
     before: Stack
@@ -67,6 +77,7 @@ class ReplicaRun:
     training: bool = False
     first: int = 0
     watch: Watch | None = None
+    piece: Piece = field(default_factory=Piece)
 
     def minimise(
         self, method: Objective, phases: Sequence[Phase], given: Any = None, descent: MakeDescent | None = None
@@ -77,11 +88,13 @@ class ReplicaRun:
             given: state [K, ...], instead of what the method prepares.
             descent: makes what takes a phase's steps, instead of autograd.
         """
-        outcome = self._untouched()
-        for number, phase in enumerate(phases):
-            run = PhaseRun(self, phase, number, outcome)
+        outcome, runs = self._begun(phases, given)
+        for run in runs:
             run.live = replace(run.live, state=run.prepared(method) if given is None else given)
-            steps = run.descent(phase.loss or method.loss, descent)
+            resumed = run.resume()
+            steps = run.descent(run.phase.loss or method.loss, descent)
+            if resumed is not None:
+                steps.restore(resumed["descent"])
             for erased, remaining in run.batches():
                 before = run.values_to_keep()
                 steps.step(run.live.inputs(erased, remaining))
@@ -89,8 +102,9 @@ class ReplicaRun:
                 kept = run.finish_step(erased, remaining, before)
                 if kept is not None:
                     steps.keep(kept, run.live.params)
+                run.offer(steps)
             run.end()
-        return outcome
+        return self._kept(outcome)
 
     def transform(self, method: Transformation, phases: Sequence[Phase]) -> Outcome:
         """Replace the parameters by the method's transformation, step after step."""
@@ -98,17 +112,18 @@ class ReplicaRun:
         def transformed(models: Models, erased: Batch | None, remaining: Batch | None, _: Any, noise: Noise) -> Tensors:
             return dict(method.transform(models, erased, remaining, noise))
 
-        outcome = self._untouched()
-        for number, phase in enumerate(phases):
-            run = PhaseRun(self, phase, number, outcome)
+        outcome, runs = self._begun(phases)
+        for run in runs:
+            run.resume()
             for erased, remaining in run.batches():
                 before = run.values_to_keep()
                 new = run.vectoriser.call(transformed, run.live.inputs(erased, remaining))
                 for name, value in new.items():
                     run.live.params[name].copy_(value.detach())
                 run.finish_step(erased, remaining, before)
+                run.offer(None)
             run.end()
-        return outcome
+        return self._kept(outcome)
 
     @property
     def device(self) -> torch.device:
@@ -139,11 +154,26 @@ class ReplicaRun:
         """All of the rows i64[K, n], in order."""
         return BatchSource(self.sets.pool, rows, None, [], self.before.dtype).whole()
 
-    def _untouched(self) -> Outcome:
+    def untouched(self) -> Outcome:
         """Copies of the models before, to which phases write what comes out of them."""
         count = len(self.seeds)
         steps, samples = (torch.zeros(count, dtype=torch.int64) for _ in range(2))
         return Outcome(self.before.expand(count).apply(torch.clone), steps, samples)
+
+    # --- after an interruption ----------------------------------------------------------------------------------------
+
+    def _begun(self, phases: Sequence[Phase], given: Any = None) -> tuple[Outcome, Iterator[PhaseRun]]:
+        """What to write to, and the phases that are left: none if the run was finished before."""
+        kept = self.piece.known(lambda: resuming.inputs(self, phases, given), self.device)
+        if kept is not None:
+            counts = kept["steps"].cpu(), kept["samples"].cpu(), kept["watched"]
+            return Outcome(self.before.with_tensors(kept["models"]), *counts), iter(())
+        outcome, first = self.untouched(), self.piece.state["phase"] if self.piece.state else 0
+        return outcome, (PhaseRun(self, phase, n, outcome) for n, phase in enumerate(phases) if n >= first)
+
+    def _kept(self, outcome: Outcome) -> Outcome:
+        self.piece.finish(lambda: {"models": outcome.stack.tensors, **outcome.counts})
+        return outcome
 
 
 class PhaseRun:
@@ -155,7 +185,7 @@ class PhaseRun:
     """
 
     def __init__(self, run: ReplicaRun, phase: Phase, number: int, outcome: Outcome) -> None:
-        self.run, self.phase, self.outcome = run, phase, outcome
+        self.run, self.phase, self.number, self.outcome = run, phase, number, outcome
         self.live = LiveReplicas.all(outcome.stack, run.before, run.router, run.device)
         self.vectoriser = Vectoriser(
             run.router,
@@ -192,6 +222,13 @@ class PhaseRun:
         self.vectoriser.forget_counts()  # the loss may need other numbers for the same shapes
         return state
 
+    def resume(self) -> Any:
+        """Go to where this phase was interrupted. Returns its state then, None if it was not."""
+        state, self.run.piece.state = self.run.piece.state, None
+        if state is not None:
+            resuming.restore(self, state)
+        return state
+
     def descent(self, loss: Loss, make: MakeDescent | None) -> Descent:
         """What takes the phase's steps: by autograd unless `make` is given, and replayed where that saves time."""
         given = self.vectoriser, self.live.params
@@ -217,7 +254,7 @@ class PhaseRun:
         """Minibatches of the erased and of the remaining sets, step by step, until no replica runs."""
         source = self.over.forever()
         others = self.other.forever() if self.other else None
-        for step in range(1, self.length + 1):
+        for step in range(self.step + 1, self.length + 1):
             self.step = step
             first = next(source)
             second = next(others) if others else None
@@ -250,7 +287,8 @@ class PhaseRun:
         self.samples.append(self.samples[-1] + drawn)
         epoch, rest = divmod(self.step, self.over.steps_per_epoch)
         if rest == 0 and self.run.watch is not None and len(self.live) == len(self.run.seeds):
-            self.run.watch(self.run.first, epoch, self.step, self.run.before.with_tensors(self.live.tensors))
+            models = self.run.before.with_tensors(self.live.tensors)
+            self.outcome.watched.extend(self.run.watch(self.run.first, epoch, self.step, models) or ())
         if self.stopper is None:
             return None
         ended_at = self.live.ended_at
@@ -264,6 +302,11 @@ class PhaseRun:
             return None
         ended = ended_at.cpu()
         return self._take_out(ended) if bool(ended.any()) else None
+
+    def offer(self, steps: Descent | None) -> None:
+        """Let a checkpoint of the phase be written after a step."""
+        if len(self.live):
+            self.run.piece.offer(lambda: resuming.saved(self, steps))
 
     def end(self) -> None:
         """The phase is over for all that still run."""
@@ -285,6 +328,11 @@ class PhaseRun:
         """Write back the replicas that have ended, and go on with the others, whose positions are returned."""
         self._write_back(ended.nonzero().flatten(), ended)
         kept = (ended == 0).nonzero().flatten()
+        self.go_on_with(kept)
+        return kept
+
+    def go_on_with(self, kept: Tensor) -> None:
+        """Go on with the replicas at some positions."""
         self.live = self.live.keep(kept)
         if len(kept):
             rows = kept.to(self.run.device)
@@ -292,4 +340,3 @@ class PhaseRun:
             for part in (self.over, self.other, self.stopper):
                 if part is not None:
                     part.keep(rows)
-        return kept
