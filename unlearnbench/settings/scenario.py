@@ -271,6 +271,7 @@ class Scenario(Strict):
                 raise ValueError(
                     f"{self.targets} targets of {self.erased_count} images need {self.targets * self.erased_count}"
                     f" erasure candidates; leak.target - leak.known is {self.leak.target - self.leak.known}"
+                    f" ({self.leak.target} - {self.leak.known}): lower known, targets or erased_count"
                 )
             if any(value is not None for value in (self.train_size, self.test_size, self.validation, self.trajectory)):
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,8 @@ from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
 from unlearnbench.settings.naming import choice_id, scenario_id
-from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing
+from unlearnbench.settings.scenario import LeakSizes, PluginParams, Scenario, Strict, Timing
+from unlearnbench.settings.sizes import usual_known
 from unlearnbench.settings.validation import Keys, check, key_path, within
 from unlearnbench.suite.selection import Filter
 from unlearnbench.suite.tune_section import TuneFile, check_rule, order
@@ -65,6 +67,7 @@ class DatasetScenario:
     dataset: PluginChoice
     scenario: Scenario
     scenario_id: str
+    free_sizes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,10 @@ def _dataset_scenarios(
     ]
     scenarios = list(_scenarios(info, layers))
     for choice in _choices(info, own.params, key_path(at, name, "params")):
-        yield from (DatasetScenario(choice, scenario, scenario_name) for scenario, scenario_name in scenarios)
+        yield from (DatasetScenario(choice, *scenario) for scenario in scenarios)
 
 
-def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str]]:
+def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str, frozenset[str]]]:
     defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {})
     values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key != "leak"}
     for layer, _ in reversed(layers):
@@ -236,11 +239,26 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
     for combination in expand(Scenario, values, base(())):
-        # The dataset's sizes for the parts of a leak experiment would be an error in a utility experiment.
-        if combination.get("kind") == "leak" and "leak" in defaults:
-            combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
+        # Sizes of the parts of a leak experiment would be an error in a utility experiment.
+        given = combination.get("leak", {}) if combination.get("kind") == "leak" else None
+        if isinstance(given, Mapping):
+            combination["leak"] = usual_known(_usual_sizes(defaults), given, _erased(combination))
         scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
-        yield scenario, scenario_id(scenario, defaults)
+        free = frozenset(LeakSizes.model_fields) - set(given or {}) if scenario.leak is not None else frozenset[str]()
+        yield scenario, scenario_id(scenario, defaults), free
+
+
+def _usual_sizes(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sizes of a leak experiment's parts on a large dataset, or those that suit this one."""
+    own = defaults.get("leak")
+    own = own if isinstance(own, Mapping) else {}
+    return {**{name: field.default for name, field in LeakSizes.model_fields.items()}, **own}
+
+
+def _erased(combination: Mapping[str, Any]) -> int:
+    """How many candidates all targets erase, as far as a scenario that is not checked yet says so."""
+    counts = [combination.get(name, 1) for name in ("targets", "erased_count")]
+    return math.prod(count if type(count) is int and count > 0 else 1 for count in counts)
 
 
 def _has(layer: Any, keys: Keys) -> bool:

@@ -61,8 +61,14 @@ class SuiteFile(Strict):
 
 @dataclass(frozen=True)
 class CellSetting:
-    """Everything that defines one cell. `attack` is None for the cell that only measures utility and for the cell that
-    measures time; for the latter, `timing` is the number of repetitions."""
+    """Everything that defines one cell.
+
+    Attributes:
+        attack: None for the cell that only measures utility and for the cell that measures time.
+        timing: for the latter, the number of repetitions.
+        free_sizes: the parts of a leak experiment whose sizes the suite leaves open: where the dataset is small they
+            become smaller (fitting_sizes.py).
+    """
 
     suite: str
     suite_seed: int
@@ -74,6 +80,7 @@ class CellSetting:
     attack: PluginChoice | None
     seed: int
     timing: int | None = None
+    free_sizes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ class Suite:
                 method=method,
                 attack=None,
                 seed=seed,
+                free_sizes=pair.free_sizes,
             )
             yield setting
             yield from (replace(setting, attack=attack) for attack in each.attacks)
