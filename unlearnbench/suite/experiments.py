@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry
-from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
+from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, expand_rest, grid, merge
 from unlearnbench.settings.naming import choice_id, scenario_id
 from unlearnbench.settings.scenario import LeakSizes, PluginParams, Scenario, Strict, Timing
 from unlearnbench.settings.sizes import usual_known
-from unlearnbench.settings.validation import Keys, check, key_path, within
+from unlearnbench.settings.validation import Keys, check_every, key_path, within
 from unlearnbench.suite.selection import Filter
 from unlearnbench.suite.tune_section import TuneFile, check_rule, order
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, Mistakes
 from unlearnbench.system.printing import one_line
 
 REFERENCES = ("original", "retrain")  # leaks are reported relative to these
@@ -109,7 +109,13 @@ class Experiment:
 
 
 def resolve(
-    name: str, file: ExperimentFile, place: str, registry: Registry, layer: Mapping[str, Any], seed: int
+    name: str,
+    file: ExperimentFile,
+    place: str,
+    registry: Registry,
+    layer: Mapping[str, Any],
+    seed: int,
+    missing: Collection[str] = (),
 ) -> Experiment:
     """Expand and check an experiment.
 
@@ -117,58 +123,76 @@ def resolve(
         place: the experiment's key path, for errors.
         layer: scenario values that override all others (``--set``).
         seed: the suite's seed, used to draw the settings to tune.
+        missing: keys of the experiment with no usable value, `datasets` or `scenario`: what needs them is not checked.
 
     Raises:
-        InputError: with the key path of the error and the nearest valid name.
+        InputError: with the key path of the error and the nearest valid name; InputErrors if there are several.
     """
-    dataset_scenarios = [
-        each
-        for i, entry in enumerate(file.datasets)
-        for each in _dataset_scenarios(
-            entry, f"{place}.datasets[{i}]", registry, [(file.scenario, within(place, "scenario"))], layer
+    mistakes = Mistakes()
+    dataset_scenarios: list[DatasetScenario] = []
+    layers: list[Layer] = [(file.scenario, within(place, "scenario"))]
+    if "datasets" in missing:
+        with mistakes.noted():
+            list(_scenarios(None, layers))
+    for i, entry in enumerate(() if missing else file.datasets):
+        with mistakes.noted():
+            dataset_scenarios += _dataset_scenarios(entry, f"{place}.datasets[{i}]", registry, layers, layer)
+    with mistakes.noted():
+        _refuse_twice(
+            (f"{each.dataset.id} with scenario {each.scenario_id}" for each in dataset_scenarios), f"{place}.datasets"
         )
-    ]
-    _refuse_twice(
-        (f"{each.dataset.id} with scenario {each.scenario_id}" for each in dataset_scenarios), f"{place}.datasets"
-    )
-    if file.tune is None:
-        methods = _contenders("method", file.methods, f"{place}.methods", registry)
-    else:
-        check_rule(file.tune, (each.scenario for each in dataset_scenarios), bool(file.attacks), place)
-        methods = _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
-    if file.references:
-        listed = {choice.info.name for choice in methods}
-        missing = [reference for reference in REFERENCES if reference not in listed]
-        methods = [
-            *(choice for name in missing for choice in _choices(registry.find("method", name, place), {}, place)),
-            *methods,
-        ]
-    if not methods:
-        raise InputError(f"{place}.methods", "no methods")
-    attacks = _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
+    methods: list[PluginChoice] = []
+    if file.tune is not None:
+        with mistakes.noted():
+            check_rule(file.tune, (each.scenario for each in dataset_scenarios), bool(file.attacks), place)
+    with mistakes.noted():
+        if file.tune is None:
+            methods += _contenders("method", file.methods, f"{place}.methods", registry)
+        else:
+            methods += _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
+        if file.references:
+            listed = {choice.info.name for choice in methods}
+            added = [reference for reference in REFERENCES if reference not in listed]
+            methods = [
+                *(choice for name in added for choice in _choices(registry.find("method", name, place), {}, place)),
+                *methods,
+            ]
+        if not methods:
+            raise InputError(f"{place}.methods", "no methods")
+    attacks: list[PluginChoice] = []
+    with mistakes.noted():
+        attacks += _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
+    mistakes.settle()
     return Experiment(name, dataset_scenarios, methods, attacks, file.timing, file.tune)
 
 
 def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[PluginChoice]:
-    choices: list[PluginChoice] = []
+    choices, mistakes = list[PluginChoice](), Mistakes()
     for i, entry in enumerate(entries):
-        name, params = _entry(entry, f"{place}[{i}]")
-        choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
-    _refuse_twice((choice.id for choice in choices), place)
+        with mistakes.noted():
+            name, params = _entry(entry, f"{place}[{i}]")
+            choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
+    with mistakes.noted():
+        _refuse_twice((choice.id for choice in choices), place)
+    mistakes.settle()
     return choices
 
 
 def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[PluginChoice]:
     """The settings to try: for each method, the distinct settings of all its entries, or a draw from them."""
     methods: dict[str, list[tuple[Grid, str]]] = {}
+    mistakes = Mistakes()
     for i, entry in enumerate(entries):
-        name, params = _entry(entry, f"{place}[{i}]")
-        info, where = registry.find("method", name, f"{place}[{i}]"), f"{place}[{i}].{name}"
-        largest = LARGEST_GRID if tune.samples is None else LARGEST_SEARCH
-        methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
+        with mistakes.noted():
+            name, params = _entry(entry, f"{place}[{i}]")
+            info, where = registry.find("method", name, f"{place}[{i}]"), f"{place}[{i}].{name}"
+            largest = LARGEST_GRID if tune.samples is None else LARGEST_SEARCH
+            methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
     choices = []
     for name, grids in methods.items():
-        choices += _drawn(registry.find("method", name, place), grids, tune.samples, seed)
+        with mistakes.noted():
+            choices += _drawn(registry.find("method", name, place), grids, tune.samples, seed)
+    mistakes.settle()
     if all(choice.is_reference for choice in choices):
         raise InputError(place, "no method that 'tune' could choose a setting of")
     return choices
@@ -176,14 +200,17 @@ def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, s
 
 def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[PluginChoice]:
     """At most `samples` distinct settings of one method (None: all), in the order of its grids."""
+    mistakes = Mistakes()
     for each, where in grids:  # values are checked even if they are not drawn
         for combination in each.alternatives():
-            check(info.cls.Params, combination, within(where))
+            with mistakes.noted():
+                check_every(info.cls.Params, combination, within(where))
+    mistakes.settle()
     numbered = [(each, where, number) for each, where in grids for number in range(each.size)]
     found: dict[str, tuple[int, PluginChoice]] = {}
     for position in order(len(numbered), info.name, seed):
         each, where, number = numbered[position]
-        params = check(info.cls.Params, each.combination(number), within(where))
+        params = check_every(info.cls.Params, each.combination(number), within(where))
         choice = PluginChoice(info, params, choice_id(info.name, params))
         found.setdefault(choice.id, (position, choice))
         if len(found) == samples and not choice.is_reference:
@@ -204,32 +231,57 @@ def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
 
 
 def _choices(info: PluginInfo, values: Mapping[str, Any], place: str) -> list[PluginChoice]:
-    choices = []
-    for combination in expand(info.cls.Params, values, place):
-        params = check(info.cls.Params, combination, within(place))
-        choices.append(PluginChoice(info, params, choice_id(info.name, params)))
+    choices, mistakes = [], Mistakes()
+    combinations, partial = _combinations(info.cls.Params, values, place, mistakes)
+    for combination in combinations:
+        with mistakes.noted(but_at=partial):
+            params = check_every(info.cls.Params, combination, within(place))
+            choices.append(PluginChoice(info, params, choice_id(info.name, params)))
+    mistakes.settle()
     return choices
+
+
+def _combinations(
+    model: type[BaseModel], values: Mapping[str, Any], place: str, mistakes: Mistakes
+) -> tuple[Iterable[dict[str, Any]], str | None]:
+    """The combinations of a grid, and None. Where the grid has a mistake: what can be looked at all the same, and the
+    place of errors that may only follow from it."""
+    try:
+        return expand(model, values, place), None
+    except InputError as error:
+        mistakes.add(error)
+    return expand_rest(model, values, place), place
 
 
 def _dataset_scenarios(
     entry: Any, at: str, registry: Registry, layers: list[Layer], overrides: Mapping[str, Any]
 ) -> Iterator[DatasetScenario]:
+    mistakes, info = Mistakes(), None
     name, body = _entry(entry, at)
-    info = registry.find("dataset", name, at)
-    own = check(DatasetFile, body, within(at, name))
+    with mistakes.noted():
+        info = registry.find("dataset", name, at)
+    own = DatasetFile()
+    with mistakes.noted():
+        own = check_every(DatasetFile, body, within(at, name))
     # Highest priority first.
     layers = [
         (overrides, lambda keys: f"--set {key_path(*keys)}"),
         (own.scenario, within(at, name, "scenario")),
         *layers,
     ]
-    scenarios = list(_scenarios(info, layers))
-    for choice in _choices(info, own.params, key_path(at, name, "params")):
+    scenarios, choices = list[tuple[Scenario, str, frozenset[str]]](), list[PluginChoice]()
+    with mistakes.noted():
+        scenarios += _scenarios(info, layers)
+    with mistakes.noted():
+        choices += _choices(info, own.params, key_path(at, name, "params")) if info is not None else ()
+    mistakes.settle()
+    for choice in choices:
         yield from (DatasetScenario(choice, *scenario) for scenario in scenarios)
 
 
-def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario, str, frozenset[str]]]:
-    defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {})
+def _scenarios(info: PluginInfo | None, layers: list[Layer]) -> Iterator[tuple[Scenario, str, frozenset[str]]]:
+    """The scenarios of a dataset; without one only single values are checked, and not the rules between them."""
+    defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {}) if info is not None else {}
     values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key != "leak"}
     for layer, _ in reversed(layers):
         values = merge(values, layer)
@@ -238,14 +290,20 @@ def _scenarios(info: PluginInfo, layers: list[Layer]) -> Iterator[tuple[Scenario
     def where(keys: Keys) -> str:
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
-    for combination in expand(Scenario, values, base(())):
+    mistakes = Mistakes()
+    combinations, partial = _combinations(Scenario, values, base(()), mistakes)
+    partial = base(()) if info is None else partial
+    context = "" if info is None else f" (dataset '{info.name}')"
+    for combination in combinations:
         # Sizes of the parts of a leak experiment would be an error in a utility experiment.
         given = combination.get("leak", {}) if combination.get("kind") == "leak" else None
         if isinstance(given, Mapping):
             combination["leak"] = usual_known(_usual_sizes(defaults), given, _erased(combination))
-        scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
-        free = frozenset(LeakSizes.model_fields) - set(given or {}) if scenario.leak is not None else frozenset[str]()
-        yield scenario, scenario_id(scenario, defaults), free
+        with mistakes.noted(but_at=partial):
+            scenario = check_every(Scenario, combination, where, context)
+            free = frozenset(LeakSizes.model_fields if scenario.leak is not None else ()) - set(given or {})
+            yield scenario, scenario_id(scenario, defaults), free
+    mistakes.settle()
 
 
 def _usual_sizes(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -268,8 +326,9 @@ def _has(layer: Any, keys: Keys) -> bool:
 
 
 def _refuse_twice(names: Iterable[str], where: str) -> None:
-    seen: set[str] = set()
+    seen, mistakes = set[str](), Mistakes()
     for name in names:
         if name in seen:
-            raise InputError(where, f"{one_line(name)} is listed twice")
+            mistakes.add(InputError(where, f"{one_line(name)} is listed twice"))
         seen.add(name)
+    mistakes.settle()

@@ -18,7 +18,7 @@ the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,7 +29,7 @@ from pydantic import AfterValidator, Field
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry
 from unlearnbench.settings.scenario import Scenario, Strict
-from unlearnbench.settings.validation import check, key_path
+from unlearnbench.settings.validation import Keys, check, key_path
 from unlearnbench.suite.experiments import Experiment, ExperimentFile, PluginChoice, resolve
 from unlearnbench.suite.selection import Filter, Selection, parse_overrides
 from unlearnbench.system import yaml_reading
@@ -181,12 +181,33 @@ def _seeds(each: Experiment, repetitions: int, screening: bool) -> int:
 
 
 def load_suite(path: Path, registry: Registry) -> Suite:
-    """Read and check a suite file; raises InputError with the file, the key path and the nearest valid name."""
-    file = check(SuiteFile, yaml_reading.read(path), lambda keys: f"{path}:{key_path(*keys)}" if keys else str(path))
-    for name, experiment in file.experiments.items():
-        if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= file.seeds:
-            where = f"{path}:experiments.{name}.tune.screening_seeds"
-            raise InputError(where, f"must be fewer than the suite's seeds, of which there are {file.seeds}")
-    suite = Suite(str(path), file, registry)
-    suite.settings()
+    """Read and check a suite file.
+
+    Raises:
+        InputError: with the file, the key path and the nearest valid name; InputErrors if more than one thing is wrong.
+    """
+    values = yaml_reading.read(path)
+    try:
+        file = check(SuiteFile, values, place_in(str(path)))
+        for name, experiment in file.experiments.items():
+            check_seeds(f"{path}:experiments.{name}", experiment, file.seeds)
+        suite = Suite(str(path), file, registry)
+        suite.settings()
+    except InputError:
+        from unlearnbench.suite.mistakes import every_mistake
+
+        every_mistake(values, str(path), registry).settle()
+        raise  # about the suite as a whole
     return suite
+
+
+def place_in(path: str) -> Callable[[Keys], str]:
+    """What `check` takes as its `where` for a suite file."""
+    return lambda keys: f"{path}:{key_path(*keys)}" if keys else path
+
+
+def check_seeds(place: str, experiment: ExperimentFile, seeds: int) -> None:
+    """Raise InputError if tuning an experiment screens with as many seeds as the suite has."""
+    if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= seeds:
+        where = f"{place}.tune.screening_seeds"
+        raise InputError(where, f"must be fewer than the suite's seeds, of which there are {seeds}")
