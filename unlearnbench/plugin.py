@@ -196,5 +196,10 @@ class Dataset(Plugin, ABC):
         """Names of classes 0, 1, ... for use in suites, without decoding images. Default: no names."""
         return ()
 
+    def image_counts(self, root: Path) -> tuple[int, int] | None:
+        """The numbers of training and test images, quickly and without decoding them: a leak experiment's parts are
+        made to fit. Default: not known, and the dataset is taken to be large enough for the usual sizes."""
+        return None
+
     def prepare(self, root: Path) -> None:
         """Fetch or unpack what `load` needs; may download. Default: nothing to do."""

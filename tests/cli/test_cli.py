@@ -369,7 +369,8 @@ def test_mistakes_are_one_line_with_exit_code_2_and_nothing_written(
 
 def test_the_program_as_installed_reports_a_mistake_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit('never\\nmind')")
-    (tmp_path / "suite.yaml").write_text(SUITE.replace("small", "digits").replace("fading", "crfuu"))
+    real = SUITE.replace("small", "digits").replace("guess", "membership")
+    (tmp_path / "suite.yaml").write_text(real.replace("fading", "crfuu"))
     command = [sys.executable, "-c", "import sys; from unlearnbench.cli.main import main; sys.exit(main())"]
     ran = subprocess.run(
         [*command, "run", "suite.yaml", "--plugins", "."], cwd=tmp_path, capture_output=True, text=True, check=False

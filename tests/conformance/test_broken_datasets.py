@@ -53,6 +53,16 @@ BROKEN = {
         source("dataset", "def class_names(self, root):\n    return 'ab'"),
         "class_names returned no list of texts",
     ),
+    "another number of images": (
+        "image_counts",
+        source("dataset", "def image_counts(self, root):\n    return 6, 5"),
+        "image_counts says 6 and 5, load returns 6 and 4; return the numbers of training and test images",
+    ),
+    "one number of images": (
+        "image_counts",
+        source("dataset", "def image_counts(self, root):\n    return 10"),
+        "image_counts returned no pair of whole numbers",
+    ),
     "labels of another type": (
         "labels",
         source("dataset", LOAD + "return images(labels=torch.ones(10))"),

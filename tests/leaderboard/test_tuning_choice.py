@@ -14,7 +14,7 @@ from unlearnbench.leaderboard.tuning_choice import Pick, Trial, finalists, picks
 from unlearnbench.networks.mlp import BottleneckMlp
 from unlearnbench.plugin import Method
 from unlearnbench.settings.scenario import BottleneckParams, PluginParams, Scenario
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tune_section import TuneFile, identity_of

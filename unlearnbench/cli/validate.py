@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections import Counter
 
 from unlearnbench.cli import loading, options
-from unlearnbench.cli.exit_codes import OK
-from unlearnbench.system.errors import InputError
-from unlearnbench.system.printing import emit, emit_json, one_line
+from unlearnbench.cli.exit_codes import BAD_INPUT, OK
+from unlearnbench.system.errors import InputError, each_of
+from unlearnbench.system.printing import complain, emit, emit_json, one_line
 from unlearnbench.system.roots import as_named
+
+SHOWN = 50  # mistakes, as lines
 
 
 def validate(suite: options.SuitePath, plugins: options.Plugins = None, output: options.Output = "text") -> int:
     """Check a suite file.
 
-    Checks every key, name, parameter and rule. Reads no data and computes nothing.
+    Checks every key, name, parameter and rule, and reports every mistake. Reads no data and computes nothing.
     """
     try:
         loaded = loading.load(suite, plugins)
     except InputError as error:
+        errors = each_of(error)
         if output == "json":
-            emit_json({"valid": False, "errors": [{"where": as_named(error.where), "what": as_named(error.what)}]})
-        raise
+            found = [{"where": as_named(each.where), "what": as_named(each.what)} for each in errors]
+            emit_json({"valid": False, "errors": found})
+        for each in errors[:SHOWN]:
+            complain(f"error: {each}")
+        if len(errors) > SHOWN:
+            complain(f"error: and {len(errors) - SHOWN} more; --format json shows all")
+        return BAD_INPUT
     cells = Counter(setting.experiment for setting in loaded.settings())
     if output == "json":
         emit_json({"valid": True, "suite": loaded.name, "cells": dict(cells), "errors": []})

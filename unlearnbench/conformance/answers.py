@@ -114,7 +114,8 @@ ANSWERS: Mapping[str, Callable[[Subject, Message, NamedTensors, Respond], Reply]
     "facts": method_answers.facts, "originals": method_answers.originals, "unlearn": method_answers.unlearn,
     "task": method_answers.task,
     "access": attack_answers.access, "attack": attack_answers.attack,
-    "files": dataset_answers.files, "class_names": dataset_answers.class_names, "load": dataset_answers.load,
+    "files": dataset_answers.files, "class_names": dataset_answers.class_names,
+    "image_counts": dataset_answers.image_counts, "load": dataset_answers.load,
     "network_facts": model_answers.facts, "network_answers": model_answers.answers, "network": model_answers.network,
     "network_details": model_answers.details, "network_together": model_answers.together,
 }  # fmt: skip

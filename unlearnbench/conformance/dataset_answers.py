@@ -28,6 +28,15 @@ def class_names(subject: Subject, question: Message, *_: Any) -> Reply:
     return {"names": list(names)}, {}
 
 
+def image_counts(subject: Subject, question: Message, *_: Any) -> Reply:
+    counts = subject.watched(subject.plugin.image_counts, Path(question["root"]))
+    if counts is None:
+        return {"counts": None}, {}
+    if not isinstance(counts, tuple) or len(counts) != 2 or not all(type(count) is int for count in counts):
+        return odd(counts), {}
+    return {"counts": list(counts)}, {}
+
+
 def load(subject: Subject, question: Message, *_: Any) -> Reply:
     data = subject.run(question, subject.plugin.load, Path(question["root"]))
     if not isinstance(data, ImageData):

@@ -67,6 +67,14 @@ class DatasetCase(Case):
         return Odd.of(answer) or [str(name) for name in answer["names"]]
 
     @cached_property
+    def image_counts(self) -> tuple[int, ...] | Odd | None:
+        """The numbers of training and test images that the dataset states without loading them; None: it does not."""
+        answer, _ = self.ask("image_counts", root=str(self.setup.data_root))
+        if (odd := Odd.of(answer)) is not None:
+            return odd
+        return None if answer["counts"] is None else tuple(int(count) for count in answer["counts"])
+
+    @cached_property
     def first(self) -> NamedTensors:
         return self.loaded.outcome
 

@@ -75,6 +75,18 @@ def labels_are_classes(case: DatasetCase) -> Ruling:
     return passed(f"{data.classes} classes" + (f", named {names[0]} to {names[-1]}" if names else ""))
 
 
+def counts_its_images(case: DatasetCase) -> Ruling:
+    """`image_counts`, if it says anything, says how many images `load` returns."""
+    data, counts = _data(case), case.image_counts
+    advice = "return the numbers of training and test images that load returns, as a tuple, or None"
+    if isinstance(counts, Odd):
+        return failed("image_counts returned no pair of whole numbers", advice)
+    there = (len(data.train), len(data.test))
+    if counts is not None and counts != there:
+        return failed(f"image_counts says {counts[0]} and {counts[1]}, load returns {there[0]} and {there[1]}", advice)
+    return passed("not stated" if counts is None else f"{counts[0]} and {counts[1]}")
+
+
 def ids_are_in_order(case: DatasetCase) -> Ruling:
     """Training images 0..N-1, test images N..N+M-1."""
     data = _data(case)

@@ -16,7 +16,7 @@ from unlearnbench.stages.jobs import run_job
 from unlearnbench.stages.resources import Workplace
 from unlearnbench.stages.result_checks import PluginError
 from unlearnbench.suite import plan
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tasks import Task
 from unlearnbench.system.store import Artifact, Store

@@ -17,7 +17,7 @@ from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._locate import damaged, missing, prepare_hint
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import LeakSizes
-from unlearnbench.system.regular_files import is_there, read
+from unlearnbench.system.regular_files import is_there, opened, read
 
 _STEMS = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _UNSIGNED_BYTE = 8
@@ -53,6 +53,10 @@ class IdxDataset(Dataset):
     def class_names(self, root: Path) -> tuple[str, ...]:
         return self.classes
 
+    def image_counts(self, root: Path) -> tuple[int, int]:
+        train_images, _, test_images, _ = self.files(root)
+        return _count(train_images), _count(test_images)
+
     def prepare(self, root: Path) -> None:
         prepare(self, root, lambda torchvision: getattr(torchvision.datasets, self.folder)(str(root), download=True))
 
@@ -62,6 +66,18 @@ def _read_images(path: Path) -> Tensor:
     if pixels.shape[1:] != (28, 28):
         raise damaged(path, f"holds images of {pixels.shape[1]} x {pixels.shape[2]} pixels, not 28 x 28")
     return pixels.unsqueeze(1)
+
+
+def _count(path: Path) -> int:
+    """The number of images that a file's header gives; `load` checks whether they are there."""
+    try:
+        with opened(path) as stream:
+            header = (gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream).read(8)
+    except (OSError, EOFError, zlib.error) as error:
+        raise damaged(path, f"can't be read ({error})") from error
+    if len(header) < 8:
+        raise damaged(path, "is cut short")
+    return int.from_bytes(header[4:], "big")
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:

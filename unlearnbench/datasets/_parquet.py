@@ -43,6 +43,21 @@ def read_rows(files: Sequence[Path]) -> EncodedImages:
     return EncodedImages(pictures, read_labels(files))
 
 
+def count_rows(files: Sequence[Path]) -> int:
+    """The number of rows of some Parquet files, by their footers. Raises InputError naming a damaged file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    for file in files:
+        try:
+            with opened(file) as stream:
+                rows += pq.read_metadata(stream).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(file, f"not a readable Parquet file ({error})") from error
+    return rows
+
+
 def read_labels(files: Sequence[Path]) -> Labels:
     """The labels of some Parquet files, in order, without reading images. Raises InputError as `read_rows`."""
     values: list[int | str] = []

@@ -15,7 +15,7 @@ from unlearnbench.datasets._decode import decode
 from unlearnbench.datasets._download import prepare
 from unlearnbench.datasets._left_out import counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, damaged, inside, missing, prepare_hint
-from unlearnbench.datasets._parquet import read_rows
+from unlearnbench.datasets._parquet import count_rows, read_rows
 from unlearnbench.datasets._shards import SplitFiles, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
@@ -78,6 +78,13 @@ class Cifar10(Dataset):
 
     def class_names(self, root: Path) -> tuple[str, ...]:
         return CLASSES
+
+    def image_counts(self, root: Path) -> tuple[int, int]:
+        self.files(root)
+        if self._source(root) == "parquet":
+            found = self._parquet(root)
+            return count_rows(found.train), count_rows(found.test)
+        return 50_000, 10_000  # no other file is read
 
     def prepare(self, root: Path) -> None:
         if self._source(root) == "parquet":

@@ -14,7 +14,7 @@ from unlearnbench.datasets._assemble import LabelledPixels, as_pixels, fixed_ord
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.system.errors import InputError
 
-_TRAIN = 1_437
+_ALL, _TRAIN = 1_797, 1_437
 
 
 class Digits(Dataset):
@@ -58,3 +58,6 @@ class Digits(Dataset):
 
     def class_names(self, root: Path) -> tuple[str, ...]:
         return tuple("0123456789")
+
+    def image_counts(self, root: Path) -> tuple[int, int]:
+        return _TRAIN, _ALL - _TRAIN

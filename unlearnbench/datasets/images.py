@@ -16,7 +16,7 @@ from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.datasets._folder import list_images
 from unlearnbench.datasets._left_out import LeftOut, counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, inside, missing
-from unlearnbench.datasets._parquet import EncodedImages, Labels, read_labels, read_rows
+from unlearnbench.datasets._parquet import EncodedImages, Labels, count_rows, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
 from unlearnbench.settings.scenario import PluginParams
@@ -80,6 +80,15 @@ class OwnImages(Dataset):
         found = _look(path)
         return _shown(_labels(found, "train"), path)
 
+    def image_counts(self, root: Path) -> tuple[int, int]:
+        path = self._path(root)
+        found = _look(path)
+        count = count_rows if found.parquet else len
+        train, test = (count([file for file, _ in files]) for files in (found.train, found.test))
+        if test or not train:
+            return train, test
+        return (size := self._training(train, path)), train - size
+
     def load(self, root: Path) -> ImageData:
         path = self._path(root)
         found = _look(path)
@@ -119,10 +128,14 @@ class OwnImages(Dataset):
         return path
 
     def _split(self, count: int, path: Path) -> tuple[int, Tensor]:
-        test = max(1, round(count * self.params.test_fraction))
+        return self._training(count, path), torch.from_numpy(fixed_order(count))
+
+    def _training(self, count: int, path: Path) -> int:
+        """How many of so many images are training images where there is no test split."""
+        test: int = max(1, round(count * self.params.test_fraction))
         if test >= count:
             raise InputError(str(path.absolute()), f"{count} images are too few for test_fraction")
-        return count - test, torch.from_numpy(fixed_order(count))
+        return count - test
 
 
 def _look(path: Path) -> ImageFiles:

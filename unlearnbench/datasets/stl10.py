@@ -52,6 +52,10 @@ class Stl10(Dataset):
     def class_names(self, root: Path) -> tuple[str, ...]:
         return _CLASSES
 
+    def image_counts(self, root: Path) -> tuple[int, int]:
+        _, train_labels, _, test_labels = self.files(root)  # a byte for each image
+        return train_labels.stat().st_size, test_labels.stat().st_size
+
     def prepare(self, root: Path) -> None:
         prepare(self, root, lambda torchvision: torchvision.datasets.STL10(str(root), download=True))
 

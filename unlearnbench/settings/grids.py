@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_origin
 
 from pydantic import BaseModel
 
 from unlearnbench.settings.validation import key_path, members, submodel
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, Mistakes
 
 LARGEST_GRID = 1_000  # combinations of one scenario or one plugin's parameters
 LARGEST_SEARCH = 100_000  # of a grid that only some combinations are drawn from
@@ -71,7 +73,11 @@ def grid(model: type[BaseModel], values: Mapping[str, Any], where: str, largest:
     Raises:
         InputError: an empty list of alternatives, or too many combinations.
     """
-    axes = [[(key, option) for option in _options(model, key, value, where)] for key, value in values.items()]
+    axes, mistakes = list[list[tuple[str, Any]]](), Mistakes()
+    for key, value in values.items():
+        with mistakes.noted():
+            axes.append([(key, option) for option in _options(model, key, value, where)])
+    mistakes.settle()
     found = Grid(axes)
     _limit(found.size, where, largest)
     return found
@@ -81,6 +87,16 @@ def expand(model: type[BaseModel], values: Mapping[str, Any], where: str) -> lis
     """Every combination of a grid of at most LARGEST_GRID; arguments and errors as in `grid`."""
     found = grid(model, values, where)
     return [found.combination(number) for number in range(found.size)]
+
+
+def expand_rest(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """Combinations in which every value occurs that can be looked at, where `expand` finds a mistake in the grid."""
+    sound = {}
+    for key, value in values.items():
+        with suppress(InputError):
+            expand(model, {key: value}, where)
+            sound[key] = value
+    yield from grid(model, sound, where, sys.maxsize).alternatives()
 
 
 def _options(model: type[BaseModel], key: str, value: Any, where: str) -> list[Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.settings.rules import BrokenRulesError
+from unlearnbench.system.errors import InputError, InputErrors, Mistakes, suggest
 from unlearnbench.system.printing import error_line, one_line
 
 Valid = TypeVar("Valid", bound=BaseModel)
@@ -39,15 +41,71 @@ def check(model: type[Valid], values: Mapping[str, Any], where: Callable[[Keys],
         InputError: the first thing that is wrong.
     """
     try:
+        return check_every(model, values, where, context)
+    except InputErrors as several:
+        raise several.errors[0] from None
+
+
+def check_every(
+    model: type[Valid], values: Mapping[str, Any], where: Callable[[Keys], str], context: str = ""
+) -> Valid:
+    """The same, for a suite.
+
+    Raises:
+        InputError: what is wrong; InputErrors if it is more than one thing.
+    """
+    try:
         # Strict JSON mode: no conversions but those that JSON itself needs (a list for a tuple, text for a path).
         return model.model_validate_json(to_json(values, inf_nan_mode="constants"), strict=True)
     except ValidationError as error:
-        # An unknown key first: it is often the reason why another one is missing.
-        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        keys = _real(first, values)
-        raise InputError(where(keys), _what(first, keys, model) + ("" if keys else context)) from None
+        mistakes = Mistakes()
+        for keys, what in _wrong(error, values, model):
+            mistakes.add(InputError(where(keys), what + ("" if keys else context)))
+        mistakes.settle()
+        raise AssertionError("an invalid value without an error") from error
     except Exception as error:  # a plugin's own validator may raise anything
         raise InputError(where(()), f"can't be checked: {error_line(error)}") from error
+
+
+def _wrong(error: ValidationError, values: Mapping[str, Any], model: type[BaseModel]) -> Iterator[tuple[Keys, str]]:
+    """Everything that is wrong, with its key path: fields, and the rules between those that are right."""
+    # Unknown keys first: they are often the reason why others are missing.
+    every = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    unknown: dict[Keys, set[str]] = {}
+    seen = set[Keys]()
+    for each in every:
+        keys = _real(each, values)
+        if each["type"] == "extra_forbidden":
+            parent = _model_at(model, keys[:-1])
+            near = difflib.get_close_matches(str(keys[-1]), parent.model_fields if parent else (), n=1, cutoff=0.5)
+            unknown.setdefault(keys[:-1], set()).update(near)
+        if each["type"] == "missing":
+            if each["loc"][-1] in unknown.get(keys, ()):  # meant by the unknown key
+                continue
+            yield keys, _what(each, keys, model)
+        elif isinstance(broken := each.get("ctx", {}).get("error"), BrokenRulesError):
+            yield from ((keys, one_line(rule.text)) for rule in broken.rules)
+        elif keys not in seen:  # members of a union are all tried, and each gives an error
+            seen.add(keys)
+            yield keys, _what(each, keys, model)
+    at_fault = {str((_real(each, values) or each["loc"])[0]) for each in every if each["loc"]}
+    if at_fault and any(each["type"] != "missing" for each in every):
+        for text in _rules_of_the_rest(model, values, at_fault):
+            yield (), one_line(text)
+
+
+def _rules_of_the_rest(model: type[BaseModel], values: Mapping[str, Any], at_fault: Set[str]) -> list[str]:
+    """The rules that values break without those at fault, and that concern none of these."""
+    rest = {key: value for key, value in values.items() if key not in at_fault}
+    try:
+        model.model_validate_json(to_json(rest, inf_nan_mode="constants"), strict=True)
+    except ValidationError as error:
+        found = [each.get("ctx", {}).get("error") for each in error.errors(include_url=False)]
+        rules = [rule for broken in found if isinstance(broken, BrokenRulesError) for rule in broken.rules]
+        return [rule.text for rule in rules if at_fault.isdisjoint(rule.fields)]
+    except Exception:  # a plugin's own validator may raise anything; `check` has said so
+        return []
+    return []
 
 
 def wrong_in_part(model: type[BaseModel], values: Mapping[str, Any]) -> str | None:

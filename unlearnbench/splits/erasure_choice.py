@@ -244,10 +244,12 @@ def matched(
         if len(own) == 0 or (once and len(own) < count):
             who = "targets erase" if part == "spare" else "adversary erases"
             each = "" if rows.shape[1] == 1 or part != "spare" else f", {rows.shape[1]} for each erased one"
+            enough = -(-len(options) * (count + 1) // (len(own) + 1))  # of which a like share is of this class
             raise InputError(
                 f"scenario.leak.{part}",
                 f"the {who} images of class {label} that need {count} never-seen ones{each}, and {len(own)} are there"
-                f" to compare with; enlarge {part} or erase fewer",
+                f" to compare with; enlarge {part} or erase fewer: it has {len(options)} images, and some {enough}"
+                " would do",
             )
         passes = [generator.permutation(own) for _ in range(-(-count // len(own)))]
         result[places] = np.concatenate(passes)[:count]

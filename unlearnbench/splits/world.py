@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.settings.scenario import Backdoor, Scenario
+from unlearnbench.settings.sizes import misfit, refuse_utility
 from unlearnbench.splits.erasure_choice import choose
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.identical_images import refuse_shared, refuse_shared_challenge, without_copies
@@ -92,22 +93,15 @@ def build_world(
 def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     train = data.train
     rows, test, measured_on = _permutation(len(train), seed, "train"), data.test, "test"
+    refuse_utility(scenario, len(train), len(test))
     if scenario.validation is not None:
-        if scenario.validation >= len(train):
-            raise InputError("scenario.validation", f"{scenario.validation} of {len(train)} training images")
         cut = len(rows) - scenario.validation
         rows, test, measured_on = rows[:cut], train.take(rows[cut:].to(train.labels.device)), "validation"
     if scenario.train_size is not None:
-        if scenario.train_size > len(rows):
-            raise InputError("scenario.train_size", f"{scenario.train_size} of {len(rows)} training images")
         rows = rows[: scenario.train_size]
     if scenario.test_size is not None:
-        if scenario.test_size > len(test):
-            raise InputError("scenario.test_size", f"{scenario.test_size} of {len(test)} test images")
         test = test.take(_permutation(len(test), seed, "test")[: scenario.test_size].to(test.labels.device))
     count = scenario.erased_count or round(scenario.erased_ratio * len(rows))  # type: ignore[operator]
-    if not 1 <= count < len(rows):
-        raise InputError("scenario.erased_ratio", f"erases {count} of {len(rows)} training images")
     pool, erased, remaining, stamped_test = train, rows[:count], rows[count:], None
     if scenario.backdoor is not None:
         pool, erased, remaining = _stamp_training(train, rows, count, scenario.backdoor, seed)
@@ -184,16 +178,13 @@ def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None)
 def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:
     """Rows of the training images for each part of a leak experiment, disjoint, each in random order."""
     assert scenario.leak is not None
-    sizes, without = scenario.leak, ""
+    sizes = scenario.leak
     if scenario.duplicates == "drop" and sizes.total > available:
         # Parts often need all images. What is missing after dropping is taken from the part no built-in attack uses.
         validation = max(0, sizes.validation - (sizes.total - available))
-        sizes, without = sizes.model_copy(update={"validation": validation}), " without validation"
+        sizes = sizes.model_copy(update={"validation": validation})
     if sizes.total > available:
-        raise InputError(
-            "scenario.leak",
-            f"its parts need {sizes.total} training images{without}, the dataset has {available}; lower them",
-        )
+        raise InputError("scenario.leak", misfit(scenario, available))
     order = _permutation(available, seed, "leak").to(device)
     names = ("target", "pool", "validation", "probe", "spare")
     lengths = [getattr(sizes, name) for name in names]

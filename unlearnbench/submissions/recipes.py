@@ -22,7 +22,7 @@ from unlearnbench.settings.scenario import Scenario
 from unlearnbench.settings.validation import check, within
 from unlearnbench.submissions.reading import Submitted
 from unlearnbench.suite import plan
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.plan import Cell
 from unlearnbench.suite.suite import CellSetting
 from unlearnbench.system import yaml_reading

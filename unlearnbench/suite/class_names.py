@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unlearnbench.settings.naming import default_values, scenario_id
 from unlearnbench.settings.scenario import Backdoor, Scenario, canonical
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.suite.suite import CellSetting
@@ -66,8 +65,7 @@ def _numbered(setting: CellSetting, names: Sequence[str]) -> tuple[Scenario, str
         raise InputError(place, f"base and target are the same class, number {numbers['base']}")
     made = Backdoor.model_validate({**canonical(backdoor), **numbers})
     scenario = setting.scenario.model_copy(update={"backdoor": made})
-    defaults = getattr(setting.dataset.info.cls, "defaults", {})
-    return scenario, scenario_id(scenario, defaults, default_values(setting.network.info.cls.Params))
+    return scenario, setting.named(scenario)
 
 
 def _refuse_twice(settings: Sequence[CellSetting]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +13,17 @@ from pydantic import Field
 from unlearnbench.registry.base import Kind
 from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry
-from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, expand, grid, merge
-from unlearnbench.settings.naming import choice_id, default_values, of_dataset, scenario_id
-from unlearnbench.settings.scenario import PluginParams, Scenario, Strict, Timing, canonical
-from unlearnbench.settings.validation import Keys, check, key_path, within
+from unlearnbench.settings.grids import LARGEST_GRID, LARGEST_SEARCH, Grid, grid, merge
+from unlearnbench.settings.naming import choice_id, default_values, scenario_id
+from unlearnbench.settings.scenario import LeakSizes, Scenario, Strict, Timing
+from unlearnbench.settings.sizes import usual_known
+from unlearnbench.settings.validation import Keys, check_every, key_path, within
+from unlearnbench.suite.choices import REFERENCES, PluginChoice, choices_of, combinations_of, networks_of
 from unlearnbench.suite.selection import Filter
 from unlearnbench.suite.tune_section import TuneFile, check_rule, order
-from unlearnbench.system.errors import InputError
+from unlearnbench.system.errors import InputError, Mistakes
 from unlearnbench.system.printing import one_line
 
-REFERENCES = ("original", "retrain")  # leaks are reported relative to these
 Layer = tuple[Mapping[str, Any], Callable[[Keys], str]]  # values, and a function that locates a key in them
 
 
@@ -46,25 +48,6 @@ class ExperimentFile(Strict):
 
 
 @dataclass(frozen=True)
-class PluginChoice:
-    """A plugin with its parameters; `id` shows those that differ from the defaults, e.g. ``crfu[beta_u=1]``."""
-
-    info: PluginInfo
-    params: PluginParams
-    id: str
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """The installed packages whose versions are part of its keys, in addition to those in every key."""
-        return (*self.info.packages, *self.params.keyed_packages)
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether it only serves for comparison: shown unranked, never tuned."""
-        return self.info.name in REFERENCES or bool(getattr(self.info.cls, "reference", False))
-
-
-@dataclass(frozen=True)
 class DatasetScenario:
     """A dataset in one of an experiment's scenarios, with the scenario's network."""
 
@@ -72,6 +55,7 @@ class DatasetScenario:
     scenario: Scenario
     scenario_id: str
     network: PluginChoice
+    free_sizes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,13 @@ class Experiment:
 
 
 def resolve(
-    name: str, file: ExperimentFile, place: str, registry: Registry, layer: Mapping[str, Any], seed: int
+    name: str,
+    file: ExperimentFile,
+    place: str,
+    registry: Registry,
+    layer: Mapping[str, Any],
+    seed: int,
+    missing: Collection[str] = (),
 ) -> Experiment:
     """Expand and check an experiment.
 
@@ -124,58 +114,76 @@ def resolve(
         place: the experiment's key path, for errors.
         layer: scenario values that override all others (``--set``).
         seed: the suite's seed, used to draw the settings to tune.
+        missing: keys of the experiment with no usable value, `datasets` or `scenario`: what needs them is not checked.
 
     Raises:
-        InputError: with the key path of the error and the nearest valid name.
+        InputError: with the key path of the error and the nearest valid name; InputErrors if there are several.
     """
-    dataset_scenarios = [
-        each
-        for i, entry in enumerate(file.datasets)
-        for each in _dataset_scenarios(
-            entry, f"{place}.datasets[{i}]", registry, [(file.scenario, within(place, "scenario"))], layer
+    mistakes = Mistakes()
+    dataset_scenarios: list[DatasetScenario] = []
+    layers: list[Layer] = [(file.scenario, within(place, "scenario"))]
+    if "datasets" in missing:
+        with mistakes.noted():
+            list(_scenarios(None, layers, registry))
+    for i, entry in enumerate(() if missing else file.datasets):
+        with mistakes.noted():
+            dataset_scenarios += _dataset_scenarios(entry, f"{place}.datasets[{i}]", registry, layers, layer)
+    with mistakes.noted():
+        _refuse_twice(
+            (f"{each.dataset.id} with scenario {each.scenario_id}" for each in dataset_scenarios), f"{place}.datasets"
         )
-    ]
-    _refuse_twice(
-        (f"{each.dataset.id} with scenario {each.scenario_id}" for each in dataset_scenarios), f"{place}.datasets"
-    )
-    if file.tune is None:
-        methods = _contenders("method", file.methods, f"{place}.methods", registry)
-    else:
-        check_rule(file.tune, (each.scenario for each in dataset_scenarios), bool(file.attacks), place)
-        methods = _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
-    if file.references:
-        listed = {choice.info.name for choice in methods}
-        missing = [reference for reference in REFERENCES if reference not in listed]
-        methods = [
-            *(choice for name in missing for choice in _choices(registry.find("method", name, place), {}, place)),
-            *methods,
-        ]
-    if not methods:
-        raise InputError(f"{place}.methods", "no methods")
-    attacks = _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
+    methods: list[PluginChoice] = []
+    if file.tune is not None:
+        with mistakes.noted():
+            check_rule(file.tune, (each.scenario for each in dataset_scenarios), bool(file.attacks), place)
+    with mistakes.noted():
+        if file.tune is None:
+            methods += _contenders("method", file.methods, f"{place}.methods", registry)
+        else:
+            methods += _tried(file.methods, f"{place}.methods", registry, file.tune, seed)
+        if file.references:
+            listed = {choice.info.name for choice in methods}
+            added = [reference for reference in REFERENCES if reference not in listed]
+            methods = [
+                *(choice for name in added for choice in choices_of(registry.find("method", name, place), {}, place)),
+                *methods,
+            ]
+        if not methods:
+            raise InputError(f"{place}.methods", "no methods")
+    attacks: list[PluginChoice] = []
+    with mistakes.noted():
+        attacks += _contenders("attack", file.attacks or [], f"{place}.attacks", registry)
+    mistakes.settle()
     return Experiment(name, dataset_scenarios, methods, attacks, file.timing, file.tune)
 
 
 def _contenders(kind: Kind, entries: list[Any], place: str, registry: Registry) -> list[PluginChoice]:
-    choices: list[PluginChoice] = []
+    choices, mistakes = list[PluginChoice](), Mistakes()
     for i, entry in enumerate(entries):
-        name, params = _entry(entry, f"{place}[{i}]")
-        choices += _choices(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
-    _refuse_twice((choice.id for choice in choices), place)
+        with mistakes.noted():
+            name, params = _entry(entry, f"{place}[{i}]")
+            choices += choices_of(registry.find(kind, name, f"{place}[{i}]"), params, f"{place}[{i}].{name}")
+    with mistakes.noted():
+        _refuse_twice((choice.id for choice in choices), place)
+    mistakes.settle()
     return choices
 
 
 def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, seed: int) -> list[PluginChoice]:
     """The settings to try: for each method, the distinct settings of all its entries, or a draw from them."""
     methods: dict[str, list[tuple[Grid, str]]] = {}
+    mistakes = Mistakes()
     for i, entry in enumerate(entries):
-        name, params = _entry(entry, f"{place}[{i}]")
-        info, where = registry.find("method", name, f"{place}[{i}]"), f"{place}[{i}].{name}"
-        largest = LARGEST_GRID if tune.samples is None else LARGEST_SEARCH
-        methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
+        with mistakes.noted():
+            name, params = _entry(entry, f"{place}[{i}]")
+            info, where = registry.find("method", name, f"{place}[{i}]"), f"{place}[{i}].{name}"
+            largest = LARGEST_GRID if tune.samples is None else LARGEST_SEARCH
+            methods.setdefault(name, []).append((grid(info.cls.Params, params, where, largest), where))
     choices = []
     for name, grids in methods.items():
-        choices += _drawn(registry.find("method", name, place), grids, tune.samples, seed)
+        with mistakes.noted():
+            choices += _drawn(registry.find("method", name, place), grids, tune.samples, seed)
+    mistakes.settle()
     if all(choice.is_reference for choice in choices):
         raise InputError(place, "no method that 'tune' could choose a setting of")
     return choices
@@ -183,14 +191,17 @@ def _tried(entries: list[Any], place: str, registry: Registry, tune: TuneFile, s
 
 def _drawn(info: PluginInfo, grids: list[tuple[Grid, str]], samples: int | None, seed: int) -> list[PluginChoice]:
     """At most `samples` distinct settings of one method (None: all), in the order of its grids."""
+    mistakes = Mistakes()
     for each, where in grids:  # values are checked even if they are not drawn
         for combination in each.alternatives():
-            check(info.cls.Params, combination, within(where))
+            with mistakes.noted():
+                check_every(info.cls.Params, combination, within(where))
+    mistakes.settle()
     numbered = [(each, where, number) for each, where in grids for number in range(each.size)]
     found: dict[str, tuple[int, PluginChoice]] = {}
     for position in order(len(numbered), info.name, seed):
         each, where, number = numbered[position]
-        params = check(info.cls.Params, each.combination(number), within(where))
+        params = check_every(info.cls.Params, each.combination(number), within(where))
         choice = PluginChoice(info, params, choice_id(info.name, params))
         found.setdefault(choice.id, (position, choice))
         if len(found) == samples and not choice.is_reference:
@@ -210,36 +221,38 @@ def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
     raise InputError(where, f"must be a name, or one name with a mapping of its parameters{hint}")
 
 
-def _choices(info: PluginInfo, values: Mapping[str, Any], place: str) -> list[PluginChoice]:
-    choices = []
-    for combination in expand(info.cls.Params, values, place):
-        params = check(info.cls.Params, combination, within(place))
-        choices.append(PluginChoice(info, params, choice_id(info.name, params)))
-    return choices
-
-
 def _dataset_scenarios(
     entry: Any, at: str, registry: Registry, layers: list[Layer], overrides: Mapping[str, Any]
 ) -> Iterator[DatasetScenario]:
+    mistakes, info = Mistakes(), None
     name, body = _entry(entry, at)
-    info = registry.find("dataset", name, at)
-    own = check(DatasetFile, body, within(at, name))
+    with mistakes.noted():
+        info = registry.find("dataset", name, at)
+    own = DatasetFile()
+    with mistakes.noted():
+        own = check_every(DatasetFile, body, within(at, name))
     # Highest priority first.
     layers = [
         (overrides, lambda keys: f"--set {key_path(*keys)}"),
         (own.scenario, within(at, name, "scenario")),
         *layers,
     ]
-    scenarios = list(_scenarios(info, layers, registry))
-    for choice in _choices(info, own.params, key_path(at, name, "params")):
-        yield from (DatasetScenario(choice, *each) for each in scenarios)
+    scenarios, choices = list[_Found](), list[PluginChoice]()
+    with mistakes.noted():
+        scenarios += _scenarios(info, layers, registry)
+    with mistakes.noted():
+        choices += choices_of(info, own.params, key_path(at, name, "params")) if info is not None else ()
+    mistakes.settle()
+    for choice in choices:
+        yield from (DatasetScenario(choice, *scenario) for scenario in scenarios)
 
 
-def _scenarios(
-    info: PluginInfo, layers: list[Layer], registry: Registry
-) -> Iterator[tuple[Scenario, str, PluginChoice]]:
-    """Each scenario with its name and its network."""
-    defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {})
+_Found = tuple[Scenario, str, PluginChoice, frozenset[str]]  # a scenario, its name, its network, and its free sizes
+
+
+def _scenarios(info: PluginInfo | None, layers: list[Layer], registry: Registry) -> Iterator[_Found]:
+    """The scenarios of a dataset; without one only single values are checked, and not the rules between them."""
+    defaults: Mapping[str, Any] = getattr(info.cls, "defaults", {}) if info is not None else {}
     values: Mapping[str, Any] = {key: value for key, value in defaults.items() if key not in ("leak", "network")}
     for layer, _ in reversed(layers):
         values = merge(values, layer)
@@ -248,52 +261,47 @@ def _scenarios(
     def where(keys: Keys) -> str:
         return next((place(keys) for layer, place in layers if keys and _has(layer, keys)), base(keys))
 
-    networks = _networks(values.get("network", {}), defaults, where, registry)
-    if "network" in values:  # one value each: a grid of networks is expanded with the parameters of each
-        values = {**values, "network": [network for network, _ in networks]}
+    mistakes, networks = Mistakes(), list[tuple[dict[str, Any], PluginChoice]]()
+    written = values.get("network", {})
+    with mistakes.noted():  # a dataset that is not known may have a network of its own
+        if info is not None or (isinstance(written, Mapping) and "name" in written):
+            networks += networks_of(written, defaults, where, registry)
+    # One value each: a grid of networks is expanded with the parameters of each. If one is wrong, a network that breaks
+    # no rule stands in, and the rest is checked.
+    if "network" in values or not networks:
+        values = {**values, "network": [network for network, _ in networks] or {"name": "linear"}}
     chosen = {json.dumps(network, sort_keys=True): choice for network, choice in networks}
-    for combination in expand(Scenario, values, base(())):
-        # The dataset's sizes for the parts of a leak experiment would be an error in a utility experiment.
-        if combination.get("kind") == "leak" and "leak" in defaults:
-            combination["leak"] = merge(defaults["leak"], combination.get("leak", {}))
-        network = combination.setdefault("network", networks[0][0])
-        scenario = check(Scenario, combination, where, f" (dataset '{info.name}')")
-        choice = chosen[json.dumps(network, sort_keys=True)]
-        yield scenario, scenario_id(scenario, defaults, default_values(choice.info.cls.Params)), choice
+    combinations, partial = combinations_of(Scenario, values, base(()), mistakes)
+    partial = base(()) if info is None else partial
+    context = "" if info is None else f" (dataset '{info.name}')"
+    for combination in combinations:
+        # Sizes of the parts of a leak experiment would be an error in a utility experiment.
+        given = combination.get("leak", {}) if combination.get("kind") == "leak" else None
+        if isinstance(given, Mapping):
+            combination["leak"] = usual_known(_usual_sizes(defaults), given, _erased(combination))
+        if networks:
+            combination.setdefault("network", networks[0][0])
+        with mistakes.noted(but_at=partial):
+            scenario = check_every(Scenario, combination, where, context)
+            free = frozenset(LeakSizes.model_fields if scenario.leak is not None else ()) - set(given or {})
+            if networks:
+                choice = chosen[json.dumps(combination["network"], sort_keys=True)]
+                name = scenario_id(scenario, defaults, default_values(choice.info.cls.Params))
+                yield scenario, name, choice, free
+    mistakes.settle()
 
 
-def _networks(
-    values: Any, defaults: Mapping[str, Any], where: Callable[[Keys], str], registry: Registry
-) -> list[tuple[dict[str, Any], PluginChoice]]:
-    """The alternatives in a scenario's `network`, all parameters written out, and the plugin of each.
-
-    Args:
-        values: as written: a mapping of single values and of alternatives, or a list of such mappings.
-        defaults: of the dataset.
-    """
-    if isinstance(values, list):
-        if not values:
-            raise InputError(where(("network",)), "an empty list of alternatives")
-        return [pair for each in values for pair in _networks(each, defaults, where, registry)]
-    if not isinstance(values, Mapping):
-        raise InputError(where(("network",)), "must be a mapping with the network's name and its parameters")
-    own = defaults.get("network", {}).get("name", "mlp")
-    found = []
-    for name in _listed(values.get("name", own)):
-        if not isinstance(name, str):
-            raise InputError(where(("network", "name")), "must be text, the name of a plugin of kind model")
-        info = registry.find("model", name, where(("network", "name")))
-        given = {key: value for key, value in values.items() if key != "name"}
-        given = {**{key: value for key, value in of_dataset(defaults, name).items() if key != "name"}, **given}
-        for combination in expand(info.cls.Params, given, where(("network",))):
-            params = check(info.cls.Params, combination, lambda keys: where(("network", *keys)))
-            choice = PluginChoice(info, params, choice_id(name, params))
-            found.append(({"name": name, **canonical(params)}, choice))
-    return found
+def _usual_sizes(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sizes of a leak experiment's parts on a large dataset, or those that suit this one."""
+    own = defaults.get("leak")
+    own = own if isinstance(own, Mapping) else {}
+    return {**{name: field.default for name, field in LeakSizes.model_fields.items()}, **own}
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _erased(combination: Mapping[str, Any]) -> int:
+    """How many candidates all targets erase, as far as a scenario that is not checked yet says so."""
+    counts = [combination.get(name, 1) for name in ("targets", "erased_count")]
+    return math.prod(count if type(count) is int and count > 0 else 1 for count in counts)
 
 
 def _has(layer: Any, keys: Keys) -> bool:
@@ -303,8 +311,9 @@ def _has(layer: Any, keys: Keys) -> bool:
 
 
 def _refuse_twice(names: Iterable[str], where: str) -> None:
-    seen: set[str] = set()
+    seen, mistakes = set[str](), Mistakes()
     for name in names:
         if name in seen:
-            raise InputError(where, f"{one_line(name)} is listed twice")
+            mistakes.add(InputError(where, f"{one_line(name)} is listed twice"))
         seen.add(name)
+    mistakes.settle()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearnbench.settings.scenario import Scenario, canonical
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.tasks import Stage
 from unlearnbench.system import package_versions
 from unlearnbench.system.version import PROTOCOL_VERSION

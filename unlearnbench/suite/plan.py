@@ -12,6 +12,7 @@ from unlearnbench.settings import naming
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import keys
 from unlearnbench.suite.class_names import numbered
+from unlearnbench.suite.fitting_sizes import sized
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.suite.stage_tasks import StageTasks
 from unlearnbench.suite.suite import CellSetting
@@ -112,13 +113,14 @@ def build(
         recorded: the package versions that cells were recorded with; None: the installed ones.
 
     Raises:
-        InputError: a dataset's files are missing, or it has no class of a given name. Raised before any work starts.
+        InputError: a dataset's files are missing, or it has too few images, or no class of a given name. Raised before
+            any work starts.
     """
     inquiry = Inquiry(data_root)
     stage_tasks = StageTasks(inquiry, device, recorded)
     # What plugins print while they are asked must not end up among the results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
-        settings = numbered(settings, data_root)
+        settings = sized(numbered(settings, data_root), inquiry)
         cells = [_cell(setting, inquiry, stage_tasks) for setting in settings]
         inquiry.close()
     suite = settings[0].suite if settings else ""
@@ -141,6 +143,7 @@ def _planned(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) ->
     access = inquiry.access(setting.attack) if setting.attack else None
     skip = inquiry.skip((setting.network, setting.method, setting.attack), setting.scenario)
     skip = skip or inquiry.lacks(setting, access)
+    inquiry.image_counts(setting.dataset)  # a fault here has left the sizes as they were, and fails the cell
     stages = stage_tasks.stages_of(setting, access, skip)
     # The reason is part of the key; otherwise a skipped cell's record would count as a result once the plugin no longer
     # skips it.

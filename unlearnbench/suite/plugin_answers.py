@@ -13,7 +13,7 @@ from unlearnbench.metrics.catalog import METRICS
 from unlearnbench.registry.fingerprint import listings
 from unlearnbench.settings.naming import LARGEST_NAMES
 from unlearnbench.settings.scenario import Scenario
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.printing import error_line
 
@@ -77,6 +77,19 @@ class Inquiry:
             return self._ask(choice, "class_names", lambda: _class_names(dataset.class_names(self.data_root)))
 
         return cast("tuple[str, ...]", self.once(f"class_names {choice.id}", ask))
+
+    def image_counts(self, choice: PluginChoice) -> tuple[int, int] | None:
+        """The numbers of a dataset's training and test images, or None if it can't say without decoding them.
+
+        Raises:
+            InputError: its files are missing.
+        """
+
+        def ask() -> Any:
+            dataset = self._instance(choice)
+            return self._ask(choice, "image_counts", lambda: _image_counts(dataset.image_counts(self.data_root)))
+
+        return cast("tuple[int, int] | None", self.once(f"image_counts {choice.id}", ask))
 
     def access(self, choice: PluginChoice) -> Access:
         """The access that an attack needs."""
@@ -251,6 +264,12 @@ def _class_names(found: Any) -> tuple[str, ...]:
     if size > LARGEST_NAMES:
         raise TypeError(f"{size:,} bytes of names; at most {LARGEST_NAMES:,}, for every record holds them")
     return names
+
+
+def _image_counts(found: Any) -> tuple[int, int] | None:
+    if found is None or (isinstance(found, tuple) and len(found) == 2 and all(type(n) is int and n > 0 for n in found)):
+        return cast("tuple[int, int] | None", found)
+    raise TypeError(f"must be the numbers of training and test images, or None, not {found!r}")
 
 
 def _checked_reason(reason: Any) -> str | None:

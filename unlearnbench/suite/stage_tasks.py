@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from unlearnbench.settings.scenario import canonical
 from unlearnbench.suite import keys
-from unlearnbench.suite.experiments import PluginChoice
+from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.plugin_answers import Inquiry
 from unlearnbench.suite.suite import CellSetting
 from unlearnbench.suite.tasks import (

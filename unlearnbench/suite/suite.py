@@ -18,7 +18,7 @@ the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,9 +28,11 @@ from pydantic import AfterValidator, Field
 
 from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import Registry
+from unlearnbench.settings.naming import default_values, scenario_id
 from unlearnbench.settings.scenario import Scenario, Strict
-from unlearnbench.settings.validation import check, key_path
-from unlearnbench.suite.experiments import Experiment, ExperimentFile, PluginChoice, resolve
+from unlearnbench.settings.validation import Keys, check, key_path
+from unlearnbench.suite.choices import PluginChoice
+from unlearnbench.suite.experiments import Experiment, ExperimentFile, resolve
 from unlearnbench.suite.selection import Filter, Selection, parse_overrides
 from unlearnbench.system import yaml_reading
 from unlearnbench.system.errors import InputError, suggest
@@ -61,8 +63,14 @@ class SuiteFile(Strict):
 
 @dataclass(frozen=True)
 class CellSetting:
-    """Everything that defines one cell. `attack` is None for the cell that only measures utility and for the cell that
-    measures time; for the latter, `timing` is the number of repetitions."""
+    """Everything that defines one cell.
+
+    Attributes:
+        attack: None for the cell that only measures utility and for the cell that measures time.
+        timing: for the latter, the number of repetitions.
+        free_sizes: the parts of a leak experiment whose sizes the suite leaves open: where the dataset is small they
+            become smaller (fitting_sizes.py).
+    """
 
     suite: str
     suite_seed: int
@@ -75,6 +83,12 @@ class CellSetting:
     attack: PluginChoice | None
     seed: int
     timing: int | None = None
+    free_sizes: frozenset[str] = frozenset()
+
+    def named(self, scenario: Scenario) -> str:
+        """What another scenario, of the same dataset and network, is called."""
+        defaults = getattr(self.dataset.info.cls, "defaults", {})
+        return scenario_id(scenario, defaults, default_values(self.network.info.cls.Params))
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,7 @@ class Suite:
                 method=method,
                 attack=None,
                 seed=seed,
+                free_sizes=pair.free_sizes,
             )
             yield setting
             yield from (replace(setting, attack=attack) for attack in each.attacks)
@@ -175,12 +190,33 @@ def _seeds(each: Experiment, repetitions: int, screening: bool) -> int:
 
 
 def load_suite(path: Path, registry: Registry) -> Suite:
-    """Read and check a suite file; raises InputError with the file, the key path and the nearest valid name."""
-    file = check(SuiteFile, yaml_reading.read(path), lambda keys: f"{path}:{key_path(*keys)}" if keys else str(path))
-    for name, experiment in file.experiments.items():
-        if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= file.seeds:
-            where = f"{path}:experiments.{name}.tune.screening_seeds"
-            raise InputError(where, f"must be fewer than the suite's seeds, of which there are {file.seeds}")
-    suite = Suite(str(path), file, registry)
-    suite.settings()
+    """Read and check a suite file.
+
+    Raises:
+        InputError: with the file, the key path and the nearest valid name; InputErrors if more than one thing is wrong.
+    """
+    values = yaml_reading.read(path)
+    try:
+        file = check(SuiteFile, values, place_in(str(path)))
+        for name, experiment in file.experiments.items():
+            check_seeds(f"{path}:experiments.{name}", experiment, file.seeds)
+        suite = Suite(str(path), file, registry)
+        suite.settings()
+    except InputError:
+        from unlearnbench.suite.mistakes import every_mistake
+
+        every_mistake(values, str(path), registry).settle()
+        raise  # about the suite as a whole
     return suite
+
+
+def place_in(path: str) -> Callable[[Keys], str]:
+    """What `check` takes as its `where` for a suite file."""
+    return lambda keys: f"{path}:{key_path(*keys)}" if keys else path
+
+
+def check_seeds(place: str, experiment: ExperimentFile, seeds: int) -> None:
+    """Raise InputError if tuning an experiment screens with as many seeds as the suite has."""
+    if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= seeds:
+        where = f"{place}.tune.screening_seeds"
+        raise InputError(where, f"must be fewer than the suite's seeds, of which there are {seeds}")

@@ -11,7 +11,7 @@ from unlearnbench.settings.scenario import Draw, canonical
 
 if TYPE_CHECKING:
     from unlearnbench.splits.retrained_sets import Trained
-    from unlearnbench.suite.experiments import PluginChoice
+    from unlearnbench.suite.choices import PluginChoice
 
 Stage = Literal["select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"]
 

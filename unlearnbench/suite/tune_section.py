@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from unlearnbench.metrics.catalog import METRICS, Metric
 from unlearnbench.settings.scenario import Scenario, Strict
-from unlearnbench.system.errors import InputError, suggest
+from unlearnbench.system.errors import InputError, Mistakes, suggest
 from unlearnbench.system.printing import one_line
 
 if TYPE_CHECKING:
@@ -63,19 +63,27 @@ def check_rule(tune: TuneFile, scenarios: Iterable[Scenario], attacked: bool, pl
     Raises:
         InputError: with the key path of the error.
     """
+    mistakes = Mistakes()
     if attacked:
-        raise InputError(f"{place}.attacks", "an experiment with 'tune' has no attacks; attack what was chosen instead")
+        what = "an experiment with 'tune' has no attacks; attack what was chosen instead"
+        mistakes.add(InputError(f"{place}.attacks", what))
     named = {f"{place}.tune.metric": tune.metric} | {f"{place}.tune.subject_to.{m}": m for m in tune.subject_to}
-    metrics = [(one_line(where), _metric(name, one_line(where))) for where, name in named.items()]
+    metrics = list[tuple[str, Metric]]()
+    for where, name in named.items():
+        with mistakes.noted():
+            metrics.append((one_line(where), _metric(name, one_line(where))))
     for scenario in scenarios:
         if scenario.kind != "utility":
-            raise InputError(f"{place}.scenario.kind", "an experiment with 'tune' must be of kind 'utility'")
+            what = "an experiment with 'tune' must be of kind 'utility'"
+            mistakes.add(InputError(f"{place}.scenario.kind", what))
+            continue
         if scenario.validation is None:
             what = "'validation' is missing: say how many training images 'tune' measures on instead of the test images"
-            raise InputError(f"{place}.scenario", what)
+            mistakes.add(InputError(f"{place}.scenario", what))
         for where, metric in metrics:
             if scenario.backdoor is None and metric.needs_backdoor:
-                raise InputError(where, f"'{metric.name}' needs a scenario with a backdoor")
+                mistakes.add(InputError(where, f"'{metric.name}' needs a scenario with a backdoor"))
+    mistakes.settle()
 
 
 def _metric(name: str, where: str) -> Metric:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 StrPath = str | os.PathLike[str]
@@ -27,6 +28,60 @@ class InputError(Exception):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
         # The default would rebuild from the one joined message and fail in another process.
         return type(self), (self.where, self.what)
+
+
+class InputErrors(InputError):  # noqa: N818
+    """Several mistakes in one suite: shown as the first and the number of the others, for whoever expects one.
+
+    Args:
+        errors: two or more, in the order in which they are reported.
+    """
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        first, more = errors[0], len(errors) - 1
+        others = "1 more mistake" if more == 1 else f"{more} more mistakes"
+        super().__init__(first.where, f"{first.what} (and {others}: `unlearnbench validate` shows all)")
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[type[InputErrors], tuple[Sequence[InputError]]]:  # type: ignore[override]
+        return type(self), (self.errors,)
+
+
+def each_of(error: InputError) -> tuple[InputError, ...]:
+    """The errors that one stands for."""
+    return error.errors if isinstance(error, InputErrors) else (error,)
+
+
+class Mistakes:
+    """Collects errors where work can go on after them; the same one twice counts once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, InputError] = {}
+
+    @contextmanager
+    def noted(self, but_at: str | None = None) -> Iterator[None]:
+        """A context in which an InputError is kept instead of raised.
+
+        Args:
+            but_at: errors at this very place are dropped: they may only follow from another mistake.
+        """
+        try:
+            yield
+        except InputError as error:
+            for each in each_of(error):
+                if each.where != but_at:
+                    self.add(each)
+
+    def add(self, error: InputError) -> None:
+        """Keep an error, or each one of several."""
+        for each in each_of(error):
+            self._found.setdefault(str(each), each)
+
+    def settle(self) -> None:
+        """Raises the error that was kept, or InputErrors if there are more; nothing if there are none."""
+        found = list(self._found.values())
+        if found:
+            raise found[0] if len(found) == 1 else InputErrors(found)
 
 
 class UnreadableError(InputError):
