@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
 
@@ -18,7 +18,10 @@ WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack or dataset.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar=options.FILTER, autocompletion=completion.plugins, help="A method, attack or dataset."),
+    ],
     kind: Annotated[
         Literal["method", "attack", "dataset"] | None,
         typer.Option("--kind", help="Its kind, if plugins of two kinds share the name."),

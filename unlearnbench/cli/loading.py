@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.system.printing import complain
-from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.suite.plan import Plan
@@ -24,20 +23,33 @@ class SelectionOptions:
     """The options that select parts of a suite, as given; None selects everything."""
 
     experiment: Annotated[
-        list[str] | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--experiment", "-e", metavar="NAME", autocompletion=completion.experiments,
+            help="Only this experiment. Repeats.",
+        ),
+    ] = None  # fmt: skip
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", "-m", metavar=options.FILTER, help="Only this method, plus original and retrain. Repeats."
+            "--method", "-m", metavar=options.FILTER, autocompletion=completion.methods,
+            help="Only this method, plus original and retrain. Repeats.",
         ),
-    ] = None
+    ] = None  # fmt: skip
     attack: Annotated[
-        list[str] | None, typer.Option("--attack", "-a", metavar=options.FILTER, help="Only this attack. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--attack", "-a", metavar=options.FILTER, autocompletion=completion.attacks,
+            help="Only this attack. Repeats.",
+        ),
+    ] = None  # fmt: skip
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", metavar=options.FILTER, help="Only this dataset. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", metavar=options.FILTER, autocompletion=completion.datasets,
+            help="Only this dataset. Repeats.",
+        ),
+    ] = None  # fmt: skip
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1, instead of the suite's."),
@@ -75,11 +87,10 @@ class SelectionOptions:
 
 
 def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
-    """The suite, checked; reports broken plugins on stderr."""
+    """The suite, checked; reports broken plugins on stderr. The path is absolute: plugins may change the folder."""
     from unlearnbench.registry.registry import discover
     from unlearnbench.suite.suite import load_suite
 
-    suite = root(suite)  # before plugins, which may change the working folder, are loaded
     registry = discover(plugins or ())
     for bad in registry.broken:
         complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")

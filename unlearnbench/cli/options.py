@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from unlearnbench.cli import completion
+from unlearnbench.suite.packaged import suite_file
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.roots import root
 
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
 
 FILTER = "NAME[param=value,...]"
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="A suite file, e.g. suites/quickstart.yaml.")]
+SuitePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SUITE",
+        parser=suite_file,
+        autocompletion=completion.suites,
+        help="A suite file, or the name of an included one: quickstart.",
+    ),
+]
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data folder [UNLEARNBENCH_DATA, else the user cache].")
 ]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import FAILED, OK
+from unlearnbench.suite.packaged import suite_file
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit, emit_json, emit_table, one_line
 
@@ -30,7 +31,13 @@ def verify(
     ] = None,
     suite: Annotated[
         Path | None,
-        typer.Option("--suite", metavar="FILE", help="The suite whose seed applies to records that do not hold one."),
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            parser=suite_file,
+            autocompletion=completion.suites,
+            help="The suite whose seed applies to records that do not hold one.",
+        ),
     ] = None,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
