@@ -10,6 +10,7 @@ import typer
 from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import PluginReport
@@ -42,7 +43,7 @@ def check(
 
     folders = tuple(folder.absolute() for folder in plugins or ())
     request = conformance.CheckRequest(
-        name, kind, folders, options.data_root(data), time_limit or conformance.TIME_LIMIT
+        name, kind, folders, workflow.data_root(data), time_limit or conformance.TIME_LIMIT
     )
     report = conformance.check(request)
     if output == "json":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unlearnbench.cli import completion, options
-from unlearnbench.system.printing import complain
+from unlearnbench.workflow.loading import load, plan, report_plugins
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.plan import Plan
     from unlearnbench.suite.selection import Selection
-    from unlearnbench.suite.suite import CellSetting, Suite
+
+__all__ = ["SelectionOptions", "load", "plan", "report_plugins"]
 
 
 @dataclass(frozen=True)
@@ -84,24 +82,3 @@ class SelectionOptions:
             "seeds": self.seeds,
             "set": self.override,
         }
-
-
-def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
-    """The suite, checked; reports broken plugins on stderr. The path is absolute: plugins may change the folder."""
-    from unlearnbench.registry.registry import discover
-    from unlearnbench.suite.suite import load_suite
-
-    registry = discover(plugins or ())
-    for bad in registry.broken:
-        complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")
-    return load_suite(suite, registry)
-
-
-def plan(settings: Sequence[CellSetting], data_root: Path, device: str = "auto") -> Plan:
-    """The cells of these settings and the tasks behind them; times are measured on the device of --device."""
-    from unlearnbench.suite import plan
-    from unlearnbench.system import devices
-
-    timed = any(setting.timing is not None for setting in settings)
-    # Looking for GPUs takes a second, and only the keys of timing depend on them.
-    return plan.build(settings, data_root, devices.slots(device, 1)[0] if timed else "cpu")

@@ -42,8 +42,8 @@ def run(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOption
 
     tune_section.refuse_partial(loaded, settings)
     plan = loading.plan(settings, resolved.data_root, how.device)
-    computing.report_plugins(loaded, resolved.plugin_dirs)
-    from unlearnbench.cli.finish import run_to_the_end
+    loading.report_plugins(loaded, resolved.plugin_dirs)
+    from unlearnbench.workflow.finish import run_to_the_end
 
     summary = run_to_the_end(plan, how.resolve_for(loaded, resolved))
     computing.show_counts(computing.counts_of([summary]))

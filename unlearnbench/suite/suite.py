@@ -18,11 +18,11 @@ the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -174,11 +174,16 @@ def _seeds(each: Experiment, repetitions: int, screening: bool) -> int:
 
 def load_suite(path: Path, registry: Registry) -> Suite:
     """Read and check a suite file; raises InputError with the file, the key path and the nearest valid name."""
-    file = check(SuiteFile, yaml_reading.read(path), lambda keys: f"{path}:{key_path(*keys)}" if keys else str(path))
+    return suite_of(yaml_reading.read(path), registry, str(path))
+
+
+def suite_of(values: Mapping[str, Any], registry: Registry, path: str) -> Suite:
+    """A suite from what its file holds; `path` names it in errors, which are as those of `load_suite`."""
+    file = check(SuiteFile, values, lambda keys: f"{path}:{key_path(*keys)}" if keys else path)
     for name, experiment in file.experiments.items():
         if experiment.tune is not None and (experiment.tune.screening_seeds or 0) >= file.seeds:
             where = f"{path}:experiments.{name}.tune.screening_seeds"
             raise InputError(where, f"must be fewer than the suite's seeds, of which there are {file.seeds}")
-    suite = Suite(str(path), file, registry)
+    suite = Suite(path, file, registry)
     suite.settings()
     return suite
