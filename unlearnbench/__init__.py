@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.system.version import PROTOCOL_VERSION, __version__
 
 if TYPE_CHECKING:
+    from unlearnbench.library.own_models import unlearn
     from unlearnbench.library.results import Leaderboard, Results
     from unlearnbench.library.runs import load, run
     from unlearnbench.system.errors import InputError
 
-__all__ = ["PROTOCOL_VERSION", "InputError", "Leaderboard", "Results", "__version__", "load", "run"]
+__all__ = ["PROTOCOL_VERSION", "InputError", "Leaderboard", "Results", "__version__", "load", "run", "unlearn"]
 
 _PLACES = {
     "InputError": "unlearnbench.system.errors",
@@ -22,6 +23,7 @@ _PLACES = {
     "Results": "unlearnbench.library.results",
     "load": "unlearnbench.library.runs",
     "run": "unlearnbench.library.runs",
+    "unlearn": "unlearnbench.library.own_models",
 }
 
 
