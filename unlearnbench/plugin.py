@@ -21,7 +21,7 @@ from unlearnbench.adversary.updates import Evidence, InAndOut, Measured, Retrain
 from unlearnbench.adversary.view import AttackView
 from unlearnbench.models.noise import Noise
 from unlearnbench.models.stack import Stack
-from unlearnbench.registry.base import Plugin
+from unlearnbench.registry.base import CONTRACT_VERSION, Plugin
 from unlearnbench.settings.access import Access
 from unlearnbench.settings.scenario import Level, PluginParams, Scenario, Tier
 from unlearnbench.splits.batches import SMALLEST, Batch
@@ -33,11 +33,10 @@ from unlearnbench.training.context import Context
 from unlearnbench.training.phases import Loss, Models, Objective, Phase, Transformation
 
 __all__ = [
-    "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Capability", "Context", "Dataset", "ErasureSets",
-    "Evidence", "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod", "Measured",
-    "Method", "Model", "Models", "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario",
-    "ShadowUpdates", "Splits", "Stack", "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive",
-    "stream",
+    "CONTRACT_VERSION", "SMALLEST", "Access", "Attack", "AttackView", "Batch", "Capability", "Context", "Dataset",
+    "ErasureSets", "Evidence", "ImageData", "Images", "InAndOut", "InputError", "Level", "Loss", "LossMethod",
+    "Measured", "Method", "Model", "Models", "Noise", "Phase", "Plugin", "PluginParams", "RetrainedModels", "Scenario",
+    "ShadowUpdates", "Splits", "Stack", "Tier", "TransformMethod", "UnlearnParams", "Updates", "derive", "stream",
 ]  # fmt: skip
 
 

@@ -13,9 +13,9 @@ import pytest
 import suite_jobs
 from measuring import Worker, keep, seconds, single_row
 
-from unlearnbench.cli import options as cli_options
 from unlearnbench.datasets.mnist import Mnist
 from unlearnbench.system.errors import InputError
+from unlearnbench.workflow import options as cli_options
 
 IMAGES, EPOCHS = 60_000, 20
 ATTACKED, ATTACK_EPOCHS = 10_000, 40

@@ -92,7 +92,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                   "interrupted": False}  # fmt: skip
         return SimpleNamespace(**{"plan": plan, "leaderboard": True, **counts, **seen.summary})
 
-    monkeypatch.setattr("unlearnbench.cli.finish.run_to_the_end", run)
+    monkeypatch.setattr("unlearnbench.workflow.finish.run_to_the_end", run)
     return seen
 
 

@@ -24,7 +24,7 @@ def pictures(results: Path) -> dict[str, bytes]:
 
 def test_a_run_that_goes_on_draws_what_an_undisturbed_one_has(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:  # killed before it drew, once amid the cells and once after the last
-        patch.setattr("unlearnbench.cli.finish.draw", lambda *_: False)
+        patch.setattr("unlearnbench.workflow.finish.draw", lambda *_: False)
         assert place.run("--method", "vbu").counts["done"] > 0
         assert place.run().counts["cached"] > 0
     assert pictures(place.results) == {}

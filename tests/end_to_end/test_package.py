@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from unlearnbench.registry.base import KINDS
 from unlearnbench.registry.registry import discover
 from unlearnbench.system import provenance
 
-PLACES = ("unlearnbench", "methods", "attacks")
+PLACES = ("unlearnbench", "methods", "attacks", "suites")
+BESIDE = {f"unlearnbench.{place}" for place in PLACES[1:]}
 NAMED = re.compile(r"unlearnbench(?:\.[a-z_]\w*)+", re.IGNORECASE)
 
 
@@ -109,7 +111,7 @@ def test_built_in_plugins_import_the_contract_and_what_is_below_it() -> None:
 def test_every_folder_of_the_package_is_installed() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
     found = {path.parent.relative_to(ROOT) for path in (ROOT / "unlearnbench").rglob("*.py")}
-    assert {".".join(folder.parts) for folder in found} == listed - {"unlearnbench.methods", "unlearnbench.attacks"}
+    assert {".".join(folder.parts) for folder in found} == listed - BESIDE
     flat = {path.name for path in (ROOT / "unlearnbench").iterdir() if path.is_file()}
     assert flat == {"__init__.py", "__main__.py", "plugin.py", "py.typed"}
 
@@ -139,8 +141,8 @@ def is_there(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's content in a folder of its own."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the files of the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     for place in PLACES:
@@ -149,10 +151,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source / name)
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content in a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        archive.extractall(folder)
+    return folder
 
 
 def test_the_wheel_holds_every_file_of_the_package(installed: Path) -> None:
@@ -180,3 +189,51 @@ def test_the_wheel_works_from_another_folder(installed: Path, tmp_path: Path) ->
     assert all(name in program("list") for name in ("crfu", "update_leak", "digits"))
     program("new", "method", "my_method", "--into", "here")
     assert "failed=0" in program("run", str(suite), "--cache", "cache", "--results", "results", "--jobs", "2")
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command after `pip install WHEEL` in a new environment, which finds the other packages where the tests do."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    own = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-index", "--no-deps", str(wheel)], check=True)
+    # Afterwards: pip would find the checkout there, and take the wheel for installed.
+    Path(own, "tested.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return folder / "bin" / "unlearnbench"
+
+
+def ran(program: Path, folder: Path, *arguments: str) -> str:
+    """What the installed command prints in a folder of its own; fails with all that it says."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    local = {"UNLEARNBENCH_CACHE": str(folder / "cache"), "UNLEARNBENCH_DATA": str(folder / "data")}
+    done = subprocess.run(
+        [program, *arguments], cwd=folder, env=environment | local, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_verbs_of_the_installed_wheel_find_its_suites_by_name(program: Path, tmp_path: Path) -> None:
+    python = program.with_name("python")
+    ask = [python, "-P", "-c", "import unlearnbench; print(unlearnbench.__file__)"]
+    where = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    assert Path(where).is_relative_to(program.parents[1])
+    for name in (path.stem for path in (ROOT / "suites").glob("*.yaml") if "." not in path.stem):
+        assert ran(program, tmp_path, "validate", name).startswith(f"{name}: valid; cells: ")
+    assert "tasks: train=" in ran(program, tmp_path, "plan", "quickstart", "-e", "utility")
+    assert ran(program, tmp_path, "prepare", "quickstart").startswith("digits: train=")
+    shutil.copytree(ROOT / "results" / "paper" / "records", tmp_path / "results" / "paper" / "records")
+    by_default = ran(program, tmp_path, "compare", "results/paper", "--format", "json")
+    assert ran(program, tmp_path, "compare", "results/paper", "--claims", "paper", "--format", "json") == by_default
+
+
+@pytest.mark.faults
+def test_the_installed_wheel_runs_quickstart_in_any_folder(program: Path, tmp_path: Path) -> None:
+    counts = "cells: planned=24 done=24 cached=0 failed=0 skipped=0\n"
+    assert ran(program, tmp_path, "run", "quickstart", "--seeds", "1", "--jobs", "2") == counts
+    assert "leak / digits" in ran(program, tmp_path, "report", "results/quickstart")

@@ -171,7 +171,7 @@ def test_a_newer_record_is_refused_in_a_line_and_stays_where_it_is(
 def test_no_leaderboard_is_built_of_a_newer_record_and_none_is_moved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from unlearnbench.cli.finish import close
+    from unlearnbench.workflow.finish import close
 
     path = newer(file_of(hand_in(tmp_path, [old("vbu", 0)]), cell("vbu", 1)), cell("vbu", 1))
     assert not close(tmp_path, Plan("other", [], []))

@@ -15,6 +15,7 @@ from unlearnbench.cli import options
 from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.errors import InputError, UnreadableError, unreadable
 from unlearnbench.system.printing import emit, emit_json, emit_table, one_line
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.system.store import Store
@@ -143,7 +144,7 @@ def clear(
 
 
 def _store(cache: Path | None) -> Store:
-    root = options.cache_root(cache)
+    root = workflow.cache_root(cache)
     if not root.is_dir():
         raise InputError(str(root), "not a folder" if root.exists() else "no such folder")
     from unlearnbench.system.store import Store

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import FAILED, OK
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, visible
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.conformance import PluginReport
@@ -18,7 +19,12 @@ WORDS = {"pass": "PASS", "fail": "FAIL", "skipped": "SKIPPED"}
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar=options.FILTER, help="A method, attack, dataset or model.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar=options.FILTER, autocompletion=completion.plugins, help="A method, attack, dataset or model."
+        ),
+    ],
     kind: Annotated[
         Literal["method", "attack", "dataset", "model"] | None,
         typer.Option("--kind", help="Its kind, if plugins of two kinds share the name."),
@@ -39,7 +45,7 @@ def check(
 
     folders = tuple(folder.absolute() for folder in plugins or ())
     request = conformance.CheckRequest(
-        name, kind, folders, options.data_root(data), time_limit or conformance.TIME_LIMIT
+        name, kind, folders, workflow.data_root(data), time_limit or conformance.TIME_LIMIT
     )
     report = conformance.check(request)
     if output == "json":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from unlearnbench.cli.exit_codes import FAILED, OK
+from unlearnbench.suite.packaged import claims_about, claims_file
 from unlearnbench.system.errors import InputError, records_of
 from unlearnbench.system.printing import complain, emit, emit_json
 
@@ -15,7 +16,10 @@ from unlearnbench.system.printing import complain, emit, emit_json
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result folder, e.g. results/paper.")],
     claims: Annotated[
-        Path | None, typer.Option("--claims", metavar="FILE", help="The claims [suites/<name of DIR>.claims.yaml].")
+        Path | None,
+        typer.Option(
+            "--claims", metavar="FILE", parser=claims_file, help="The claims [suites/<name of DIR>.claims.yaml]."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a claim has no verdict.")] = False,
     output: Annotated[
@@ -34,9 +38,10 @@ def compare(
     from unlearnbench.claims import comparison
     from unlearnbench.report import paper
 
-    path = claims or Path("suites") / f"{folder.resolve().name}.claims.yaml"
-    if claims is None and not path.is_file():
-        raise InputError(str(path), "no such file; give the claims with --claims")
+    path = claims or claims_about(folder.resolve().name)
+    if path is None:
+        missing = f"suites/{folder.resolve().name}.claims.yaml"
+        raise InputError(missing, "no such file; give the claims with --claims")
     found = comparison.compare(folder, path)
     if output == "json":
         emit_json(comparison.as_json(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +12,9 @@ import typer
 
 from unlearnbench.cli import exit_codes, options
 from unlearnbench.running.options import EngineName, RunOptions, Summary
-from unlearnbench.system import devices
 from unlearnbench.system.checkpoint_interval import checkpoint_seconds
-from unlearnbench.system.errors import InputError
-from unlearnbench.system.printing import complain, emit
-from unlearnbench.system.roots import root
+from unlearnbench.system.printing import emit
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.suite.suite import Suite
@@ -64,41 +62,11 @@ class ComputingOptions:
             InputError: an impossible engine, number of workers, device or time between checkpoints.
         """
         checkpoint_seconds()  # workers read it again
-        wanted = devices.parse(self.device)
-        if self.scheduler is not None and wanted not in ("auto", "cpu"):
-            raise InputError("--device", "with --scheduler, CUDA_VISIBLE_DEVICES gives each worker its GPU; use auto")
-        if self.scheduler is not None and self.cells_per_device > 1:
-            raise InputError("--cells-per-device", "with --scheduler, start as many workers on each GPU")
-        engine, jobs = options.engine_and_jobs(self.engine, self.jobs, self.scheduler)
-        return RunOptions(
-            data_root=options.data_root(self.data),
-            results=root(self.results or Path("results")),
-            cache=options.cache_root(self.cache),
-            engine=engine,
-            jobs=jobs,
-            device=self.device,
-            plugin_dirs=tuple(root(folder) for folder in self.plugins or ()),
-            force=self.force,
-            retry_failed=self.retry_failed,
-            fail_fast=self.fail_fast,
-            verbose=self.verbose,
-            scheduler=self.scheduler,
-            cells_per_device=self.cells_per_device,
-            time_limit=self.time_limit,
-        )
+        return workflow.resolve(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     def resolve_for(self, suite: Suite, resolved: RunOptions) -> RunOptions:
         """The same options with the suite's own result folder."""
         return resolved if self.results is not None else replace(resolved, results=resolved.results / suite.name)
-
-
-def report_plugins(suite: Suite, folders: Sequence[Path]) -> None:
-    """Say which plugins come from the user's folders: their code runs here."""
-    for folder in folders:
-        names = ", ".join(suite.registry.taken(folder)) or "none"
-        complain(f"plugins taken from {folder}, whose code runs here: {names}")
-        if unknown := suite.registry.unknown(folder):
-            complain(f"warning: {folder}: not found: {', '.join(unknown)}; changes of these imports go unnoticed")
 
 
 def show_counts(counts: Counter[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import OK
 from unlearnbench.system.errors import InputError, suggest
 from unlearnbench.system.printing import WIDTH, emit, emit_folded, emit_json, emit_text, visible
@@ -33,7 +33,10 @@ def list_plugins(
 
 
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A method, attack, dataset or model.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", autocompletion=completion.plugins, help="A method, attack, dataset or model."),
+    ],
     plugins: options.Plugins = None,
     output: options.Output = "text",
 ) -> int:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.cli import options
-from unlearnbench.system.printing import complain
-from unlearnbench.system.roots import root
+from unlearnbench.cli import completion, options
+from unlearnbench.workflow.loading import load, plan, report_plugins
 
 if TYPE_CHECKING:
-    from unlearnbench.suite.plan import Plan
     from unlearnbench.suite.selection import Selection
-    from unlearnbench.suite.suite import CellSetting, Suite
+
+__all__ = ["SelectionOptions", "load", "plan", "report_plugins"]
 
 
 @dataclass(frozen=True)
@@ -24,23 +21,40 @@ class SelectionOptions:
     """The options that select parts of a suite, as given; None selects everything."""
 
     experiment: Annotated[
-        list[str] | None, typer.Option("--experiment", "-e", metavar="NAME", help="Only this experiment. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--experiment", "-e", metavar="NAME", autocompletion=completion.experiments,
+            help="Only this experiment. Repeats.",
+        ),
+    ] = None  # fmt: skip
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", "-m", metavar=options.FILTER, help="Only this method, plus original and retrain. Repeats."
+            "--method", "-m", metavar=options.FILTER, autocompletion=completion.methods,
+            help="Only this method, plus original and retrain. Repeats.",
         ),
-    ] = None
+    ] = None  # fmt: skip
     attack: Annotated[
-        list[str] | None, typer.Option("--attack", "-a", metavar=options.FILTER, help="Only this attack. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--attack", "-a", metavar=options.FILTER, autocompletion=completion.attacks,
+            help="Only this attack. Repeats.",
+        ),
+    ] = None  # fmt: skip
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", metavar=options.FILTER, help="Only this dataset. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", metavar=options.FILTER, autocompletion=completion.datasets,
+            help="Only this dataset. Repeats.",
+        ),
+    ] = None  # fmt: skip
     network: Annotated[
-        list[str] | None, typer.Option("--network", "-n", metavar=options.FILTER, help="Only this network. Repeats.")
-    ] = None
+        list[str] | None,
+        typer.Option(
+            "--network", "-n", metavar=options.FILTER, autocompletion=completion.networks,
+            help="Only this network. Repeats.",
+        ),
+    ] = None  # fmt: skip
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1, instead of the suite's."),
@@ -77,25 +91,3 @@ class SelectionOptions:
             "seeds": self.seeds,
             "set": self.override,
         }
-
-
-def load(suite: Path, plugins: Sequence[Path] | None) -> Suite:
-    """The suite, checked; reports broken plugins on stderr."""
-    from unlearnbench.registry.registry import discover
-    from unlearnbench.suite.suite import load_suite
-
-    suite = root(suite)  # before plugins, which may change the working folder, are loaded
-    registry = discover(plugins or ())
-    for bad in registry.broken:
-        complain(f"warning: {bad.kind or 'plugin'} '{bad.name}' is broken: {bad.error} ({bad.origin})")
-    return load_suite(suite, registry)
-
-
-def plan(settings: Sequence[CellSetting], data_root: Path, device: str = "auto") -> Plan:
-    """The cells of these settings and the tasks behind them; times are measured on the device of --device."""
-    from unlearnbench.suite import plan
-    from unlearnbench.system import devices
-
-    timed = any(setting.timing is not None for setting in settings)
-    # Looking for GPUs takes a second, and only the keys of timing depend on them.
-    return plan.build(settings, data_root, devices.slots(device, 1)[0] if timed else "cpu")

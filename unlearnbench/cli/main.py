@@ -43,7 +43,6 @@ VERBS: Mapping[str, Callable[..., int]] = {
 }  # fmt: skip
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="How much private information do machine-unlearning methods leak?",

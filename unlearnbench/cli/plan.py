@@ -10,6 +10,7 @@ from unlearnbench.cli.exit_codes import OK
 from unlearnbench.cli.loading import SelectionOptions
 from unlearnbench.cli.option_groups import grouped
 from unlearnbench.system.printing import complain, emit, emit_json, emit_table
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.suite.plan import Plan
@@ -32,7 +33,7 @@ def plan(
     Also counts the tasks (train, unlearn, shadows, attack) behind them. For an experiment tuned in two rounds, shows
     the first round.
     """
-    data_root = options.data_root(data)
+    data_root = workflow.data_root(data)
     loaded = loading.load(suite, plugins)
     planned = loading.plan(loaded.settings(chosen.selection), data_root)
     _show(loaded.name, planned, output)

@@ -11,6 +11,7 @@ from unlearnbench.cli.loading import SelectionOptions
 from unlearnbench.cli.option_groups import grouped
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import emit, emit_folded, error_line
+from unlearnbench.workflow import options as workflow
 
 
 @partial(grouped, without=("experiment", "method", "attack", "seeds", "override"))
@@ -22,7 +23,7 @@ def prepare(
     Shows what was read and what was left out, how images were decoded, the numbers of the classes, and which images
     occur more than once. May download; no other verb does.
     """
-    loaded, data_root = loading.load(suite, plugins), options.data_root(data)
+    loaded, data_root = loading.load(suite, plugins), workflow.data_root(data)
     from unlearnbench.running.data_report import describe
     from unlearnbench.suite.class_names import numbered
     from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError

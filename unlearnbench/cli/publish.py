@@ -10,6 +10,7 @@ import typer
 
 from unlearnbench.cli import options
 from unlearnbench.cli.exit_codes import OK
+from unlearnbench.suite.packaged import claims_file
 from unlearnbench.system.printing import complain, emit, one_line
 
 
@@ -26,7 +27,10 @@ def publish(
     claims: Annotated[
         list[Path] | None,
         typer.Option(
-            "--claims", metavar="FILE", help="Claims about a folder's suite [suites/<DIR>.claims.yaml]. Repeats."
+            "--claims",
+            metavar="FILE",
+            parser=claims_file,
+            help="Claims about a folder's suite [suites/<DIR>.claims.yaml]. Repeats.",
         ),
     ] = None,
     plugins: options.Plugins = None,

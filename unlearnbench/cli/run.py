@@ -9,7 +9,6 @@ from unlearnbench.cli import computing, exit_codes, loading, options
 from unlearnbench.cli.computing import ComputingOptions
 from unlearnbench.cli.loading import SelectionOptions
 from unlearnbench.cli.option_groups import grouped
-from unlearnbench.system.roots import root
 
 if TYPE_CHECKING:
     from unlearnbench.running.up_to_date import Request
@@ -25,26 +24,26 @@ def run(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOption
     # torch, pandas and pyarrow are imported only if there is something to do.
     from unlearnbench.running import up_to_date
 
-    path, resolved = root(suite), how.resolve()
+    resolved = how.resolve()
 
     def asked() -> Request | None:
         named = None if how.results is None else resolved.results
         data, plugins = resolved.data_root, resolved.plugin_dirs
-        return up_to_date.request(path, chosen.texts, data, plugins, named, resolved.results)
+        return up_to_date.request(suite, chosen.texts, data, plugins, named, resolved.results)
 
     before = asked()
     if before is not None and not (how.force or how.retry_failed) and (known := up_to_date.find(before)) is not None:
         planned, skipped = known
         computing.show_counts(Counter(planned=planned, cached=planned - skipped, skipped=skipped))
         return exit_codes.OK
-    loaded = loading.load(path, resolved.plugin_dirs)
+    loaded = loading.load(suite, resolved.plugin_dirs)
     settings = loaded.settings(chosen.selection)
     from unlearnbench.suite import tune_section
 
     tune_section.refuse_partial(loaded, settings)
     plan = loading.plan(settings, resolved.data_root, how.device)
-    computing.report_plugins(loaded, resolved.plugin_dirs)
-    from unlearnbench.cli.finish import run_to_the_end
+    loading.report_plugins(loaded, resolved.plugin_dirs)
+    from unlearnbench.workflow.finish import run_to_the_end
 
     summary = run_to_the_end(plan, how.resolve_for(loaded, resolved))
     computing.show_counts(computing.counts_of([summary]))

@@ -30,10 +30,10 @@ def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptio
     """
     resolved = how.resolve()
     loaded = loading.load(suite, resolved.plugin_dirs)
-    from unlearnbench.cli.finish import run_to_the_end
     from unlearnbench.leaderboard import tuning_choice
     from unlearnbench.suite import tune_section
     from unlearnbench.suite.class_names import numbered
+    from unlearnbench.workflow.finish import run_to_the_end
 
     selection = tune_section.tuned_only(loaded, chosen.selection)
     first, every = (
@@ -41,7 +41,7 @@ def tune(suite: options.SuitePath, chosen: SelectionOptions, how: ComputingOptio
     )
     rules = tune_section.rules(loaded, dict.fromkeys(setting.experiment for setting in every))
     plan = loading.plan(first, resolved.data_root, how.device)
-    computing.report_plugins(loaded, resolved.plugin_dirs)
+    loading.report_plugins(loaded, resolved.plugin_dirs)
     run_options = how.resolve_for(loaded, resolved)
     summaries = [run_to_the_end(plan, run_options)]
     if not (summaries[0].interrupted or (how.fail_fast and summaries[0].failed)):

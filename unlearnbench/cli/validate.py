@@ -35,5 +35,5 @@ def validate(suite: options.SuitePath, plugins: options.Plugins = None, output: 
         emit_json({"valid": True, "suite": loaded.name, "cells": dict(cells), "errors": []})
     else:
         parts = ", ".join(f"{name} {count}" for name, count in cells.items())
-        emit(f"{one_line(str(suite))}: valid; cells: {cells.total()} ({parts})")
+        emit(f"{one_line(as_named(str(suite)))}: valid; cells: {cells.total()} ({parts})")
     return OK

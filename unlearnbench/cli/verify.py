@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unlearnbench.cli import options
+from unlearnbench.cli import completion, options
 from unlearnbench.cli.exit_codes import FAILED, OK
+from unlearnbench.suite.packaged import suite_file
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.printing import complain, emit, emit_json, emit_table, one_line
+from unlearnbench.workflow import options as workflow
 
 if TYPE_CHECKING:
     from unlearnbench.submissions.verify import Checked
@@ -30,7 +32,13 @@ def verify(
     ] = None,
     suite: Annotated[
         Path | None,
-        typer.Option("--suite", metavar="FILE", help="The suite whose seed applies to records that do not hold one."),
+        typer.Option(
+            "--suite",
+            metavar="SUITE",
+            parser=suite_file,
+            autocompletion=completion.suites,
+            help="The suite whose seed applies to records that do not hold one.",
+        ),
     ] = None,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
@@ -54,9 +62,9 @@ def verify(
     from unlearnbench.system import devices
 
     devices.parse(device)
-    engine, workers = options.engine_and_jobs(None, jobs)
+    engine, workers = workflow.engine_and_jobs(None, jobs)
     suite_seed = recipes.seed_of(suite) if suite is not None else None
-    root, folders = options.data_root(data), tuple(place.absolute() for place in plugins or ())
+    root, folders = workflow.data_root(data), tuple(place.absolute() for place in plugins or ())
     cache = cache.absolute() if cache is not None else None
     if cache is not None and not cache.is_dir():
         raise InputError(str(cache), "not a folder" if cache.exists() else "no such folder")

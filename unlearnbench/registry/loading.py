@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
-from unlearnbench.registry.base import KINDS, PLUGIN_NAME, Plugin
+from unlearnbench.registry.base import KINDS, PLUGIN_NAME, Plugin, contract_error
 from unlearnbench.registry.candidates import Candidate
 from unlearnbench.registry.identity import Identity, of_entry_point, of_folder
 from unlearnbench.registry.importing import foreign_helper, forget_changed, import_file
@@ -107,6 +107,8 @@ def _check(candidate: Candidate, cls: type[Plugin], sha256: str, made_of: Identi
     if kind not in KINDS or candidate.kind not in (kind, None):
         wanted = candidate.kind or "method, attack, dataset or model"
         raise _NotAPluginError(f"class {cls.__name__} is not {an(wanted)}")
+    if (why := contract_error(getattr(cls, "contract", ""))) is not None:
+        raise _NotAPluginError(why)
     if not PLUGIN_NAME.fullmatch(candidate.name):
         raise _NotAPluginError("the name must be lower-case letters, digits and _ and start with a letter")
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, PluginParams)):

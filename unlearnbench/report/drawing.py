@@ -58,11 +58,27 @@ def settings(look: Mapping[str, Any] | None = None, theme: str | None = None) ->
 def blank(size: tuple[float, float], **options: Any) -> Figure:
     """A figure of a size in inches that needs no screen and that pyplot does not keep."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, **options)
+    from unlearnbench.report.shown_figure import ShownFigure
+
+    figure = ShownFigure(figsize=size, **options)
     FigureCanvasAgg(figure)
     return figure
+
+
+def picture(png: bytes) -> Figure:
+    """A figure that shows a PNG file, pixel by pixel."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as read:
+        pixels = read.convert("RGB")
+    with settings():
+        dpi = 110
+        figure = blank((pixels.width / dpi, pixels.height / dpi), dpi=dpi)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.imshow(pixels, interpolation="nearest", aspect="auto")
+        return figure
 
 
 def legend_below(figure: Figure, columns: int, fontsize: float | None = None) -> None:

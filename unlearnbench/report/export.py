@@ -83,8 +83,13 @@ def _latex_table(table: Table) -> str:
 
 
 def _html(frame: pd.DataFrame, metrics: Sequence[str] | None, sort: str | None) -> str:
-    body = "\n".join(_html_table(table) for table in tables(frame, metrics, sort)) or "<p>No results.</p>"
+    body = html_tables(tables(frame, metrics, sort))
     return f'<!doctype html>\n<meta charset="utf-8">\n<title>Leaderboard</title>\n{body}\n'
+
+
+def html_tables(shown: Sequence[Table]) -> str:
+    """Tables as a part of an HTML page, with every text escaped."""
+    return "\n".join(map(_html_table, shown)) or "<p>No results.</p>"
 
 
 def _html_table(table: Table) -> str:

@@ -138,6 +138,14 @@ def workplace_of(place: JobPlace) -> Workplace:
     return _workplace(place)
 
 
+def leave() -> None:
+    """Let go of what jobs in this process have loaded, and of the process that their attacks were forked from."""
+    from unlearnbench.stages import isolation
+
+    _workplace.cache_clear()
+    isolation.close()
+
+
 @lru_cache(maxsize=4)
 def _workplace(place: JobPlace) -> Workplace:
     from unlearnbench.stages.resources import Workplace

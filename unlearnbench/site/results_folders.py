@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.site.naming import slug
+from unlearnbench.suite.packaged import claims_about
 from unlearnbench.system.errors import InputError, records_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def read(
     Args:
         folders: results folders as `run` writes them.
         out: the folder where the site is being built.
-        claims: files of claims; by default ``<suites>/<folder's name>.claims.yaml``, if it exists.
+        claims: files of claims; by default ``<suites>/<folder's name>.claims.yaml``, or the file of that name that
+            comes with the package, if there is one.
 
     Raises:
         InputError: a folder has no records or no results, two folders have one name, a record is damaged, or claims are
@@ -86,6 +88,6 @@ def _read(folder: Path, name: str, out: Path, about: dict[Path, str], suites: Pa
     rows = table.to_pandas()
     rows["dataset_id"] = dataset_ids(rows)
     suite = set(board["suite"].unique())
-    path = next((path for path, claimed in about.items() if claimed in suite), suites / f"{name}.claims.yaml")
-    found = comparison.compare(folder, path) if path in about or path.is_file() else None
+    path = next((path for path, claimed in about.items() if claimed in suite), claims_about(name, suites))
+    found = None if path is None else comparison.compare(folder, path)
     return ResultsFolder(name, part, folder, board, rows, found)

@@ -10,13 +10,14 @@ from unlearnbench.metrics.catalog import METRICS, Metric, shown_in
 from unlearnbench.report import drawing, wording
 from unlearnbench.report.text_tables import format_column
 from unlearnbench.site import canvas, standing
-from unlearnbench.site.dataset_groups import by_dataset
+from unlearnbench.site.dataset_groups import DatasetGroup, by_dataset
 from unlearnbench.site.figures import Figure
 from unlearnbench.site.rows import BoardRow
 from unlearnbench.system.escaping import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 _LABELLED = 12  # the most points whose labels do not overlap
 _HEADERS = ("method", "β", "strongest attack", "accuracy", "leak", "forgot", "accuracy kept", "on the front")
@@ -57,18 +58,25 @@ def leakage(rows: Sequence[BoardRow], name: str) -> list[Figure]:
         rows: the rows of one experiment.
         name: the beginning of the figures' names.
     """
-    attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
     found = []
+    for place, sides in leaking(rows).items():
+        title = f"What leaks against what is kept, {place.title}"
+        found.append(drawing.attempt(title, _drawn, sides, f"{name}-{place.number}-tradeoff", title))
+    return list(filter(None, found))
+
+
+def leaking(rows: Sequence[BoardRow]) -> dict[DatasetGroup, list[list[Point]]]:
+    """What `leakage` draws: for each dataset the points of each panel."""
+    attacked = [row for row in rows if row["attack"] is not None and row.get("accuracy") is not None]
+    found = {}
     for place, here in by_dataset(attacked).items():
         measured = {
             each.name: each for each in shown_in("tradeoff") if any(row.get(each.name) is not None for row in here)
         }
         sides = [_strongest(here, metric) for metric in measured.values() if metric.superseded_by not in measured]
-        if any(len(side) > 1 for side in sides):
-            title = f"What leaks against what is kept, {place.title}"
-            drawn = [side for side in sides if len(side) > 1]
-            found.append(drawing.attempt(title, _drawn, drawn, f"{name}-{place.number}-tradeoff", title))
-    return list(filter(None, found))
+        if drawn := [side for side in sides if len(side) > 1]:
+            found[place] = drawn
+    return found
 
 
 def cost(rows: Sequence[BoardRow], name: str) -> list[Figure]:
@@ -109,17 +117,8 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
-    betas = {point.row["beta_text"] for side in sides for point in side}
-    several = len(betas) > 1 and max(map(len, sides)) <= _LABELLED
     with canvas.style():
-        figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
-        references = {point.row["method"]: point.row["reference"] is True for side in sides for point in side}
-        methods = sorted(references, key=lambda name: (references[name], name))
-        looks = canvas.colours(methods)
-        for each, side in zip(axes, sides, strict=True):
-            _panel(each, side, looks, several)
-        drawing.legend_below(figure, columns=4)
-        light, dark, ending = canvas.saved(figure)
+        light, dark, ending = canvas.saved(plotted(sides))
     rows = [_line(point, point in front(side)) for side in sides for point in side]
     is_cost = sides[0][0].y.good == "cost"
     how = (
@@ -134,6 +133,20 @@ def _drawn(sides: Sequence[Sequence[Point]], name: str, title: str) -> Figure:
     )
     headers = _HEADERS if not is_cost else ("method", "β", "", "accuracy", "steps", *_HEADERS[5:])
     return Figure(name, title, caption, _alt(sides, title), light, dark, ending, headers, tuple(rows))
+
+
+def plotted(sides: Sequence[Sequence[Point]]) -> MatplotlibFigure:
+    """The figure itself, with a panel for each side; to be drawn inside `canvas.style`."""
+    betas = {point.row["beta_text"] for side in sides for point in side}
+    several = len(betas) > 1 and max(map(len, sides)) <= _LABELLED
+    figure, axes = canvas.panels(len(sides), size=(3.6, 3.0) if len(sides) > 1 else (5.2, 3.6))
+    references = {point.row["method"]: point.row["reference"] is True for side in sides for point in side}
+    methods = sorted(references, key=lambda name: (references[name], name))
+    looks = canvas.colours(methods)
+    for each, side in zip(axes, sides, strict=True):
+        _panel(each, side, looks, several)
+    drawing.legend_below(figure, columns=4)
+    return figure
 
 
 def _panel(axes: Axes, side: Sequence[Point], looks: dict[str, tuple[str, str]], several: bool) -> None:

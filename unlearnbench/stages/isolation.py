@@ -71,6 +71,12 @@ def warm_up() -> None:
     _forge(os.getpid())
 
 
+def close() -> None:
+    """End that process, if it was started; where more attacks follow, another one is started."""
+    if _forge.cache_info().currsize:
+        _drop(_forge(os.getpid()))
+
+
 def _answered(attack: Attack, oracle: Oracle, stream: socket.socket) -> Evidence:
     while True:
         message, tensors = wire.receive(stream, LARGEST)

@@ -18,11 +18,11 @@ the dataset's entry, ``--set``. Every value is checked when the file is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -195,17 +195,21 @@ def load_suite(path: Path, registry: Registry) -> Suite:
     Raises:
         InputError: with the file, the key path and the nearest valid name; InputErrors if more than one thing is wrong.
     """
-    values = yaml_reading.read(path)
+    return suite_of(yaml_reading.read(path), registry, str(path))
+
+
+def suite_of(values: Mapping[str, Any], registry: Registry, path: str) -> Suite:
+    """A suite from what its file holds; `path` names it in errors, which are as those of `load_suite`."""
     try:
-        file = check(SuiteFile, values, place_in(str(path)))
+        file = check(SuiteFile, values, place_in(path))
         for name, experiment in file.experiments.items():
             check_seeds(f"{path}:experiments.{name}", experiment, file.seeds)
-        suite = Suite(str(path), file, registry)
+        suite = Suite(path, file, registry)
         suite.settings()
     except InputError:
         from unlearnbench.suite.mistakes import every_mistake
 
-        every_mistake(values, str(path), registry).settle()
+        every_mistake(values, path, registry).settle()
         raise  # about the suite as a whole
     return suite
 

@@ -16,11 +16,11 @@ def forget() -> None:
     _named.clear()
 
 
-def root(path: Path) -> Path:
-    """The absolute path of what a user named."""
-    absolute = path.absolute()
-    if str(absolute) != str(path):
-        _named[str(absolute)] = str(path)
+def root(path: Path, named: str | None = None) -> Path:
+    """The absolute path of what a user named, by this path or by the name that is given."""
+    absolute, shown = path.absolute(), named or str(path)
+    if str(absolute) != shown:
+        _named[str(absolute)] = shown
     return absolute
 
 
