@@ -143,6 +143,9 @@ def test_what_a_network_lacks_is_said() -> None:
     stack = Stack.of([architecture(Plain).build(SHAPE, CLASSES, 0)])
     z, logits = stack.outputs(sets(1).pool.pixels)
     assert (z.shape, logits.shape) == ((1, 10, 0), (1, 10, 3))
+    own = sets(1).pool.pixels.view(5, 2, *SHAPE)
+    assert [part.shape for part in stack.own_outputs(own)] == [(5, 2, 0), (5, 2, 3)]
+    assert [part.shape for part in stack.expand(5).own_outputs(own)] == [(5, 2, 0), (5, 2, 3)]
     from unlearnbench.models.stack import Functional
 
     model = Functional(stack.router(training=False), *stack.first())

@@ -6,14 +6,16 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from unlearnbench.models.architecture import looped_of
 from unlearnbench.models.plain_network import LackingError, PlainNetwork
 from unlearnbench.models.stack import Stack
-from unlearnbench.plugin import Method
+from unlearnbench.plugin import Method, Plugin
+from unlearnbench.registry.base import Kind
 from unlearnbench.registry.registry import discover
 from unlearnbench.settings.scenario import Scenario, StopRule, Training
 from unlearnbench.settings.validation import check, within
@@ -65,38 +67,65 @@ def unlearn(
     Raises:
         InputError: bad input, or a method that can't be applied; one line says why.
     """
-    folders = [Path(folder) for folder in ([plugins] if isinstance(plugins, str | os.PathLike) else plugins)]
-    info = discover(folders).find("method", method, "method")
-    plugin = info.cls(check(info.cls.Params, dict(params or {}), within("params")))
-    assert isinstance(plugin, Method)
-    forget, keep = _labelled(erased, "erased"), _labelled(remaining, "remaining")
+    plugin = cast(Method, plugin_of("method", method, params, folders_of(plugins), "params"))
+    forget, keep = labelled(erased, "erased"), labelled(remaining, "remaining")
     if forget[0].shape[1:] != keep[0].shape[1:]:
-        shapes = f"images of shape {_shape(keep[0])}, but those of erased have {_shape(forget[0])}"
+        shapes = f"images of shape {shape_text(keep[0])}, but those of erased have {shape_text(forget[0])}"
         raise InputError("remaining", shapes)
     values: dict[str, Any] = {"kind": "utility", "erased_count": len(forget[0]), "beta": 0.0}
     values |= {"stop": check(StopRule, {"rule": "steps", "steps": steps}, lambda keys: str(keys[-1]))}
     values |= {"training": check(Training, {"batch": batch, "lr": lr}, lambda keys: str(keys[-1]))}
     scenario = Scenario(**values)
-    _check_applies(plugin, scenario)
+    check_applies(plugin, scenario)
+    before, device = stack_of(model)
+    sets = _sets(forget, keep, device)
+    classes = classes_of(before, sets, max(int(forget[1].max()), int(keep[1].max())))
+    channels, height, width = forget[0].shape[1:]
+    context = Context(scenario, [seed], (channels, height, width), classes, device, before.dtype)
+    return _filled(model, erased_by(plugin, before, sets, context))
+
+
+def plugin_of(kind: Kind, name: str, params: Mapping[str, Any] | None, folders: Sequence[Path], where: str) -> Plugin:
+    """A plugin with its parameters. Raises InputError."""
+    info = discover(folders).find(kind, name, kind)
+    return info.cls(check(info.cls.Params, dict(params or {}), within(where)))
+
+
+def folders_of(plugins: StrPath | Sequence[StrPath]) -> list[Path]:
+    """Folders of plugins, of which one may be given alone."""
+    return [Path(folder) for folder in ([plugins] if isinstance(plugins, str | os.PathLike) else plugins)]
+
+
+def stack_of(model: nn.Module, shape: tuple[int, int, int] | None = None) -> tuple[Stack, torch.device]:
+    """One replica of somebody's model, and where it lies.
+
+    Args:
+        shape: of the images, C, H, W, where more replicas than one will be computed: it is tried whether torch.func
+            vectorises the model.
+
+    Raises:
+        InputError: it has no parameters.
+    """
     weights = next(model.parameters(), None)
     if weights is None:
         raise InputError("model", "has no parameters")
-    before = Stack.of([PlainNetwork(model)])
-    sets = _sets(forget, keep, weights.device)
-    classes = _classes(before, sets, max(int(forget[1].max()), int(keep[1].max())))
-    channels, height, width = forget[0].shape[1:]
-    context = Context(scenario, [seed], (channels, height, width), classes, weights.device, before.dtype)
+    looped = (False, False) if shape is None else looped_of(copy.deepcopy(model).cpu(), shape)
+    return Stack.of([PlainNetwork(model, looped=looped)]), weights.device
+
+
+def erased_by(plugin: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
+    """The models after unlearning. Raises InputError where the method can't be applied, or breaks its contract."""
     try:
         after = erase_each(plugin, before, sets, context)
-        check_finite(after, f"unlearning with {method}")
+        check_finite(after, f"unlearning with {plugin.name}")
     except LackingError as error:
-        raise InputError("method", f"{method} can't be applied to this model: {error}") from error
+        raise InputError("method", f"{plugin.name} can't be applied to this model: {error}") from error
     except PluginError as error:
         raise InputError("method", str(error)) from error
-    return _filled(model, after)
+    return after
 
 
-def _check_applies(plugin: Method, scenario: Scenario) -> None:
+def check_applies(plugin: Method, scenario: Scenario) -> None:
     name = plugin.name
     if plugin.reference:
         raise InputError("method", f"{name} is a reference of suites: it does not change a given model")
@@ -112,7 +141,7 @@ def _check_applies(plugin: Method, scenario: Scenario) -> None:
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
-def _labelled(given: Any, where: str) -> LabelledImages:
+def labelled(given: Any, where: str) -> LabelledImages:
     """Images u8[n, C, H, W] and labels i64[n] from a pair of them, or from a Dataset."""
     if isinstance(given, tuple | list) and len(given) == 2:
         pixels, labels = (torch.as_tensor(part) for part in given)
@@ -127,7 +156,9 @@ def _labelled(given: Any, where: str) -> LabelledImages:
     else:
         raise InputError(where, "must be images and labels, as a pair of tensors or a torch Dataset that is not empty")
     if pixels.dim() != 4 or labels.shape != pixels.shape[:1] or not len(labels):
-        raise InputError(where, f"must be images [n, C, H, W] and n labels, not {_shape(pixels)} and {_shape(labels)}")
+        raise InputError(
+            where, f"must be images [n, C, H, W] and n labels, not {shape_text(pixels)} and {shape_text(labels)}"
+        )
     if labels.is_floating_point() or labels.dtype == torch.bool or int(labels.min()) < 0:
         raise InputError(where, "labels must be whole numbers from 0")
     return _bytes(pixels.detach().cpu(), where), labels.detach().cpu().long()
@@ -154,23 +185,23 @@ def _sets(erased: LabelledImages, remaining: LabelledImages, device: torch.devic
     return ErasureSets(pool, rows.to(device), rows[None, : len(erased[1])].to(device))
 
 
-def _shape(tensor: Tensor) -> str:
+def shape_text(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a number"
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def _classes(before: Stack, sets: ErasureSets, largest: int) -> int:
+def classes_of(before: Stack, sets: ErasureSets, largest: int) -> int:
     """How many classes the model distinguishes, found by asking it."""
     try:
         with torch.no_grad():
             logits = before.module(0).to(sets.pool.pixels.device)(sets.pool.pixels[:1].to(before.dtype) / 255)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        what = f"can't answer about an image of shape {_shape(sets.pool.pixels[0])}: {error_line(error)}"
+        what = f"can't answer about an image of shape {shape_text(sets.pool.pixels[0])}: {error_line(error)}"
         raise InputError("model", what) from error
     if logits.dim() != 2:
-        raise InputError("model", f"must give logits [B, Y], not {_shape(logits)} for one image")
+        raise InputError("model", f"must give logits [B, Y], not {shape_text(logits)} for one image")
     if largest >= logits.shape[1]:
         raise InputError("model", f"gives {logits.shape[1]} logits, but there is an image of class {largest}")
     return int(logits.shape[1])

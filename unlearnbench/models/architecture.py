@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -57,8 +58,7 @@ class Architecture:
             if isinstance(parts[0], InformationBottleneck):
                 self._looped[key] = False, False
             else:
-                stack = Stack.of([self._wrapped(part, (False, False)).double() for part in parts])
-                self._looped[key] = not agrees(stack, shape, True), not agrees(stack, shape, False)
+                self._looped[key] = _looped([self._wrapped(part, (False, False)) for part in parts], shape)
         return self._looped[key]
 
     @property
@@ -74,6 +74,16 @@ class Architecture:
 
     def _wrapped(self, network: nn.Module, looped: tuple[bool, bool]) -> PlainNetwork:
         return PlainNetwork(network, self.has_features, self.has_posterior, looped)
+
+
+def looped_of(network: nn.Module, shape: ImageShape) -> tuple[bool, bool]:
+    """As `Architecture.looped`, for copies of a network that has been made already, on the CPU."""
+    return _looped([PlainNetwork(copy.deepcopy(network)) for _ in range(2)], shape)
+
+
+def _looped(parts: Sequence[nn.Module], shape: ImageShape) -> tuple[bool, bool]:
+    stack = Stack.of([part.double() for part in parts])
+    return not agrees(stack, shape, True), not agrees(stack, shape, False)
 
 
 def bottleneck(network: Network) -> Architecture:

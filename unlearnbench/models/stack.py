@@ -232,7 +232,8 @@ class Stack:
         count = images.shape[0]
         if self.replicas == 1:
             means, logits = self.outputs(images.flatten(0, 1))
-            return means.view(count, -1, means.shape[-1]), logits.view(count, -1, logits.shape[-1])
+            means, logits = (value.view(count, images.shape[1], value.shape[-1]) for value in (means, logits))
+            return means, logits
         with torch.no_grad():
             all_at_once = vectorised(*self._evaluation(), (0, 0, 0))
             means, logits = all_at_once(self.params, self.buffers, images.to(self.dtype) / 255)
