@@ -13,6 +13,7 @@ from replica_cases import SEEDS, Anchored, Ascent, backdoored, originals
 from small_worlds import CLASSES, SHAPE, blobs, erasures, trained, utility
 from torch import nn
 
+from unlearnbench.models.architecture import Architecture
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Method, Phase
 from unlearnbench.registry.registry import discover
@@ -124,6 +125,30 @@ def test_batch_normalisation_goes_on_bit_for_bit(replicas: int) -> None:
     shape = (3, 8, 8)
     scenario = utility(network=Network(name="resnet18", latent=4), training=Training(epochs=1, batch=16))
     check(training(replicas, shape), scenario, replicas, shape, most=3)
+
+
+class Dropping(nn.Module):
+    """Drops units at random, and so is trained one model after the other."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(shape[0] * shape[1] * shape[2], 6), nn.Linear(6, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(images.flatten(1)).relu()
+        logits: torch.Tensor = self.last(nn.functional.dropout(hidden, 0.5, self.training))
+        return logits
+
+
+def test_a_network_that_torch_func_can_not_vectorise_goes_on_bit_for_bit() -> None:
+    architecture = Architecture(Dropping)
+    assert architecture.looped(SHAPE, CLASSES) == (True, False)
+
+    def work(context: Context) -> Stack:
+        counts = context.steps, context.samples
+        return replace(context, architecture=architecture, counts=counts).train(erasures(3))
+
+    check(work, utility(training=Training(**SHORT)))
 
 
 METHODS = {
