@@ -114,7 +114,7 @@ def test_in_a_checkout_it_becomes_built_in(call: Call, checkout: Path) -> None:
         (["attack", "membership"], "error: membership: there is an attack of this name: "),
         (["method", "new_one", "--into", "file"], "error: file: not a folder"),
         (["method", "new_one", "--into", "file/deep"], "error: file/deep"),
-        (["metod", "new_one"], "error: unlearnbench new: no such command 'metod'; did you mean 'method'?"),
+        (["metod", "new_one"], "error: unlearnbench new: no such command 'metod'; did you mean 'method', 'model'?"),
         (["method"], "error: unlearnbench new method: missing argument"),
     ],
 )
