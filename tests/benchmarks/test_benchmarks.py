@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from unlearnbench.methods.crfu import Crfu
 
-from unlearnbench.models import information_bottleneck
+from unlearnbench.models.architecture import bottleneck
 from unlearnbench.models.stack import Functional, Router
 from unlearnbench.plugin import Batch, Models
 from unlearnbench.settings.scenario import Network, Scenario, Training
@@ -51,7 +51,7 @@ class TorchNoise:
 
 def test_the_plain_script_has_the_same_model_and_losses() -> None:
     plain, fixed = plain_jobs.mlp(), plain_jobs.mlp()
-    ours = [information_bottleneck.build(Network(), jobs.MNIST, jobs.CLASSES, seed) for seed in (0, 1)]
+    ours = [bottleneck(Network()).build(jobs.MNIST, jobs.CLASSES, seed) for seed in (0, 1)]
     with torch.no_grad():
         for script, model in zip((plain, fixed), ours, strict=True):
             for first, second in zip(script.parameters(), model.parameters(), strict=True):
@@ -81,5 +81,5 @@ def test_the_plain_script_has_the_same_settings() -> None:
 
 
 def test_the_plain_script_has_the_same_resnet() -> None:
-    ours = information_bottleneck.build(Network(name="resnet18"), jobs.COLOUR, jobs.CLASSES, 0)
+    ours = bottleneck(Network(name="resnet18")).build(jobs.COLOUR, jobs.CLASSES, 0)
     assert [p.shape for p in plain_jobs.resnet18().parameters()] == [p.shape for p in ours.parameters()]

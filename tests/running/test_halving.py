@@ -54,7 +54,7 @@ def test_retrained_models_are_halved_too(place: Place, monkeypatch: pytest.Monke
     write_suite(place.folder, attacks="")
     ran = place.run()
     assert ran.code == 0, ran.err
-    assert "out of memory: retrained digits seed 0 goes on with 4 models at a time" in ran.err
+    assert "out of memory: retrained digits mlp seed 0 goes on with 4 models at a time" in ran.err
     assert max(attempts) == 16
     assert set(models_at_a_time(place.results).values()) == {4}
 
@@ -70,8 +70,8 @@ def test_a_cell_goes_on_with_half_the_models(place: Place, monkeypatch: pytest.M
     ran = place.run()
     assert ran.code == 0, ran.err
     assert ran.counts == {"planned": 6, "done": 6, "cached": 0, "failed": 0, "skipped": 0}
-    assert "out of memory: shadows digits vbu seed 0 goes on with 5 models at a time" in ran.err
-    assert "out of memory: shadows digits vbu seed 0 goes on with 2 models at a time" in ran.err
+    assert "out of memory: shadows digits mlp vbu seed 0 goes on with 5 models at a time" in ran.err
+    assert "out of memory: shadows digits mlp vbu seed 0 goes on with 2 models at a time" in ran.err
     assert models_at_a_time(place.results) == {
         ("original", None): 64, ("retrain", None): 64, ("vbu", None): 64,
         ("original", "membership"): 64, ("retrain", "membership"): 2, ("vbu", "membership"): 2,

@@ -89,7 +89,7 @@ def test_a_failing_plugin_fails_its_own_cells_with_a_clear_error(place: Place) -
         states = status_of(place.results, name)
         assert [(status, value) for status, _, value in states] == [("failed", None)] * 2
         assert all(error in str(text) for _, text, _ in states)
-        assert f"unlearn digits {name} seed 0" in log
+        assert f"unlearn digits mlp {name} seed 0" in log
     assert log.count("Traceback (most recent call last)") == 2 * len(faults)  # targets and shadows
     for name in (*METHODS, "noisy"):
         assert {status for status, _, _ in status_of(place.results, name)} == {"ok"}
@@ -148,7 +148,7 @@ def test_failed_cells_are_tried_again_when_asked(place: Place) -> None:
     before = rows(place.results)
     ran = place.run("--plugins", "own", "--force")
     assert (ran.code, ran.counts["failed"]) == (1, 1)
-    assert "there is a result of unlearn digits moody seed 0, which stays" in ran.err
+    assert "there is a result of unlearn digits mlp moody seed 0, which stays" in ran.err
     assert rows(place.results) == before
     assert not list((place.results / "records").glob("*.failed.parquet"))
 
@@ -243,11 +243,11 @@ def test_a_run_leaves_a_log_and_says_whose_code_it_runs(place: Place) -> None:
     first, second = sorted((place.results / "logs").iterdir())  # nothing to do, no log
     assert "end: tasks 4/4, cells 2/2" in first.read_text()
     text = second.read_text()
-    for told in ("command: ", "start unlearn digits raises seed 0 (worker 1)", "Traceback (most recent call last)"):
+    for told in ("command: ", "start unlearn digits mlp raises seed 0 (worker 1)", "Traceback (most recent call last)"):
         assert told in text
-    assert re.search(r"end unlearn digits raises seed 0 \(worker 1, \d+\.\d\d s\)", text)
-    assert "failed: unlearn digits raises seed 0: unlearn: RuntimeError: no \\x1b[31mluck" in text
+    assert re.search(r"end unlearn digits mlp raises seed 0 \(worker 1, \d+\.\d\d s\)", text)
+    assert "failed: unlearn digits mlp raises seed 0: unlearn: RuntimeError: no \\x1b[31mluck" in text
     assert "end: tasks 1/1 (1 failed), cells 0/1 (1 failed, 2 cached)" in text
-    for told in ("start unlearn digits raises seed 0 (worker 1)", "Traceback (most recent call last):"):
+    for told in ("start unlearn digits mlp raises seed 0 (worker 1)", "Traceback (most recent call last):"):
         assert told in ran.err.splitlines()
     assert "\x1b" not in text + ran.err

@@ -32,7 +32,8 @@ class World:
         for file in (self.suite, self.data, self.plugin):
             file.write_text("name: tiny")
         info = SimpleNamespace(builtin=True)
-        setting = SimpleNamespace(dataset=SimpleNamespace(info=info))
+        network = SimpleNamespace(params=SimpleNamespace(keyed_packages=()))
+        setting = SimpleNamespace(dataset=SimpleNamespace(info=info), network=network)
         cells = [SimpleNamespace(key=key, skip=skip, setting=setting) for key, skip in (("a", None), ("b", "no"))]
         self.records = [self.results / "records" / f"{cell.key}.parquet" for cell in cells]
         for record in self.records:
@@ -183,6 +184,13 @@ def test_there_is_no_receipt_for_code_that_changed_while_it_ran(tmp_path: Path) 
 def test_there_is_no_receipt_for_a_dataset_that_may_look_anywhere(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.plan.cells[1].setting.dataset.info.builtin = False
+    up_to_date.keep(world.ask(), world.ask(), world.plan)
+    assert not (world.results / "receipts").exists()
+
+
+def test_there_is_no_receipt_for_a_network_of_a_package_that_only_the_suite_names(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.plan.cells[1].setting.network.params.keyed_packages = ("timm",)
     up_to_date.keep(world.ask(), world.ask(), world.plan)
     assert not (world.results / "receipts").exists()
 

@@ -156,7 +156,7 @@ def test_dropping_is_part_of_the_identity_and_keeping_leaves_it_as_it_was() -> N
     kept, dropped = leak(), leak(duplicates="drop")
     assert "duplicates" not in canonical(kept)
     assert "duplicates" in canonical(dropped)
-    assert "duplicates=drop" in scenario_id(dropped, {})
+    assert "duplicates=drop" in scenario_id(dropped, {}, {})
     for stage in ("select", "train", "retrained", "shadow_models", "unlearn", "shadows", "attack", "timing"):
         assert fields(stage, kept) != fields(stage, dropped)
 

@@ -40,8 +40,8 @@ def test_a_file_or_folder_of_a_suites_name_does_not_hide_it(tmp_path: Path, monk
     [
         ("quickstrat", "did you mean 'quickstart'?"),
         ("paper.claims", "did you mean 'paper'?"),
-        ("", "valid: attacks, paper, quickstart, tune_mnist, update_leak, zoo"),
-        (".", "valid: attacks, paper, quickstart, tune_mnist, update_leak, zoo"),
+        ("", "valid: attacks, networks, paper, quickstart, tune_mnist, update_leak, zoo"),
+        (".", "valid: attacks, networks, paper, quickstart, tune_mnist, update_leak, zoo"),
     ],
 )
 def test_an_unknown_name_ends_in_the_nearest_one(given: str, end: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Rule(NamedTuple):
+class BrokenRule(NamedTuple):
     """A rule that values break.
 
     Attributes:
@@ -21,6 +21,6 @@ class Rule(NamedTuple):
 class BrokenRulesError(ValueError):
     """For validators of settings: the rules that values break, one or more."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[BrokenRule]) -> None:
         super().__init__("; ".join(rule.text for rule in rules))
         self.rules = tuple(rules)

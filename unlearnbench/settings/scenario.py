@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from unlearnbench.settings.rules import BrokenRulesError, Rule
+from unlearnbench.settings.rules import BrokenRule, BrokenRulesError
 
 Level = Literal["parameters", "representation", "log_probabilities", "probabilities", "top_k", "label"]
 Tier = Literal["same", "disjoint"]
@@ -291,73 +291,73 @@ class Scenario(Strict):
             raise BrokenRulesError(broken)
         return self
 
-    def _broken(self) -> Iterator[Rule]:
+    def _broken(self) -> Iterator[BrokenRule]:
         """The rules between fields that this scenario breaks."""
         if (self.erased_ratio is None) == (self.erased_count is None):
-            yield Rule("give exactly one of erased_ratio and erased_count", ("erased_ratio", "erased_count"))
+            yield BrokenRule("give exactly one of erased_ratio and erased_count", ("erased_ratio", "erased_count"))
         if self.stop.rule == "backdoor" and self.backdoor is None:
-            yield Rule("stop.rule 'backdoor' needs a backdoor", ("stop", "backdoor"))
+            yield BrokenRule("stop.rule 'backdoor' needs a backdoor", ("stop", "backdoor"))
         yield from self._broken_of_leak() if self.kind == "leak" else self._broken_of_utility()
         if self.test_size is not None and self.validation is not None:
-            yield Rule(
+            yield BrokenRule(
                 "test_size and validation exclude each other: with the latter no test image is used",
                 ("test_size", "validation"),
             )
         if self.training.optimiser == "newton" and self.training.precision != "float32":
-            yield Rule(
+            yield BrokenRule(
                 "training.optimiser 'newton' goes to an optimum: it needs training.precision float32", ("training",)
             )
         if self.training.optimiser == "newton" and self.network.name != "linear":
-            yield Rule(
+            yield BrokenRule(
                 "training.optimiser 'newton' needs network.name 'linear': other models are not convex",
                 ("training", "network"),
             )
         if self.trajectory is not None and self.stop.rule != "none":
-            yield Rule(
+            yield BrokenRule(
                 "a trajectory needs stop.rule 'none', else runs of one figure end at different steps",
                 ("trajectory", "stop"),
             )
         if self.trajectory is not None and (points := self.stop.epochs // self.trajectory.every_epochs) >= MOST_POINTS:
-            yield Rule(
+            yield BrokenRule(
                 f"a trajectory of {points + 1:,} points; at most {MOST_POINTS:,}: raise every_epochs",
                 ("trajectory", "stop"),
             )
 
-    def _broken_of_leak(self) -> Iterator[Rule]:
+    def _broken_of_leak(self) -> Iterator[BrokenRule]:
         if self.backdoor is not None:
-            yield Rule(
+            yield BrokenRule(
                 "a leak experiment has no backdoor: membership would measure the trigger"
                 " (docs/protocol.md#like-with-like)",
                 ("kind", "backdoor"),
             )
         if self.erased_count is None or self.leak is None:
-            yield Rule("a leak experiment needs erased_count and leak sizes", ("kind", "erased_count", "leak"))
+            yield BrokenRule("a leak experiment needs erased_count and leak sizes", ("kind", "erased_count", "leak"))
         elif self.targets * self.erased_count > self.leak.target - self.leak.known:
-            yield Rule(
+            yield BrokenRule(
                 f"{self.targets} targets of {self.erased_count} images need {self.targets * self.erased_count}"
                 f" erasure candidates; leak.target - leak.known is {self.leak.target - self.leak.known}"
                 f" ({self.leak.target} - {self.leak.known}): lower known, targets or erased_count",
                 ("kind", "targets", "erased_count", "leak"),
             )
         if any(value is not None for value in (self.train_size, self.test_size, self.validation, self.trajectory)):
-            yield Rule(
+            yield BrokenRule(
                 "train_size, test_size, validation and trajectory belong to utility experiments; use leak.target",
                 ("kind", "train_size", "test_size", "validation", "trajectory"),
             )
         if self.negatives % 2 == 0:
-            yield Rule(
+            yield BrokenRule(
                 "negatives must be odd: models with and without each candidate have halves of each class",
                 ("kind", "negatives"),
             )
 
-    def _broken_of_utility(self) -> Iterator[Rule]:
+    def _broken_of_utility(self) -> Iterator[BrokenRule]:
         if self.targets != 1 or self.leak is not None or self.erased != "random" or self.negatives != 1:
-            yield Rule(
+            yield BrokenRule(
                 "targets, leak, erased and negatives belong to leak experiments",
                 ("kind", "targets", "leak", "erased", "negatives"),
             )
         if self.stop.rule == "match_holdout":
-            yield Rule(
+            yield BrokenRule(
                 "stop.rule 'match_holdout' belongs to leak experiments, which set never-seen images aside",
                 ("kind", "stop"),
             )
