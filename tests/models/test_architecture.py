@@ -153,3 +153,100 @@ def test_what_a_network_lacks_is_said() -> None:
         model.encode(torch.rand(2, *SHAPE))
     with pytest.raises(LackingError, match="the network has no features"):
         model.classify(torch.rand(2, 5))
+
+
+class Frozen(Plain):
+    """Its first layer is not trained."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        for value in self.first.parameters():
+            value.requires_grad_(False)
+
+
+class Assigns(Plain):
+    """Keeps a running mean by assignment, not in place."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.register_buffer("mean", torch.zeros(5))
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.first(images.flatten(1)).tanh()
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * hidden.mean(0).detach()
+        logits: Tensor = self.last(hidden - self.mean)
+        return logits
+
+
+@pytest.mark.parametrize("looped", [False, True])
+def test_frozen_parameters_stay_frozen(looped: bool) -> None:
+    of = architecture(Frozen)
+    of._looped[SHAPE, CLASSES] = looped, looped
+    fresh = Context(SCENARIO, SEEDS, SHAPE, CLASSES, dtype=torch.float64, architecture=of).fresh()
+    after = trained(of)
+    assert set(after.params) == {"network.last.weight", "network.last.bias"}
+    assert torch.equal(after.buffers["network.first.weight"], fresh.buffers["network.first.weight"])
+    assert not torch.equal(after.params["network.last.weight"], fresh.params["network.last.weight"])
+    module = after.module(0)
+    assert {name for name, value in module.named_parameters() if not value.requires_grad} == {
+        "network.first.weight", "network.first.bias"
+    }  # fmt: skip
+    assert apart(Stack.of([after.module(k) for k in range(3)]), after) == 0
+
+
+def test_a_network_with_nothing_to_train_is_refused() -> None:
+    with pytest.raises(ValueError, match="the network has no parameters to train"):
+        architecture(lambda classes: nn.Flatten(2)).build((1, 1, CLASSES), CLASSES, 0)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("looped", [False, True])
+def test_buffers_that_are_assigned_are_kept(replicas: int, looped: bool) -> None:
+    of = architecture(Assigns)
+    of._looped[SHAPE, CLASSES] = looped, looped
+    stack, module = trained(of, SEEDS[:replicas]), Assigns(CLASSES)
+    assert float(stack.buffers["network.mean"].abs().min()) > 0
+    module.train()(torch.rand(4, *SHAPE))
+    assert float(module.mean.abs().min()) > 0  # as outside
+    assert not torch.equal(*stack.buffers["network.mean"][[0, -1]]) or replicas == 1
+
+
+class Drawing(Plain):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + torch.rand(())
+
+
+class Wide(Plain):
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes + 1)
+
+
+class Pair(Plain):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images), images  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [(Drawing, "the network gave two answers to one question"), (Wide, r"the network gave \(3, 4\) for 3 images"),
+     (Pair, "the network gave tuple, not a tensor of logits")],
+)  # fmt: skip
+def test_a_network_whose_numbers_would_mean_nothing_fails_where_it_is_made(
+    network: Callable[[int], nn.Module], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        architecture(network).build(SHAPE, CLASSES, 0)
+
+
+def test_a_representation_that_leads_elsewhere_fails_where_it_is_made() -> None:
+    class TwoHeads(Plain):
+        def encode(self, images: Tensor) -> Tensor:
+            return self.first(images.flatten(1))  # without the tanh
+
+        def classify(self, z: Tensor) -> Tensor:
+            logits: Tensor = self.last(z)
+            return logits
+
+    with pytest.raises(ValueError, match=r"classify\(encode\(images\)\) is not what calling the network gives"):
+        Architecture(lambda shape, classes: TwoHeads(classes), has_features=True).build(SHAPE, CLASSES, 0)

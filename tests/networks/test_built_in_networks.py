@@ -86,6 +86,18 @@ def test_a_factory_is_known_by_the_version_of_its_package() -> None:
         check(Factory.Params, {"path": "no_such_package:make"}, within("x"))
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [({"path": "torch.hub:load", "arguments": {"repo_or_dir": "x"}}, "hub loads what is not part of the package"),
+     ({"path": "torch:load"}, "load loads what is not part of the package"),
+     ({"path": "torch.nn:Linear", "arguments": {"deep": [{"file": "/"}]}}, "'/' is a file or folder"),
+     ({"path": "torch.nn:Linear", "arguments": {"weights": "https://a/b.pt"}}, "'https://a/b.pt' is a file or folder")],
+)  # fmt: skip
+def test_a_factory_loads_nothing_whose_changes_would_go_unnoticed(params: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check(Factory.Params, params, within("x"))
+
+
 def test_a_factory_takes_answers_with_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     class Output:
         def __init__(self, logits: torch.Tensor) -> None:

@@ -91,6 +91,12 @@ def test_set_and_a_filter_choose_networks(tmp_path: Path) -> None:
     chosen = loaded.settings(Selection(networks=("cnn[channels=4]",)))
     assert {setting.network.id for setting in chosen} == {"cnn[channels=4]"}
     assert {s.network.id for s in suite(tmp_path, None).settings(Selection(overrides=("network.name=vit",)))} == {"vit"}
+    wider = loaded.settings(Selection(overrides=("network.hidden=32",)))  # laid over each of them
+    assert {setting.network.id for setting in wider} == {
+        "mlp[hidden=32]",
+        "cnn[channels=4,hidden=32]",
+        "cnn[hidden=32]",
+    }
     with pytest.raises(InputError, match="-n nonsense: unknown model 'nonsense'"):
         loaded.settings(Selection(networks=("nonsense",)))
 

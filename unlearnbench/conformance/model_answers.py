@@ -113,7 +113,9 @@ def _trained(
 
 
 def _architecture(plugin: Any) -> Architecture:
-    return Architecture(plugin.build, bool(plugin.features or plugin.posterior), bool(plugin.posterior))
+    return Architecture(
+        plugin.build, bool(plugin.features or plugin.posterior), bool(plugin.posterior), is_checked=False
+    )
 
 
 def _seeded(plugin: Any, shape: tuple[int, int, int], classes: int) -> Any:

@@ -16,6 +16,7 @@ from unlearnbench.library.own_models import (
     classes_of,
     erased_by,
     folders_of,
+    given_only,
     labelled,
     plugin_of,
     shape_text,
@@ -117,7 +118,7 @@ def attack(
         raise InputError("attack", f"{attack} can't be used here: {reason}")
     largest = max(int(labels.max()) for _, labels in parts)
     context = Context(scenario, [], (channels, height, width), classes_of(before, world.targets, largest), device,
-                      before.dtype)  # fmt: skip
+                      before.dtype, architecture=given_only(method))  # fmt: skip
     with visiting():
         try:
             seen = _seen(eraser, before, world, access, context, seed)

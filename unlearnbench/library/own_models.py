@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
-from unlearnbench.models.architecture import looped_of
+from unlearnbench.models.architecture import Architecture, looped_of
 from unlearnbench.models.plain_network import LackingError, PlainNetwork
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Method, Plugin
@@ -22,7 +23,7 @@ from unlearnbench.settings.validation import check, within
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.images import Images
 from unlearnbench.stages.result_checks import PluginError, check_finite, erase_each
-from unlearnbench.system.errors import InputError, StrPath
+from unlearnbench.system.errors import InputError, StrPath, an
 from unlearnbench.system.printing import error_line, one_line
 from unlearnbench.training.context import Context
 
@@ -46,7 +47,7 @@ def unlearn(
 
     The model is any classifier that maps images f32[B, C, H, W] with pixels in 0..1 to logits f32[B, Y]; what else it
     does with pixels (normalisation) has to be part of it. It is unlearned in eval mode, on the device where it lies.
-    All parameters change, frozen ones too. What is measured by suites (whether it forgot, what leaks) is not measured
+    Frozen parameters stay as they are. What is measured by suites (whether it forgot, what leaks) is not measured
     here.
 
     Args:
@@ -81,12 +82,18 @@ def unlearn(
     sets = _sets(forget, keep, device)
     classes = classes_of(before, sets, max(int(forget[1].max()), int(keep[1].max())))
     channels, height, width = forget[0].shape[1:]
-    context = Context(scenario, [seed], (channels, height, width), classes, device, before.dtype)
+    context = Context(
+        scenario, [seed], (channels, height, width), classes, device, before.dtype, architecture=given_only(method)
+    )
     return _filled(model, erased_by(plugin, before, sets, context))
 
 
 def plugin_of(kind: Kind, name: str, params: Mapping[str, Any] | None, folders: Sequence[Path], where: str) -> Plugin:
     """A plugin with its parameters. Raises InputError."""
+    if not isinstance(name, str):
+        raise InputError(kind, f"must be the name of {an(kind)}, not {type(name).__name__}")
+    if params is not None and not isinstance(params, Mapping):
+        raise InputError(where, f"must be a mapping of names to values, not {type(params).__name__}")
     info = discover(folders).find(kind, name, kind)
     return info.cls(check(info.cls.Params, dict(params or {}), within(where)))
 
@@ -106,17 +113,33 @@ def stack_of(model: nn.Module, shape: tuple[int, int, int] | None = None) -> tup
     Raises:
         InputError: it has no parameters.
     """
-    weights = next(model.parameters(), None)
+    if not isinstance(model, nn.Module):
+        raise InputError("model", f"must be a torch.nn.Module, not {type(model).__name__}")
+    weights = next((value for value in model.parameters() if value.requires_grad), None)
     if weights is None:
-        raise InputError("model", "has no parameters")
+        raise InputError("model", "has no parameters to train")
+    if any(isinstance(value, UninitializedParameter) for value in model.parameters()):
+        raise InputError("model", "has layers without a size yet (Lazy...); call it once on an image")
     looped = (False, False) if shape is None else looped_of(copy.deepcopy(model).cpu(), shape)
     return Stack.of([PlainNetwork(model, looped=looped)]), weights.device
+
+
+def given_only(method: str) -> Architecture:
+    """The architecture of a given model, of which no fresh ones can be made. Raises InputError where they are asked
+    for."""
+
+    def refuse(*_: Any) -> nn.Module:
+        what = "makes fresh models, which can't be made of a given one; bring the network as a plugin, in a suite"
+        raise InputError("method", f"{method} {what}")
+
+    return Architecture(refuse)
 
 
 def erased_by(plugin: Method, before: Stack, sets: ErasureSets, context: Context) -> Stack:
     """The models after unlearning. Raises InputError where the method can't be applied, or breaks its contract."""
     try:
-        after = erase_each(plugin, before, sets, context)
+        with torch.enable_grad():
+            after = erase_each(plugin, before, sets, context)
         check_finite(after, f"unlearning with {plugin.name}")
     except LackingError as error:
         raise InputError("method", f"{plugin.name} can't be applied to this model: {error}") from error
@@ -143,8 +166,11 @@ def check_applies(plugin: Method, scenario: Scenario) -> None:
 
 def labelled(given: Any, where: str) -> LabelledImages:
     """Images u8[n, C, H, W] and labels i64[n] from a pair of them, or from a Dataset."""
-    if isinstance(given, tuple | list) and len(given) == 2:
-        pixels, labels = (torch.as_tensor(part) for part in given)
+    if isinstance(given, tuple | list) and len(given) == 2 and not isinstance(given[0], tuple | list):
+        try:
+            pixels, labels = (torch.as_tensor(part) for part in given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(where, f"must be images and labels as tensors: {one_line(error)}") from error
     elif hasattr(given, "__getitem__") and hasattr(given, "__len__") and len(given):
         pairs = [given[number] for number in range(len(given))]
         try:

@@ -82,6 +82,10 @@ def run(
     """
     selection = _selection(experiments, methods, attacks, datasets, networks, seeds, overrides)
     _check(engine, jobs, seeds, cells_per_device, time_limit)
+    given: Any = suite
+    if not isinstance(given, str | os.PathLike | Mapping):
+        what = f"must be a file, the name of a suite, or a dict in the form of a suite file, not {type(given).__name__}"
+        raise InputError("suite", what)
     with visiting():
         from unlearnbench.workflow import options
 
@@ -112,6 +116,9 @@ def load(folder: StrPath) -> Results:
     Raises:
         InputError: the folder holds no records.
     """
+    given: Any = folder
+    if not isinstance(given, str | os.PathLike):
+        raise InputError("folder", f"must be a path, not {type(given).__name__}")
     records_of(Path(folder))
     return Results(folder)
 
@@ -151,12 +158,15 @@ def _selection(
     assigned = tuple(f"{key}={json.dumps(_plain(value, key))}" for key, value in (overrides or {}).items())
     names = {"experiments": experiments, "methods": methods, "attacks": attacks, "datasets": datasets,
              "networks": networks}  # fmt: skip
-    chosen = {kind: _names(given) for kind, given in names.items()}
+    chosen = {kind: _names(kind, given) for kind, given in names.items()}
     return Selection(**chosen, seeds=seeds, overrides=assigned)
 
 
-def _names(given: Names) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _names(kind: str, given: Names) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputError(kind, "must be a name or a list of names; an empty list selects all")
+    return tuple(names)
 
 
 def _check(
@@ -180,6 +190,8 @@ def _path(given: StrPath | None) -> Path | None:
 def _plain(value: Any, where: str) -> Any:
     """A value in the form in which a YAML file would give it; a dict may hold tuples and the like."""
     if isinstance(value, Mapping):
+        if odd := next((key for key in value if not isinstance(key, str)), None):
+            raise InputError(where, f"the key {odd!r} is not text")
         return {key: _plain(each, f"{where}.{key}") for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each, f"{where}[{number}]") for number, each in enumerate(value)]

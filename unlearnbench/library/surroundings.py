@@ -14,7 +14,7 @@ from unlearnbench.system.errors import InputError, unreadable
 from unlearnbench.system.process import THREADS
 
 _ARGUMENTS = {
-    "-e": "experiments", "-m": "methods", "-a": "attacks", "-d": "datasets", "--set": "overrides",
+    "-e": "experiments", "-m": "methods", "-a": "attacks", "-d": "datasets", "-n": "networks", "--set": "overrides",
     "--plugins": "plugins", "--engine": "engine", "--jobs": "jobs", "--scheduler": "scheduler", "--device": "device",
     "--cells-per-device": "cells_per_device", "--force": "force", "--results": "results", "--cache": "cache",
     "--data": "data", "--retry-failed": "retry_failed",

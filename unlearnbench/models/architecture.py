@@ -30,11 +30,13 @@ class Architecture:
     Attributes:
         make: a network with weights drawn from torch's random numbers.
         has_features, has_posterior: see PlainNetwork.
+        is_checked: whether a network whose numbers would mean nothing is refused; not by `check`, which says more.
     """
 
     make: Make
     has_features: bool = False
     has_posterior: bool = False
+    is_checked: bool = True
     _looped: dict[tuple[ImageShape, int], tuple[bool, bool]] = field(default_factory=dict, init=False, repr=False)
 
     def build(self, shape: ImageShape, classes: int, seed: int) -> nn.Module:
@@ -58,7 +60,11 @@ class Architecture:
             if isinstance(parts[0], InformationBottleneck):
                 self._looped[key] = False, False
             else:
-                self._looped[key] = _looped([self._wrapped(part, (False, False)) for part in parts], shape)
+                models = [self._wrapped(part, (False, False)) for part in parts]
+                if self.is_checked:
+                    first, again = (self._wrapped(self._made(shape, classes, 0), (False, False)) for _ in range(2))
+                    _check_answers(first.eval(), again.eval(), shape, classes)
+                self._looped[key] = _looped(models, shape)
         return self._looped[key]
 
     @property
@@ -74,6 +80,26 @@ class Architecture:
 
     def _wrapped(self, network: nn.Module, looped: tuple[bool, bool]) -> PlainNetwork:
         return PlainNetwork(network, self.has_features, self.has_posterior, looped)
+
+
+def _check_answers(model: PlainNetwork, again: PlainNetwork, shape: ImageShape, classes: int) -> None:
+    """Raise ValueError for a network whose numbers would mean nothing: the whole of what `check` looks at is more.
+
+    Args:
+        again: the same network, made once more with the same seed.
+    """
+    if not any(value.requires_grad for value in model.parameters()):
+        raise ValueError("the network has no parameters to train")
+    images = torch.rand(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        logits, other = model(images), again(images)
+        if logits.shape != (BATCH, classes):
+            raise ValueError(f"the network gave {tuple(logits.shape)} for {BATCH} images of {classes} classes")
+        if not torch.equal(logits, other):
+            raise ValueError("the network gave two answers to one question: it draws random numbers other than torch's"
+                             " when it is made, or any in evaluation (`unlearnbench check`)")  # fmt: skip
+        if model.has_features and not torch.allclose(model.classify(model.represent(images)), logits, 1e-4, 1e-4):
+            raise ValueError("classify(encode(images)) is not what calling the network gives (`unlearnbench check`)")
 
 
 def looped_of(network: nn.Module, shape: ImageShape) -> tuple[bool, bool]:

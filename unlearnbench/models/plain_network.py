@@ -46,7 +46,11 @@ class PlainNetwork(nn.Module):
         """Logits f32[B, Y]; with a posterior and `noise` at a sample from it, else without any noise."""
         if noise is None or not self.has_posterior:
             # A scenario may ask for lower precision inside the network; logits keep full precision.
-            return cast(Tensor, self.network(images).to(images.dtype))
+            answer: Any = self.network(images)
+            logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)  # some have more heads
+            if not isinstance(logits, Tensor):
+                raise TypeError(f"the network gave {type(answer).__name__}, not a tensor of logits")
+            return logits.to(images.dtype)
         mean, scale = self.encode(images)
         return self.classify(mean + scale * noise.normal(*mean.shape))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,21 @@ class Router:
                         name = names.setdefault(id(value), prefix + leaf)
                         self._slots.setdefault(name, []).append((table, leaf))
 
-    def call(self, tensors: Iterable[Mapping[str, Tensor]], method: str, *args: Any) -> Any:
-        """`module.method(*args)` with the given values of its parameters and buffers."""
+    def call(self, tensors: tuple[Mapping[str, Tensor], Mapping[str, Tensor]], method: str, *args: Any) -> Any:
+        """`module.method(*args)` with the given values of its parameters and buffers; training may change buffers."""
         for part in tensors:
             self.fill(part)
-        return getattr(self._module, method)(*args)
+        result = getattr(self._module, method)(*args)
+        if self._module.training:
+            self._read_back(*tensors)
+        return result
+
+    def _read_back(self, _: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        """Buffers that were assigned to, rather than changed in place as those of batch normalisation are."""
+        for name, value in buffers.items():
+            table, leaf = self._slots[name][0]
+            if table[leaf] is not value:
+                value.copy_(table[leaf].detach())
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
         """Give parameters and buffers their values."""
@@ -105,6 +115,11 @@ class Functional:
         return self._router.call((self.params, self.buffers), method, *args)
 
 
+def _fixed(value: Tensor, is_parameter: bool) -> Tensor:
+    """A buffer, or a parameter that is not trained."""
+    return nn.Parameter(value, requires_grad=False) if is_parameter else value
+
+
 @dataclass(frozen=True, eq=False)
 class Stack:
     """K models of one architecture: params and buffers {name: [K, ...]}; `base` lies on the meta device."""
@@ -117,11 +132,15 @@ class Stack:
     def of(cls, modules: Sequence[nn.Module]) -> Stack:
         """A stack of copies of modules of one architecture."""
         params, buffers = stack_module_state(list(modules))
+        frozen = [name for name, value in modules[0].named_parameters() if not value.requires_grad]
+        buffers |= {name: params.pop(name) for name in frozen}  # carried along, and never trained
+        if not params:
+            raise ValueError("the network has no parameters to train")
         detached = {name: value.detach().clone() for name, value in params.items()}
         base = copy.deepcopy(modules[0])
         router = Router(base)  # not `to("meta")`, which would untie weights
         router.fill({name: nn.Parameter(value[0].to("meta")) for name, value in detached.items()})
-        router.fill({name: value[0].to("meta") for name, value in buffers.items()})
+        router.fill({name: _fixed(value[0].to("meta"), name in frozen) for name, value in buffers.items()})
         return cls(base, detached, {name: value.detach().clone() for name, value in buffers.items()})
 
     @classmethod
@@ -180,7 +199,9 @@ class Stack:
         module = copy.deepcopy(self.base)
         router = Router(module)  # not `load_state_dict`, which would untie weights and knows no temporary buffers
         router.fill({name: nn.Parameter(value[replica].detach().clone()) for name, value in self.params.items()})
-        router.fill({name: value[replica].detach().clone() for name, value in self.buffers.items()})
+        frozen = {name for name, _ in self.base.named_parameters()} - set(self.params)
+        for name, value in self.buffers.items():
+            router.fill({name: _fixed(value[replica].detach().clone(), name in frozen)})
         return module.eval()
 
     def router(self, training: bool) -> Router:

@@ -1,6 +1,8 @@
 """Any function that makes a network, by import path: timm, transformers, your own package."""
 
 import importlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -10,6 +12,23 @@ from unlearnbench.models.last_layer import LastLayer
 from unlearnbench.plugin import Model, PluginParams
 from unlearnbench.registry.identity import distributions
 from unlearnbench.system.torchvision_import import import_torchvision
+
+LOADERS = {"hub", "load", "from_pretrained", "load_state_dict_from_url", "jit", "export"}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in JSON values."""
+    if isinstance(value, str):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(part)
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return Path(text).exists() or "://" in text
+    except (OSError, ValueError):  # not a path at all
+        return False
 
 
 class AnswerOfLogits(nn.Module):
@@ -31,7 +50,8 @@ class Factory(Model):
         network: {name: factory, path: "timm:create_model", arguments: {model_name: resnet10t, in_chans: 1}}
 
     The version of the package is part of every key. So the module has to be of an installed package (not an editable
-    one): for code of your own write a plugin of kind `model`, which is known by its content. The input of the
+    one), and neither loaders (`torch.hub:load`, `from_pretrained`) nor arguments that name files are accepted: for code
+    and weights of your own write a plugin of kind `model`, which is known by its content. The input of the
     layer named `last_layer` is its representation; without a name it has none.
     """
 
@@ -54,9 +74,15 @@ class Factory(Model):
 
         @model_validator(mode="after")
         def _is_installed(self) -> Self:
+            write = "write a plugin of kind model (unlearnbench new model)"
             if not self.keyed_packages:
-                module, write = self.path.partition(":")[0], "write a plugin of kind model (unlearnbench new model)"
+                module = self.path.partition(":")[0]
                 raise ValueError(f"{module} is of no installed package, and its changes would go unnoticed; {write}")
+            names = set(self.path.replace(":", ".").split("."))
+            if loads := names & LOADERS:
+                raise ValueError(f"{min(loads)} loads what is not part of the package, and would go unnoticed; {write}")
+            if (named := next(filter(_is_there, _texts(self.arguments)), None)) is not None:
+                raise ValueError(f"'{named}' is a file or folder, and its changes would go unnoticed; {write}")
             return self
 
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:

@@ -21,14 +21,20 @@ LARGEST_SEARCH = 100_000  # of a grid that only some combinations are drawn from
 def merge(base: Any, over: Any) -> Any:
     """`over` laid over `base`: mappings key by key, everything else replaces; the keys of `over` come first.
 
-    A grid of mappings (a list) is laid over a mapping alternative by alternative.
+    A grid of mappings (a list) is laid over a mapping alternative by alternative, and a mapping over a grid likewise.
     """
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         merged = {key: merge(base[key], value) if key in base else value for key, value in over.items()}
         return {**merged, **{key: value for key, value in base.items() if key not in over}}
+    if _is_grid(base) and isinstance(over, Mapping):
+        return [merge(item, over) for item in base]
     if isinstance(base, Mapping) and isinstance(over, list):
         return [merge(base, item) if isinstance(item, Mapping) else item for item in over]
     return over
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 @dataclass(frozen=True)
