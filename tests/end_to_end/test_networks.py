@@ -80,5 +80,5 @@ def test_the_suite_of_networks_is_what_it_says() -> None:
     found = {experiment: set[str]() for experiment in suite.file.experiments}
     for setting in suite.settings():
         found[setting.experiment].add(setting.network.info.name)
-    assert found == {"small": {"linear", "mlp", "cnn"}, "large": {"vit", "plain_resnet18"}}
+    assert found == {"small": {"linear", "mlp", "cnn"}, "attention": {"vit"}, "residual": {"plain_resnet18"}}
     assert suite.seeds == 3
