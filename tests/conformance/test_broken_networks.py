@@ -96,6 +96,19 @@ BROKEN = {
         ),
         "shift: a plain attribute, which stays where it is; register it: self.register_buffer(name, value)",
     ),
+    "a constant on the CPU": (
+        "moves",
+        net(forward("return self.layer(images.flatten(1)) + torch.ones(self.layer.out_features)")),
+        "moved to another device it uses a tensor of the CPU",
+    ),
+    "a list of tensors": (
+        "moves",
+        net(
+            forward("return self.layer(images.flatten(1)) + self.shifts[0]"),
+            "network.shifts = [torch.ones(classes)]; return network",
+        ),
+        "moved to another device it uses a tensor of the CPU",
+    ),
     "infinite": ("finite", net(forward("return self.layer(images.flatten(1)) / 0")), "values that are not finite"),
     "draws from everywhere": (
         "deterministic",

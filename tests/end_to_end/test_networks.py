@@ -14,6 +14,7 @@ from unlearnbench.cli import main as cli
 from unlearnbench.records.reading import read_folder
 from unlearnbench.registry.registry import discover
 from unlearnbench.suite.suite import load_suite
+from unlearnbench.system.store import Store
 
 NETWORKS = "network: [{name: plain_mlp, hidden: [4, 64]}, {hidden: 8, latent: 4}]"
 
@@ -68,6 +69,13 @@ def test_records_name_the_network_and_why_a_method_was_skipped(results: Path) ->
     assert skipped["error"].str.contains(r"which the network plain_mlp\[hidden=\d+\] lacks").all()
     kld = records[records["metric"] == "kld_to_prior"]  # of networks with p(Z|x) only
     assert {json.loads(text)["network"]["name"] for text in kld["scenario"].unique()} == {"mlp"}
+
+
+def test_artifacts_say_how_models_were_computed(results: Path) -> None:
+    store = Store(results.parent / "c")
+    made = [store.values(key)["provenance"] for key in store.keys()]  # noqa: SIM118 (not a mapping)
+    found = {(each["model"], str(each["in_turn"])) for each in made if each["stage"] == "unlearn"}
+    assert found == {("plain_mlp", "[]"), ("mlp", "None")}  # vectorised by trial; known to be, and not tried
 
 
 def test_a_record_of_any_network_can_be_verified(results: Path, tmp_path: Path) -> None:

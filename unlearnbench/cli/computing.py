@@ -12,7 +12,6 @@ import typer
 
 from unlearnbench.cli import exit_codes, options
 from unlearnbench.running.options import EngineName, RunOptions, Summary
-from unlearnbench.system.checkpoint_interval import checkpoint_seconds
 from unlearnbench.system.printing import emit
 from unlearnbench.workflow import options as workflow
 
@@ -61,7 +60,6 @@ class ComputingOptions:
         Raises:
             InputError: an impossible engine, number of workers, device or time between checkpoints.
         """
-        checkpoint_seconds()  # workers read it again
         return workflow.resolve(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     def resolve_for(self, suite: Suite, resolved: RunOptions) -> RunOptions:

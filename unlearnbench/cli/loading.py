@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,45 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["SelectionOptions", "load", "plan", "report_plugins"]
 
 
+def _some(long: str, short: str, complete: Callable[..., list[str]], what: str, metavar: str = options.FILTER) -> Any:
+    """An option that names a part of a suite."""
+    return typer.Option(long, short, metavar=metavar, autocompletion=complete, help=f"{what} Repeats.")
+
+
 @dataclass(frozen=True)
 class SelectionOptions:
     """The options that select parts of a suite, as given; None selects everything."""
 
     experiment: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--experiment", "-e", metavar="NAME", autocompletion=completion.experiments,
-            help="Only this experiment. Repeats.",
-        ),
-    ] = None  # fmt: skip
+        list[str] | None, _some("--experiment", "-e", completion.experiments, "Only this experiment.", "NAME")
+    ] = None
     method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method", "-m", metavar=options.FILTER, autocompletion=completion.methods,
-            help="Only this method, plus original and retrain. Repeats.",
-        ),
-    ] = None  # fmt: skip
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--attack", "-a", metavar=options.FILTER, autocompletion=completion.attacks,
-            help="Only this attack. Repeats.",
-        ),
-    ] = None  # fmt: skip
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset", "-d", metavar=options.FILTER, autocompletion=completion.datasets,
-            help="Only this dataset. Repeats.",
-        ),
-    ] = None  # fmt: skip
-    network: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--network", "-n", metavar=options.FILTER, autocompletion=completion.networks,
-            help="Only this network. Repeats.",
-        ),
-    ] = None  # fmt: skip
+        list[str] | None, _some("--method", "-m", completion.methods, "Only this method, plus original and retrain.")
+    ] = None
+    attack: Annotated[list[str] | None, _some("--attack", "-a", completion.attacks, "Only this attack.")] = None
+    dataset: Annotated[list[str] | None, _some("--dataset", "-d", completion.datasets, "Only this dataset.")] = None
+    network: Annotated[list[str] | None, _some("--network", "-n", completion.networks, "Only this network.")] = None
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=1_000, metavar="N", help="Repetitions 0 to N-1, instead of the suite's."),

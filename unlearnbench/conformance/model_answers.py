@@ -13,6 +13,7 @@ from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.models.architecture import Architecture
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Context, ErasureSets, Images, Scenario, stream
+from unlearnbench.system.printing import error_line
 
 SEEDS = (1, 2)
 IMAGES, TRAINED_ON = 5, 8
@@ -51,17 +52,18 @@ def details(subject: Subject, question: Message, *_: Any) -> Reply:
     """How models are vectorised, and tensors that no `to` would move."""
     shape, classes = tuple(question["shape"]), question["classes"]
 
-    def work() -> tuple[tuple[bool, bool], list[str]]:
+    def work() -> tuple[tuple[bool, bool], list[str], str]:
+        architecture = _architecture(subject.plugin)
         loose = [
             f"{path}.{name}".lstrip(".")
             for path, part in _seeded(subject.plugin, shape, classes).named_modules()
             for name, value in vars(part).items()
             if isinstance(value, Tensor)
         ]
-        return _architecture(subject.plugin).looped(shape, classes), loose
+        return architecture.looped(shape, classes), loose, _stays(architecture.build(shape, classes, SEEDS[0]), shape)
 
-    looped, loose = subject.run(question, work)
-    return {"looped": list(looped), "loose": loose}, {}
+    looped, loose, stays = subject.run(question, work)
+    return {"looped": list(looped), "loose": loose, "stays": stays}, {}
 
 
 def together(subject: Subject, question: Message, *_: Any) -> Reply:
@@ -76,6 +78,19 @@ def together(subject: Subject, question: Message, *_: Any) -> Reply:
         return {f"{where}.{n}": v for where, stack in (("all", every), ("one", each)) for n, v in stack.tensors.items()}
 
     return {}, subject.run(question, work)
+
+
+def _stays(model: nn.Module, shape: tuple[int, int, int]) -> str:
+    """What torch says of a tensor that stays on the CPU when a model is moved; empty if it says nothing of the kind.
+
+    The device `meta` has shapes and no values: what needs values fails there for other reasons, and proves nothing.
+    """
+    try:
+        Stack.of([model]).base.eval()(torch.empty(IMAGES, *shape, device="meta"))
+    except Exception as error:
+        line = error_line(error)
+        return line if "device" in line and "cpu" in line and "meta" in line else ""
+    return ""
 
 
 def _run(plugin: Any, shape: tuple[int, int, int], classes: int) -> dict[str, Tensor]:

@@ -81,6 +81,9 @@ def moves(case: ModelCase) -> Ruling:
     if case.details["loose"]:
         what = f"{', '.join(map(str, case.details['loose']))}: a plain attribute, which stays where it is"
         return failed(what, "register it: self.register_buffer(name, value)")
+    if case.details["stays"]:
+        what = f"moved to another device it uses a tensor of the CPU: {case.details['stays']}"
+        return failed(what, "make constants with device=images.device, or register them as buffers")
     return passed()
 
 

@@ -67,11 +67,11 @@ class Architecture:
                 self._looped[key] = _looped(models, shape)
         return self._looped[key]
 
-    @property
-    def in_turn(self) -> list[str]:
-        """In which of `training` and `evaluation` models are computed one after the other, as far as was tried."""
-        found = [looped for looped in self._looped.values() if any(looped)]
-        return [mode for place, mode in enumerate(("training", "evaluation")) if any(looped[place] for looped in found)]
+    def in_turn(self, shape: ImageShape, classes: int) -> list[str] | None:
+        """In which of `training` and `evaluation` models are computed one after the other; None: it was not tried."""
+        looped = self._looped.get((shape, classes))
+        modes = zip(("training", "evaluation"), looped or (), strict=False)
+        return None if looped is None else [mode for mode, in_turn in modes if in_turn]
 
     def _made(self, shape: ImageShape, classes: int, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

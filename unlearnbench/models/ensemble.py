@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from unlearnbench.models.noise import Noise
 from unlearnbench.models.plain_network import has_features, has_posterior
+from unlearnbench.models.vectorised import looped_in
 
 
 class Ensemble(nn.Module):
@@ -47,8 +48,7 @@ class Ensemble(nn.Module):
     @property
     def looped(self) -> tuple[bool, bool]:
         """See PlainNetwork; models of one architecture are all alike."""
-        looped: tuple[bool, bool] = getattr(self.parts[0], "looped", (False, False))
-        return looped
+        return looped_in(self.parts[0])
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and scales f32[B, S * J]."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unlearnbench.models.noise import Noise
 from unlearnbench.models.plain_network import has_features, has_posterior
 from unlearnbench.models.stack import Functional
+from unlearnbench.models.vectorised import looped_in
 
 Weights = dict[str, Tensor]  # by the names of the underlying model's parameters
 MEAN, LOG_SCALE = "mean.", "log_scale."
@@ -47,8 +48,7 @@ class MeanField(nn.Module):
     @property
     def looped(self) -> tuple[bool, bool]:
         """See PlainNetwork."""
-        looped: tuple[bool, bool] = getattr(self.mean, "looped", (False, False))
-        return looped
+        return looped_in(self.mean)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         encoded: tuple[Tensor, Tensor] = self.mean.encode(images)

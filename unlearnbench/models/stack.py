@@ -44,10 +44,10 @@ class Router:
             self.fill(part)
         result = getattr(self._module, method)(*args)
         if self._module.training:
-            self._read_back(*tensors)
+            self._read_back(tensors[1])
         return result
 
-    def _read_back(self, _: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+    def _read_back(self, buffers: Mapping[str, Tensor]) -> None:
         """Buffers that were assigned to, rather than changed in place as those of batch normalisation are."""
         for name, value in buffers.items():
             table, leaf = self._slots[name][0]

@@ -12,9 +12,15 @@ from torch.func import vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
+def looped_in(module: nn.Module) -> tuple[bool, bool]:
+    """Whether models of this architecture take turns in training, and in evaluation; a method's own do not."""
+    looped: tuple[bool, bool] = getattr(module, "looped", (False, False))
+    return looped
+
+
 def is_looped(module: nn.Module) -> bool:
-    """Whether models of this architecture take turns, in the mode (training or not) that the module is in."""
-    training, evaluation = getattr(module, "looped", (False, False))
+    """The same for the mode (training or not) that the module is in."""
+    training, evaluation = looped_in(module)
     return bool(training if module.training else evaluation)
 
 

@@ -1,34 +1,10 @@
 """A convolutional network of the size of LeNet-5."""
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from unlearnbench.models.body_and_head import BodyAndHead
 from unlearnbench.plugin import Model, PluginParams
-
-
-class Convolutions(nn.Module):
-    """`encode` ends with the last hidden layer; `classify` is the layer after it."""
-
-    def __init__(self, shape: tuple[int, int, int], channels: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        side = (shape[1] // 4) * (shape[2] // 4)
-        self.body = nn.Sequential(
-            nn.Conv2d(shape[0], channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(channels, 2 * channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(2 * channels * side, hidden), nn.ReLU(),
-        )  # fmt: skip
-        self.head = nn.Linear(hidden, classes)
-
-    def encode(self, images: Tensor) -> Tensor:
-        features: Tensor = self.body(images)
-        return features
-
-    def classify(self, z: Tensor) -> Tensor:
-        logits: Tensor = self.head(z)
-        return logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classify(self.encode(images))
 
 
 class Cnn(Model):
@@ -48,4 +24,10 @@ class Cnn(Model):
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         if min(shape[1:]) < 4:
             raise ValueError(f"cnn halves images twice: they must be at least 4x4, not {shape[1]}x{shape[2]}")
-        return Convolutions(shape, self.params.channels, self.params.hidden, classes)
+        channels, hidden = self.params.channels, self.params.hidden
+        body = nn.Sequential(
+            nn.Conv2d(shape[0], channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(channels, 2 * channels, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(2 * channels * (shape[1] // 4) * (shape[2] // 4), hidden), nn.ReLU(),
+        )  # fmt: skip
+        return BodyAndHead(body, nn.Linear(hidden, classes))

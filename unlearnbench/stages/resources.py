@@ -201,10 +201,13 @@ class Workplace:
         named: dict[str, str] = {kind: plugin.name for kind, plugin in task.work.plugins.items()}
         infos = {kind: self.registry.of(kind)[plugin.name] for kind, plugin in task.work.plugins.items()}
         plugins = {kind: info.sha256 for kind, info in infos.items() if kind != "dataset"}
+        data = self.data(task)
+        channels, height, width = data.train.pixels.shape[1:]
+        in_turn = self.architecture(task).in_turn((channels, height, width), data.classes)
         used = versions(*(package for info in infos.values() for package in info.packages))
         return {"git_sha": commit, "git_dirty": dirty, "versions": used, "device": describe(str(self.device)),
                 "started_at": began.isoformat(), "plugin_sha256": plugins, "stage": task.stage, **named,
-                "in_turn": self.architecture(task).in_turn}  # fmt: skip
+                "in_turn": in_turn}  # fmt: skip
 
     def _written(self, value: Any, known: dict[tuple[int, int], int]) -> tuple[int, ...]:
         """What changes when something writes to a tensor in a value.

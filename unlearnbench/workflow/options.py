@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unlearnbench.running.options import EngineName, RunOptions
 from unlearnbench.system import devices
+from unlearnbench.system.checkpoint_interval import checkpoint_seconds
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.roots import root
 
@@ -33,8 +34,9 @@ def resolve(
     """The options of the runner. Without `results`, its `results` is the parent of the suites' result folders.
 
     Raises:
-        InputError: an impossible engine, number of workers or device.
+        InputError: an impossible engine, number of workers, device or time between checkpoints.
     """
+    checkpoint_seconds()  # workers read it again
     wanted = devices.parse(device)
     if scheduler is not None and wanted not in ("auto", "cpu"):
         raise InputError("--device", "with --scheduler, CUDA_VISIBLE_DEVICES gives each worker its GPU; use auto")
