@@ -17,7 +17,8 @@ from unlearnbench.adversary.observation import observe
 from unlearnbench.adversary.observed_erasures import Erasures
 from unlearnbench.adversary.sampled_model import SampledModel
 from unlearnbench.adversary.updates import Updates
-from unlearnbench.adversary.view import AttackView, update_tensors
+from unlearnbench.adversary.view import AttackView, Which, update_tensors
+from unlearnbench.adversary.weights_shown import weights_shown
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.access import Access
 from unlearnbench.system.errors import AccessError
@@ -85,6 +86,9 @@ class Oracle:
             "ask after": lambda given: self._asked("after", given),
             "models before": lambda _: self._weights("before"),
             "models after": lambda _: self._weights("after"),
+            "erased count": lambda _: {
+                "count": torch.tensor(self._own("erasures", self._targets).erased_rows.shape[1])
+            },
             "updates": lambda _: self._updates(),
             "shadow_updates": lambda _: self._shadow_updates(),
             "in_and_out": lambda _: self._in_and_out(),
@@ -165,12 +169,13 @@ class Oracle:
         outputs = torch.cat(answers, 1)
         return {"outputs": outputs.expand(targets, -1, -1).contiguous()}
 
-    def _weights(self, which: str) -> Answer:
+    def _weights(self, which: Which) -> Answer:
         self._seen_at_all(which)
         if self.access.level != "parameters":
             raise AccessError(f"models needs level 'parameters' in the attack's access, which declares"
                               f" '{self.access.level}'")  # fmt: skip
-        return {name: value.to("cpu", copy=True) for name, value in self._all[which].tensors.items()}
+        models = weights_shown(self._all[which], self.access, self._world.seed, which)
+        return {name: value.to("cpu", copy=True) for name, value in models.tensors.items()}
 
     def _seen_at_all(self, which: str) -> None:
         if which == "before" and not self.access.before:
@@ -179,7 +184,7 @@ class Oracle:
     def _updates(self) -> Answer:
         if self.access.inference == "sample":
             raise AccessError("updates are outputs at the mean of p(Z|X), and the attack's access declares `sample`")
-        return update_tensors(self._seen(self._own("updates", self._targets)))
+        return update_tensors(self._seen(self._erasures()))
 
     def _shadow_updates(self) -> Answer:
         tensors = self._declared("shadow_updates", "shadows")
@@ -222,6 +227,9 @@ class Oracle:
 
         answers = {kind: seen(kind) for kind in ("unlearned", "retrained", "null")}
         return {**answers, "labels": tensors["labels"], "part": tensors["part"]}
+
+    def _erasures(self) -> Erasures:
+        return self._own("updates", self._targets)
 
     def _seen(self, erasures: Erasures) -> Updates:
         updates = erasures.updates(self.access, self._world)

@@ -83,6 +83,11 @@ class AttackView:
         """The T targets' updates."""
         return _updates(self._ask("updates", {}))
 
+    @property
+    def erased_count(self) -> int:
+        """s, how many images each erasure has removed."""
+        return int(self._ask("erased count", {})["count"])
+
     def ask(self, which: Which, pixels: Tensor) -> Tensor:
         """Outputs f32[T, n, D] of every target's model before or after unlearning, at the declared level.
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from unlearnbench.models.architecture import Architecture, looped_of
 from unlearnbench.models.plain_network import LackingError, PlainNetwork
@@ -118,7 +117,7 @@ def stack_of(model: nn.Module, shape: tuple[int, int, int] | None = None) -> tup
     weights = next((value for value in model.parameters() if value.requires_grad), None)
     if weights is None:
         raise InputError("model", "has no parameters to train")
-    if any(isinstance(value, UninitializedParameter) for value in model.parameters()):
+    if any(isinstance(value, nn.UninitializedParameter) for value in model.parameters()):
         raise InputError("model", "has layers without a size yet (Lazy...); call it once on an image")
     looped = (False, False) if shape is None else looped_of(copy.deepcopy(model).cpu(), shape)
     return Stack.of([PlainNetwork(model, looped=looped)]), weights.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unlearnbench.settings.scenario import Draw, Inference, Level, Tier
 
@@ -30,6 +31,9 @@ class Access:
         budget: how many images `ask` may ask each target's two models about, both together.
         before: whether the model before unlearning is seen, in updates and in shadows too.
         remaining: whether candidates are of three kinds: also remaining images of the classes of the erased ones.
+        rounding: a defence at level `parameters`: the precision of the weights that are shown.
+        noise: a defence at level `parameters`: standard deviation of the Gaussian noise on each weight that is shown,
+            drawn anew for each model. Neither changes what the models answer.
     """
 
     level: Level = "log_probabilities"
@@ -45,6 +49,8 @@ class Access:
     budget: int = 0
     before: bool = True
     remaining: bool = False
+    rounding: Literal["float32", "bfloat16"] = "float32"
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for needs that exclude each other."""
@@ -61,6 +67,8 @@ class Access:
             raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
         if self.inference == "sample" and (self.budget or self.remaining):
             raise ValueError("updates and `ask` answer at the mean of p(Z|X): inference sample has neither")
+        if self.level != "parameters" and (self.rounding != "float32" or self.noise):
+            raise ValueError("rounding and noise are of weights, which only level parameters shows")
         if self.budget < 0:
             raise ValueError(f"a budget of {self.budget} images")
 

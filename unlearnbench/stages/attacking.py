@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unlearnbench.adversary.observed_erasures import Erasures, with_remaining
 from unlearnbench.adversary.oracle import Oracle
+from unlearnbench.adversary.weights_shown import weights_shown
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.settings.scenario import Scenario
@@ -112,8 +113,12 @@ def seen_erasures(tensors: Mapping[str, Tensor], access: Access, before: Stack, 
     """
     erasures = Erasures.of_tensors(tensors)
     if access.level == "parameters":
-        # .cpu() first: on every device, as the attack would compute it from the models
-        changes = {name: after.params[name].cpu() - before.params[name].cpu() for name in after.params}
+        # On the CPU on every device, as the attack would compute it from the models.
+        first, second = (
+            weights_shown(models.to("cpu"), access, world.seed, which).params
+            for models, which in ((before, "before"), (after, "after"))
+        )
+        changes = {name: second[name] - first[name] for name in second}
         erasures = replace(erasures, changes=changes)
     return with_remaining(erasures, before, after, world) if access.remaining else erasures
 
