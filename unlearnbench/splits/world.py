@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unlearnbench.settings.scenario import Backdoor, Scenario
+from unlearnbench.settings.scenario import CHOSEN_BY_MODELS, Backdoor, Scenario
 from unlearnbench.settings.sizes import misfit, refuse_utility
 from unlearnbench.splits.erasure_choice import choose
 from unlearnbench.splits.erasure_sets import ErasureSets
@@ -72,7 +72,7 @@ def build_world(
 
     Args:
         seed: of this dataset and repetition, the same for every method.
-        scores: of the training images, for `erased: memorised`.
+        scores: of the training images, where models choose what is erased.
 
     Raises:
         InputError: the scenario does not fit the data, or a member would also be a never-seen image.
@@ -160,9 +160,9 @@ def _stamp_training(
 def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None) -> World:
     train = data.train
     parts = leak_parts(scenario, len(train), seed, train.labels.device)
-    chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
-    # Without scores it is not known yet which candidates are memorised: any of them may be.
-    any_may_be = scenario.erased == "memorised"
+    chosen = choose(train, parts, scenario, seed, scores)
+    # Without scores it is not known yet which candidates are chosen: any of them may be.
+    any_may_be = scenario.erased in CHOSEN_BY_MODELS
     erased = train.ids[parts["candidates"]] if any_may_be else chosen.pool.ids[chosen.erased]
     not_trained_on = {name: parts[name] for name in ("pool", "validation", "probe", "spare")}
     refuse_shared(train, {"target": parts["target"], **not_trained_on}, erased)
