@@ -12,6 +12,11 @@ from unlearnbench.system.errors import InputError
 PARTS = ("target", "pool", "validation", "probe", "spare")
 """The parts that share the training images; `known` lies inside `target`."""
 
+NO_GROUPS = (
+    "'group' needs a dataset that says whose each image is, and this one has no groups; of the dataset `images` set the"
+    " parameter groups"
+)
+
 # Of 60 parts of a small dataset. The pool is half again as large as the target, so that models which train on as many
 # of its images (tier `disjoint`) leave enough others.
 _SHARES = {"target": 19, "pool": 28, "validation": 3, "probe": 4, "spare": 6}
@@ -50,6 +55,10 @@ def fitted(scenario: Scenario, free: Collection[str], available: int) -> LeakSiz
     """
     sizes = scenario.leak
     assert sizes is not None
+    if scenario.erased == "group":
+        # Each part leaves some of its last group out. Of groups with more images than one erasure takes more is left
+        # out, which only the images themselves say.
+        available -= (len(PARTS) + 1) * (scenario.erased_count or 1)
     if _needed(scenario, sizes) <= available:
         return sizes
     found = _shrunk(scenario, free, available)
