@@ -55,13 +55,14 @@ def fitted(scenario: Scenario, free: Collection[str], available: int) -> LeakSiz
     """
     sizes = scenario.leak
     assert sizes is not None
-    if scenario.erased == "group":
-        # Each part leaves some of its last group out. Of groups with more images than one erasure takes more is left
-        # out, which only the images themselves say.
-        available -= (len(PARTS) + 1) * (scenario.erased_count or 1)
-    if _needed(scenario, sizes) <= available:
+    # Each part of whole groups leaves some of its last group out. Of groups with more images than one erasure takes
+    # more is left out, which only the images themselves say.
+    aside = (len(PARTS) + 1) * (scenario.erased_count or 1) if scenario.erased == "group" else 0
+    if _needed(scenario, sizes) <= available - aside:
         return sizes
-    found = _shrunk(scenario, free, available)
+    found = _shrunk(scenario, free, available - aside)
+    if found is None and _needed(scenario, sizes) <= available:
+        return sizes
     if found is None:
         raise InputError("scenario.leak", misfit(scenario, available))
     return found
