@@ -154,7 +154,9 @@ def test_worlds_with_wrong_labels_are_trained_together_each_with_its_own(digits:
             assert torch.equal(getattr(sets.pool, name)[sets.members[k]], own[one.parts["target"]])
 
 
-@pytest.mark.parametrize(("kind", "negatives"), [("random", 31), ("mislabelled", 31), ("memorised", 31), ("entangled", 31)])
+@pytest.mark.parametrize(
+    ("kind", "negatives"), [("random", 31), ("mislabelled", 31), ("memorised", 31), ("entangled", 31)]
+)
 def test_too_few_never_seen_images_are_refused(digits: ImageData, kind: str, negatives: int) -> None:
     scores = scores_of(digits, 0) if kind == "memorised" else None
     with pytest.raises(InputError, match=r"scenario\.leak\.spare"):

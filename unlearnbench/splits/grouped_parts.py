@@ -45,17 +45,14 @@ def draw_by_group(
     if (needed := scenario.targets * negatives * size) > sizes.spare:
         raise InputError("scenario.leak.spare", f"{needed} never-seen images are compared with; it has {sizes.spare}")
     sides = _dealt(_shuffled(groups.cpu().numpy(), generator), wanted, size)
-    units, left = _alike(sides["candidates"], sides["spare"], labels, scenario, generator)
-    firsts = {name: [rows[:size] for rows in left.get(name, sides[name])] for name in wanted}
-    chosen = {"candidates": units[:, 0].flatten(), "spare": units[:, 1:].flatten()}
-    none = np.empty(0, dtype=np.int64)
-    found: dict[str, _Rows] = {}
-    for name, count in wanted.items():
-        own = chosen.get(name, none)
+    units, passed_over, others = _alike(sides["candidates"], sides["spare"], labels, scenario, generator)
+    found = {name: _firsts(sides[name], size)[:count] for name, count in wanted.items()}
+    for number, (name, rest) in enumerate((("candidates", "unerased"), ("spare", "uncompared"))):
+        chosen = (units[:, 1:] if number else units[:, 0]).flatten()
+        room = wanted[name] - len(chosen)
         # What is too much is left out of every part. It is never of a group that was chosen.
-        rest = np.concatenate([none, *firsts[name]])[: count - len(own)]
-        found[name] = np.concatenate([own, rest])
-    found |= {"unerased": found["candidates"][units[:, 0].size :], "uncompared": found["spare"][units[:, 1:].size :]}
+        found[rest] = _firsts(passed_over[number], size)[:room]
+        found[name] = np.concatenate([chosen, found[rest], _firsts(others[number], size)[: room - len(found[rest])]])
     # A method that trains its own model must not recognise erased images by their place. The adversary's images stay
     # together by group.
     found["target"] = np.concatenate([found["known"], found["candidates"]])
@@ -69,6 +66,11 @@ def draw_by_group(
         holdout.reshape(len(units), -1).to(train.labels.device), unerased, uncompared,
     )  # fmt: skip
     return parts, choice
+
+
+def _firsts(groups: Sequence[_Rows], size: int) -> _Rows:
+    """The first `size` rows of each group, or all that it has."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *(rows[:size] for rows in groups)])
 
 
 def _shuffled(groups: _Rows, generator: np.random.Generator) -> Iterator[_Rows]:
@@ -105,7 +107,7 @@ def _alike(
     labels: _Rows,
     scenario: Scenario,
     generator: np.random.Generator,
-) -> tuple[_Rows, dict[str, list[_Rows]]]:
+) -> tuple[_Rows, list[list[_Rows]], list[list[_Rows]]]:
     """For each target a group of candidates, and `negatives` groups of never-seen images, each from a block of its own.
 
     All blocks have equally many groups. For a target, a random block offers s random images of a random group; from
@@ -113,8 +115,8 @@ def _alike(
     are alike, and being chosen says nothing about which of them a group is from.
 
     Returns:
-        i64[T, 1 + m, s], with images of the same classes in the same places; and the groups of either part that are not
-        chosen.
+        i64[T, 1 + m, s], with images of the same classes in the same places; of either part the groups that took part
+        and were not chosen; and those that took no part.
     """
     size, blocks = scenario.erased_count, 1 + scenario.negatives
     assert size is not None
@@ -151,11 +153,11 @@ def _alike(
             place = own if 0 <= own < count else generator.choice(np.flatnonzero(alike[block]))
             unused[block, place] = False
             units[target, block] = _of_classes(groups[block * count + place], labels, seen, generator)[places]
-    taken = [groups[place] for place in np.flatnonzero(~unused)]
-    chosen = {int(rows[0]) for rows in taken}
-    kept = {name: [rows for rows in part if int(rows[0]) not in chosen]
-            for name, part in (("candidates", candidates), ("spare", spare))}  # fmt: skip
-    return units, kept
+    free = [[groups[place] for place in np.flatnonzero(unused.flatten()) if (place >= count) == spare_ones]
+            for spare_ones in (False, True)]  # fmt: skip
+    took_part = {int(rows[0]) for rows in groups}
+    others = [[rows for rows in part if int(rows[0]) not in took_part] for part in (candidates, spare)]
+    return units, free, others
 
 
 def _of_classes(rows: _Rows, labels: _Rows, wanted: _Rows, generator: np.random.Generator) -> _Rows:
