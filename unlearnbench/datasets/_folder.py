@@ -93,7 +93,10 @@ def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
         return True
     if path.is_dir():
         if _entries(path, []):
-            raise InputError(str(path.absolute()), f"a folder inside a class; move its images up or away: {_EXPECTED}")
+            raise InputError(
+                str(path.absolute()),
+                f"a folder inside a class; move its images up or away, or set groups: folder: {_EXPECTED}",
+            )
         left_out.append(LeftOut(path, "empty"))
         return False
     if not path.is_file():
