@@ -379,9 +379,8 @@ def test_a_folder_in_a_class_is_a_group_and_the_same_name_is_the_same_group(pers
 
 
 def test_groups_of_a_training_split_are_those_of_its_images(persons: Path) -> None:
-    (persons / "images").rename(persons / "train")
     write_image(persons / "mine/test/smiling/dan/0.png", 7)
-    (persons / "train").rename(persons / "mine/train")
+    (persons / "images").rename(persons / "mine/train")
     data = load(persons, path="mine", groups="folder")
     assert (len(data.train), len(data.test), len(data.groups)) == (18, 1, 18)
     assert data.groups.unique(return_counts=True)[1].tolist() == [4, 6, 8]

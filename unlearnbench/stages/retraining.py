@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.models.stack import Stack
+from unlearnbench.settings.scenario import Erased
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, leak_parts
 from unlearnbench.stages.evaluation import accuracies
@@ -49,10 +50,15 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     learned[torch.arange(count)[:, None], members.cpu()] = True
     learned = learned[:, rows.cpu()]
     scores = torch.full((world.shared,), torch.nan)
-    answers = margin if scenario.erased == "hardest" else margin > 0
-    inside, outside = ((answers * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
-    scores[rows.cpu()] = -outside if scenario.erased == "hardest" else inside - outside
+    scores[rows.cpu()] = scored(margin, learned, scenario.erased)
     return Artifact({"scores": scores}, {})
+
+
+def scored(margin: Tensor, learned: Tensor, erased: Erased) -> Tensor:
+    """f32[n]: the score of each image from the margins f32[K, n] of models that learned it (bool[K, n]) or did not."""
+    answers = margin if erased == "hardest" else margin > 0
+    inside, outside = ((answers * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
+    return -outside if erased == "hardest" else inside - outside
 
 
 def _margins(models: Stack, world: World, rows: Tensor) -> Tensor:
