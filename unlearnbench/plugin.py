@@ -200,5 +200,11 @@ class Dataset(Plugin, ABC):
         made to fit. Default: not known, and the dataset is taken to be large enough for the usual sizes."""
         return None
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether `load` says whose each training image is (`ImageData.groups`), for scenarios that erase by group.
+        Default: it does not."""
+        return False
+
     def prepare(self, root: Path) -> None:
         """Fetch or unpack what `load` needs; may download. Default: nothing to do."""

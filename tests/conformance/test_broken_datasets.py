@@ -63,6 +63,21 @@ BROKEN = {
         source("dataset", "def image_counts(self, root):\n    return 10"),
         "image_counts returned no pair of whole numbers",
     ),
+    "groups that were not announced": (
+        "groups",
+        source("dataset", LOAD + "return images()._replace(groups=torch.arange(6))"),
+        "load returned groups, and has_groups is false; let has_groups return True",
+    ),
+    "announced groups that are not there": (
+        "groups",
+        source("dataset", "has_groups = True"),
+        "has_groups is true, and load returned no tensor of groups",
+    ),
+    "groups of test images too": (
+        "groups",
+        source("dataset", "has_groups = True\n" + LOAD + "return images()._replace(groups=torch.arange(10))"),
+        "groups are int64[10]; give the group of each training image as i64[N]",
+    ),
     "labels of another type": (
         "labels",
         source("dataset", LOAD + "return images(labels=torch.ones(10))"),

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from unlearnbench.datasets.images import ImagesParams, OwnImages
@@ -348,3 +349,68 @@ def test_transparent_images_lie_over_the_declared_background(tmp_path: Path) -> 
     assert load(tmp_path).train.pixels.min() > 150
     assert load(tmp_path, background="black").train.pixels.max() == 0
     assert "decoded: 6 stored as RGBA, 6 transparent, laid over white" in load(tmp_path).notes
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def persons(tmp_path: Path) -> Path:
+    """images/<class>/<person>/*.png: two classes, in which three persons have 2, 3 and 4 images each."""
+    for number, name in enumerate(["smiling", "serious"]):
+        for person, count in (("ann", 2), ("bob", 3), ("cy", 4)):
+            for index in range(count):
+                red = 100 * number + 10 * count + index
+                write_image(tmp_path / "images" / name / person / f"{index}.png", red)
+    return tmp_path
+
+
+def test_a_folder_in_a_class_is_a_group_and_the_same_name_is_the_same_group(persons: Path) -> None:
+    dataset = OwnImages(ImagesParams(groups="folder", test_fraction=0.1))
+    assert dataset.has_groups
+    assert not OwnImages().has_groups
+    data = dataset.load(persons)
+    assert dataset.image_counts(persons) == (16, 2) == (len(data.train), len(data.test))
+    assert data.groups.dtype == torch.int64
+    persons_of = [int(image[0, 0, 0]) % 100 // 10 - 2 for image in data.train.pixels]
+    assert data.groups.tolist() == persons_of
+    assert any(note.startswith("groups: 3, of ") for note in data.notes)
+    assert data.classes == 2
+
+
+def test_groups_of_a_training_split_are_those_of_its_images(persons: Path) -> None:
+    write_image(persons / "mine/test/smiling/dan/0.png", 7)
+    (persons / "images").rename(persons / "mine/train")
+    data = load(persons, path="mine", groups="folder")
+    assert (len(data.train), len(data.test), len(data.groups)) == (18, 1, 18)
+    assert data.groups.unique(return_counts=True)[1].tolist() == [4, 6, 8]
+
+
+def test_images_in_no_group_and_groups_that_are_not_asked_for_are_refused(persons: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"serious/ann: a folder inside a class; .* or set groups: folder"):
+        load(persons)
+    stray = persons / "images/smiling/0.png"
+    write_image(stray, 1)
+    with pytest.raises(InputError, match=rf"{stray}: is in no group; expected <class>/<group>/"):
+        load(persons, groups="folder")
+    stray.unlink()
+    with pytest.raises(InputError, match=r"images.groups: 'person' is a column of Parquet files"):
+        load(persons, groups="person")
+
+
+def test_a_column_of_parquet_files_holds_the_groups(tmp_path: Path) -> None:
+    path = tmp_path / "images/train.parquet"
+    path.parent.mkdir()
+    names = [f"p{row % 4}" for row in range(20)]
+    images = [encoded(row) for row in range(20)]
+    pq.write_table(pa.table({"image": images, "label": [row % 2 for row in range(20)], "person": names}), path)
+    data = load(tmp_path, groups="person")
+    assert data.groups.tolist() == [int(image[0, 0, 0]) % 4 for image in data.train.pixels]
+    assert load(tmp_path).groups is None
+    with pytest.raises(InputError, match=r"has no column writer; it has image, label, person"):
+        load(tmp_path, groups="writer")
+
+
+def test_keys_of_data_without_groups_stand() -> None:
+    assert "groups" not in ImagesParams().model_dump(mode="json")
+    assert ImagesParams(groups="folder").model_dump(mode="json")["groups"] == "folder"

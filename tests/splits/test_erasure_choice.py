@@ -13,6 +13,7 @@ from unlearnbench.datasets.digits import Digits
 from unlearnbench.metrics.membership import auc
 from unlearnbench.plugin import ImageData
 from unlearnbench.settings.scenario import Scenario
+from unlearnbench.splits.entanglement import nearness
 from unlearnbench.splits.world import World, build_world, check_disjoint, join
 from unlearnbench.system.errors import InputError
 
@@ -47,6 +48,9 @@ def cases(digits: ImageData, seed: int) -> list[World]:
         world(digits, seed),
         world(digits, seed, erased="mislabelled"),
         world(digits, seed, scores_of(digits, seed), erased="memorised"),
+        world(digits, seed, scores_of(digits, seed), erased="hardest"),
+        world(digits, seed, erased="entangled"),
+        world(digits, seed, erased="class"),
     ]
 
 
@@ -106,7 +110,7 @@ def test_choosing_the_erased_alone_by_score_would_give_them_away(digits: ImageDa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["random", "mislabelled", "memorised"])
+@pytest.mark.parametrize("kind", ["random", "mislabelled", "memorised", "hardest", "entangled", "class"])
 def test_a_blind_attacker_stays_at_one_half(digits: ImageData, kind: str) -> None:
     """A classifier on pixels and labels that asks no model, fitted to half of the targets, asked about the others."""
     from sklearn.linear_model import LogisticRegression
@@ -115,7 +119,7 @@ def test_a_blind_attacker_stays_at_one_half(digits: ImageData, kind: str) -> Non
 
     found = []
     for seed in range(60):
-        scores = scores_of(digits, seed) if kind == "memorised" else None
+        scores = scores_of(digits, seed) if kind in ("memorised", "hardest") else None
         one = world(digits, seed, scores, erased=kind)
         assert one.targets.holdout is not None
         rows = torch.cat([one.targets.erased, one.targets.holdout], 1)
@@ -150,7 +154,9 @@ def test_worlds_with_wrong_labels_are_trained_together_each_with_its_own(digits:
             assert torch.equal(getattr(sets.pool, name)[sets.members[k]], own[one.parts["target"]])
 
 
-@pytest.mark.parametrize(("kind", "negatives"), [("random", 31), ("mislabelled", 31), ("memorised", 31)])
+@pytest.mark.parametrize(
+    ("kind", "negatives"), [("random", 31), ("mislabelled", 31), ("memorised", 31), ("entangled", 31)]
+)
 def test_too_few_never_seen_images_are_refused(digits: ImageData, kind: str, negatives: int) -> None:
     scores = scores_of(digits, 0) if kind == "memorised" else None
     with pytest.raises(InputError, match=r"scenario\.leak\.spare"):
@@ -183,3 +189,94 @@ def test_the_original_of_a_memorised_scenario_is_trained_before_anybody_is_chose
     for seed in range(30):
         one = world(digits, seed, erased="memorised", leak=sizes)
         assert one.targets.erased.shape == (20, 1)
+
+
+# --- by class -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_target_erases_images_of_one_class_and_is_compared_with_that_class(digits: ImageData, seed: int) -> None:
+    one = world(digits, seed, erased="class", erased_count=4, targets=12, negatives=3)
+    labels, targets = one.pool.labels, one.targets
+    assert targets.holdout is not None
+    assert (targets.erased.shape, targets.holdout.shape) == ((12, 4), (12, 12))
+    classes = labels[targets.erased[:, :1]]
+    assert bool((labels[targets.erased] == classes).all())
+    assert bool((labels[targets.holdout] == classes).all())
+    assert len(classes.unique()) > 3
+    for rows in (targets.erased, targets.holdout):
+        assert len(rows.unique()) == rows.numel()
+    assert bool(torch.isin(targets.erased, one.parts["candidates"]).all())
+    assert bool(torch.isin(targets.holdout, one.parts["spare"]).all())
+    assert not bool(torch.isin(one.parts["unerased"], targets.erased).any())
+    assert len(one.parts["unerased"]) == len(one.parts["candidates"]) - 48
+
+
+def test_a_class_is_drawn_as_often_as_it_has_candidates(digits: ImageData) -> None:
+    drawn, there = np.zeros(10), np.zeros(10)
+    for seed in range(200):
+        one = world(digits, seed, erased="class", erased_count=2, targets=5, negatives=1)
+        drawn += np.bincount(one.pool.labels[one.targets.erased[:, 0]], minlength=10)
+        there += np.bincount(one.pool.labels[one.parts["candidates"]], minlength=10)
+    assert np.abs(drawn / 1000 - there / there.sum()).max() < 4 * np.sqrt(0.1 * 0.9 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [({"erased_count": 20, "targets": 4}, "target"), ({"erased_count": 4, "negatives": 21, "targets": 5}, "spare")],
+)
+def test_classes_with_too_few_images_are_refused(digits: ImageData, changes: dict[str, Any], where: str) -> None:
+    with pytest.raises(InputError, match=f"of one class, and for target .* enlarge {where}") as caught:
+        world(digits, 0, erased="class", **changes)
+    assert caught.value.where == f"scenario.leak.{where}"
+
+
+# --- entangled ------------------------------------------------------------------------------------------------------
+
+
+def nearest(one: World, rows: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """The distance of pixels to the nearest of other images."""
+    asked, others = (one.pool.pixels[some].flatten(1).double() for some in (rows.flatten(), among))
+    apart = torch.cdist(asked, others)
+    apart[rows.flatten()[:, None] == among[None]] = float("inf")
+    return apart.amin(1)
+
+
+def test_images_with_a_near_duplicate_that_remains_are_erased(digits: ImageData) -> None:
+    one = world(digits, 0, erased="entangled")
+    assert one.targets.holdout is not None
+    known = one.parts["known"]
+    for rows, left in ((one.targets.erased, "unerased"), (one.targets.holdout, "uncompared")):
+        chosen, others = nearest(one, rows, known), nearest(one, one.parts[left], known)
+        assert float(chosen.mean()) < 0.8 * float(others.mean())
+        labels = one.pool.labels[rows.flatten()]
+        for label in labels.unique() if left == "unerased" else ():  # as many of each class as all sets together say
+            same = one.pool.labels[one.parts[left]] == label
+            if bool(same.any()):
+                assert float(chosen[labels == label].max()) <= float(others[same].min())
+
+
+def test_nearness_is_that_of_the_nearest_image_and_exact(digits: ImageData) -> None:
+    pool = digits.train
+    remaining, rows = torch.arange(50), torch.arange(50, 1300)
+    found = nearness(pool, remaining, rows)
+    asked, known = pool.pixels[rows].flatten(1).long(), pool.pixels[remaining].flatten(1).long()
+    expected = torch.stack([(known - image).square().sum(1).min() for image in asked])
+    assert torch.equal(-found[rows].long(), expected)
+    assert bool(found[remaining].isnan().all())
+
+
+@pytest.mark.slow
+def test_no_distance_between_images_tells_the_entangled_from_the_never_seen(digits: ImageData) -> None:
+    """Neither to the nearest image that remains, nor to the nearest of all that are asked about: near-duplicates are
+    not chosen as pairs."""
+    found: dict[str, list[float]] = {"known": [], "asked": [], "pool": []}
+    for seed in range(100):
+        one = world(digits, seed, erased="entangled")
+        assert one.targets.holdout is not None
+        rows = torch.cat([one.targets.erased, one.targets.holdout], 1)
+        member = ((torch.arange(6) == 0).expand(20, -1)).flatten().numpy()
+        for name, among in (("known", one.parts["known"]), ("asked", rows.flatten()), ("pool", one.parts["pool"])):
+            found[name].append(auc(-nearest(one, rows, among).numpy(), member))
+    for values in found.values():
+        assert abs(np.mean(values) - 0.5) < 3.29 * np.std(values, ddof=1) / np.sqrt(len(values))

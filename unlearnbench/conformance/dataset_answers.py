@@ -1,4 +1,4 @@
-"""The subject's answers about a dataset: labels and ids themselves; hash, type and shape of the pixels."""
+"""The subject's answers about a dataset: labels, ids and groups themselves; hash, type and shape of the pixels."""
 
 from __future__ import annotations
 
@@ -54,4 +54,6 @@ def load(subject: Subject, question: Message, *_: Any) -> Reply:
                 "hash": digest,
             }
             tensors |= {f"{name}.labels": part.labels, f"{name}.ids": part.ids}
-    return {"classes": int(data.classes), "pixels": pixels}, tensors
+    if isinstance(data.groups, Tensor):
+        tensors["groups"] = data.groups
+    return {"classes": int(data.classes), "pixels": pixels, "has_groups": bool(subject.plugin.has_groups)}, tensors

@@ -24,11 +24,13 @@ class Loaded(NamedTuple):
         data: the images, with pixels that have type and shape only; or a value of another type.
         outcome: all numbers, and a hash of the pixels.
         lacks: the part that is not Images, if there is one; then `data` is odd.
+        has_groups: whether the dataset says that its images have groups.
     """
 
     data: ImageData | Odd
     outcome: NamedTensors
     lacks: str | None = None
+    has_groups: bool = False
 
 
 class DatasetCase(Case):
@@ -98,7 +100,8 @@ def _loaded(answer: Message, tensors: NamedTensors) -> Loaded:
     if lacks is not None:
         return Loaded(Odd("ImageData", lacks), outcome, lacks)
     train, test = (_images(parts[name], tensors, name) for name in PART_NAMES)
-    return Loaded(ImageData(train, test, classes), outcome)
+    data = ImageData(train, test, classes, groups=tensors.get("groups"))
+    return Loaded(data, outcome, has_groups=bool(answer["has_groups"]))
 
 
 def _images(facts: Mapping[str, Any], tensors: NamedTensors, name: str) -> Images:

@@ -27,7 +27,7 @@ def lists_files(case: DatasetCase) -> Ruling:
 
 def loads(case: DatasetCase) -> Ruling:
     """Training and test images, and the number of classes."""
-    data, _, lacks = case.loaded
+    data, lacks = case.loaded.data, case.loaded.lacks
     if lacks is not None:
         return failed(f"{lacks} is not an Images of three tensors", "return Images(pixels, labels, ids)")
     if isinstance(data, Odd):
@@ -85,6 +85,21 @@ def counts_its_images(case: DatasetCase) -> Ruling:
     if counts is not None and counts != there:
         return failed(f"image_counts says {counts[0]} and {counts[1]}, load returns {there[0]} and {there[1]}", advice)
     return passed("not stated" if counts is None else f"{counts[0]} and {counts[1]}")
+
+
+def groups_fit(case: DatasetCase) -> Ruling:
+    """i64[N] of the training images, exactly where `has_groups` says so."""
+    data = _data(case)
+    if data.groups is None:
+        if not case.loaded.has_groups:
+            return passed("none")
+        return failed("has_groups is true, and load returned no tensor of groups", "give ImageData groups=i64[N]")
+    if not case.loaded.has_groups:
+        return failed("load returned groups, and has_groups is false", "let has_groups return True")
+    if data.groups.dtype != torch.int64 or data.groups.shape != data.train.labels.shape:
+        what = f"groups are {str(data.groups.dtype).removeprefix('torch.')}{list(data.groups.shape)}"
+        return failed(what, "give the group of each training image as i64[N]")
+    return passed(f"{len(data.groups.unique())} groups")
 
 
 def ids_are_in_order(case: DatasetCase) -> Ruling:

@@ -81,6 +81,7 @@ RULES: Mapping[Kind, Sequence[PluginRule]] = {
         PluginRule("pixels", dataset_checks.pixels_are_bytes),
         PluginRule("labels", dataset_checks.labels_are_classes),
         PluginRule("image_counts", dataset_checks.counts_its_images),
+        PluginRule("groups", dataset_checks.groups_fit),
         PluginRule("ids", dataset_checks.ids_are_in_order),
         PluginRule("missing_files", dataset_checks.misses_files_in_words, runs=False),
         *_REPEATABILITY,

@@ -27,8 +27,11 @@ class Listing(NamedTuple):
     left_out: list[LeftOut]
 
 
-def list_images(folder: Path) -> Listing:
+def list_images(folder: Path, grouped: bool = False) -> Listing:
     """The images of `folder/train/<class>/` and `folder/test/<class>/`, or of `folder/<class>/`.
+
+    Args:
+        grouped: they are in `<class>/<group>/` instead.
 
     Raises:
         InputError: there are no classes, a class has no images (it would be counted but never seen), or something looks
@@ -36,18 +39,18 @@ def list_images(folder: Path) -> Listing:
     """
     found = Listing([], [], [])
     if not _has_folders(folder / "train"):
-        found.train.extend(_list_classes(folder, found.left_out))
+        found.train.extend(_list_classes(folder, found.left_out, grouped))
         return found
     for path in _entries(folder, found.left_out):
         if path.name not in ("train", "test"):
             found.left_out.append(LeftOut(path, "beside train/ and test/"))
-    found.train.extend(_list_classes(folder / "train", found.left_out))
+    found.train.extend(_list_classes(folder / "train", found.left_out, grouped))
     if (folder / "test").is_dir():
-        found.test.extend(_list_classes(folder / "test", found.left_out))
+        found.test.extend(_list_classes(folder / "test", found.left_out, grouped))
     return found
 
 
-def _list_classes(folder: Path, left_out: list[LeftOut]) -> list[tuple[Path, str]]:
+def _list_classes(folder: Path, left_out: list[LeftOut], grouped: bool) -> list[tuple[Path, str]]:
     classes = []
     for path in _entries(folder, left_out):
         if path.is_dir():
@@ -60,13 +63,27 @@ def _list_classes(folder: Path, left_out: list[LeftOut]) -> list[tuple[Path, str
         raise InputError(str(folder.absolute()), f"holds no class folders; {_EXPECTED}")
     found: list[tuple[Path, str]] = []
     for entry in classes:
-        images = [path for path in _entries(entry, left_out) if _is_image(path, left_out)]
+        folders = _group_folders(entry, left_out) if grouped else [entry]
+        images = [path for inner in folders for path in _entries(inner, left_out) if _is_image(path, left_out)]
         if not images:
             raise InputError(
                 str(entry.absolute()), f"holds no images; put the class's images there or remove it; {_EXPECTED}"
             )
         found.extend((path, entry.name) for path in images)
     return found
+
+
+def _group_folders(entry: Path, left_out: list[LeftOut]) -> list[Path]:
+    """The folders of a class's groups."""
+    folders = []
+    for path in _entries(entry, left_out):
+        if path.is_dir():
+            folders.append(path)
+        elif path.suffix.lower() in (*_SUFFIXES, *_OTHER_IMAGES) or not path.is_file():
+            raise InputError(str(path.absolute()), "is in no group; expected <class>/<group>/*.png (groups: folder)")
+        else:
+            left_out.append(LeftOut(path, "beside the group folders"))
+    return folders
 
 
 def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
@@ -76,7 +93,10 @@ def _is_image(path: Path, left_out: list[LeftOut]) -> bool:
         return True
     if path.is_dir():
         if _entries(path, []):
-            raise InputError(str(path.absolute()), f"a folder inside a class; move its images up or away: {_EXPECTED}")
+            raise InputError(
+                str(path.absolute()),
+                f"a folder inside a class; move its images up or away, or set groups: folder: {_EXPECTED}",
+            )
         left_out.append(LeftOut(path, "empty"))
         return False
     if not path.is_file():

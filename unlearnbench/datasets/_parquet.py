@@ -63,9 +63,7 @@ def read_labels(files: Sequence[Path]) -> Labels:
     values: list[int | str] = []
     names: dict[int, str] | None = None
     for file in files:
-        column, found, metadata = _read_column(file, _LABEL_COLUMNS)
-        if not all(isinstance(value, int | str) and not isinstance(value, bool) for value in found):
-            raise InputError(str(file.absolute()), f"column {column} must hold whole numbers or text in every row")
+        column, found, metadata = _read_numbers_or_text(file, _LABEL_COLUMNS)
         called = _class_names(metadata, column)
         if names is not None and called != names:
             raise InputError(
@@ -78,6 +76,14 @@ def read_labels(files: Sequence[Path]) -> Labels:
     return Labels(values, names or {})
 
 
+def read_column(files: Sequence[Path], column: str) -> list[int | str]:
+    """A column of whole numbers or text, over some Parquet files. Raises InputError as `read_rows`."""
+    values: list[int | str] = []
+    for file in files:
+        values.extend(_read_numbers_or_text(file, (column,))[1])
+    return values
+
+
 def _read_pictures(file: Path) -> list[EncodedImage]:
     column, found, _ = _read_column(file, _IMAGE_COLUMNS)
     place, pictures = file.absolute(), []
@@ -87,6 +93,13 @@ def _read_pictures(file: Path) -> list[EncodedImage]:
             raise InputError(f"{place}: row {row}", f"column {column} holds no image bytes")
         pictures.append(EncodedImage(f"{place}: row {row}", content))
     return pictures
+
+
+def _read_numbers_or_text(file: Path, known: Sequence[str]) -> tuple[str, list[int | str], Mapping[bytes, bytes]]:
+    column, found, metadata = _read_column(file, known)
+    if not all(isinstance(value, int | str) and not isinstance(value, bool) for value in found):
+        raise InputError(str(file.absolute()), f"column {column} must hold whole numbers or text in every row")
+    return column, found, metadata
 
 
 def _read_column(file: Path, known: Sequence[str]) -> tuple[str, list[Any], Mapping[bytes, bytes]]:

@@ -16,9 +16,10 @@ from unlearnbench.datasets._decode import EncodedImage, decode
 from unlearnbench.datasets._folder import list_images
 from unlearnbench.datasets._left_out import LeftOut, counted, describe_left_out
 from unlearnbench.datasets._locate import check_inside, inside, missing
-from unlearnbench.datasets._parquet import EncodedImages, Labels, count_rows, read_labels, read_rows
+from unlearnbench.datasets._parquet import EncodedImages, Labels, count_rows, read_column, read_labels, read_rows
 from unlearnbench.datasets._shards import check_shards, is_parquet, refuse_same_content, split_files
 from unlearnbench.plugin import Dataset, ImageData
+from unlearnbench.registry.base import name_of
 from unlearnbench.settings.scenario import PluginParams
 from unlearnbench.splits.identical_images import first_of_each
 from unlearnbench.system.errors import InputError
@@ -40,6 +41,13 @@ class ImagesParams(PluginParams):
     test_fraction: float = Field(
         0.2, gt=0, lt=1, description="share of the images that are test images where there is no test split"
     )
+    groups: str | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda value: value is None,
+        description="whose images are, for `erased: group`:"
+        " `folder`, where <class>/<group>/*.png says so, or a column of the Parquet files (whole numbers or text)",
+    )  # written out only where it is set, so that keys of before it existed stand
 
 
 class ImageFiles(NamedTuple):
@@ -62,6 +70,9 @@ class OwnImages(Dataset):
     - a folder with `train*.parquet` and, if there is one, `test*.parquet`,
     - a .parquet file.
 
+    With `groups: folder` each class folder has one subfolder per group (`<class>/<group>/*.png`), such as a person; the
+    same name under two classes is the same group. Of Parquet files `groups` names the column.
+
     Labels are the sorted class names (or numbers) of the training images, counted from 0; names that are all numbers
     are sorted as numbers. Without a test split a fixed random `test_fraction` of the images becomes one. `prepare`
     reports what is not read, and how the rest was decoded.
@@ -71,18 +82,18 @@ class OwnImages(Dataset):
     Params = ImagesParams
 
     def files(self, root: Path) -> list[Path]:
-        files = _look(self._path(root)).files
+        files = self._look(self._path(root)).files
         check_inside(root, files)
         return files
 
     def class_names(self, root: Path) -> list[str]:
         path = self._path(root)
-        found = _look(path)
+        found = self._look(path)
         return _shown(_labels(found, "train"), path)
 
     def image_counts(self, root: Path) -> tuple[int, int]:
         path = self._path(root)
-        found = _look(path)
+        found = self._look(path)
         count = count_rows if found.parquet else len
         train, test = (count([file for file, _ in files]) for files in (found.train, found.test))
         if test or not train:
@@ -91,7 +102,7 @@ class OwnImages(Dataset):
 
     def load(self, root: Path) -> ImageData:
         path = self._path(root)
-        found = _look(path)
+        found = self._look(path)
         if found.parquet:
             refuse_same_content(found.files)
         train, test = (_rows(found, part) for part in ("train", "test"))
@@ -106,20 +117,46 @@ class OwnImages(Dataset):
         notes = [describe_left_out(found.left_out, folder), f"decoded: {counted(how.items())}"]
         notes += _doubled([picture.where for picture in pictures], pixels, path)
         labels = _numbered([*train.labels.values, *test.labels.values], names, path)
-        size = len(train.labels.values)
+        size, groups = len(train.labels.values), self._groups(found)
         if not test.labels.values:
             size, order = self._split(size, path)
             pixels, labels = pixels[order], labels[order]
+            groups = None if groups is None else groups[order]
             notes.append(f"test images: {len(labels) - size} of {len(labels)}, drawn at random, the same everywhere")
         absent = len(names) - len(labels[size:].unique())
         if absent:
             notes.append(f"classes without a test image: {absent}")
+        if groups is not None:
+            groups = groups[:size]
+            numbers = groups.unique(return_counts=True)[1]
+            notes.append(f"groups: {len(numbers)}, of {numbers.min()} to {numbers.max()} training images")
         training = LabelledPixels(pixels[:size], labels[:size])
         data = image_data(training, LabelledPixels(pixels[size:], labels[size:]), len(names))
-        return data._replace(notes=tuple(notes))
+        return data._replace(notes=tuple(notes), groups=groups)
 
     def prepare(self, root: Path) -> None:
         self.files(root)
+
+    @property
+    def has_groups(self) -> bool:
+        return self.params.groups is not None
+
+    def _groups(self, found: ImageFiles) -> Tensor | None:
+        """i64[n], the group of each image that is not of the test split; numbered in the order of their names."""
+        if not self.has_groups:
+            return None
+        files = [file for file, _ in found.train]
+        names = read_column(files, self.params.groups) if found.parquet else [file.parent.name for file in files]
+        texts = [str(name) for name in names]
+        number = {name: index for index, name in enumerate(sorted(set(texts)))}
+        return torch.tensor([number[name] for name in texts])
+
+    def _look(self, path: Path) -> ImageFiles:
+        found = _look(path, self.has_groups)
+        if not found.parquet and self.params.groups not in (None, "folder"):
+            what = f"'{self.params.groups}' is a column of Parquet files, and these are images: set folder"
+            raise InputError(f"{name_of(self)}.groups", what)
+        return found
 
     def _path(self, root: Path) -> Path:
         path = inside(self, root, self.params.path)
@@ -138,7 +175,7 @@ class OwnImages(Dataset):
         return count - test
 
 
-def _look(path: Path) -> ImageFiles:
+def _look(path: Path, grouped: bool) -> ImageFiles:
     if path.is_file():
         if not is_parquet(path):
             raise InputError(str(path.absolute()), "is neither a folder nor a .parquet file")
@@ -151,7 +188,7 @@ def _look(path: Path) -> ImageFiles:
         )
     if any(is_parquet(file) for file in path.iterdir()):
         raise InputError(str(path.absolute()), "holds Parquet files but none named train*.parquet")
-    listing = list_images(path)
+    listing = list_images(path, grouped)
     return ImageFiles(False, *listing)
 
 

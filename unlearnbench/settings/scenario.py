@@ -17,7 +17,9 @@ Level = Literal["parameters", "representation", "log_probabilities", "probabilit
 Tier = Literal["same", "disjoint"]
 Inference = Literal["mean", "sample"]
 Draw = Literal["same", "disjoint", "in_and_out", "retrained"]
-Erased = Literal["random", "mislabelled", "memorised"]
+Erased = Literal["random", "mislabelled", "memorised", "hardest", "entangled", "class", "group"]
+CHOSEN_BY_MODELS: tuple[Erased, ...] = ("memorised", "hardest")
+"""What is erased where `selection_models` decide."""
 # A class by its number or its name; the number replaces a name before anything is keyed (suite/class_names.py).
 ClassLabel = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -264,7 +266,9 @@ class Scenario(Strict):
     erased: Erased = Field(
         "random", description="leak: which candidates are erased, and by the same rule which"
         " never-seen images they are compared with. mislabelled: random ones with a wrong label; memorised: those that"
-        " models get right only if they learned them"
+        " models get right only if they learned them; hardest: those that models which never saw them get most wrong;"
+        " entangled: those with the nearest near-duplicate among the images that remain; class: those of a target are"
+        " of one class; group: those of a target are all that is trained on of one group, such as a person"
     )  # fmt: skip
     negatives: int = Field(
         1, ge=1, description="leak: never-seen images of its class that each erased image is"
@@ -272,7 +276,7 @@ class Scenario(Strict):
     )  # fmt: skip
     selection_models: int = Field(
         32, ge=8, description="models trained on other random images that decide what is"
-        " `memorised`; no other stage uses them"
+        " `memorised` or `hardest`; no other stage uses them"
     )  # fmt: skip
     judging: Judging = Judging()
     attack_images: int = Field(

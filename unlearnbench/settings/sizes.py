@@ -12,6 +12,11 @@ from unlearnbench.system.errors import InputError
 PARTS = ("target", "pool", "validation", "probe", "spare")
 """The parts that share the training images; `known` lies inside `target`."""
 
+NO_GROUPS = (
+    "'group' needs a dataset that says whose each image is, and this one has no groups; of the dataset `images` set the"
+    " parameter groups"
+)
+
 # Of 60 parts of a small dataset. The pool is half again as large as the target, so that models which train on as many
 # of its images (tier `disjoint`) leave enough others.
 _SHARES = {"target": 19, "pool": 28, "validation": 3, "probe": 4, "spare": 6}
@@ -50,9 +55,14 @@ def fitted(scenario: Scenario, free: Collection[str], available: int) -> LeakSiz
     """
     sizes = scenario.leak
     assert sizes is not None
-    if _needed(scenario, sizes) <= available:
+    # Each part of whole groups leaves some of its last group out. Of groups with more images than one erasure takes
+    # more is left out, which only the images themselves say.
+    aside = (len(PARTS) + 1) * (scenario.erased_count or 1) if scenario.erased == "group" else 0
+    if _needed(scenario, sizes) <= available - aside:
         return sizes
-    found = _shrunk(scenario, free, available)
+    found = _shrunk(scenario, free, available - aside)
+    if found is None and _needed(scenario, sizes) <= available:
+        return sizes
     if found is None:
         raise InputError("scenario.leak", misfit(scenario, available))
     return found

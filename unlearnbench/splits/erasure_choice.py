@@ -7,14 +7,17 @@ distinguished without asking any model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlearnbench.settings.scenario import Scenario
+from unlearnbench.settings.scenario import CHOSEN_BY_MODELS, Scenario
+from unlearnbench.splits.entanglement import nearness
 from unlearnbench.splits.images import Images
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
@@ -44,33 +47,38 @@ class ErasureChoice:
 
 
 def choose(
-    pool: Images, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int, scores: Tensor | None
+    pool: Images, parts: Mapping[str, Tensor], scenario: Scenario, seed: int, scores: Tensor | None
 ) -> ErasureChoice:
     """Draw the erased images of all targets and what they are compared with.
 
     Args:
-        candidates: i64[n], rows of the training images that may be erased, in random order.
-        spare: i64[n], rows of never-seen images, in random order.
-        scores: f32[N], how strongly models memorise each image, for `erased: memorised`. Without them any candidates
-            are taken, which is enough where it does not matter what is erased (training the original).
+        parts: rows of the pool in random order, among them `candidates` (training images that may be erased), `known`
+            (those that never are) and `spare` (never-seen images).
+        scores: f32[N], those of the stage `select`, where models choose. Without them any candidates are taken, which
+            is enough where it does not matter what is erased (training the original).
 
     Raises:
-        InputError: too few never-seen images.
+        InputError: too few images.
     """
-    size = scenario.erased_count
+    size, candidates, spare = scenario.erased_count, parts["candidates"], parts["spare"]
     assert size is not None
-    count = scenario.targets * size
-    if scenario.erased == "memorised" and scores is not None:
-        erased, holdout, left, unseen = _memorised(
+    count, chosen_by_models = scenario.targets * size, scenario.erased in CHOSEN_BY_MODELS
+    if scenario.erased == "entangled":
+        scores = nearness(pool, parts["known"], torch.cat([candidates, spare]))
+    if scenario.erased == "entangled" or (chosen_by_models and scores is not None):
+        assert scores is not None
+        erased, holdout, left, unseen = _best_scored(
             pool.labels, candidates, spare, count, scenario.negatives, seed, scores
         )
         return _arranged(pool, torch.arange(len(pool)), erased, holdout, left, unseen, scenario)
     erased, left = candidates[:count], candidates[count:]
-    if scenario.erased == "memorised":  # nothing is asked about yet: any never-seen images will do
+    if chosen_by_models:  # nothing is asked about yet: any never-seen images will do
         places = torch.arange(count * scenario.negatives, device=spare.device) % len(spare)
         return _arranged(pool, torch.arange(len(pool)), erased, spare[places], left, spare, scenario)
     if scenario.erased == "mislabelled":
         return _mislabelled(pool, erased, left, spare, scenario, seed)
+    if scenario.erased == "class":
+        erased, left = _of_one_class(pool.labels, candidates, spare, scenario, seed)
     wanted = erased[:, None].expand(-1, scenario.negatives)
     holdout = matched(pool.labels, wanted, spare, seed, "holdout", once=True)
     unseen = spare[~torch.isin(spare, holdout)]
@@ -136,10 +144,48 @@ def _mislabelled(
     )
 
 
-# --- memorised ------------------------------------------------------------------------------------------------------
+# --- by class -------------------------------------------------------------------------------------------------------
 
 
-def _memorised(
+def _of_one_class(
+    labels: Tensor, candidates: Tensor, spare: Tensor, scenario: Scenario, seed: int
+) -> tuple[Tensor, Tensor]:
+    """For each target a random class, in proportion to the candidates that are left of it, and its first ones.
+
+    Returns:
+        erased i64[T s], and the candidates that are left.
+    """
+    size = scenario.erased_count
+    assert size is not None
+    generator, classes = stream(seed, "class"), labels.cpu().numpy()
+    first, second = candidates.cpu().numpy(), spare.cpu().numpy()
+    unused = {kind: first[classes[first] == kind] for kind in np.unique(classes[first])}
+    compared = {kind: int((classes[second] == kind).sum()) // (scenario.negatives * size) for kind in unused}
+    erased = []
+    for target in range(scenario.targets):
+        enough = [kind for kind in unused if len(unused[kind]) >= size]
+        usable = [kind for kind in enough if compared[kind] > 0]
+        if not usable:
+            part, needed = (
+                ("spare", f"has {scenario.negatives * size} never-seen images") if enough else ("target", "has as many")
+            )
+            raise InputError(
+                f"scenario.leak.{part}",
+                f"each target erases {size} images of one class, and for target {target + 1} of {scenario.targets} no"
+                f" class {needed} left; enlarge {part}, or lower targets or erased_count",
+            )
+        weights = np.array([len(unused[kind]) for kind in usable])
+        kind = generator.choice(usable, p=weights / weights.sum())
+        erased.append(unused[kind][:size])
+        unused[kind], compared[kind] = unused[kind][size:], compared[kind] - 1
+    chosen = torch.from_numpy(np.concatenate(erased)).to(candidates.device)
+    return chosen, candidates[~torch.isin(candidates, chosen)]
+
+
+# --- by score -------------------------------------------------------------------------------------------------------
+
+
+def _best_scored(
     labels: Tensor, candidates: Tensor, spare: Tensor, count: int, negatives: int, seed: int, scores: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` highest scores among the candidates, and `negatives` times as many among the never-seen images.
@@ -194,7 +240,7 @@ def _memorised(
     return first_, second_, third, fourth
 
 
-def _by_score(rows: _Rows, score: NDArray[np.float32], generator: np.random.Generator) -> _Rows:
+def _by_score(rows: _Rows, score: NDArray[np.floating[Any]], generator: np.random.Generator) -> _Rows:
     """Rows with the highest score first, ties in random order."""
     return rows[np.lexsort((generator.random(len(rows)), -score[rows]))]
 

@@ -82,7 +82,8 @@ def without_copies(data: ImageData) -> ImageData:
     train, test = kept[:size].nonzero().flatten(), kept[size:].nonzero().flatten()
     if not len(test):
         raise InputError("scenario.duplicates", "'drop' leaves no test image: each is a training image too")
-    return data._replace(train=data.train.take(train), test=data.test.take(test))
+    groups = None if data.groups is None else data.groups[train]
+    return data._replace(train=data.train.take(train), test=data.test.take(test), groups=groups)
 
 
 def refuse_shared(train: Images, parts: Mapping[str, Tensor], erased: Tensor) -> None:

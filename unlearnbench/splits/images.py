@@ -33,13 +33,20 @@ class Images:
 
 
 class ImageData(NamedTuple):
-    """A loaded dataset; ids are unique over both parts."""
+    """A loaded dataset; ids are unique over both parts.
+
+    Attributes:
+        classes: their number.
+        notes: how it was read, one note per line: what was left out and why, how images were decoded. `prepare` shows
+            them.
+        groups: i64[N], whose each training image is (a person's, for instance), for scenarios that erase by group.
+    """
 
     train: Images
     test: Images
     classes: int
-    # How it was read, one note per line: what was left out and why, how images were decoded. `prepare` shows them.
     notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
 
 
 class Splits(NamedTuple):

@@ -7,6 +7,8 @@ There are four draws, each repeated from the world's seed wherever it is needed:
 - `in_and_out`: originals trained on random halves of the targets' candidates, filled up with her own images; she
   erases each candidate from the models that had it.
 - `retrained`: originals that forget each target, and models that never saw it (retrained_sets.py).
+
+Where targets erase images of one kind (a class, a group), so does she.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unlearnbench.settings.scenario import Draw
@@ -92,8 +95,8 @@ def _same_erasures(world: World, count: int, size: int) -> Shadows:
         )
     cut, unseen_cut = len(known) - max(size, len(known) // HELD_OUT), len(unseen) - len(unseen) // HELD_OUT
     generator = stream(world.seed, "shadow images")
-    training = _draw(known[:cut], count - validating, size, generator)
-    validation = _draw(known[cut:], validating, size, generator)
+    training = _draw(known[:cut], count - validating, size, generator, world.kinds, "known")
+    validation = _draw(known[cut:], validating, size, generator, world.kinds, "known")
     labels, held_out, others = world.pool.labels, unseen[unseen_cut:], unseen[:unseen_cut]
     others, held_out = _with_classes(labels, others, held_out, validation)
     held_out, others = _with_classes(labels, held_out, others, training)
@@ -115,12 +118,33 @@ def _with_classes(labels: Tensor, source: Tensor, target: Tensor, erased: Tensor
     return source, target
 
 
-def _draw(rows: Tensor, count: int, size: int, generator: np.random.Generator) -> Tensor:
-    """Rows i64[count, size], none twice before all have been used."""
+def _draw(
+    rows: Tensor, count: int, size: int, generator: np.random.Generator, kinds: Tensor | None, part: str
+) -> Tensor:
+    """Rows i64[count, size], none twice before all have been used; with `kinds`, of one kind each."""
+    if kinds is not None:
+        return _draw_of_one_kind(rows, count, size, generator, kinds[rows].cpu().numpy(), part)
     per_pass = len(rows) // size
     passes = -(-count // per_pass)
     order = np.concatenate([generator.permutation(len(rows))[: per_pass * size] for _ in range(passes)])
     return rows[torch.from_numpy(order[: count * size]).to(rows.device)].view(count, size)
+
+
+def _draw_of_one_kind(
+    rows: Tensor, count: int, size: int, generator: np.random.Generator, kinds: NDArray[np.int64], part: str
+) -> Tensor:
+    passes: list[NDArray[np.int64]] = []
+    while sum(map(len, passes)) < count:
+        order = generator.permutation(len(rows))
+        of_kinds = [order[kinds[order] == kind] for kind in np.unique(kinds)]
+        whole = np.concatenate([own[: len(own) // size * size].reshape(-1, size) for own in of_kinds])
+        if not len(whole):
+            raise InputError(
+                f"scenario.leak.{part}",
+                f"the adversary erases {size} images of one class or group, and none has so many of hers; enlarge it",
+            )
+        passes.append(generator.permutation(whole))
+    return rows[torch.from_numpy(np.concatenate(passes)[:count]).to(rows.device)]
 
 
 # --- disjoint -------------------------------------------------------------------------------------------------------
@@ -136,8 +160,16 @@ def _disjoint(world: World, models: int) -> Tensor:
             f" she has {len(pool)}: enlarge pool or lower target",
         )
     generator = stream(world.seed, "shadow members")
-    orders = np.stack([generator.permutation(len(pool))[:wanted] for _ in range(models)])
+    orders = np.stack([_order(world, pool, generator)[:wanted] for _ in range(models)])
     return pool[torch.from_numpy(orders).to(pool.device)]
+
+
+def _order(world: World, rows: Tensor, generator: np.random.Generator) -> NDArray[np.int64]:
+    """A random order of rows; where no group may be on two sides, of whole groups."""
+    if world.groups is None:
+        return generator.permutation(len(rows))
+    _, groups = np.unique(world.groups[rows].cpu().numpy(), return_inverse=True)
+    return np.argsort(generator.permutation(len(rows))[groups.ravel()], kind="stable")
 
 
 def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shadows:
@@ -156,7 +188,8 @@ def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shad
         usable, unseen = own[is_member], own[~is_member]
         if len(usable) < size:
             raise InputError("scenario.leak.pool", f"too small to erase {size} images from a shadow model; enlarge it")
-        erased = _draw(usable, counts[model], size, stream(world.seed, "shadow images", model))
+        generator = stream(world.seed, "shadow images", model)
+        erased = _draw(usable, counts[model], size, generator, world.kinds, "pool")
         holdout = matched(labels, erased, unseen, world.seed, "shadow", model, part="pool")
         sets.append(ErasureSets(world.pool, members, erased, holdout))
     model_of = torch.repeat_interleave(torch.arange(models), torch.tensor(counts))
@@ -169,19 +202,26 @@ def _disjoint_erasures(world: World, count: int, models: int, size: int) -> Shad
 def _halves(world: World, models: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Members i64[M, m], and for each model the candidates among them and those that are not, ordered by class.
 
-    Two consecutive models have complementary halves, so that every candidate is a member of half of the models.
+    Two consecutive models have complementary halves, so that every candidate is a member of half of the models. Where
+    erasures are of one kind, candidates are whole sets, a target's and those that it is compared with: i64[n, s].
     """
     assert world.targets.holdout is not None
-    labels, pool = world.pool.labels, world.parts["pool"]
-    candidates = torch.cat([world.targets.erased, world.targets.holdout], 1).flatten()
+    pool, erased = world.parts["pool"], world.targets.erased
+    if world.kinds is None:
+        candidates = torch.cat([erased, world.targets.holdout], 1).flatten()
+        alike = world.pool.labels[candidates]
+    else:
+        compared = world.targets.holdout.view(*erased.shape, -1).transpose(1, 2)
+        candidates = torch.cat([erased[:, None], compared], 1).flatten(0, 1)
+        alike = torch.arange(len(erased)).repeat_interleave(len(candidates) // len(erased)).to(erased)
     if models < 2 or models % 2:
         raise InputError("attack", f"{models} models with and without each candidate: give an even number")
-    filling = len(world.parts["target"]) - len(candidates) // 2
+    filling = len(world.parts["target"]) - candidates.numel() // 2
     if not 0 <= filling <= len(pool):
         raise InputError(
             "scenario.leak",
-            f"models with half of {len(candidates)} candidates need {filling} of the adversary's images to be as large"
-            f" as the target's; she has {len(pool)}: lower targets or enlarge pool",
+            f"models with half of {candidates.numel()} candidates need {filling} of the adversary's images to be as"
+            f" large as the target's; she has {len(pool)}: lower targets or enlarge pool",
         )
     members, inside, outside = [], list[Tensor](), list[Tensor]()
     for model in range(models):
@@ -190,19 +230,17 @@ def _halves(world: World, models: int) -> tuple[Tensor, list[Tensor], list[Tenso
             inside.append(outside[-1])
             outside.append(inside[-2])
         else:
-            halves = [
-                _half(candidates[labels[candidates] == label], generator) for label in labels[candidates].unique()
-            ]
+            halves = [_half(candidates[alike == one], generator) for one in alike.unique()]
             inside.append(torch.cat([half[0] for half in halves]))
             outside.append(torch.cat([half[1] for half in halves]))
         fill = pool[torch.from_numpy(generator.permutation(len(pool))[:filling]).to(pool.device)]
-        rows = torch.cat([inside[-1], fill])
+        rows = torch.cat([inside[-1].flatten(), fill])
         members.append(rows[torch.from_numpy(generator.permutation(len(rows))).to(rows.device)])
     return torch.stack(members), inside, outside
 
 
 def _half(rows: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Two random halves; a class has as many erased as never-seen candidates, so the number is even."""
+    """Two random halves; `negatives` is odd, so the number is even."""
     order = torch.from_numpy(generator.permutation(len(rows))).to(rows.device)
     return rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]
 
@@ -213,7 +251,7 @@ def _in_and_out_erasures(world: World, models: int, size: int) -> Shadows:
     members, inside, outside = _halves(world, models)
     for model in range(models):
         order = torch.from_numpy(stream(world.seed, "in and out", model).permutation(len(inside[model])))
-        rows = order.to(members.device).view(-1, size)
-        sets.append(ErasureSets(world.pool, members[model], inside[model][rows], outside[model][rows]))
-    each = len(inside[0]) // size
+        own, others = (side[model][order.to(members.device)].view(-1, size) for side in (inside, outside))
+        sets.append(ErasureSets(world.pool, members[model], own, others))
+    each = inside[0].numel() // size
     return Shadows(sets, torch.zeros(models * each, dtype=torch.bool), torch.arange(models).repeat_interleave(each))

@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unlearnbench.settings.scenario import Backdoor, Scenario
-from unlearnbench.settings.sizes import misfit, refuse_utility
+from unlearnbench.settings.scenario import CHOSEN_BY_MODELS, Backdoor, Scenario
+from unlearnbench.settings.sizes import NO_GROUPS, misfit, refuse_utility
 from unlearnbench.splits.erasure_choice import choose
 from unlearnbench.splits.erasure_sets import ErasureSets
+from unlearnbench.splits.grouped_parts import draw_by_group
 from unlearnbench.splits.identical_images import refuse_shared, refuse_shared_challenge, without_copies
 from unlearnbench.splits.images import ImageData, Images
 from unlearnbench.splits.trigger import place, stamp
@@ -50,6 +51,8 @@ class World:
         stamped_test: all test images, stamped, with their true labels.
         sizes: the size of every set, for the records.
         shared: how many images at the beginning of the pool are the same in every world of the dataset.
+        kinds: i64[N], where each erasure is of images of one kind (a class, a group): the kind of each image.
+        groups: i64[N], where no group may be on two sides: the group of each image.
     """
 
     pool: Images
@@ -60,6 +63,8 @@ class World:
     sizes: Mapping[str, int]
     seed: int
     shared: int
+    kinds: Tensor | None = None
+    groups: Tensor | None = None
 
     def images(self, part: str) -> Images:
         return self.pool.take(self.parts[part])
@@ -72,7 +77,7 @@ def build_world(
 
     Args:
         seed: of this dataset and repetition, the same for every method.
-        scores: of the training images, for `erased: memorised`.
+        scores: of the training images, where models choose what is erased.
 
     Raises:
         InputError: the scenario does not fit the data, or a member would also be a never-seen image.
@@ -83,7 +88,8 @@ def build_world(
                 raise InputError(f"scenario.backdoor.{name}", f"no class {label}: the dataset has {data.classes}")
     if scenario.duplicates == "drop":
         data = without_copies(data)
-    data = data._replace(train=data.train.to(device), test=data.test.to(device))
+    groups = None if data.groups is None else data.groups.to(device)
+    data = data._replace(train=data.train.to(device), test=data.test.to(device), groups=groups)
     return _leak(data, scenario, seed, scores) if scenario.kind == "leak" else _utility(data, scenario, seed)
 
 
@@ -159,10 +165,17 @@ def _stamp_training(
 
 def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None) -> World:
     train = data.train
-    parts = leak_parts(scenario, len(train), seed, train.labels.device)
-    chosen = choose(train, parts["candidates"], parts["spare"], scenario, seed, scores)
-    # Without scores it is not known yet which candidates are memorised: any of them may be.
-    any_may_be = scenario.erased == "memorised"
+    groups = data.groups if scenario.erased == "group" else None
+    if scenario.erased == "group":
+        if groups is None:
+            raise InputError("scenario.erased", NO_GROUPS)
+        parts, chosen = draw_by_group(train, groups, scenario, seed)
+        check_disjoint({name: rows for name, rows in parts.items() if name not in ("known", "candidates")})
+    else:
+        parts = leak_parts(scenario, len(train), seed, train.labels.device)
+        chosen = choose(train, parts, scenario, seed, scores)
+    # Without scores it is not known yet which candidates are chosen: any of them may be.
+    any_may_be = scenario.erased in CHOSEN_BY_MODELS
     erased = train.ids[parts["candidates"]] if any_may_be else chosen.pool.ids[chosen.erased]
     not_trained_on = {name: parts[name] for name in ("pool", "validation", "probe", "spare")}
     refuse_shared(train, {"target": parts["target"], **not_trained_on}, erased)
@@ -172,7 +185,8 @@ def _leak(data: ImageData, scenario: Scenario, seed: int, scores: Tensor | None)
     recorded = {name: len(rows) for name, rows in parts.items() if name not in ("unerased", "uncompared")}
     recorded |= {"test": len(data.test), "erased": chosen.erased.shape[1], "targets": scenario.targets}
     recorded["never_seen"] = chosen.holdout.numel()
-    return World(chosen.pool, data.test, targets, parts, None, recorded, seed, len(train))
+    kinds = train.labels if scenario.erased == "class" else groups
+    return World(chosen.pool, data.test, targets, parts, None, recorded, seed, len(train), kinds, groups)
 
 
 def leak_parts(scenario: Scenario, available: int, seed: int, device: torch.device) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.models.stack import Stack
+from unlearnbench.settings.scenario import Erased
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World, leak_parts
 from unlearnbench.stages.evaluation import accuracies
@@ -23,12 +24,15 @@ TOO_COSTLY = "too costly"
 
 
 def select(task: Task, workplace: Workplace) -> Artifact:
-    """How much models owe each image to having learned it (Feldman, 2020, Eq. 1; Feldman and Zhang, 2020, section 3).
+    """The scores by which images are chosen: the highest are erased.
 
-    mem(i) = P[right about i | i was learned] - P[right about i | it was not], estimated with models that are trained on
-    random choices of the target's, the adversary's and the spare images, as many as the target is trained on. Neither
-    originals nor retrained models nor an attack's models are among them: an original that had taken part in the choice
-    would seem to remember more than it does.
+    `memorised`: how much models owe each image to having learned it (Feldman, 2020, Eq. 1; Feldman and Zhang, 2020,
+    section 3): mem(i) = P[right about i | i was learned] - P[right about i | it was not].
+    `hardest`: how wrong models are that did not learn it: minus their mean margin.
+
+    Both are estimated with models that are trained on random choices of the target's, the adversary's and the spare
+    images, as many as the target is trained on. Neither originals nor retrained models nor an attack's models are among
+    them: an original that had taken part in the choice would seem to remember more than it does.
     """
     scenario = workplace.scenario(task)
     assert scenario.leak is not None
@@ -41,23 +45,29 @@ def select(task: Task, workplace: Workplace) -> Artifact:
     context = workplace.context(task, world, [seed_of(task, "selection", k) for k in range(count)])
     models = context.train(ErasureSets(world.pool, members, members[:, :0]))
     check_finite(models, f"training the models that select images, with beta {scenario.beta},")
-    right = _right(models, world, rows)
+    margin = _margins(models, world, rows)
     learned = torch.zeros(count, len(world.pool), dtype=torch.bool)
     learned[torch.arange(count)[:, None], members.cpu()] = True
     learned = learned[:, rows.cpu()]
     scores = torch.full((world.shared,), torch.nan)
-    inside, outside = ((right * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
-    scores[rows.cpu()] = inside - outside
+    scores[rows.cpu()] = scored(margin, learned, scenario.erased)
     return Artifact({"scores": scores}, {})
 
 
-def _right(models: Stack, world: World, rows: Tensor) -> Tensor:
-    """bool[K, n]: which images each model gets right."""
+def scored(margin: Tensor, learned: Tensor, erased: Erased) -> Tensor:
+    """f32[n]: the score of each image from the margins f32[K, n] of models that learned it (bool[K, n]) or did not."""
+    answers = margin if erased == "hardest" else margin > 0
+    inside, outside = ((answers * side).sum(0) / side.sum(0).clamp_min(1) for side in (learned, ~learned))
+    return -outside if erased == "hardest" else inside - outside
+
+
+def _margins(models: Stack, world: World, rows: Tensor) -> Tensor:
+    """f32[K, n]: each model's margins; above 0 where it gets an image right."""
     found = []
     for part in rows.split(5_000):
         images = world.pool.take(part)
         _, logits = models.outputs(images.pixels)
-        found.append(margins(logits, images.labels.expand(models.replicas, -1)) > 0)
+        found.append(margins(logits, images.labels.expand(models.replicas, -1)))
     return torch.cat(found, 1)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from unlearnbench.settings.scenario import LeakSizes, Scenario
-from unlearnbench.settings.sizes import fitted, refuse_utility
+from unlearnbench.settings.sizes import NO_GROUPS, fitted, refuse_utility
 from unlearnbench.suite.plugin_answers import Inquiry, PluginFaultError
 from unlearnbench.suite.suite import CellSetting
 from unlearnbench.system.errors import InputError
@@ -20,12 +20,14 @@ def sized(settings: Sequence[CellSetting], inquiry: Inquiry) -> list[CellSetting
     A dataset that can't say how many images it has without decoding them is taken to have enough.
 
     Raises:
-        InputError: the sizes that a suite gives leave too few images.
+        InputError: the sizes that a suite gives leave too few images, or groups are erased of a dataset without any.
     """
     found = list[CellSetting]()
     for setting in settings:
         try:
             counts = inquiry.image_counts(setting.dataset)
+            if setting.scenario.erased == "group" and not inquiry.has_groups(setting.dataset):
+                raise InputError(_place(setting, "scenario.erased"), NO_GROUPS)
         except PluginFaultError:  # planning asks again, fails this dataset's cells and says why
             counts = None
         if counts is None:
@@ -43,12 +45,15 @@ def _fitted(setting: CellSetting, counts: tuple[int, int]) -> tuple[Scenario, st
     try:
         sizes = _sizes(setting, counts)
     except InputError as error:
-        place = f"{setting.suite}:experiments.{setting.experiment}.{error.where} (dataset {setting.dataset.id})"
-        raise InputError(place, error.what) from None
+        raise InputError(_place(setting, error.where), error.what) from None
     if sizes == scenario.leak:
         return scenario, setting.scenario_id
     made = scenario.model_copy(update={"leak": sizes})
     return made, setting.named(made)
+
+
+def _place(setting: CellSetting, where: str) -> str:
+    return f"{setting.suite}:experiments.{setting.experiment}.{where} (dataset {setting.dataset.id})"
 
 
 def _sizes(setting: CellSetting, counts: tuple[int, int]) -> LeakSizes | None:

@@ -68,7 +68,7 @@ def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     if stage == "train":
         if scenario.backdoor is not None:  # otherwise the erased set makes no difference to training
             names += ["erased_ratio", "erased_count"]
-        elif scenario.erased == "mislabelled":
+        elif scenario.erased in ("mislabelled", "group"):  # other labels, other parts
             names += chosen
         return {name: values[name] for name in names}
     if stage == "retrained":

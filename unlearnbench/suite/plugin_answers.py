@@ -91,6 +91,10 @@ class Inquiry:
 
         return cast("tuple[int, int] | None", self.once(f"image_counts {choice.id}", ask))
 
+    def has_groups(self, choice: PluginChoice) -> bool:
+        """Whether a dataset says whose each image is."""
+        return cast("bool", self._asked("has_groups", choice, lambda dataset: bool(dataset.has_groups)))
+
     def access(self, choice: PluginChoice) -> Access:
         """The access that an attack needs."""
         return cast("Access", self._asked("access", choice, _access))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from unlearnbench.settings.scenario import canonical
+from unlearnbench.settings.scenario import CHOSEN_BY_MODELS, canonical
 from unlearnbench.suite import keys
 from unlearnbench.suite.choices import PluginChoice
 from unlearnbench.suite.plugin_answers import Inquiry
@@ -137,11 +137,13 @@ class StageTasks:
     # --- what no attack sees ------------------------------------------------------------------------------------------
 
     def _selected(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
-        """The stage that finds memorised images, for scenarios that erase these."""
-        if setting.scenario.erased != "memorised":
+        """The stage whose models choose what is erased, for scenarios that let them."""
+        if setting.scenario.erased not in CHOSEN_BY_MODELS:
             return {}
         inputs = {**self._base(setting, seed), "scenario": self._fields("select", setting)}
         inputs["replicas"] = setting.scenario.replicas
+        if setting.scenario.erased != "memorised":  # not written, so that keys of when there was nothing else stand
+            inputs["erased"] = setting.scenario.erased
         return {"select": self._task("select", inputs, {}, Work(**self._common(setting, seed)), skip)}
 
     def _retrained(self, setting: CellSetting, seed: int, skip: str | None) -> dict[str, str]:
