@@ -6,15 +6,21 @@ from small_worlds import SEEDS, context, image_data, leak
 from unlearnbench.adversary.observed_erasures import observe_erasures
 from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.plugin import Access
-from unlearnbench.settings.scenario import StopRule, Training
+from unlearnbench.settings.scenario import StopRule, Training, canonical
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.shadow_sets import shadow_erasures
 from unlearnbench.splits.world import build_world, challenge
+from unlearnbench.stages.attacking import seen_erasures
 
 SCENARIO = leak(stop=StopRule(steps=5), training=Training(epochs=3, batch=20, lr=5e-3))
 
 
 CPU = torch.device("cpu")
+NETWORK = {
+    "model": {"name": SCENARIO.network.name, "params": SCENARIO.network.params},
+    "method": None,
+    "scenario": canonical(SCENARIO),
+}
 
 
 class Experiment:
@@ -35,8 +41,12 @@ class Experiment:
     def _erase(self, method, sets, purpose):
         seeds = [1_000 + k for k in range(sets.replicas)]
         after = method.unlearn_many(self.before, sets, context(SCENARIO, seeds, torch.float32))
-        return observe_erasures(self.before, after, sets, self.world, purpose), after
+        return observe_erasures(self.before, after, sets, self.world, purpose, keep=purpose == "shadow"), after
 
     def view(self, **access):
-        return Oracle(Access(**access), self.world, 4, 9, self.before, self.after, self.targets, self.shadows,
-                          self.pairs).view()  # fmt: skip
+        return self.oracle(**access).view()
+
+    def oracle(self, **access):
+        granted = Access(**access)
+        targets = seen_erasures(self.targets.tensors, granted, self.before, self.after, self.world)
+        return Oracle(granted, self.world, 4, 9, self.before, self.after, targets, self.shadows, self.pairs, NETWORK)

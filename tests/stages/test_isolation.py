@@ -111,6 +111,26 @@ def test_an_attack_claims_the_same_in_a_process_of_its_own(crfu: Experiment, nam
     assert there.metrics == {name: Measured.of(value) for name, value in here.metrics.items()}
 
 
+@pytest.mark.parametrize("method", [None, {"name": "sisa", "params": {"shards": 2}}])
+def test_models_are_made_where_the_attack_is(tried: Tried, method: dict[str, Any] | None) -> None:
+    asked = tried.experiment.oracle(level="parameters", budget=50)
+    body = """
+    models, images = view.models("after"), view.probe
+    own = torch.stack([models.module(k)(images.scaled).log_softmax(1) for k in range(4)]).detach()
+    return Evidence(membership=own[:, :4, 0] - view.ask("after", images.pixels)[:, :4, 0])
+    """
+    if method is None:
+        found = isolation.attacked(tried.attack(body), asked, [tried.folder], [])
+        assert found.membership is not None
+        assert float(found.membership.abs().max()) < 1e-5
+        return
+    # An architecture of the method's own: the weights of the shared one do not fit it.
+    assert asked.network is not None
+    asked.network = {**asked.network, "method": method}
+    with pytest.raises(RemoteError, match="KeyError"):
+        isolation.attacked(tried.attack(body), asked, [tried.folder], [])
+
+
 def test_questions_are_answered_and_counted(tried: Tried) -> None:
     asked = tried.oracle()
     body = "images = view.probe; view.before(images); view.after(images); view.after(images)\n" + GUESS

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlearnbench.adversary.updates import Evidence, Measured
 
+SUBJECTS = ("erased", "challenge", "remaining")
 TENSORS = ("images", "label_scores", "membership", "baseline")
 
 
@@ -28,8 +29,8 @@ def checked(returned: object, attack: str) -> Evidence:
         value = getattr(returned, name)
         if value is not None and not isinstance(value, Tensor):
             raise EvidenceError(f"evidence.{name} is {type(value).__name__}, not a tensor")
-    if returned.subject not in ("erased", "challenge"):
-        raise EvidenceError(f"evidence.subject is {returned.subject!r}, neither 'erased' nor 'challenge'")
+    if returned.subject not in SUBJECTS:
+        raise EvidenceError(f"evidence.subject is {returned.subject!r}, not one of {', '.join(SUBJECTS)}")
     return returned
 
 

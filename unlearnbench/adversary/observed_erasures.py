@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from unlearnbench.adversary.observation import observe
 from unlearnbench.adversary.updates import Updates
 from unlearnbench.models.stack import Stack
 from unlearnbench.settings.access import Access
+from unlearnbench.splits.erasure_choice import matched
 from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import World
 from unlearnbench.system.seeding import stream
@@ -86,6 +88,32 @@ class Erasures:
 
 
 _FIELDS = tuple(part.name for part in fields(Erasures) if part.name != "changes")
+
+
+def with_remaining(erasures: Erasures, before: Stack, after: Stack, world: World) -> Erasures:
+    """The same erasures, with remaining images among the candidates: for each erased one another of its class that the
+    target was trained on and no target erases. Candidates are shuffled again.
+
+    Args:
+        before, after: the targets' models, 1 or T.
+    """
+    rows = matched(world.pool.labels, erasures.erased_rows, world.parts["unerased"].cpu(), world.seed, "remaining",
+                   part="target").to(world.pool.labels.device)  # fmt: skip
+    count, size = rows.shape
+    images = world.pool.pixels[rows]
+    outputs = [*before.own_outputs(images), *after.own_outputs(images)]
+    names = ("candidates_before_mean", "candidates_before_logits", "candidates_after_mean", "candidates_after_logits")
+    added: dict[str, Tensor] = dict(zip(names, (output.float().cpu() for output in outputs), strict=True))
+    added |= {"candidate_rows": rows.cpu(), "candidate_erased": torch.zeros(count, size, dtype=torch.bool)}
+    asked = erasures.candidate_rows.shape[1] + size
+    order = torch.from_numpy(stream(world.seed, "order with remaining").random((count, asked)).argsort(1))
+
+    def shuffled(name: str, more: Tensor) -> Tensor:
+        both = torch.cat([getattr(erasures, name), more], 1)
+        return both[torch.arange(count)[:, None], order]
+
+    parts: dict[str, Any] = {name: shuffled(name, more) for name, more in added.items()}
+    return replace(erasures, **parts)
 
 
 def observe_erasures(

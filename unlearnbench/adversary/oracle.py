@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from unlearnbench.adversary.observation import observe
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from unlearnbench.splits.images import Images
     from unlearnbench.splits.world import Challenge, World
 
+ASKED = 20_000  # images, of all targets together, that are answered at a time
+
 _T = TypeVar("_T")
 Answer = dict[str, Tensor]
 
@@ -36,14 +39,16 @@ class Oracle:
         access: as the attack declared it; asking for more raises AccessError.
         world: all sets; the attack is shown only parts of it.
         seed: of the attack's random numbers, the same for every method under attack.
-        before: the first target's model.
-        after: that model after unlearning.
+        before: the targets' models: one that all erasures start from.
+        after: the models after unlearning: of all T targets, or of the first only if no other is needed.
         targets: outputs of all targets; None in a utility experiment.
         shadows: outputs of the adversary's own models, as the stage stored them; None if not declared.
         challenge: members and never-seen images; None if not declared.
+        network: what the architecture is made from in another process (stages/seen_network.py).
 
     Attributes:
-        asked: how many images each of the models `before` and `after` was queried with.
+        asked: how many images were asked about: the first target's models `before` and `after`, and with `ask` those of
+            each target, against its `budget`.
     """
 
     def __init__(
@@ -57,10 +62,13 @@ class Oracle:
         targets: Erasures | None = None,
         shadows: Mapping[str, Tensor] | None = None,
         challenge: Challenge | None = None,
+        network: Mapping[str, Any] | None = None,
     ) -> None:
         self.access, self.classes, self.seed = access, classes, seed
+        self.network = network
         self.asked = Counter[str]()
         self._world = world
+        self._all = {"before": before, "after": after}
         self._models = {"before": before.take(0, 1), "after": after.take(0, 1)}
         self._sampled = {
             name: SampledModel(model, seed, name, access.queries)
@@ -73,6 +81,10 @@ class Oracle:
             "probe": lambda _: self._images("probe images", "probe"),
             "before": lambda given: self._query("before", given),
             "after": lambda given: self._query("after", given),
+            "ask before": lambda given: self._asked("before", given),
+            "ask after": lambda given: self._asked("after", given),
+            "models before": lambda _: self._weights("before"),
+            "models after": lambda _: self._weights("after"),
             "updates": lambda _: self._updates(),
             "shadow_updates": lambda _: self._shadow_updates(),
             "in_and_out": lambda _: self._in_and_out(),
@@ -89,7 +101,7 @@ class Oracle:
 
     def view(self) -> AttackView:
         """A view that asks this oracle, in the same process."""
-        return AttackView(self.access, self.shape, self.classes, self.seed, self.answer)
+        return AttackView(self.access, self.shape, self.classes, self.seed, self.answer, lambda: self._all["before"])
 
     def answer(self, question: str, given: Mapping[str, Tensor]) -> Answer:
         """The answer to a question from AttackView, on the CPU.
@@ -121,6 +133,7 @@ class Oracle:
     # --- outputs ----------------------------------------------------------------------------------------------------
 
     def _query(self, which: str, given: Mapping[str, Tensor]) -> Answer:
+        self._seen_at_all(which)
         pixels = given["pixels"].to(self._world.pool.pixels.device)
         self.asked[which] += len(pixels)
         if self.access.inference == "sample":
@@ -128,6 +141,40 @@ class Oracle:
         else:
             z, logits = (values[0] for values in self._models[which].outputs(pixels))
         return {"outputs": observe(self.access.level, z, logits, self.access.temperature).float().cpu()}
+
+    def _asked(self, which: str, given: Mapping[str, Tensor]) -> Answer:
+        """Outputs of all targets' models about images of the attack's own."""
+        self._seen_at_all(which)
+        if not self.access.budget:
+            raise AccessError("ask needs a `budget` of images in the attack's access, which declares none")
+        targets = len(self._own("targets to ask", self._targets).erased_rows)
+        pixels = _images_asked(given["pixels"], self.shape, targets).to(self._world.pool.pixels.device)
+        own = pixels.ndim == 5
+        count = pixels.shape[1] if own else len(pixels)
+        if self.asked["budget"] + count > self.access.budget:
+            raise AccessError(
+                f"the attack's budget is {self.access.budget} images per target, {self.asked['budget']} are asked and"
+                f" {count} more wanted: declare a larger one"
+            )
+        self.asked["budget"] += count
+        models = self._all[which]
+        answers = []
+        for part in pixels.split(max(1, ASKED // targets), 1 if own else 0):
+            z, logits = models.own_outputs(part) if own else models.outputs(part)
+            answers.append(observe(self.access.level, z, logits, self.access.temperature).float().cpu())
+        outputs = torch.cat(answers, 1)
+        return {"outputs": outputs.expand(targets, -1, -1).contiguous()}
+
+    def _weights(self, which: str) -> Answer:
+        self._seen_at_all(which)
+        if self.access.level != "parameters":
+            raise AccessError(f"models needs level 'parameters' in the attack's access, which declares"
+                              f" '{self.access.level}'")  # fmt: skip
+        return {name: value.to("cpu", copy=True) for name, value in self._all[which].tensors.items()}
+
+    def _seen_at_all(self, which: str) -> None:
+        if which == "before" and not self.access.before:
+            raise AccessError("the attack's access declares before=False: it sees the model after unlearning only")
 
     def _updates(self) -> Answer:
         if self.access.inference == "sample":
@@ -177,7 +224,11 @@ class Oracle:
         return {**answers, "labels": tensors["labels"], "part": tensors["part"]}
 
     def _seen(self, erasures: Erasures) -> Updates:
-        return erasures.updates(self.access, self._world)
+        updates = erasures.updates(self.access, self._world)
+        if self.access.before:
+            return updates
+        nothing = {name: getattr(updates, name)[:0] for name in ("probe_before", "candidates_before")}
+        return updates._replace(**nothing, parameter_changes={})
 
     # --- refusals ---------------------------------------------------------------------------------------------------
 
@@ -190,6 +241,19 @@ class Oracle:
         if value is None:
             raise AccessError(f"{what}: there are none in this experiment")
         return value
+
+
+def _images_asked(pixels: Tensor, shape: tuple[int, int, int], targets: int) -> Tensor:
+    """Images u8 or f32[n, C, H, W] or [T, n, C, H, W], from 0 to 255, as an attack asked about them; refused unless
+    they are images."""
+    expected = f"u8 or f32[n, {', '.join(map(str, shape))}], or [{targets}, n, ...] with one's own for each target"
+    if tuple(pixels.shape[-3:]) != shape or not (pixels.ndim == 4 or (pixels.ndim == 5 and len(pixels) == targets)):
+        raise AccessError(f"ask: pixels of shape {tuple(pixels.shape)}, expected {expected}")
+    if pixels.dtype == torch.uint8:
+        return pixels
+    if pixels.dtype != torch.float32 or not bool(((pixels >= 0) & (pixels <= 1)).all()):  # NaN is neither
+        raise AccessError(f"ask: pixels must be {expected}; f32 from 0 to 1")
+    return pixels * 255
 
 
 def _shown(images: Images) -> Answer:

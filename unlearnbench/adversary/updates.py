@@ -9,11 +9,15 @@ from torch import Tensor
 
 
 class Updates(NamedTuple):
-    """n erasures as the adversary sees them. At the declared level an output has D numbers per image."""
+    """n erasures as the adversary sees them. At the declared level an output has D numbers per image.
+
+    Without `before` in the attack's access there is nothing from before: tensors with 0 instead of n rows.
+    """
 
     probe_before: Tensor  # f32[1 or n, P, D]
     probe_after: Tensor  # f32[n, P, D]
-    candidates: Tensor  # u8[n, c, C, H, W]: erased and never-seen images of the same classes, shuffled
+    # u8[n, c, C, H, W]: erased and never-seen images of the same classes, with access `remaining` also remaining ones
+    candidates: Tensor
     candidate_labels: Tensor  # i64[n, c]
     candidates_before: Tensor  # f32[n, c, D]
     candidates_after: Tensor  # f32[n, c, D]
@@ -76,14 +80,15 @@ class Measured(NamedTuple):
 class Evidence(NamedTuple):
     """What an attack claims. Give what it infers, and leave the rest None.
 
-    `subject` says about which images: the T targets' erased images, or the view's challenge images.
+    `subject` says about which images: the T targets' erased images, the view's challenge images, or the remaining ones
+    among the candidates, which access `remaining` adds (membership: was it trained on, and not erased?).
     """
 
     images: Tensor | None = None  # f32[T, s, C, H, W] or f32[n, C, H, W], in [0, 1]
     label_scores: Tensor | None = None  # f32[T, s, Y]
     membership: Tensor | None = None  # f32[T, c] or f32[n]: higher means more likely erased (or a member)
     threshold: float | None = None  # membership above it counts as yes; chosen without the targets' truth
-    subject: Literal["erased", "challenge"] = "erased"
+    subject: Literal["erased", "challenge", "remaining"] = "erased"
     # Further metrics, by their names in the metric catalogue, with the number of samples behind each.
     metrics: Mapping[str, float | Measured] = {}
     # Membership by the attack's own baseline, which ignores the update; of the same shape. Both must be probabilities:

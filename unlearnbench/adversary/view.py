@@ -7,19 +7,22 @@ A view holds no models and no sets: when the attack asks for something, the view
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unlearnbench.adversary.updates import InAndOut, RetrainedModels, ShadowUpdates, Updates
+from unlearnbench.models.stack import Stack
 from unlearnbench.settings.access import Access
 from unlearnbench.splits.images import Images
 from unlearnbench.splits.retrained_sets import PARTS
+from unlearnbench.system.errors import AccessError
 from unlearnbench.system.seeding import derive, stream
 
 Ask = Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]]
+Which = Literal["before", "after"]
 
 _CHANGE = "change."
 
@@ -33,11 +36,16 @@ class AttackView:
         classes: Y.
         seed: of the attack's random numbers, the same for every method under attack.
         ask: answers questions; see Oracle.answer.
+        network: gives a model of the architecture under attack, whose weights are then replaced; None: it can't be made
+            here.
     """
 
-    def __init__(self, access: Access, shape: tuple[int, int, int], classes: int, seed: int, ask: Ask) -> None:
+    def __init__(
+        self, access: Access, shape: tuple[int, int, int], classes: int, seed: int, ask: Ask,
+        network: Callable[[], Stack] | None = None,
+    ) -> None:  # fmt: skip
         self.access, self.shape, self.classes, self.seed = access, shape, classes, seed
-        self._ask = ask
+        self._ask, self._network = ask, network
 
     # --- random numbers -------------------------------------------------------------------------------------------
 
@@ -74,6 +82,29 @@ class AttackView:
     def updates(self) -> Updates:
         """The T targets' updates."""
         return _updates(self._ask("updates", {}))
+
+    def ask(self, which: Which, pixels: Tensor) -> Tensor:
+        """Outputs f32[T, n, D] of every target's model before or after unlearning, at the declared level.
+
+        Each image that is asked about counts against the access's `budget`: n for this question, whatever T is, as each
+        target is an erasure of its own.
+
+        Args:
+            pixels: u8[n, C, H, W], or one's own for each target: u8[T, n, C, H, W]; or f32 from 0 to 1 instead.
+        """
+        return self._ask(f"ask {which}", {"pixels": pixels})["outputs"]
+
+    def models(self, which: Which) -> Stack:
+        """The models themselves, at level `parameters`: T after unlearning; before it 1, where all erasures start from
+        one original. They are copies, to be differentiated (`module(t)`), trained or changed at will.
+
+        Raises:
+            AccessError: not declared, or the network can't be made from its name.
+        """
+        weights = self._ask(f"models {which}", {})
+        if self._network is None:
+            raise AccessError("models: this network has no name by which an attack's process could make it")
+        return self._network().with_tensors(weights)
 
     def shadow_updates(self) -> ShadowUpdates:
         """The declared number of erasures of the adversary's own images by the method under attack."""

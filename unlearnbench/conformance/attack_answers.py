@@ -12,6 +12,7 @@ from unlearnbench.adversary.view import AttackView
 from unlearnbench.conformance.channel import Message, NamedTensors, Respond
 from unlearnbench.conformance.subject import Reply, Subject, odd
 from unlearnbench.plugin import Access, Evidence
+from unlearnbench.stages.seen_network import make
 from unlearnbench.system.errors import AccessError
 
 
@@ -28,9 +29,11 @@ def attack(subject: Subject, question: Message, _: NamedTensors, respond: Respon
         return tensors
 
     channels, height, width = question["shape"]
+    shape, classes = (channels, height, width), question["classes"]
     view = AttackView(
-        Access(**question["access"]), (channels, height, width), question["classes"], question["view_seed"], ask
-    )
+        Access(**question["access"]), shape, classes, question["view_seed"], ask,
+        lambda: make(question["network"], shape, classes, ()),
+    )  # fmt: skip
     # Libraries that use torch's global stream are seeded by the attack; the harness puts it back.
     with torch.random.fork_rng(devices=[]):
         found = subject.run(question, subject.plugin.run, view)

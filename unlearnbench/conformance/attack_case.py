@@ -88,7 +88,7 @@ class AttackCase(Case):
 
         question = {
             "ask": "attack", "access": asdict(self.access), "shape": list(oracle.shape), "classes": oracle.classes,
-            "view_seed": oracle.seed, "seed": seed, "restore": restore,
+            "view_seed": oracle.seed, "seed": seed, "restore": restore, "network": oracle.network,
         }  # fmt: skip
         answer, tensors = self.noted(*(asked or self.subject)(question, {}, respond))
         if (odd := Odd.of(answer)) is not None:
@@ -141,7 +141,8 @@ def nothing_changed(seen: Seen) -> Seen:
         changes = {name: torch.zeros_like(value) for name, value in targets.changes.items()}
         targets = replace(targets, **_undone(plain), changes=changes)
     shadows = None if seen.shadows is None else _undone(dict(seen.shadows))
-    return replace(seen, after=seen.before.apply(torch.clone), targets=targets, shadows=shadows)
+    after = seen.before.apply(torch.clone).expand(seen.after.replicas)
+    return replace(seen, after=after, targets=targets, shadows=shadows)
 
 
 def _undone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

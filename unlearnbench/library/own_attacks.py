@@ -34,9 +34,8 @@ from unlearnbench.splits.images import Images
 from unlearnbench.splits.shadow_sets import shadow_erasures
 from unlearnbench.splits.world import World, challenge
 from unlearnbench.stages import isolation
-from unlearnbench.stages.attacking import Seen, truth_for
+from unlearnbench.stages.attacking import Seen, scores_of, seen_erasures, truth_for
 from unlearnbench.stages.result_checks import PluginError, RemoteError
-from unlearnbench.stages.scoring import score
 from unlearnbench.system.errors import AccessError, InputError, StrPath
 from unlearnbench.system.seeding import derive, stream
 from unlearnbench.training.context import Context
@@ -122,8 +121,9 @@ def attack(
     with visiting():
         try:
             seen = _seen(eraser, before, world, access, context, seed)
-            evidence = isolation.attacked(attacker, seen.oracle(access, seed), folders, ())
-            scores = score(evidence, truth_for(evidence, seen, scenario, seed))
+            oracle = seen.oracle(access, seed)
+            evidence = isolation.attacked(attacker, oracle, folders, ())
+            scores = scores_of(evidence, truth_for(evidence, seen, scenario, seed), oracle)
         except (AccessError, PluginError, RemoteError) as error:
             raise InputError("attack", f"{attack}: {error}") from error
         finally:
@@ -177,27 +177,35 @@ def _world(parts: Sequence[LabelledImages], seed: int, device: torch.device) -> 
 
 def _seen(method: Method, before: Stack, world: World, access: Access, context: Context, seed: int) -> Seen:
     """The erasures of the targets and, if the attack declares shadows, the adversary's own."""
-    keep = access.level == "parameters"
-    after, targets = _erased(method, before, world.targets, world, context, (seed, "target"), keep)
+    names = seed, "target"
+    after, targets = _erased(method, before, world.targets, world, context, names, every=access.keeps)
     shadows: dict[str, Tensor] | None = None
     if access.shadows:
         drawn = shadow_erasures(world, "same", access.shadows, 0, 1)
-        _, made = _erased(method, before, drawn.sets[0], world, context, (seed, "shadow"), keep)
+        names, keep = (seed, "shadow"), access.level == "parameters"
+        _, made = _erased(method, before, drawn.sets[0], world, context, names, keep)
         shadows = {**made.tensors, "validation": drawn.validation, "model": drawn.model}
     pairs = challenge(world, context.scenario) if access.members else None
-    return Seen(world, context.classes, before, after, targets, shadows, pairs)
+    erasures = seen_erasures(targets.tensors, access, before, after, world)
+    return Seen(world, context.classes, before, after, erasures, shadows, pairs)
 
 
 def _erased(
-    method: Method, before: Stack, sets: ErasureSets, world: World, context: Context, names: tuple[int, str], keep: bool
-) -> tuple[Stack, Erasures]:
-    """The first model after unlearning, and the outputs of all."""
-    first, parts = None, []
+    method: Method, before: Stack, sets: ErasureSets, world: World, context: Context, names: tuple[int, str],
+    keep: bool = False, every: bool = False,
+) -> tuple[Stack, Erasures]:  # fmt: skip
+    """The first model after unlearning, or `every` one, and the outputs of all.
+
+    Args:
+        keep: whether the outputs come with the changes of all parameters.
+    """
+    models: list[Stack] = []
+    parts = []
     for at in range(0, sets.replicas, REPLICAS):
         some = sets.take(at, at + REPLICAS)
         own = replace(context, seeds=[derive(*names, at + k) for k in range(some.replicas)], counts=None)
         after = erased_by(method, before, some, own)
-        first = after.slice(0, 1) if first is None else first
+        if every or not models:
+            models.append(after if every else after.slice(0, 1))
         parts.append(observe_erasures(before, after, some, world, f"{names[1]} {at}", keep))
-    assert first is not None
-    return first, Erasures.concatenate(parts)
+    return Stack.concatenate(models), Erasures.concatenate(parts)

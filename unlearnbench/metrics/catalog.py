@@ -252,6 +252,9 @@ _ALL = (
     _privacy("tnr_at_95pct_tpr", "share", "lower",
              "never-seen images cleared while 95 % of erased (or member) ones are found", 0.05,
              short="TNR@95%", rate=Rate("tnr", 0.95)),
+    _info("auc_remaining", "share", "auc of the same scores: erased images against remaining ones of their classes",
+          short="AUC rem."),
+    _info("queries", "images", "images that each target's models were asked about, before and after together"),
     _privacy("auc_on_attack_training_data", "share", "lower", "AUC on the data the attack was fitted to (Table 2)", 0.5,
              short="AUC tr.", given_by="attack"),
     # Against the attack on the original model alone (Chen et al., 2021, section 3.3).

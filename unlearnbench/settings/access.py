@@ -27,6 +27,9 @@ class Access:
         inference: `mean`: models answer at the mean of p(Z|X); `sample`: with a new draw z ~ p(Z|X) for each answer.
             Only the models before and after offer this; updates and shadows are outputs at the mean.
         queries: `sample`: how often a model answers about one image.
+        budget: how many images `ask` may ask each target's two models about, both together.
+        before: whether the model before unlearning is seen, in updates and in shadows too.
+        remaining: whether candidates are of three kinds: also remaining images of the classes of the erased ones.
     """
 
     level: Level = "log_probabilities"
@@ -39,6 +42,9 @@ class Access:
     members: bool = False
     inference: Inference = "mean"
     queries: int = 1
+    budget: int = 0
+    before: bool = True
+    remaining: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for needs that exclude each other."""
@@ -53,6 +59,10 @@ class Access:
             raise ValueError("retrained models show what they answer, not its representation: level representation")
         if self.inference == "sample" and self.draw is not None:
             raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
+        if self.inference == "sample" and (self.budget or self.remaining):
+            raise ValueError("updates and `ask` answer at the mean of p(Z|X): inference sample has neither")
+        if self.budget < 0:
+            raise ValueError(f"a budget of {self.budget} images")
 
     @property
     def draw(self) -> Draw | None:
@@ -60,6 +70,11 @@ class Access:
         if self.shadows:
             return self.tier
         return "in_and_out" if self.in_and_out else "retrained" if self.retrained else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the models of all targets are needed, not only what they answer about probes and candidates."""
+        return self.level == "parameters" or self.budget > 0 or self.remaining
 
     @property
     def models(self) -> int:

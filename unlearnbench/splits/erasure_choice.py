@@ -242,7 +242,7 @@ def matched(
         places = wanted == label
         count = int(places.sum())
         if len(own) == 0 or (once and len(own) < count):
-            who = "targets erase" if part == "spare" else "adversary erases"
+            who = "adversary erases" if part in ("pool", "known") else "targets erase"
             each = "" if rows.shape[1] == 1 or part != "spare" else f", {rows.shape[1]} for each erased one"
             enough = -(-len(options) * (count + 1) // (len(own) + 1))  # of which a like share is of this class
             raise InputError(

@@ -29,7 +29,7 @@ from unlearnbench.system import descendants, landlock
 PRELOADED = (
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.neural_network", "sklearn.pipeline", "sklearn.preprocessing",
     "unlearnbench.adversary.evidence", "unlearnbench.registry.registry", "unlearnbench.system.process_state.guard",
-    "unlearnbench.system.wire", "unlearnbench.adversary.view",
+    "unlearnbench.system.wire", "unlearnbench.adversary.view", "unlearnbench.stages.seen_network",
 )  # fmt: skip
 START, END = b"s", b"e"
 STATUS = struct.Struct(">i")
@@ -113,6 +113,7 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
     from unlearnbench.adversary.view import AttackView
     from unlearnbench.registry.registry import load
     from unlearnbench.settings.access import Access
+    from unlearnbench.stages.seen_network import make
     from unlearnbench.system import wire
     from unlearnbench.system.errors import AccessError
     from unlearnbench.system.process_state.guard import guarded
@@ -133,8 +134,9 @@ def _evidence(request: Mapping[str, Any], stream: socket.socket) -> tuple[dict[s
 
     attack: Any = info.cls(info.cls.Params.model_validate(request["params"]))
     channels, height, width = request["shape"]
-    access = Access(**request["access"])
-    view = AttackView(access, (channels, height, width), request["classes"], request["seed"], ask)
+    shape, classes, network = (channels, height, width), request["classes"], request["network"]
+    build = None if network is None else lambda: make(network, shape, classes, plugin_dirs)
+    view = AttackView(Access(**request["access"]), shape, classes, request["seed"], ask, build)
     # Changes to this process affect nobody else, but the rule is the same for all plugins.
     with guarded(f"attack {attack.name}", random=True):
         result = attack.run(view)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unlearnbench.adversary.observed_erasures import Erasures
+from unlearnbench.adversary.observed_erasures import Erasures, with_remaining
 from unlearnbench.adversary.oracle import Oracle
 from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Access, Evidence
@@ -18,7 +18,9 @@ from unlearnbench.splits.world import Challenge, World, challenge, check_disjoin
 from unlearnbench.stages.isolation import attacked
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import PluginError
-from unlearnbench.stages.scoring import Truth, as_json, score
+from unlearnbench.stages.scoring import Score, Truth, as_json, compared, score
+from unlearnbench.stages.seen_network import network_of
+from unlearnbench.stages.unlearning import MODEL
 from unlearnbench.suite.tasks import AttackWork, StageTask, Task
 from unlearnbench.system.store import Artifact
 
@@ -31,21 +33,30 @@ def attack_targets(task: StageTask[AttackWork], workplace: Workplace) -> Artifac
     seed = seed_of(task, "attack")
     seen = seen_by(attack.access, task, workplace)
     closed = (workplace.store.root, workplace.data_root)
-    evidence = attacked(attack, seen.oracle(attack.access, seed), workplace.plugin_dirs, closed)
+    oracle = seen.oracle(attack.access, seed)
+    evidence = attacked(attack, oracle, workplace.plugin_dirs, closed)
     truth = truth_for(evidence, seen, scenario, seed)
-    scores = score(evidence, truth)
+    scores = scores_of(evidence, truth, oracle)
     tensors: dict[str, Tensor] = {}
     if evidence.images is not None:
         tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()
         tensors["true"] = truth.images[:PICTURES]
         tensors["mean"] = truth.auxiliary.mean(0)
     if evidence.membership is not None:  # for curves
-        tensors["membership"] = evidence.membership.detach().float().cpu().flatten()
-        tensors["member"] = truth.membership.flatten()
+        among = compared(evidence, truth)
+        tensors["membership"], tensors["member"] = among.scores.flatten(), among.members.flatten()
     values: dict[str, Any] = {"scores": as_json(scores)}
     if evidence.membership is not None and evidence.subject == "erased":
         values["membership"] = membership_of(tensors["membership"], tensors["member"])
     return Artifact(tensors, values)
+
+
+def scores_of(evidence: Evidence, truth: Truth, oracle: Oracle) -> dict[str, Score]:
+    """What the evidence scores, and for attacks with a budget what they have used of it."""
+    scores = score(evidence, truth)
+    if oracle.access.budget:
+        scores["queries"] = Score(float(oracle.asked["budget"]), None, None, len(truth.membership))
+    return scores
 
 
 def membership_of(scores: Tensor, erased: Tensor) -> dict[str, list[float]]:
@@ -66,12 +77,14 @@ class Seen:
     targets: Erasures | None
     shadows: Mapping[str, Tensor] | None
     pairs: Challenge | None
+    network: Mapping[str, Any] | None = None  # what its architecture is made from (seen_network.py)
 
     def oracle(self, access: Access, seed: int) -> Oracle:
         """What answers the attack."""
         return Oracle(
-            access, self.world, self.classes, seed, self.before, self.after, self.targets, self.shadows, self.pairs
-        )
+            access, self.world, self.classes, seed, self.before, self.after, self.targets, self.shadows, self.pairs,
+            self.network,
+        )  # fmt: skip
 
 
 def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
@@ -79,14 +92,30 @@ def seen_by(access: Access, task: Task, workplace: Workplace) -> Seen:
     world, scenario = workplace.world(task), workplace.scenario(task)
     before = workplace.original(task, world)
     unlearned = workplace.artifact(task.needs["unlearn"])
-    names = [name for name in unlearned.tensors if name.startswith("model.")]
-    after = before.with_tensors({n.removeprefix("model."): unlearned.tensors[n] for n in names}).to(workplace.device)
-    targets = Erasures.of_tensors(unlearned.tensors) if scenario.kind == "leak" else None
+    names = [name for name in unlearned.tensors if name.startswith(MODEL)]
+    after = before.with_tensors({n.removeprefix(MODEL): unlearned.tensors[n] for n in names}).to(workplace.device)
+    targets = seen_erasures(unlearned.tensors, access, before, after, world) if scenario.kind == "leak" else None
     shadows = workplace.artifact(task.needs["shadows"]).tensors if "shadows" in task.needs else None
     if shadows is not None and access.shadows:
         check_held_out(shadows, world)
     pairs = challenge(world, scenario) if access.members else None
-    return Seen(world, workplace.data(task).classes, before, after, targets, shadows, pairs)
+    network = network_of(task, workplace.method(task))
+    return Seen(world, workplace.data(task).classes, before, after, targets, shadows, pairs, network)
+
+
+def seen_erasures(tensors: Mapping[str, Tensor], access: Access, before: Stack, after: Stack, world: World) -> Erasures:
+    """The targets' erasures, with the changes of their weights and with remaining candidates, as the access declares.
+
+    Args:
+        tensors: the erasures, as stored.
+        before, after: the targets' models; all T after, where the access needs them.
+    """
+    erasures = Erasures.of_tensors(tensors)
+    if access.level == "parameters":
+        # .cpu() first: on every device, as the attack would compute it from the models
+        changes = {name: after.params[name].cpu() - before.params[name].cpu() for name in after.params}
+        erasures = replace(erasures, changes=changes)
+    return with_remaining(erasures, before, after, world) if access.remaining else erasures
 
 
 def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
@@ -110,7 +139,7 @@ def check_held_out(shadows: Mapping[str, Tensor], world: World) -> None:
 
 def truth_for(evidence: Evidence, seen: Seen, scenario: Scenario, seed: int) -> Truth:
     """What evidence is compared with."""
-    world, targets = seen.world, seen.targets
+    world, targets, remaining = seen.world, seen.targets, None
     if evidence.subject == "challenge":
         pairs = challenge(world, scenario)
         own = world.images("pool") if scenario.kind == "leak" else pairs.known
@@ -118,9 +147,16 @@ def truth_for(evidence: Evidence, seen: Seen, scenario: Scenario, seed: int) -> 
         membership = pairs.hidden_membership[:, None]
     else:
         if targets is None:
-            raise PluginError("an attack on erased images needs a leak experiment")
+            raise PluginError(f"an attack on {evidence.subject} images needs a leak experiment")
         own = world.images("pool")
         rows = targets.erased_rows.to(world.pool.labels.device)
         images, labels = world.pool.pixels[rows].float() / 255, world.pool.labels[rows]
         membership = targets.candidate_erased
-    return Truth(images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), seen.classes, seed)
+        if "unerased" in world.parts:
+            found = torch.isin(targets.candidate_rows, world.parts["unerased"].cpu())
+            remaining = found if bool(found.any()) else None
+        if evidence.subject == "remaining" and remaining is None:
+            raise PluginError("evidence on remaining images needs access `remaining`, which shows which they are among")
+    return Truth(
+        images.cpu(), labels.cpu(), membership.cpu(), own.scaled.cpu(), own.labels.cpu(), seen.classes, seed, remaining
+    )

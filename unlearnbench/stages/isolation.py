@@ -52,6 +52,7 @@ def attacked(attack: Attack, oracle: Oracle, plugin_dirs: Sequence[Path], closed
         "shape": oracle.shape, "classes": oracle.classes, "seed": oracle.seed, "threads": torch.get_num_threads(),
         "plugin_dirs": [str(folder.absolute()) for folder in plugin_dirs],
         "closed": [str(folder.absolute()) for folder in closed],
+        "network": oracle.network if oracle.access.level == "parameters" else None,
     }  # fmt: skip
     with _conversation() as (stream, how):
         try:

@@ -20,6 +20,7 @@ from unlearnbench.registry.plugin_info import PluginInfo
 from unlearnbench.registry.registry import Registry, discover
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import World, build_world
+from unlearnbench.stages.seen_network import architecture_of
 from unlearnbench.suite.tasks import AttackWork, Job, MethodWork, NamedPlugin, StageTask, Task, TrainWork
 from unlearnbench.system.devices import describe
 from unlearnbench.system.process_state import torch_settings
@@ -97,9 +98,7 @@ class Workplace:
         chosen = task.work.network
         text = json.dumps(asdict(chosen), sort_keys=True)
         if text not in self._architectures:
-            network = cast(Model, self._plugin(self.registry.models, chosen))
-            has = bool(network.features or network.posterior), bool(network.posterior)
-            self._architectures[text] = Architecture(network.build, *has)
+            self._architectures[text] = architecture_of(cast(Model, self._plugin(self.registry.models, chosen)))
         return self._architectures[text]
 
     def data(self, task: Task) -> ImageData:

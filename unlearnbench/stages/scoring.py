@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.system.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
+Rule = Callable[[np.ndarray, np.ndarray], float | None]  # of scores and who is a member
 CALLABLE_REPEATS = 250  # fewer: a callable is evaluated once per resample
 
 
@@ -43,6 +45,7 @@ class Truth:
         images: f32[T, s, C, H, W], erased (or challenge images, with s = 1).
         labels: i64[T, s].
         membership: bool[T, c]: which candidates were erased (or bool[n, 1]: which challenge images are members).
+        remaining: bool[T, c]: which candidates are remaining images; None if the access adds none.
         auxiliary, auxiliary_labels: the adversary's own images f32[m, C, H, W] and their labels, which trivial
             attackers use.
         classes: Y.
@@ -56,6 +59,35 @@ class Truth:
     auxiliary_labels: Tensor
     classes: int
     seed: int
+    remaining: Tensor | None = None
+
+
+class Compared(NamedTuple):
+    """Membership as it is scored: f32[T, c] of images that are or are not what the evidence is about, bool[T, c]."""
+
+    scores: Tensor
+    members: Tensor
+    baseline: Tensor | None = None
+
+
+def compared(evidence: Evidence, truth: Truth) -> Compared:
+    """Erased (or remaining) images against never-seen ones, without the third kind of candidates."""
+    assert evidence.membership is not None
+    shape = truth.membership.shape
+    scores = _checked("membership", evidence.membership, shape)
+    baseline = None if evidence.baseline is None else _checked("baseline", evidence.baseline, shape)
+    if truth.remaining is None:
+        return Compared(scores, truth.membership, baseline)
+    members, others = truth.membership, truth.remaining
+    if evidence.subject == "remaining":
+        members, others = others, members
+    chosen = None if baseline is None else _among(~others, baseline)
+    return Compared(_among(~others, scores), _among(~others, members), chosen)
+
+
+def _among(chosen: Tensor, values: Tensor) -> Tensor:
+    """The chosen columns of each row, equally many in each."""
+    return values[chosen].view(len(values), -1)
 
 
 def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
@@ -69,7 +101,9 @@ def score(evidence: Evidence, truth: Truth) -> dict[str, Score]:
     if evidence.label_scores is not None:
         scores |= _labels(evidence.label_scores, truth)
     if evidence.membership is not None:
-        scores |= _membership(_checked("membership", evidence.membership, truth.membership.shape), evidence, truth)
+        scores |= _membership(compared(evidence, truth), evidence.threshold, truth)
+        if truth.remaining is not None and evidence.subject == "erased":
+            scores["auc_remaining"] = _auc_remaining(evidence, truth)
     return scores | {name: _measured(name, value) for name, value in evidence.metrics.items()}
 
 
@@ -186,26 +220,13 @@ def _inferred(label_scores: Tensor, truth: Truth) -> Tensor:
 # --- membership -----------------------------------------------------------------------------------------------------
 
 
-def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, Score]:
+def _membership(given: Compared, threshold: float | None, truth: Truth) -> dict[str, Score]:
     """Over all candidates of all targets; candidates of one target are resampled together."""
-    members = truth.membership.flatten().float()
-    clusters = np.repeat(np.arange(scores.shape[0]), scores.shape[1]) if scores.shape[1] > 1 else None
-    threshold = evidence.threshold
+    scores, baseline, clusters = given.scores, given.baseline, _clusters(given.scores)
+    members = given.members.flatten().float()
 
-    def measure(name: str, own: Tensor, function: Callable[[np.ndarray, np.ndarray], float | None]) -> Score:
-        pairs = torch.stack([own.flatten(), members], 1).double().numpy()
-        value = function(pairs[:, 0], pairs[:, 1] > 0)
-        if value is None:
-            return Score(None, None, None, len(pairs))
-
-        def resampled(x: np.ndarray) -> float:
-            drawn = x[:, 1] > 0
-            if drawn.all() or not drawn.any():
-                return float("nan")
-            result = function(x[:, 0], drawn)
-            return float("nan") if result is None else result
-
-        return _bootstrap(pairs, resampled, truth, name, clusters)
+    def measure(name: str, own: Tensor, function: Rule) -> Score:
+        return _measure(name, own, members, function, truth)
 
     measured = {
         "auc": measure("auc", scores, membership.auc),
@@ -217,9 +238,8 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
         "tpr_at_0_1pct_fpr": measure("tpr_at_0_1pct_fpr", scores, lambda s, m: membership.tpr_at_fpr(s, m, 0.001)),
         "tnr_at_95pct_tpr": measure("tnr_at_95pct_tpr", scores, lambda s, m: membership.tnr_at_tpr(s, m, 0.95)),
     }  # fmt: skip
-    if evidence.baseline is None:
+    if baseline is None:
         return measured
-    baseline = _checked("baseline", evidence.baseline, truth.membership.shape)
     for name, values in (("membership", scores), ("baseline", baseline)):
         if float(values.min()) < 0 or float(values.max()) > 1:
             raise EvidenceError(f"evidence.{name} beside a baseline must hold probabilities, from 0 to 1")
@@ -233,6 +253,37 @@ def _membership(scores: Tensor, evidence: Evidence, truth: Truth) -> dict[str, S
         "deg_count": _bootstrap(weight * higher, "mean", truth, "deg_count", clusters),
         "deg_rate": _bootstrap(weight * gains, "mean", truth, "deg_rate", clusters),
     }
+
+
+def _auc_remaining(evidence: Evidence, truth: Truth) -> Score:
+    """AUC of erased against remaining images."""
+    assert truth.remaining is not None
+    assert evidence.membership is not None
+    scores = _checked("membership", evidence.membership, truth.membership.shape)
+    learned = truth.membership | truth.remaining
+    own, erased = _among(learned, scores), _among(learned, truth.membership)
+    return _measure("auc_remaining", own, erased.flatten().float(), membership.auc, truth)
+
+
+def _measure(name: str, own: Tensor, members: Tensor, function: Rule, truth: Truth) -> Score:
+    """A number of scores f32[T, c] and of who is a member, f32[T c], with its interval."""
+    pairs = torch.stack([own.flatten(), members], 1).double().numpy()
+    value = function(pairs[:, 0], pairs[:, 1] > 0)
+    if value is None:
+        return Score(None, None, None, len(pairs))
+
+    def resampled(x: np.ndarray) -> float:
+        drawn = x[:, 1] > 0
+        if drawn.all() or not drawn.any():
+            return float("nan")
+        result = function(x[:, 0], drawn)
+        return float("nan") if result is None else result
+
+    return _bootstrap(pairs, resampled, truth, name, _clusters(own))
+
+
+def _clusters(scores: Tensor) -> np.ndarray | None:
+    return np.repeat(np.arange(scores.shape[0]), scores.shape[1]) if scores.shape[1] > 1 else None
 
 
 # --- intervals ------------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ from unlearnbench.system.store import Artifact
 from unlearnbench.training.context import Context
 from unlearnbench.training.replica_run import Watch
 
+MODEL = "model."  # before the names of the models' tensors in an artifact
+
 
 def unlearn(job: tuple[StageTask[UnlearnWork], ...], workplace: Workplace) -> list[Artifact | Exception]:
-    """Erase every target's images; keep the first model, all outputs that attacks may ask for, and utility metrics.
+    """Erase every target's images; keep the first model or all, outputs that attacks ask for, and utility metrics.
 
     A job is the single target of each seed in a group, or all targets of one seed, which share their original.
     """
@@ -60,14 +62,15 @@ def unlearn(job: tuple[StageTask[UnlearnWork], ...], workplace: Workplace) -> li
             check_finite(models, f"unlearning with {method.name}")
             seen: dict[str, Tensor] = {}
             if scenario.kind == "leak":
-                seen = _observed(original, models, world.targets, world, task.work.keep).tensors
+                seen = _observed(original, models, world.targets, world).tensors
                 check_outputs(seen["probe_after_logits"], f"unlearning with {method.name}")
                 check_outputs(seen["candidates_after_logits"], f"unlearning with {method.name}")
             measures = _measures(method, original, models, world, context, part, beside)
         except PluginError as error:
             results.append(error)
             continue
-        tensors = {f"model.{name}": value[:1] for name, value in models.tensors.items()}
+        kept = models if task.work.keep else models.slice(0, 1)
+        tensors = {f"{MODEL}{name}": value for name, value in kept.tensors.items()}
         tensors |= seen
         values = {"measures": measures, "sizes": dict(world.sizes), "trajectory": trajectory}
         results.append(Artifact(tensors, values))
@@ -123,11 +126,11 @@ def _follow(scenario: Scenario, followed: list[tuple[int, World]]) -> Watch | No
     return watch
 
 
-def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, keep: bool, chunk: int = 64) -> Erasures:
+def _observed(before: Stack, after: Stack, sets: ErasureSets, world: World, chunk: int = 64) -> Erasures:
     """Outputs of the targets' models, a few at a time."""
     parts = []
     for first in range(0, sets.replicas, chunk):
         last = min(first + chunk, sets.replicas)
         models, some = after.slice(first, last), sets.take(first, last)
-        parts.append(observe_erasures(before, models, some, world, f"target {first}", keep))
+        parts.append(observe_erasures(before, models, some, world, f"target {first}"))
     return Erasures.concatenate(parts)

@@ -55,7 +55,7 @@ class StageTasks:
     def stages_of(self, setting: CellSetting, access: Access | None, skip: str | None) -> dict[str, str]:
         """The keys of a cell's stages. Plans their tasks unless the cell is skipped."""
         method, attack = self._described(setting.method), setting.attack and self._described(setting.attack)
-        keep = access is not None and access.level == "parameters"
+        keep = access is not None and access.keeps
         stages = {**self._selected(setting, setting.seed, skip), "train": self._grouped("train", setting, skip)}
         if setting.timing is None:
             stages |= self._retrained(setting, setting.seed, skip)
@@ -191,7 +191,7 @@ class StageTasks:
         for seed in seeds:
             base, common = self._base(setting, seed), self._common(setting, seed)
             if keep:
-                base = {**base, "keep": "parameters"}
+                base = {**base, "keep": "models"}
             if len(seeds) > 1:
                 base |= {"together": list(seeds), "replicas": min(len(seeds), setting.scenario.replicas)}
             if stage == "unlearn":

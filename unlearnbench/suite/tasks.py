@@ -117,14 +117,15 @@ class MethodWork(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnWork(MethodWork):
-    """`unlearn`; `keep`: whether to keep the weights of all models, for an attack that sees them."""
+    """`unlearn`; `keep`: whether to keep the models of all targets, for an attack that sees or asks them."""
 
     keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowsWork(MethodWork):
-    """`shadows`: the adversary's own erasures; `shadows` of them for each of `models`; `keep`: as for `unlearn`."""
+    """`shadows`: the adversary's own erasures; `shadows` of them for each of `models`; `keep`: whether to keep the
+    changes of all weights."""
 
     draw: Draw
     models: int
