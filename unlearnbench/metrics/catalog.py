@@ -286,6 +286,16 @@ _ALL = (
     _info("epsilon_share_null", "share", "epsilon_share of as many further retrained models", given_by="attack"),
     _info("epsilon_fitted", "nat", "epsilon under fitted normal distributions, median of erased images: no bound",
           given_by="attack"),
+    # Settings inferred from weights (Wang and Gong, 2018). An error of 1 is that of answering 0.
+    _info("stolen_beta", "weight", "weight of the KL in training, as inferred from the original", given_by="attack"),
+    _info("stolen_l2", "weight", "weight of the squared parameters, inferred likewise", given_by="attack"),
+    _info("stolen_steps", "steps", "steps of an erasure, as inferred from the change of weights", given_by="attack"),
+    _privacy("stolen_beta_error", "relative", "higher", "relative error of stolen_beta", 1.0, short="beta err.",
+             title="error of beta", shown={"attacked": 110}),
+    _privacy("stolen_l2_error", "relative", "higher", "relative error of stolen_l2", 1.0, short="l2 err.",
+             title="error of l2", shown={"attacked": 120}),
+    _privacy("stolen_steps_error", "relative", "higher", "relative error of stolen_steps", 1.0, short="steps err.",
+             title="error of steps", shown={"attacked": 130}),
     # Trivial attackers: they look at no model output.
     _info("mse_mean_image", "per pixel", "mse of answering with the adversary's mean image"),
     _info("mse_class_mean", "per pixel", "mse of answering with the mean image of the true class"),
