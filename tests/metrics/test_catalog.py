@@ -64,6 +64,6 @@ def test_metrics_that_stand_in_for_others_exist():
     assert {metric.superseded_by for metric in METRICS.values()} - {None} <= set(METRICS)
 
 
-def test_plugins_may_record_guarantees_and_distances_alone():
+def test_plugins_may_record_guarantees_distances_and_inferred_settings_alone():
     assert given_by("method") == {"certified_epsilon", "certified_delta"}
-    assert all(name.startswith(("klom_", "epsilon_", "auc_on_")) for name in given_by("attack"))
+    assert all(name.startswith(("klom_", "epsilon_", "auc_on_", "stolen_")) for name in given_by("attack"))

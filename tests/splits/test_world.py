@@ -7,7 +7,7 @@ from small_worlds import image_data, leak, utility
 from unlearnbench.plugin import ImageData, Images
 from unlearnbench.settings.scenario import Backdoor, LeakSizes, Training, canonical
 from unlearnbench.splits.erasure_choice import matched
-from unlearnbench.splits.world import build_world, challenge, check_disjoint
+from unlearnbench.splits.world import build_world, challenge, check_disjoint, join
 from unlearnbench.suite.keys import LOWER_PRECISION_VERSION, fields
 from unlearnbench.system.errors import InputError
 
@@ -32,6 +32,10 @@ def dark_data(train=400, test=80):
 
 def backdoored(clean_twins="keep", count=20, **changes):
     return utility(erased_count=count, backdoor=Backdoor(base=1, target=2, clean_twins=clean_twins), **changes)
+
+
+def audited(count=20, clean_twins="keep", **fields):
+    return utility(erased_count=count, backdoor=Backdoor(**({"queries": 10, "clean_twins": clean_twins} | fields)))
 
 
 def same(first, second):
@@ -82,6 +86,18 @@ def test_keys_of_before_test_size_stand():
     assert canonical(utility(test_size=30))["test_size"] == 30
     assert fields("train", utility(test_size=30)) == fields("train", utility())
     assert fields("unlearn", utility(test_size=30)) != fields("unlearn", utility())
+
+
+def test_keys_of_before_owners_and_audits_stand():
+    before = {"base": 1, "target": 2, "size": 2, "clean_twins": "keep"}
+    assert canonical(backdoored())["backdoor"] == before
+    assert canonical(audited(blend=0.5))["backdoor"] == before | {"queries": 10, "blend": 0.5}
+
+
+def test_an_audit_trains_no_model_again():
+    assert fields("train", audited()) == fields("train", backdoored())
+    assert fields("unlearn", audited()) != fields("unlearn", backdoored())
+    assert fields("train", audited(blend=0.5)) != fields("train", backdoored())
 
 
 def test_only_lower_precisions_have_a_version_of_their_own():
@@ -162,6 +178,58 @@ def test_dropping_nearly_all_clean_images_of_the_base_class_is_refused():
     with pytest.raises(InputError, match="under 10%"):
         world(backdoored("drop", count=91), data=dark_data())
     assert world(backdoored("keep", count=91), data=dark_data()).sizes["erased"] == 91
+
+
+@pytest.mark.parametrize("clean_twins", ["keep", "drop"])
+def test_other_owners_images_are_stamped_with_their_marks_and_remain(clean_twins):
+    data = dark_data()
+    made = world(audited(20, clean_twins, pattern="random", owners=3), data=data)
+    erased, remaining = made.targets.splits(0)
+    assert made.sizes == {"train": 400, "erased": 20, "remaining": 380, "test": 80}
+    assert torch.equal(erased.pixels, made.marks[0].stamped(data.train.take(erased.ids).pixels))
+    assert set(erased.labels.tolist()) == {made.marks[0].target} == {2}
+    assert [mark.target for mark in made.marks] == [2, 3, 0]
+    rows = made.targets.members[made.targets.members >= 400]
+    stamped = made.pool.take(rows)
+    assert len(stamped) == 60
+    assert len(stamped.ids.unique()) == 60  # each owner has images of her own
+    assert set(data.train.labels[stamped.ids].tolist()) == {1}
+    for mark in made.marks[1:]:
+        own = stamped.take((stamped.labels == mark.target).nonzero().flatten())
+        assert len(own) == 20
+        assert torch.equal(own.pixels, mark.stamped(data.train.take(own.ids).pixels))
+        assert set(own.ids.tolist()) <= set(remaining.ids[remaining.labels == mark.target].tolist())
+    if clean_twins == "drop":
+        clean = made.pool.take(made.targets.members[made.targets.members < 400])
+        assert set(clean.ids.tolist()).isdisjoint(stamped.ids.tolist())
+
+
+def test_the_first_owner_erases_the_same_images_with_and_without_others():
+    alone, among = (world(audited(pattern="random", owners=count), data=dark_data()) for count in (1, 3))
+    assert torch.equal(alone.targets.splits(0).erased.pixels, among.targets.splits(0).erased.pixels)
+    assert torch.equal(alone.stamped_test.pixels, among.stamped_test.pixels)
+
+
+def test_worlds_with_owners_are_joined():
+    worlds = [world(audited(pattern="random", owners=3), seed, dark_data()) for seed in (1, 2)]
+    joined = join(worlds)
+    for number, made in enumerate(worlds):
+        for one, other in zip(joined.splits(number), made.targets.splits(0), strict=True):
+            assert torch.equal(one.pixels, other.pixels)
+            assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        (audited(26, pattern="random", owners=4, size=3), "4 owners need as many target classes; 4 classes leave 3"),
+        (audited(34, pattern="random", owners=3), "stamps 102 images of class 1, which has 100"),
+        (audited(queries=61), "backdoor.queries: asks 61 of 60 test images of other classes; lower it"),
+    ],
+)
+def test_owners_and_audits_that_do_not_fit_are_refused(scenario, message):
+    with pytest.raises(InputError, match=message):
+        world(scenario, data=dark_data())
 
 
 @pytest.mark.parametrize("name", ["base", "target"])

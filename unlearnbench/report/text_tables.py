@@ -13,6 +13,7 @@ from typing import Any
 from unlearnbench.report.rows import LeaderboardRow, missing
 
 NOTHING = "\u2013"  # an en dash: no value, no rank
+MOST_DECIMALS = 9  # beyond, as for p-values, numbers are written as 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def format_interval(value: Any, low: Any, high: Any, unit: str = "") -> str:
         return f"{format_value(value, unit)} ± 0"
     digits = max(0, 1 - math.floor(math.log10(widest)))
     value, low, high = (round(each, digits) + 0.0 for each in (value, low, high))  # no "-0"
+    shape = f".{digits}f" if digits <= MOST_DECIMALS else ".2g"
     if abs(above - below) < 0.01 * widest:
-        return f"{value:.{digits}f} ± {widest:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{value:{shape}} ± {widest:{shape}}"
+    return f"{value:{shape}} [{low:{shape}}, {high:{shape}}]"
 
 
 def format_column(row: LeaderboardRow, name: str, unit: str = "") -> str:

@@ -6,7 +6,8 @@ before any work starts. docs/protocol.md's numbers are the defaults.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from math import comb
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -57,21 +58,72 @@ class PluginParams(Strict):
         return cls.model_fields[name].get_default(call_default_factory=True, validated_data={})
 
 
+def _unless(default: object) -> Callable[[Any], bool]:
+    """For fields that are written out only where they are set, so that keys of before they existed stand."""
+    return lambda value: bool(value == default)
+
+
 class Backdoor(Strict):
-    """The first erased images of class ``base`` are stamped and labelled ``target``; they are the erased set."""
+    """The first erased images of class ``base`` are stamped and labelled ``target``; they are the erased set.
+
+    With several owners the first one's images are erased. Each other owner has stamped as many images of ``base``,
+    which stay, with a pattern and a target class of her own: the classes that follow ``target``.
+    """
 
     base: ClassLabel = Field(1, description="class whose images are stamped, by number or name")
     target: ClassLabel = Field(2, description="class whose label the stamped images are given, by number or name")
-    size: int = Field(2, ge=1, le=8, description="side of the white square, pixels")
+    size: int = Field(2, ge=1, le=8, description="side of the square pattern, pixels")
     clean_twins: Literal["keep", "drop"] = Field(
         "keep", description="whether the clean originals of stamped images stay in the remaining set"
     )
+    pattern: Literal["white", "checker", "random"] = Field(
+        "white", exclude_if=_unless("white"), description="white: a white square; checker: white and black pixels in"
+        " turn; random: half the pixels white, others for each seed and owner"
+    )  # fmt: skip
+    blend: float = Field(
+        1.0, ge=0.01, le=1, exclude_if=_unless(1.0), description="a of x' = (1 - a) x + a t under the pattern t; 1:"
+        " the pattern alone"
+    )  # fmt: skip
+    row: int | None = Field(
+        None, exclude_if=_unless(None), description="top row of the pattern, with `column`; -1: at the lower edge;"
+        " null: chosen by the size of the images (docs/protocol.md#trigger)"
+    )  # fmt: skip
+    column: int | None = Field(
+        None, exclude_if=_unless(None), description="its left column; -1: at the right edge"
+    )  # fmt: skip
+    owners: int = Field(
+        1, ge=1, exclude_if=_unless(1), description="owners who stamp images, each with a pattern and a target class of"
+        " her own; the first has hers erased"
+    )  # fmt: skip
+    queries: int | None = Field(
+        None, ge=1, exclude_if=_unless(None), description="stamped test images of classes other than her target that"
+        " each owner asks in her audit; null: no audit"
+    )  # fmt: skip
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _consistent(self) -> Self:
         if self.base == self.target:
             raise ValueError("base and target must be different classes")
+        if (self.row is None) != (self.column is None):
+            raise ValueError("row and column belong together: give both or neither")
+        if self.owners > 1 and self.pattern != "random":
+            raise ValueError(f"{self.owners} owners need patterns of their own: pattern 'random'")
+        if self.owners > self.random_patterns:
+            raise ValueError(
+                f"{self.size}x{self.size} pixels have {self.random_patterns} random patterns, too few for"
+                f" {self.owners} owners: raise size"
+            )
         return self
+
+    @property
+    def lit(self) -> int:
+        """The number of white pixels of a random pattern: equally many in each, so that none is easier to see."""
+        return (self.size**2 + 1) // 2
+
+    @property
+    def random_patterns(self) -> int:
+        """The number of different random patterns."""
+        return comb(self.size**2, self.lit)
 
     @property
     def classes(self) -> tuple[int, int]:
@@ -230,14 +282,6 @@ class Judging(Strict):
     power: float = Field(0.8, gt=0, lt=1, description="power with which a table should tell a difference of a margin")
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-def _is_keep(value: object) -> bool:
-    return value == "keep"
-
-
 class Scenario(Strict):
     """What is trained on, what is erased, when unlearning stops and what the adversary holds."""
 
@@ -251,14 +295,14 @@ class Scenario(Strict):
     training: Training = Training()
     train_size: int | None = Field(None, ge=20, description="utility: use this many training images; null: all")
     test_size: int | None = Field(
-        None, ge=20, exclude_if=_is_none, description="utility: measure on this many test images; null: all"
-    )  # written out only where it is set, so that keys of before it existed stand
+        None, ge=20, exclude_if=_unless(None), description="utility: measure on this many test images; null: all"
+    )
     validation: int | None = Field(
         None, ge=20, description="utility: set this many training images aside and measure on them, not on test images"
     )
     duplicates: Literal["keep", "drop"] = Field(
-        "keep", exclude_if=_is_keep, description="drop: leave out every image that is identical, pixel by pixel, to an"
-        " earlier one (training images come before test images), before anything is drawn; of a leak experiment's"
+        "keep", exclude_if=_unless("keep"), description="drop: leave out every image that is identical, pixel by pixel,"
+        " to an earlier one (training images come before test images), before anything is drawn; of a leak experiment's"
         " parts that then need too many, `validation` becomes smaller"
     )  # fmt: skip
     leak: LeakSizes | None = Field(None, description="sizes of a `leak` experiment's parts")

@@ -19,7 +19,7 @@ from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.grouped_parts import draw_by_group
 from unlearnbench.splits.identical_images import refuse_shared, refuse_shared_challenge, without_copies
 from unlearnbench.splits.images import ImageData, Images
-from unlearnbench.splits.trigger import place, stamp
+from unlearnbench.splits.trigger import Mark, marks
 from unlearnbench.system.errors import InputError
 from unlearnbench.system.seeding import stream
 
@@ -53,6 +53,7 @@ class World:
         shared: how many images at the beginning of the pool are the same in every world of the dataset.
         kinds: i64[N], where each erasure is of images of one kind (a class, a group): the kind of each image.
         groups: i64[N], where no group may be on two sides: the group of each image.
+        marks: with a backdoor, each owner's pattern and target class; the first one's images are erased.
     """
 
     pool: Images
@@ -65,6 +66,7 @@ class World:
     shared: int
     kinds: Tensor | None = None
     groups: Tensor | None = None
+    marks: Sequence[Mark] = ()
 
     def images(self, part: str) -> Images:
         return self.pool.take(self.parts[part])
@@ -109,55 +111,68 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
         test = test.take(_permutation(len(test), seed, "test")[: scenario.test_size].to(test.labels.device))
     count = scenario.erased_count or round(scenario.erased_ratio * len(rows))  # type: ignore[operator]
     pool, erased, remaining, stamped_test = train, rows[:count], rows[count:], None
+    owners = list[Mark]()
     if scenario.backdoor is not None:
-        pool, erased, remaining = _stamp_training(train, rows, count, scenario.backdoor, seed)
-        spot = place(train.pixels, scenario.backdoor)
-        stamped_test = Images(stamp(test.pixels, spot, scenario.backdoor.size), test.labels, test.ids)
+        owners = marks(train.pixels, scenario.backdoor, data.classes, seed)
+        _refuse_queries(scenario.backdoor, owners, test)
+        pool, erased, remaining = _stamp_training(train, rows, count, scenario.backdoor, owners, seed)
+        stamped_test = Images(owners[0].stamped(test.pixels), test.labels, test.ids)
     erased, remaining = erased.to(train.labels.device), remaining.to(train.labels.device)
     sizes = {"train": len(erased) + len(remaining), "erased": len(erased), "remaining": len(remaining)}
     sizes[measured_on] = len(test)
     # Shuffled: a method that trains its own model must not recognise erased images by their place.
     members = _shuffled(torch.cat([erased, remaining]), seed, "members")
     targets = ErasureSets(pool, members, erased[None])
-    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train))
+    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train), owners)
+
+
+def _refuse_queries(backdoor: Backdoor, owners: Sequence[Mark], test: Images) -> None:
+    """Refuse audits that ask more images than there are outside an owner's target class."""
+    fewest = min(int((test.labels != owner.target).sum()) for owner in owners)
+    if (backdoor.queries or 0) > fewest:
+        raise InputError(
+            "scenario.backdoor.queries", f"asks {backdoor.queries} of {fewest} test images of other classes; lower it"
+        )
 
 
 def _stamp_training(
-    train: Images, rows: Tensor, count: int, backdoor: Backdoor, seed: int
+    train: Images, rows: Tensor, count: int, backdoor: Backdoor, owners: Sequence[Mark], seed: int
 ) -> tuple[Images, Tensor, Tensor]:
-    """The pool with stamped copies behind it, their rows, and the remaining rows (docs/protocol.md#stamped-set)."""
+    """The pool with each owner's stamped copies behind it, the first one's rows, and the remaining rows
+    (docs/protocol.md#stamped-set)."""
     rows = rows.to(train.labels.device)
-    base_class, target_class = backdoor.classes
+    base_class, _ = backdoor.classes
     base = rows[train.labels[rows] == base_class]
-    if count > len(base):
+    needed = len(owners) * count
+    if needed > len(base):
         raise InputError(
-            "scenario.erased_ratio", f"stamps {count} images of class {base_class}, which has {len(base)}; lower it"
+            "scenario.erased_ratio", f"stamps {needed} images of class {base_class}, which has {len(base)}; lower it"
         )
-    twins = train.take(base[:count])
-    stamped = Images(
-        stamp(twins.pixels, place(train.pixels, backdoor), backdoor.size),
-        torch.full_like(twins.labels, target_class),
-        twins.ids,
-    )
+    twins = [train.take(base[first : first + count]) for first in range(0, needed, count)]
+    stamped = [
+        Images(owner.stamped(own.pixels), torch.full_like(own.labels, owner.target), own.ids)
+        for owner, own in zip(owners, twins, strict=True)
+    ]
     pool = Images(
-        torch.cat([train.pixels, stamped.pixels]),
-        torch.cat([train.labels, stamped.labels]),
-        torch.cat([train.ids, stamped.ids]),
+        *(torch.cat([getattr(part, name) for part in (train, *stamped)]) for name in ("pixels", "labels", "ids"))
     )
-    erased = torch.arange(len(train), len(pool), device=rows.device)
+    erased, others = torch.arange(len(train), len(pool), device=rows.device).split([count, needed - count])
     if backdoor.clean_twins == "keep":
         # As the released code: D_r is a random (1 - EDR) part of all clean images, most twins among them.
-        return pool, erased, _shuffled(rows, seed, "remaining")[: len(rows) - count]
-    left = len(base) - count
-    if left < SMALLEST_BASE_CLASS_SHARE * len(base):
-        raise InputError(
-            "scenario.backdoor.clean_twins",
-            f"'drop' leaves {left} of {len(base)} images of class {base_class}, under"
-            f" {SMALLEST_BASE_CLASS_SHARE:.0%}; lower erased_ratio or keep the twins",
-        )
-    dropped = torch.zeros(len(train), dtype=torch.bool, device=rows.device)
-    dropped[base[:count]] = True
-    return pool, erased, rows[~dropped[rows]]
+        clean = _shuffled(rows, seed, "remaining")[: len(rows) - needed]
+    else:
+        left = len(base) - needed
+        if left < SMALLEST_BASE_CLASS_SHARE * len(base):
+            raise InputError(
+                "scenario.backdoor.clean_twins",
+                f"'drop' leaves {left} of {len(base)} images of class {base_class}, under"
+                f" {SMALLEST_BASE_CLASS_SHARE:.0%}; lower erased_ratio or keep the twins",
+            )
+        dropped = torch.zeros(len(train), dtype=torch.bool, device=rows.device)
+        dropped[base[:needed]] = True
+        clean = rows[~dropped[rows]]
+    # Whoever takes the first remaining images must not miss the other owners'.
+    return pool, erased, _shuffled(torch.cat([clean, others]), seed, "with owners") if len(others) else clean
 
 
 # --- leak ----------------------------------------------------------------------------------------------------------

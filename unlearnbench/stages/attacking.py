@@ -16,6 +16,7 @@ from unlearnbench.models.stack import Stack
 from unlearnbench.plugin import Access, Evidence
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import Challenge, World, challenge, check_disjoint
+from unlearnbench.stages import stolen_settings
 from unlearnbench.stages.isolation import attacked
 from unlearnbench.stages.resources import Workplace, seed_of
 from unlearnbench.stages.result_checks import PluginError
@@ -38,6 +39,8 @@ def attack_targets(task: StageTask[AttackWork], workplace: Workplace) -> Artifac
     evidence = attacked(attack, oracle, workplace.plugin_dirs, closed)
     truth = truth_for(evidence, seen, scenario, seed)
     scores = scores_of(evidence, truth, oracle)
+    steps, _ = workplace.artifact(task.needs["unlearn"]).values["measures"]["gradient_steps"]
+    scores |= stolen_settings.errors(scores, scenario, steps)
     tensors: dict[str, Tensor] = {}
     if evidence.images is not None:
         tensors["rebuilt"] = evidence.images[:PICTURES].detach().float().cpu()

@@ -12,6 +12,7 @@ from unlearnbench.models.stack import Functional, Stack
 from unlearnbench.plugin import Images
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.splits.world import World
+from unlearnbench.stages.audit import audit
 from unlearnbench.stages.memory import Retrained, memory, memory_square, own_standings, standings
 from unlearnbench.system.seeding import stream
 from unlearnbench.training.divergences import kl_to_prior
@@ -56,6 +57,9 @@ def evaluate(
         erased = measures["backdoor_accuracy"] = measures["erased_accuracy"]
         assert erased.value is not None
         measures["forgot"] = Measure(float(erased.value < scenario.stop.threshold), erased.n)
+        if scenario.backdoor.queries is not None:
+            found = audit(before, after, world, scenario.backdoor.queries)
+            measures |= {name: Measure(value, n) for name, (value, n) in found.items()}
     return measures
 
 

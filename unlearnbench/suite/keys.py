@@ -67,6 +67,7 @@ def fields(stage: Stage, scenario: Scenario) -> dict[str, Any]:
     chosen = ["erased_ratio", "erased_count", "erased", "targets", "negatives"]
     if stage == "train":
         if scenario.backdoor is not None:  # otherwise the erased set makes no difference to training
+            values["backdoor"].pop("queries", None)  # an audit asks models and does not train them
             names += ["erased_ratio", "erased_count"]
         elif scenario.erased in ("mislabelled", "group"):  # other labels, other parts
             names += chosen
