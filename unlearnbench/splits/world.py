@@ -123,7 +123,7 @@ def _utility(data: ImageData, scenario: Scenario, seed: int) -> World:
     # Shuffled: a method that trains its own model must not recognise erased images by their place.
     members = _shuffled(torch.cat([erased, remaining]), seed, "members")
     targets = ErasureSets(pool, members, erased[None])
-    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train), owners)
+    return World(pool, test, targets, {"remaining": remaining}, stamped_test, sizes, seed, len(train), marks=owners)
 
 
 def _refuse_queries(backdoor: Backdoor, owners: Sequence[Mark], test: Images) -> None:
