@@ -75,6 +75,11 @@ class AttackView:
         """The T targets' updates."""
         return _updates(self._ask("updates", {}))
 
+    @property
+    def erased_count(self) -> int:
+        """How many images each of the targets erased, s."""
+        return int(self._ask("erased_count", {})["count"])
+
     def shadow_updates(self) -> ShadowUpdates:
         """The declared number of erasures of the adversary's own images by the method under attack."""
         found = self._ask("shadow_updates", {})
