@@ -35,8 +35,8 @@ class DeletionInference(Attack):
     is the adversary's mean image and most frequent class.
 
     *Compliance* (Garg et al.): what all others see should be the same as if the record had never been there.
-    `compliance_change` is how far the answers about the probe images moved. Retraining moves them, too, by the seed: its
-    value is what to compare with.
+    `compliance_change` is how far the answers about the probe images moved. Retraining moves them, too, by the seed:
+    its value is what to compare with.
     """
 
     paper = (
