@@ -23,7 +23,6 @@ from unlearnbench.plugin import (
     Updates,
 )
 
-FOLDS = 4  # of the training shadows
 SUREST = 1e-6  # nearest that a probability comes to 0 and 1
 
 
@@ -36,9 +35,9 @@ class Membership(Attack):
     deletion_inference does: the fall of the label's margin, or margin and log-probability before and their falls.
 
     `best` features and classifiers, and the penalties of every classifier, are averages of log-odds: each has the
-    weight exp(-loss), the log loss summed over shadows that it was not fitted to, a mean over the candidates of each.
-    These are the validation shadows, and the others in turn (cross-validation). The best one alone would be chosen by a
-    dozen shadows, that is by luck, and with few shadows a rich classifier learns them by heart.
+    weight exp(-loss), its log loss on the validation shadows, to which none was fitted: with few shadows a rich
+    classifier learns them by heart. The best one alone would be chosen by a dozen shadows, that is by luck; hundreds of
+    them leave next to no weight to the others.
 
     The baseline is the classical attack on a single model: the same classifier, fitted to the same shadows, on the
     sorted output of the original alone, and on its label's margin and log-probability where the attack may use them.
@@ -62,8 +61,8 @@ class Membership(Attack):
             "margin", "labelled",
         ] = Field("best", description="how the outputs before and after are combined")  # fmt: skip
         classifier: Literal["best", "logistic", "tree", "forest", "mlp"] = Field(
-            "logistic", description="scikit-learn classifier; best: all. Those other than `logistic` see the features"
-            " that suit it best"
+            "logistic", description="scikit-learn classifier; best: all, the others on the features that suit"
+            " `logistic`"
         )  # fmt: skip
 
         @model_validator(mode="after")
@@ -112,7 +111,7 @@ class Membership(Attack):
 class _Fitted(NamedTuple):
     """A classifier's answers, and how well it answers where the truth is known."""
 
-    loss: float  # log loss, summed over shadows that it was not fitted to
+    loss: float  # log loss, summed over the validation shadows
     features: str
     log_odds: np.ndarray  # f64[T * c], of the targets
 
@@ -121,64 +120,53 @@ def _infer(
     shadow: ShadowUpdates, target: Updates, features: Sequence[str], classifier: str, level: Level, seed: int
 ) -> Tensor:
     """Probabilities f64[T, c] by all features and classifiers, weighted by how well they answer about shadows."""
-    fits = [fit for name in features for fit in _fit(shadow, target, name, "logistic", level, seed)]
-    others = {"best": ["tree", "mlp", "forest"], "logistic": []}.get(classifier, [classifier])
-    # Not every pair: forests alone would take half a second on five kinds of features.
+    first, *others = ["logistic", "tree", "mlp", "forest"] if classifier == "best" else [classifier]
+    # Not every pair: forests alone would take half a second on all kinds of features.
+    fits = [fit for name in features for fit in _fit(shadow, target, name, first, level, seed)]
     suits = min(fits, key=lambda fitted: fitted.loss).features
-    richer = [fit for kind in others for fit in _fit(shadow, target, suits, kind, level, seed)]
-    used = richer if classifier not in ("best", "logistic") else fits + richer
-    losses = np.array([fitted.loss for fitted in used])
+    fits += [fit for kind in others for fit in _fit(shadow, target, suits, kind, level, seed)]
+    losses = np.array([fitted.loss for fitted in fits])
     weights = np.exp(losses.min() - losses)
-    log_odds = sum(w * fitted.log_odds for w, fitted in zip(weights / weights.sum(), used, strict=True))
+    log_odds = sum(w * fitted.log_odds for w, fitted in zip(weights / weights.sum(), fits, strict=True))
     return torch.from_numpy(log_odds).sigmoid().view(target.candidates_after.shape[:2])
 
 
 def _fit(
     shadow: ShadowUpdates, target: Updates, name: str, classifier: str, level: Level, seed: int
 ) -> Iterator[_Fitted]:
-    """One kind of classifier on one kind of features, with each of its penalties, fitted to the training shadows."""
+    """One kind of classifier on one kind of features, fitted with each of its penalties."""
+    from sklearn.exceptions import ConvergenceWarning
+
     known, asked = _features(name, shadow.updates, level), _features(name, target, level)
-    training = (~shadow.validation).nonzero()[:, 0]
+    training, validation = ~shadow.validation, shadow.validation
+    if not bool(training.any() and validation.any()):
+        training = validation = torch.ones_like(shadow.validation)
     centre, scale = known[training].mean((0, 1)), known[training].std((0, 1))
     scale = torch.where(scale > 0, scale, 1.0)
     known, asked = (known - centre) / scale, (asked - centre) / scale
-    # Models are left out whole, as validation does it.
-    models = shadow.model[training].unique(return_inverse=True)[1]
-    fold = (models if int(models.max()) else torch.arange(len(training))) % FOLDS
     for model in _classifiers(classifier, seed):
-        losses = [
-            _losses(
-                _fitted(model, known, shadow.erased, training[fold != k]), known, shadow.erased, training[fold == k]
-            )
-            for k in fold.unique()
-        ]
-        _fitted(model, known, shadow.erased, training)
-        if bool(shadow.validation.any()):
-            losses.append(_losses(model, known, shadow.erased, shadow.validation.nonzero()[:, 0]))
-        yield _Fitted(float(np.concatenate(losses).sum()), name, _log_odds(model, asked.flatten(0, 1).numpy()))
+        with warnings.catch_warnings():
+            # A network that has not converged is stopped early, and weighted by its answers like any other.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(*_flat(known, shadow.erased, training))
+        inputs, answers = _flat(known, shadow.erased, validation)
+        loss = _log_loss(_log_odds(model, inputs), answers) * int(validation.sum())
+        yield _Fitted(loss, name, _log_odds(model, asked.flatten(0, 1).numpy()))
 
 
-def _fitted(model: Any, features: Tensor, erased: Tensor, rows: Tensor) -> Any:
-    """The classifier, after fitting it anew to all candidates of some shadows."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        # A network that has not converged is stopped early, and weighted by its answers like any other.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(features[rows].flatten(0, 1).numpy(), erased[rows].flatten().numpy())
-
-
-def _losses(model: Any, features: Tensor, erased: Tensor, rows: Tensor) -> np.ndarray:
-    """Cross-entropy f64[n] of some shadows, a mean over the candidates of each: unlike the AUC, it can compare
-    classifiers even on a dozen shadows."""
-    signs = np.where(erased[rows].numpy(), -1.0, 1.0)
-    log_odds = _log_odds(model, features[rows].flatten(0, 1).numpy()).reshape(signs.shape)
-    return cast("np.ndarray", np.logaddexp(0, signs * log_odds).mean(1))
+def _flat(features: Tensor, erased: Tensor, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs f32[m, F] and answers bool[m] of all candidates of some shadows."""
+    return features[rows].flatten(0, 1).numpy(), erased[rows].flatten().numpy()
 
 
 def _log_odds(model: Any, inputs: np.ndarray) -> np.ndarray:
     likely = np.clip(np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64), SUREST, 1 - SUREST)
     return cast("np.ndarray", np.log(likely) - np.log1p(-likely))
+
+
+def _log_loss(log_odds: np.ndarray, answers: np.ndarray) -> float:
+    """Mean cross-entropy: unlike the AUC, it can compare classifiers even on a dozen shadows."""
+    return float(np.logaddexp(0, np.where(answers, -log_odds, log_odds)).mean())
 
 
 def _order(before: Tensor, values: Tensor) -> Tensor:
