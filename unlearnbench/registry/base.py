@@ -12,7 +12,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 BUILT_IN = {"method": "methods", "attack": "attacks", "dataset": "datasets", "model": "networks"}
 """The subpackages of built-in plugins; models/ is what networks are made of."""
 
-CONTRACT_VERSION = "1.0"
+CONTRACT_VERSION = "1.1"
 """The version of what plugins are promised, as major.minor; docs/reference/plugins.md says what raises it."""
 
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
