@@ -114,6 +114,10 @@ def test_the_order_of_candidates_says_nothing(crfu):
     assert (seen.sum(1) == 2).all()
 
 
+def test_an_attack_knows_how_many_images_each_target_erased(crfu):
+    assert crfu.view().erased_count == crfu.world.targets.erased.shape[1] == 2
+
+
 def test_shadow_updates_come_with_their_answers(crfu):
     shadow = crfu.view(shadows=10).shadow_updates()
     assert shadow.images.shape == (10, 2, 1, 6, 6)
@@ -139,7 +143,8 @@ def test_what_an_experiment_does_not_have_is_refused(crfu):
     scenario = utility()
     world = build_world(image_data(), scenario, 1, CPU)
     view = Oracle(Access(shadows=10, members=True), world, 4, 9, crfu.before, crfu.after).view()
-    for ask in (view.updates, view.shadow_updates, view.known, lambda: view.auxiliary, lambda: view.probe):
+    parts = (lambda: view.auxiliary, lambda: view.probe, lambda: view.erased_count)
+    for ask in (view.updates, view.shadow_updates, view.known, *parts):
         with pytest.raises(AccessError, match="there are none"):
             ask()
 

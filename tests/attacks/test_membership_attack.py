@@ -16,7 +16,7 @@ from unlearnbench.plugin import ShadowUpdates, Updates
 SHADOWS, TARGETS, CANDIDATES, CLASSES = 200, 200, 4, 5
 FEATURES = get_args(Membership.Params.model_fields["features"].annotation)
 CLASSIFIERS = get_args(Membership.Params.model_fields["classifier"].annotation)
-DIFFERENCES = ("direct_difference", "sorted_difference", "l2")
+DIFFERENCES = ("direct_difference", "sorted_difference", "l2", "margin")
 
 
 class View:
@@ -43,7 +43,7 @@ class View:
         after = after - shift * (erased[..., None] & (top > 0)).float()
         probe = torch.zeros(count, 1, CLASSES)
         images = torch.zeros(count, CANDIDATES, 1, 4, 4, dtype=torch.uint8)
-        return Updates(probe, probe, images, torch.zeros(count, CANDIDATES), before, after), erased
+        return Updates(probe, probe, images, before.argmax(-1), before, after), erased  # the labels are known by heart
 
     def shadow_updates(self):
         return self._shadow
@@ -149,7 +149,7 @@ def observed(logits_before, logits_after, erased, params):
         )
         nothing = torch.zeros(len(before), 1, CLASSES)
         pixels = torch.zeros(*before.shape[:2], 1, 4, 4, dtype=torch.uint8)
-        return Updates(nothing, nothing, pixels, torch.zeros(before.shape[:2]), before, after)
+        return Updates(nothing, nothing, pixels, torch.zeros(before.shape[:2], dtype=torch.int64), before, after)
 
     view = View.__new__(View)
     view._target, view.erased = part(slice(0, 40)), erased[:40]

@@ -26,7 +26,8 @@ class Erasures:
     """n erasures of s images, c candidates each: the erased ones and h never-seen ones of the same classes.
 
     Outputs are means of p(Z|X), f32[n, ., J], and logits at them, f32[n, ., Y]; `probe_before_*` has 1 row if all
-    erasures start from one original. Rows are rows of the world's pool. `changes` are the differences of the
+    erasures start from one original, and the outputs on probes may be those of some erasures only. Rows are rows of the
+    world's pool. `changes` are the differences of the
     parameters, f32[n, ...] by name, if they are kept.
     """
 
@@ -66,11 +67,16 @@ class Erasures:
                 if shared and all(len(value) == 1 for value in values):
                     joined[name] = values[0]
                     continue
-                counts = [len(part.erased_rows) for part in parts]
+                counts = [len(part.probe_after_mean) for part in parts]
                 values = [value.expand(count, -1, -1) for value, count in zip(values, counts, strict=True)]
             joined[name] = torch.cat(values)
         changes = {name: torch.cat([part.changes[name] for part in parts]) for name in parts[0].changes}
         return cls(**joined, changes=changes)
+
+    def with_probes_of(self, first: int) -> Erasures:
+        """The same erasures, with the outputs on probes of the first few only: they are most of what is stored."""
+        kept = {name: getattr(self, name)[:first].clone() for name in _FIELDS if name.startswith("probe_")}
+        return replace(self, **kept)
 
     def updates(self, access: Access, world: World) -> Updates:
         """The updates as seen with an access."""

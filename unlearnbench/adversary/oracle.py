@@ -86,10 +86,7 @@ class Oracle:
             "ask after": lambda given: self._asked("after", given),
             "models before": lambda _: self._weights("before"),
             "models after": lambda _: self._weights("after"),
-            "erased count": lambda _: {
-                "count": torch.tensor(self._own("erasures", self._targets).erased_rows.shape[1])
-            },
-            "updates": lambda _: self._updates(),
+            "erased_count": lambda _: self._erased_count(),
             "shadow_updates": lambda _: self._shadow_updates(),
             "in_and_out": lambda _: self._in_and_out(),
             "retrained_models": lambda _: self._retrained_models(),
@@ -186,6 +183,9 @@ class Oracle:
             raise AccessError("updates are outputs at the mean of p(Z|X), and the attack's access declares `sample`")
         return update_tensors(self._seen(self._erasures()))
 
+    def _erased_count(self) -> Answer:
+        return {"count": torch.tensor(self._own("updates", self._targets).erased_rows.shape[1])}
+
     def _shadow_updates(self) -> Answer:
         tensors = self._declared("shadow_updates", "shadows")
         erasures = Erasures.of_tensors(tensors)
@@ -214,9 +214,13 @@ class Oracle:
             chosen = flat.gather(1, order[:, :, None].expand(-1, -1, flat.shape[2]))
             return chosen.view(models, *rows.shape, -1)
 
+        def one_of_each(values: Tensor) -> Tensor:
+            return values.view(models, -1, *values.shape[1:])[:, 0]
+
         was_in = placed(tried.candidate_erased)[..., 0]
         return {"before": placed(updates.candidates_before), "after": placed(updates.candidates_after),
-                "was_in": was_in}  # fmt: skip
+                "was_in": was_in, "population_before": one_of_each(updates.probe_before),
+                "population_after": one_of_each(updates.probe_after)}  # fmt: skip
 
     def _retrained_models(self) -> Answer:
         tensors = self._declared("retrained_models", "retrained")

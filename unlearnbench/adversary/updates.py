@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -40,11 +41,14 @@ class InAndOut(NamedTuple):
     """Outputs of M models on the targets' candidates; each model was trained on a random half of them.
 
     A model trained with a candidate has unlearned it; a model trained without it has unlearned another of its class.
+    The population is the probe images, which no model was trained on.
     """
 
     before: Tensor  # f32[M, T, c, D], outputs of models before unlearning
     after: Tensor  # f32[M, T, c, D], and after
     was_in: Tensor  # bool[M, T, c], whether the model was trained with it
+    population_before: Tensor = torch.empty(0)  # f32[M, P, D], outputs on the view's probe images before unlearning
+    population_after: Tensor = torch.empty(0)  # f32[M, P, D], and after one of the model's erasures
 
 
 class RetrainedModels(NamedTuple):

@@ -86,7 +86,7 @@ class AttackView:
     @property
     def erased_count(self) -> int:
         """s, how many images each erasure has removed."""
-        return int(self._ask("erased count", {})["count"])
+        return int(self._ask("erased_count", {})["count"])
 
     def ask(self, which: Which, pixels: Tensor) -> Tensor:
         """Outputs f32[T, n, D] of every target's model before or after unlearning, at the declared level.

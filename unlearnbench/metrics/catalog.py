@@ -265,6 +265,9 @@ _ALL = (
     # The largest share, over what the attack infers, of all that there is to gain.
     _privacy("advantage", "share", "lower", "(score - trivial) / (1 - trivial), largest of what the attack infers", 0.0,
              short="adv.", shown={"attacked": 10, "tradeoff": 10}),
+    # What all others see (deletion compliance: Gao et al., 2022; Garg et al., 2020).
+    _privacy("compliance_change", "probability", "lower",
+             "mean total variation between the answers before and after, on never-seen images", given_by="attack"),
     # Distance to a distribution of retrained models.
     _privacy("klom_erased", "nat", "lower", "KL of margins to retrained models, erased images, 95th percentile",
              "klom_null", given_by="attack",

@@ -27,7 +27,14 @@ def shadow_models(task: StageTask[ShadowModelsWork], workplace: Workplace) -> Ar
     if work.trained == "without":
         return Artifact({"logits": _answers(task, workplace, world)}, {})
     sets = training_sets(world, work.draw, work.models)
-    return Artifact(_train(task, workplace, world, sets, _seeds(task, work.trained, sets.replicas)).tensors, {})
+    seeds, step, models = _seeds(task, work.trained, sets.replicas), workplace.scenario(task).replicas, {}
+    for first in range(0, sets.replicas, step):
+        last = min(first + step, sets.replicas)
+        made = _train(task, workplace, world, sets.take(first, last), seeds[first:last])
+        # Written into their places at once: modules, copies and parts of thousands of models are many times their size.
+        for name, value in made.tensors.items():
+            models.setdefault(name, value.new_empty(sets.replicas, *value.shape[1:], device="cpu"))[first:last] = value
+    return Artifact(models, {})
 
 
 def _train(
@@ -84,6 +91,8 @@ def shadows(task: StageTask[ShadowsWork], workplace: Workplace) -> Artifact:
                     after = erase(method, before, chunk, workplace.context(task, world, seeds, origin))
                     part.result = observe_erasures(before, after, chunk, world, f"shadow {at}", keep).tensors
             parts.append(Erasures.of_tensors(part.result))
+            if draw == "in_and_out":  # of each model as many as InAndOut shows
+                parts[-1] = parts[-1].with_probes_of(1 if first == 0 else 0)
             check_outputs(parts[-1].candidates_after_logits, f"unlearning with {method.name}")
             at += chunk.replicas
     tensors = Erasures.concatenate(parts, shared=draw == "same").tensors
