@@ -87,6 +87,7 @@ class Oracle:
             "models before": lambda _: self._weights("before"),
             "models after": lambda _: self._weights("after"),
             "erased_count": lambda _: self._erased_count(),
+            "updates": lambda _: self._updates(),
             "shadow_updates": lambda _: self._shadow_updates(),
             "in_and_out": lambda _: self._in_and_out(),
             "retrained_models": lambda _: self._retrained_models(),
@@ -184,7 +185,7 @@ class Oracle:
         return update_tensors(self._seen(self._erasures()))
 
     def _erased_count(self) -> Answer:
-        return {"count": torch.tensor(self._own("updates", self._targets).erased_rows.shape[1])}
+        return {"count": torch.tensor(self._erasures().erased_rows.shape[1])}
 
     def _shadow_updates(self) -> Answer:
         tensors = self._declared("shadow_updates", "shadows")
