@@ -91,3 +91,23 @@ def test_a_leaderboard_without_attacks_says_so(frame: pd.DataFrame) -> None:
 
 def test_what_failed_is_named_with_its_reason(frame: pd.DataFrame) -> None:
     assert "broken under ridge in leak on mnist, failed: ValueError: no" in render(frame).replace("\\", "")
+
+
+def test_each_access_shows_its_strongest_attack_and_another_attack_can_only_raise_it(tmp_path: Path) -> None:
+    def page(folder: str, attacks: dict[str, tuple[str, float]]) -> str:
+        made = [row for method in ("retrain", "crfu") for row in judged(method, "forgotten", seeds=5)]
+        for attack, (level, by) in attacks.items():
+            scores = {"retrain": RETRAIN, "crfu": above(by)}
+            for method, values in scores.items():
+                made += rows(method, "auc", values, attack=attack, observation=level)
+        folder_of = write_cells(tmp_path / folder / "records", made)
+        return render(leaderboard.build(folder_of, tmp_path / folder / "board"))
+
+    weak = {"membership": ("log_probabilities", 0.1), "label_only": ("label", 0.001)}
+    first = page("first", weak)
+    assert line(first, "| log probabilities").endswith("membership** |")
+    assert line(first, "| label |").endswith("label\\_only |")
+    assert first.index("| log probabilities") < first.index("| label |")  # from what shows most to what shows least
+    second = page("second", {**weak, "weaker": ("log_probabilities", 0.05), "stronger": ("label", 0.3)})
+    assert line(second, "| log probabilities") == line(first, "| log probabilities")
+    assert line(second, "| label |").endswith("stronger** |")

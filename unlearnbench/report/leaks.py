@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from unlearnbench.leaderboard.verdicts import Forgetting
 from unlearnbench.report import summary
 from unlearnbench.report.findings import AttackFinding, findings, scene_of
 from unlearnbench.report.markdown import draw
 from unlearnbench.report.rows import LeaderboardRow, rows_of
-from unlearnbench.report.text_tables import NOTHING
+from unlearnbench.report.text_tables import NOTHING, format_column
 from unlearnbench.report.wording import in_words
+from unlearnbench.settings.scenario import Level
 from unlearnbench.system.escaping import markdown, markdown_block
 
 if TYPE_CHECKING:
@@ -75,7 +76,42 @@ def _section(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]], severa
     suite = f"{row['suite']}: " if several else ""
     measured_on = ", ".join(filter(None, (summary.dataset_of(row), summary.protocol_of(row))))
     title = f"## {markdown(suite + in_words(row['experiment']))} on {markdown(measured_on)}"
-    return f"{title}\n\n{markdown_block(in_words(row['scenario_id']))}\n\n{_table(found)}"
+    parts = [title, markdown_block(in_words(row["scenario_id"])), _strongest(found), _table(found)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _strongest(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:
+    """For each thing that is observed, what the strongest of all attacks gains beyond retraining; a further attack can
+    only raise it, and is one more test that p-values are adjusted for."""
+    observed: dict[str, dict[str, list[tuple[LeaderboardRow, list[AttackFinding]]]]] = {}
+    for row, own in found:
+        if row.get("advantage_gap_retrain") is not None and row.get("reference") is not True:
+            of_level = observed.setdefault(str(row.get("observation")), defaultdict(list))
+            of_level[row["method_id"]].append((row, own))
+    methods = summary.methods_of([row for each in observed.values() for own in each.values() for row, _ in own])
+    if not methods:
+        return ""
+    lines = ["Largest advantage over retraining at each observation level, and by which attack:\n",
+             "| observed | " + " | ".join(map(markdown, methods)) + " |",
+             "| :--- | " + " | ".join(["---:"] * len(methods)) + " |"]  # fmt: skip
+    for level in sorted(observed, key=_level):
+        cells = [_largest(observed[level].get(method, [])) for method in methods]
+        lines.append(f"| {markdown(in_words(level))} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _level(name: str) -> int:
+    levels = get_args(Level)
+    return levels.index(name) if name in levels else len(levels)
+
+
+def _largest(own: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:
+    row = summary.strongest([row for row, _ in own])
+    if row is None:
+        return NOTHING
+    text = f"{format_column(row, 'advantage_gap_retrain')} {markdown(str(row['attack']))}"
+    leaks = any(finding.leaks for _, each in own for finding in each)
+    return f"**{text}**" if leaks else text
 
 
 def _table(found: Sequence[tuple[LeaderboardRow, list[AttackFinding]]]) -> str:

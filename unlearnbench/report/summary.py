@@ -87,7 +87,7 @@ def _summary(rows: Sequence[LeaderboardRow], found: Mapping[int, Sequence[Attack
     for method in _ordered(rows):
         own = [row for row in rows if row["method_id"] == method]
         under = [row for row in own if row["attack"] is not None]
-        worst = _strongest([row for row in under if access_of(row) in common])
+        worst = strongest([row for row in under if access_of(row) in common])
         leaks = any(finding.leaks for row in under for finding in found.get(id(row), ()))
         first = _measured(own)
         broken = any(row["status"] not in ("ok", "partial", "skipped") for row in under)
@@ -137,7 +137,7 @@ def _line(row: LeaderboardRow, worst: LeaderboardRow | None, leaks: bool | None,
     return tuple(map(plain, cells))
 
 
-def _strongest(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+def strongest(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
     """The access with the largest advantage over retraining."""
     compared = [row for row in rows if row.get("advantage_gap_retrain") is not None]
     return max(compared, key=lambda row: float(row["advantage_gap_retrain"]), default=None)
