@@ -3,9 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.adversary.stationarity import gradients, penalty_weights
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Measured, PluginParams, Scenario
 from unlearnbench.training.divergences import Reduction
+from unlearnbench.training.stationarity import gradients, penalty_weights
 
 
 class StolenParameters(Attack):

@@ -10,7 +10,6 @@ from unlearnbench.attacks.stolen_parameters import StolenParameters
 from unlearnbench.methods.crfu import Crfu
 from unlearnbench.methods.original import Original
 
-from unlearnbench.adversary.stationarity import gradients, penalty_weights
 from unlearnbench.models.plain_network import PlainNetwork
 from unlearnbench.models.stack import Stack
 from unlearnbench.networks.plain_mlp import PlainMlp
@@ -21,6 +20,7 @@ from unlearnbench.splits.erasure_sets import ErasureSets
 from unlearnbench.splits.world import build_world
 from unlearnbench.system.errors import AccessError
 from unlearnbench.training.context import Context
+from unlearnbench.training.stationarity import gradients, penalty_weights
 
 LR = SCENARIO.training.lr
 
