@@ -84,7 +84,7 @@ def test_erased_images_come_back():
     evidence, found = attacked(View(residual=8.0), lr=0.05, steps=30)
     assert found > 0.9
     chosen = evidence.membership > evidence.threshold
-    assert float((chosen == View(residual=8.0).erased).float().mean()) > 0.8
+    assert float((chosen == View(residual=8.0).erased).float().mean()) > 0.7
 
 
 @pytest.mark.parametrize("params", [{}, {"uses": "loss"}, {"tunes": "candidate", "steps": 3}], ids=str)
