@@ -17,6 +17,7 @@ from unlearnbench.plugin import Access, Attack, AttackView, Evidence, Level, Plu
 
 LARGE = ("resnet18", "plain_resnet18", "torchvision_model", "factory")  # networks of millions of parameters
 FEWEST = 2  # least number of shadows with a trace, for training and for validation each
+ADVERSARIAL = 0.3  # weight of a GAN's adversarial term
 FEWEST_MODELS = 8  # originals of the tier `disjoint`: with four, a naive attack made a leak look like a defence
 Decode = Callable[[Tensor, Tensor], Tensor]  # inputs f32[n, R] and labels i64[n, s] -> images f32[n, s, C * H * W]
 
@@ -58,7 +59,15 @@ class UpdateLeak(Attack):
         features: Literal["best", "factor", "delta"] = Field(
             "best", description="left singular vectors of each delta, or all of it"
         )
-        decoder: Literal["best", "vae", "ridge"] = Field("best", description="variational autoencoder or ridge")
+        decoder: Literal["best", "vae", "ridge", "gan"] = Field(
+            "best", description="variational autoencoder, ridge, or the autoencoder as generator of a conditional GAN"
+        )
+        adversarial: float = Field(
+            ADVERSARIAL,
+            gt=0,
+            exclude_if=lambda value: value == ADVERSARIAL,
+            description="decoder `gan`: weight of its adversarial term, per image or set",
+        )  # written out only where it is set, so that keys of before it existed stand
         network: Literal["auto", "dense", "convolutional"] = Field(
             "auto", description="the autoencoder's decoder; auto: convolutional for colour and large images"
         )
@@ -82,6 +91,8 @@ class UpdateLeak(Attack):
         def _consistent(self) -> Self:
             if self.tier == "same":
                 self.refuse(["shadow_models"], "tier 'same'")
+            if self.decoder != "gan":
+                self.refuse(["adversarial"], f"decoder '{self.decoder}'")
             if not self.clusters:
                 self.refuse(["draws"], "an attack without clusters")
             elif self.decoder == "ridge":
@@ -146,7 +157,7 @@ class UpdateLeak(Attack):
 
         # Ridge takes a second: autoencoders are trained only on the features that ridge does best with.
         ridges = {kind: answer(kind, self._ridge) for kind in pairs if self.params.features in ("best", kind)}
-        if self.params.decoder != "vae" and not self.params.clusters:
+        if self.params.decoder in ("best", "ridge") and not self.params.clusters:
             answers += ridges.values()
         if self.params.decoder != "ridge":
             kind = min(ridges, key=lambda kind: error(ridges[kind][0]))
@@ -164,11 +175,13 @@ class UpdateLeak(Attack):
         return lambda asked, _: single.predict(asked)[:, None]
 
     def _vae(self, inputs: Tensor, known: Known, view: AttackView, seed: int) -> Decode:
+        adversarial = self.params.adversarial if self.params.decoder == "gan" else 0.0
         if known.images.shape[1] > 1:
             draws = self.params.draws if self.params.clusters else 0
             return VaeSetDecoder(
                 self.params, self.params.matching, draws, view.shape, seed,
                 inputs, known.images, known.labels, known.inferred, known.validation, view.classes,
+                adversarial,
             ).predict  # fmt: skip
-        single = VaeDecoder(self.params, view.shape, seed, inputs, known.images[:, 0], known.validation)
+        single = VaeDecoder(self.params, view.shape, seed, inputs, known.images[:, 0], known.validation, adversarial)
         return lambda asked, _: single.predict(asked)[:, None]

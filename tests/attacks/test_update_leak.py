@@ -11,7 +11,7 @@ from unlearnbench.attacks.update_leak import UpdateLeak
 
 from unlearnbench.metrics.reconstruction import blind_set, match_sets
 from unlearnbench.plugin import ShadowUpdates, Updates
-from unlearnbench.settings.scenario import Network
+from unlearnbench.settings.scenario import Network, canonical
 
 SHADOWS, TARGETS, PROBES, DEPTH, CLASSES = 400, 60, 10, 8, 10
 FAST = {"epochs": 40, "code": 32, "hidden": 128, "members": 1}
@@ -108,15 +108,32 @@ def test_planted_updates_give_the_images_away(decoder):
     assert float(right) > 0.5  # of ten classes
 
 
-def test_the_autoencoder_gets_half_of_the_way():
-    own, mean, _ = attack(linear_view(), decoder="vae")
+@pytest.mark.parametrize("decoder", ["vae", "gan"])
+def test_the_autoencoder_gets_half_of_the_way(decoder):
+    own, mean, _ = attack(linear_view(), decoder=decoder)
     assert float(own.mean()) < 0.5 * float(mean.mean())
 
 
-@pytest.mark.parametrize("decoder", ["ridge", "vae", "best"])
+@pytest.mark.parametrize("decoder", ["ridge", "vae", "gan", "best"])
 def test_noise_gives_nothing_away(decoder):
     own, mean, _ = attack(noise_view(), decoder=decoder)
     assert nothing_gained(own, mean)
+
+
+def test_a_larger_adversarial_term_is_another_decoder_and_the_same_one_twice_is_not():
+    made, before = linear_view(), torch.random.get_rng_state()
+    first, again, larger = (
+        attack(made, decoder="gan", epochs=5, **more)[2].images for more in ({}, {}, {"adversarial": 3.0})
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, larger)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_keys_of_other_decoders_do_not_know_the_adversarial_term():
+    assert "adversarial" not in canonical(UpdateLeak.Params())
+    assert "adversarial" not in canonical(UpdateLeak.Params(decoder="vae"))
+    assert canonical(UpdateLeak.Params(decoder="gan", adversarial=1.0))["adversarial"] == 1.0
 
 
 def test_erasures_without_a_trace_are_answered_with_the_mean_of_such_shadows():
@@ -130,7 +147,7 @@ def test_erasures_without_a_trace_are_answered_with_the_mean_of_such_shadows():
 # --- sets ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("decoder", ["ridge", "vae"])
+@pytest.mark.parametrize("decoder", ["ridge", "vae", "gan"])
 def test_planted_sets_are_rebuilt_with_their_labels(decoder):
     made = sets_view()
     own, mean, evidence = attack(made, decoder=decoder, features="delta", **SMALL)
@@ -147,7 +164,7 @@ def test_labels_of_a_set_belong_to_the_images_at_the_same_place():
     assert float((nearest == evidence.label_scores.argmax(2)).float().mean()) > 0.9
 
 
-@pytest.mark.parametrize("decoder", ["ridge", "vae"])
+@pytest.mark.parametrize("decoder", ["ridge", "vae", "gan"])
 def test_noise_gives_nothing_of_sets_away(decoder):
     """Any three different images fit three true ones better than the mean image does: that is no leak."""
     made = noise_view(3)
@@ -253,8 +270,8 @@ def test_it_skips_what_it_can_not_do():
 @pytest.mark.parametrize(
     "params",
     [{"shadow_models": 9}, {"tier": "disjoint", "shadow_models": 7}, {"draws": 9},
-     {"clusters": True, "decoder": "ridge"}],
-    ids=["models of one tier", "few models", "draws alone", "clusters of ridge"],
+     {"clusters": True, "decoder": "ridge"}, {"adversarial": 1.0}, {"decoder": "gan", "adversarial": 0}],
+    ids=["models of one tier", "few models", "draws alone", "clusters of ridge", "no GAN", "no term"],
 )  # fmt: skip
 def test_parameters_that_do_not_go_together_are_refused(params):
     with pytest.raises(ValidationError):

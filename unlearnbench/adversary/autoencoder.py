@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.adversary.decoders import squared_error
+from unlearnbench.adversary.discriminator import Discriminator
 from unlearnbench.models.optimisers import Adam
 
 PATIENCE = 15  # validations without a lower error
@@ -76,7 +77,8 @@ class Autoencoder(nn.Module):
 
 
 class VaeDecoder:
-    """The autoencoder trained with squared error plus a weighted KL to N(0, I).
+    """The autoencoder trained with squared error plus a weighted KL to N(0, I), and as the generator of a conditional
+    GAN with a weighted adversarial term (discriminator.py) besides.
 
     Args:
         settings: sizes and training.
@@ -85,21 +87,25 @@ class VaeDecoder:
         inputs: f32[n, R], standardised.
         targets: f32[n, C * H * W] in [0, 1].
         validation: bool[n], the rows that decide when training stops.
+        adversarial: weight of the adversarial term, per image; 0: none.
     """
 
     def __init__(
-        self, settings: VaeSettings, shape: Shape, seed: int, inputs: Tensor, targets: Tensor, validation: Tensor
-    ) -> None:
+        self, settings: VaeSettings, shape: Shape, seed: int, inputs: Tensor, targets: Tensor, validation: Tensor,
+        adversarial: float = 0.0,
+    ) -> None:  # fmt: skip
         x, y = inputs[~validation], targets[~validation]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = Autoencoder(settings, inputs.shape[1], shape, y.mean(0), len(x))
+            judge = Discriminator(inputs.shape[1], y.shape[1], settings.lr) if adversarial else None
 
             def loss(rows: Tensor) -> Tensor:
                 code, kl = self._network.sample(noisy(x[rows]))
-                error = (self._network.decode(code) - y[rows]).square().sum(1)
+                decoded = self._network.decode(code)
+                error = (decoded - y[rows]).square().sum(1)
                 value: Tensor = (error + settings.kl_weight * kl).mean()
-                return value
+                return value if judge is None else value + adversarial * judge.term(decoded, y[rows], x[rows])
 
             def error() -> float:
                 return squared_error(self.predict(inputs[validation]), targets[validation])

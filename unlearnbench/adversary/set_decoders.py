@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from unlearnbench.adversary.autoencoder import Autoencoder, Shape, VaeSettings, noisy, train
 from unlearnbench.adversary.decoders import RidgeDecoder
+from unlearnbench.adversary.discriminator import Discriminator
 
 BATCH = 32  # sets in a minibatch
 Matching = Literal["hungarian", "best"]
@@ -115,23 +116,29 @@ class VaeSetDecoder:
         shape: C, H, W.
         seed: of its own random stream; the global one is left as it was.
         inputs, images, labels, inferred, validation, classes: as for RidgeSetDecoder.
+        adversarial: weight of the adversarial term of Updates-Leak (section 4.2), per set; 0: none.
     """
 
     def __init__(
         self, settings: VaeSettings, matching: Matching, draws: int, shape: Shape, seed: int, inputs: Tensor,
-        images: Tensor, labels: Tensor, inferred: Tensor, validation: Tensor, classes: int,
+        images: Tensor, labels: Tensor, inferred: Tensor, validation: Tensor, classes: int, adversarial: float = 0.0,
     ) -> None:  # fmt: skip
         self._classes, self._draws, self._seed = classes, draws, seed
         x, y, hints = inputs[~validation], images[~validation], self._hints(labels[~validation].sort(1).values)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = Autoencoder(settings, inputs.shape[1], shape, y.mean((0, 1)), len(x), hints.shape[2])
+            judge = Discriminator(inputs.shape[1], y.shape[2], settings.lr) if adversarial else None
 
             def loss(rows: Tensor) -> Tensor:
                 code, kl = self._network.sample(noisy(x[rows]))
-                errors = set_errors(self._decode(code, hints[rows]), y[rows], matching)
+                decoded = self._decode(code, hints[rows])
+                errors = set_errors(decoded, y[rows], matching)
                 value: Tensor = (errors + settings.kl_weight * kl).mean()
-                return value
+                if judge is None:
+                    return value
+                updates = x[rows].repeat_interleave(y.shape[1], 0)
+                return value + adversarial * judge.term(decoded.flatten(0, 1), y[rows].flatten(0, 1), updates)
 
             def error() -> float:
                 predicted = self._at_mean(inputs[validation], inferred[validation])

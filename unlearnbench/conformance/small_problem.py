@@ -23,7 +23,7 @@ WORLD = 5
 STEPS = StopRule(rule="steps", steps=3)
 TRAINING = Training(epochs=5, batch=20)  # of 80 images: 20 steps
 NETWORK = Network(hidden=8, latent=4)
-SIZES = LeakSizes(target=80, known=60, pool=300, validation=20, probe=10, spare=100)
+SIZES = LeakSizes(target=140, known=60, pool=300, validation=20, probe=10, spare=100)
 
 LEAK = Scenario(
     kind="leak", erased_count=2, targets=3, leak=SIZES, network=NETWORK, training=TRAINING, stop=STEPS, replicas=16
