@@ -12,9 +12,8 @@ from torch.func import grad
 from torch.nn import functional as F
 
 from unlearnbench.models.stack import Functional, Stack
+from unlearnbench.training.curvature import Vector
 from unlearnbench.training.divergences import Reduction, kl_to_prior
-
-Vector = dict[str, Tensor]
 
 
 def penalty_weights(loss: Tensor, penalties: dict[str, Tensor]) -> dict[str, float]:
