@@ -23,7 +23,7 @@ from unlearnbench.plugin import Evidence, Measured
 from unlearnbench.system.seeding import derive, stream
 
 BOOTSTRAP_REPEATS = 1_000
-Rule = Callable[[np.ndarray, np.ndarray], float | None]  # of scores and who is a member
+_Rule = Callable[[np.ndarray, np.ndarray], float | None]  # of scores and who is a member
 CALLABLE_REPEATS = 250  # fewer: a callable is evaluated once per resample
 
 
@@ -225,7 +225,7 @@ def _membership(given: Compared, threshold: float | None, truth: Truth) -> dict[
     scores, baseline, clusters = given.scores, given.baseline, _clusters(given.scores)
     members = given.members.flatten().float()
 
-    def measure(name: str, own: Tensor, function: Rule) -> Score:
+    def measure(name: str, own: Tensor, function: _Rule) -> Score:
         return _measure(name, own, members, function, truth)
 
     measured = {
@@ -265,7 +265,7 @@ def _auc_remaining(evidence: Evidence, truth: Truth) -> Score:
     return _measure("auc_remaining", own, erased.flatten().float(), membership.auc, truth)
 
 
-def _measure(name: str, own: Tensor, members: Tensor, function: Rule, truth: Truth) -> Score:
+def _measure(name: str, own: Tensor, members: Tensor, function: _Rule, truth: Truth) -> Score:
     """A number of scores f32[T, c] and of who is a member, f32[T c], with its interval."""
     pairs = torch.stack([own.flatten(), members], 1).double().numpy()
     value = function(pairs[:, 0], pairs[:, 1] > 0)

@@ -16,10 +16,8 @@ from unlearnbench.registry.registry import load
 from unlearnbench.settings.scenario import Scenario
 from unlearnbench.suite.tasks import MethodWork, StageTask, Task
 
-Values = Mapping[str, Any]
 
-
-def network_of(task: Task | StageTask[MethodWork], method: Method) -> Values:
+def network_of(task: Task | StageTask[MethodWork], method: Method) -> Mapping[str, Any]:
     """JSON values that say how the architecture of a task's models is made.
 
     Args:
@@ -35,7 +33,7 @@ def architecture_of(network: Model) -> Architecture:
     return Architecture(network.build, bool(network.features or network.posterior), bool(network.posterior))
 
 
-def make(values: Values, shape: ImageShape, classes: int, plugin_dirs: Sequence[Path]) -> Stack:
+def make(values: Mapping[str, Any], shape: ImageShape, classes: int, plugin_dirs: Sequence[Path]) -> Stack:
     """One model of the architecture, with weights that mean nothing.
 
     Args:
@@ -52,6 +50,6 @@ def make(values: Values, shape: ImageShape, classes: int, plugin_dirs: Sequence[
     return Stack.of([cast(Method, _plugin("method", values["method"], plugin_dirs)).build(context)])
 
 
-def _plugin(kind: Kind, chosen: Values, plugin_dirs: Sequence[Path]) -> Any:
+def _plugin(kind: Kind, chosen: Mapping[str, Any], plugin_dirs: Sequence[Path]) -> Any:
     cls = load(kind, chosen["name"], plugin_dirs, identified=False).cls
     return cls(cls.Params.model_validate(chosen["params"]))
