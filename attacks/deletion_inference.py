@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.adversary.change_statistics import Statistic, statistic, total_variation
+from unlearnbench.adversary.change_statistics import ChangeStatistic, statistic, total_variation
 from unlearnbench.adversary.update_features import traced
 from unlearnbench.plugin import (
     Access,
@@ -48,7 +48,7 @@ class DeletionInference(Attack):
     class Params(PluginParams):
         observe: Level = Field("log_probabilities", description="observation level of the outputs")
         temperature: float = Field(1, gt=0, description="a defence: outputs are softmax(logits / temperature)")
-        uses: Statistic = Field(
+        uses: ChangeStatistic = Field(
             "margin", description="what a candidate's answer lost: margin, loss or posterior of its label; change: how"
             " far it moved, for which no label is needed"
         )  # fmt: skip

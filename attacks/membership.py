@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from unlearnbench.adversary.change_statistics import Statistic, of_label
+from unlearnbench.adversary.change_statistics import ChangeStatistic, of_label
 from unlearnbench.plugin import (
     Access,
     Attack,
@@ -180,7 +180,7 @@ def _features(name: str, updates: Updates, level: Level) -> Tensor:
     if name in _FEATURES:
         return _FEATURES[name](before, after)
 
-    def own(statistics: Sequence[Statistic]) -> tuple[Tensor, Tensor]:
+    def own(statistics: Sequence[ChangeStatistic]) -> tuple[Tensor, Tensor]:
         first, second = (
             torch.stack([of_label(each, outputs, updates.candidate_labels, level) for each in statistics], -1)
             for outputs in (before, after)

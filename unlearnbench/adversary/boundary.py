@@ -18,7 +18,7 @@ JUMPS = 6  # lengths of a jump along the boundary's normal that are tried, each 
 FEWEST_DRAWS = 24  # with which a normal is estimated
 SMALLEST = STARTS * HALVINGS + FEWEST_DRAWS + JUMPS + HALVINGS  # questions about an image: one jump
 
-Answer = Callable[[Tensor], Tensor]  # f32[T, n, M] of images -> i64[T, n]: their labels
+LabelsOf = Callable[[Tensor], Tensor]  # f32[T, n, M] of images -> i64[T, n]: their labels
 Crossed = Callable[[Tensor], Tensor]  # f32[T, n, M] of images -> bool[T, n]: on the other side of the boundary
 
 
@@ -41,7 +41,7 @@ def rounds_of(questions: int) -> tuple[int, int]:
 
 
 def distances(
-    answer: Answer, images: Tensor, labels: Tensor, others: Tensor, questions: int, generator: torch.Generator
+    answer: LabelsOf, images: Tensor, labels: Tensor, others: Tensor, questions: int, generator: torch.Generator
 ) -> Tensor:
     """How far each image is from where the answer is no longer its label, f32[T, c]; negative for an image that has
     another answer: minus the distance to where it is its label again.

@@ -9,13 +9,13 @@ from torch import Tensor
 from unlearnbench.metrics.distributions import margin
 from unlearnbench.settings.scenario import Level
 
-Statistic = Literal["margin", "loss", "posterior", "change"]
-STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+ChangeStatistic = Literal["margin", "loss", "posterior", "change"]
+STATISTICS: tuple[ChangeStatistic, ...] = get_args(ChangeStatistic)
 
 _SMALLEST = 1e-12  # of probabilities, before their logarithm is taken
 
 
-def statistic(name: Statistic, before: Tensor, after: Tensor, labels: Tensor, level: Level) -> Tensor:
+def statistic(name: ChangeStatistic, before: Tensor, after: Tensor, labels: Tensor, level: Level) -> Tensor:
     """One number for each image, larger where more was lost: f64[...] from outputs f32[..., D].
 
     `margin`: the fall of phi = log p_y - log(1 - p_y); `loss`: the rise of -log p_y; `posterior`: the rise of the
@@ -34,7 +34,7 @@ def statistic(name: Statistic, before: Tensor, after: Tensor, labels: Tensor, le
     return lost
 
 
-def of_label(name: Statistic, outputs: Tensor, labels: Tensor, level: Level) -> Tensor:
+def of_label(name: ChangeStatistic, outputs: Tensor, labels: Tensor, level: Level) -> Tensor:
     """What is lost of the label by one model's outputs f32[..., Y]: phi, log p_y or p_y, f64[...]."""
     if name == "margin":
         return margin(outputs, labels, "log_probabilities" if _is_logarithmic(level) else "probabilities")
