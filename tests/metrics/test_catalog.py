@@ -66,4 +66,4 @@ def test_metrics_that_stand_in_for_others_exist():
 
 def test_plugins_may_record_guarantees_and_distances_alone():
     assert given_by("method") == {"certified_epsilon", "certified_delta"}
-    assert all(name.startswith(("klom_", "epsilon_", "auc_on_")) for name in given_by("attack"))
+    assert all(name.startswith(("klom_", "epsilon_", "auc_on_", "compliance_")) for name in given_by("attack"))

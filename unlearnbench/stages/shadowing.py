@@ -27,7 +27,8 @@ def shadow_models(task: StageTask[ShadowModelsWork], workplace: Workplace) -> Ar
     if work.trained == "without":
         return Artifact({"logits": _answers(task, workplace, world)}, {})
     sets = training_sets(world, work.draw, work.models)
-    seeds, step, models = _seeds(task, work.trained, sets.replicas), workplace.scenario(task).replicas, {}
+    seeds, step = _seeds(task, work.trained, sets.replicas), workplace.scenario(task).replicas
+    models: dict[str, Tensor] = {}
     for first in range(0, sets.replicas, step):
         last = min(first + step, sets.replicas)
         made = _train(task, workplace, world, sets.take(first, last), seeds[first:last])
