@@ -161,8 +161,7 @@ def _flat(features: Tensor, erased: Tensor, rows: Tensor) -> tuple[np.ndarray, n
 
 def _log_odds(model: Any, inputs: np.ndarray) -> np.ndarray:
     likely = np.clip(np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64), SUREST, 1 - SUREST)
-    odds: np.ndarray = np.log(likely) - np.log1p(-likely)
-    return odds
+    return np.log(likely) - np.log1p(-likely)
 
 
 def _log_loss(log_odds: np.ndarray, answers: np.ndarray) -> float:
