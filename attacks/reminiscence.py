@@ -1,18 +1,13 @@
 """Reminiscence: fine-tune the unlearned model first. Which images come back to it?"""
 
-from collections.abc import Mapping
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
-from torch.nn import functional as F
 
+from unlearnbench.adversary.fine_tuning import losses, tuned
 from unlearnbench.adversary.thresholds import two_groups
-from unlearnbench.models.optimisers import Adam
-from unlearnbench.models.stack import Functional
-from unlearnbench.models.vectorised import vectorised
-from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Stack
+from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario
 
 
 class Reminiscence(Attack):
@@ -58,44 +53,19 @@ class Reminiscence(Attack):
     def run(self, view: AttackView) -> Evidence:
         updates, models, own = view.updates(), view.models("after"), view.auxiliary
         labels, images = updates.candidate_labels, updates.candidates.float() / 255
-        first = _losses(models, models.params, images, labels)
+        with torch.no_grad():
+            first = losses(models, images, labels)
         if self.params.uses == "loss":
-            score = first
-        elif self.params.tunes == "auxiliary":
+            return Evidence(membership=first, threshold=two_groups(first))
+        if self.params.tunes == "auxiliary":
             drawn = view.generator("batches").integers(len(own.labels), size=(self.params.steps, self.params.batch))
             pixels = own.scaled
-            tuned = self._tuned(models, [(pixels[rows], own.labels[rows]) for rows in torch.from_numpy(drawn)])
-            score = first - _losses(models, tuned, images, labels)
+            batches = [(pixels[rows], own.labels[rows]) for rows in torch.from_numpy(drawn)]
         else:
-            many = models.apply(lambda value: value.repeat_interleave(labels.shape[1], 0))
-            alone = images.flatten(0, 1)[:, None], labels.flatten()[:, None]
-            tuned = self._tuned(many, [alone] * self.params.steps)
-            score = first - _losses(many, tuned, *alone).view_as(first)
-        return Evidence(membership=score, threshold=two_groups(score))
-
-    def _tuned(self, models: Stack, batches: list[tuple[Tensor, Tensor]]) -> Mapping[str, Tensor]:
-        """The parameters of all models after a step on each batch."""
-        params = {name: value.clone() for name, value in models.params.items()}
-        adam = Adam(self.params.lr)
-        for images, labels in batches:
-            for value in params.values():
-                value.requires_grad_()
-            loss = _losses(models, params, images, labels).mean(1).sum()
-            gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
-            params = {name: value.detach() for name, value in params.items()}
-            adam.step(params, gradients)
-        return params
-
-
-def _losses(models: Stack, params: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy f32[K, n] of K models with these parameters on images f32[n, C, H, W], or [K, n, C, H, W]."""
-    router = models.router(training=False)
-
-    def one(own: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return Functional(router, own, buffers)(x)
-
-    dims = (0, 0, 0 if images.ndim == 5 else None)
-    logits = vectorised(one, router.is_looped, dims)(params, models.buffers, images)
-    truth = labels.expand(logits.shape[:2])
-    losses: Tensor = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(truth)
-    return losses
+            models = models.apply(lambda value: value.repeat_interleave(labels.shape[1], 0))
+            images, labels = images.flatten(0, 1)[:, None], labels.flatten()[:, None]
+            batches = [(images, labels)] * self.params.steps
+        with torch.no_grad():
+            last = losses(tuned(models, batches, self.params.lr), images, labels)
+        drop = first - last.view_as(first)
+        return Evidence(membership=drop, threshold=two_groups(drop))
