@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -26,31 +26,51 @@ from unlearnbench.stages.resources import Workplace
 from unlearnbench.suite.keys import STAGE_VERSIONS
 from unlearnbench.suite.plan import build
 from unlearnbench.suite.suite import load_suite
+from unlearnbench.suite.tasks import ShadowsWork, UnlearnWork
 from unlearnbench.system.store import Artifact, Store
 
 GOLDEN = Path(__file__).with_name("golden.json")
 RELEASED = Path(unlearnbench.__file__).parent / "registry" / "released.json"
+SCENARIO = (
+    "{kind: leak, erased_count: 1, targets: 6, network: {hidden: 8, latent: 4}, training: {epochs: 2},"
+    " leak: {target: 80, known: 60, pool: 300, validation: 20, probe: 10, spare: 100}, stop: {rule: steps, steps: 3}}"
+)
 SUITE = """
 name: golden
 seeds: 1
 experiments:
   all:
     datasets: [digits]
-    scenario:
-      kind: leak
-      erased_count: 1
-      targets: 6
-      leak: {target: 80, known: 60, pool: 300, validation: 20, probe: 10, spare: 100}
-      network: {hidden: 8, latent: 4}
-      training: {epochs: 2}
-      stop: {rule: steps, steps: 3}
+    scenario: SCENARIO
     methods: [METHODS]
+    attacks: [membership: {shadows: 20}]
+  attacks:
+    datasets: [digits]
+    references: false
+    scenario: SCENARIO
+    methods: [crfu]
     attacks:
       - update_leak: {shadows: 20, epochs: 5}
+      - update_leak: {shadows: 20, epochs: 5, decoder: gan}
       - membership: {shadows: 20}
+      - likelihood_ratio: {models: 32}
+      - rmia: {models: 32}
+      - ruli: {models: 32}
+      - deletion_inference
+      - label_only: {budget: 40}
+      - apollo: {budget: 40, epochs: 2}
+      - reminiscence: {steps: 3}
+      - weights
+      - stolen_parameters: {draws: 2}
       - representation: {epochs: 1}
       - representation_sampled: {epochs: 1}
       - blind: {epochs: 1}
+  remaining:
+    datasets: [digits]
+    references: false
+    scenario: LARGER
+    methods: [crfu]
+    attacks: [remaining_membership]
   chosen:
     datasets: [digits]
     references: false
@@ -70,9 +90,11 @@ TOLERANCE = 2e-3
 
 
 def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
-    """Version and numbers of each method, attack and stage."""
+    """Version and numbers of each method, attack and stage, where they first come."""
     path = folder / "golden.yaml"
-    path.write_text(SUITE.replace("METHODS", ", ".join(sorted(registry.methods))), encoding="utf-8")
+    text = SUITE.replace("METHODS", ", ".join(sorted(registry.methods))).replace("SCENARIO", SCENARIO)
+    text = text.replace("LARGER", SCENARIO.replace("target: 80", "target: 200"))
+    path.write_text(text, encoding="utf-8")
     plan = build(load_suite(path, registry).settings(), folder)
     place = Workplace(folder, Store(folder / "store"), registry, torch.device("cpu"))
     found: dict[str, dict[str, Any]] = {}
@@ -82,20 +104,25 @@ def measure(folder: Path, registry: Registry) -> dict[str, dict[str, Any]]:
         place.store.put(task.key, artifact)
         method = method_of(task)
         if task.stage == "train" and method is None:  # the shared trainer's, not a method's own original
-            found["stage train"] = {"version": STAGE_VERSIONS["train"], "numbers": norms(artifact)}
+            found.setdefault("stage train", {"version": STAGE_VERSIONS["train"], "numbers": norms(artifact)})
         elif task.stage == "select":
             (scores,) = artifact.tensors.values()
-            found["stage select"] = {"version": STAGE_VERSIONS["select"], "numbers": {"scores": float(scores.nansum())}}
+            found.setdefault(
+                "stage select", {"version": STAGE_VERSIONS["select"], "numbers": {"scores": float(scores.nansum())}}
+            )
         elif task.stage == "retrained" and method is None and "select" not in task.needs:
-            found["stage retrained"] = {"version": STAGE_VERSIONS["retrained"], "numbers": norms(artifact)}
-        elif task.stage == "unlearn" and "select" not in task.needs:
-            found[f"method {method}"] = {"version": registry.methods[method].version, "numbers": norms(artifact)}
-        elif task.stage == "shadows" and method == "crfu":
-            found["stage shadows"] = {"version": STAGE_VERSIONS["shadows"], "numbers": norms(artifact)}
+            found.setdefault("stage retrained", {"version": STAGE_VERSIONS["retrained"], "numbers": norms(artifact)})
+        elif task.stage == "unlearn" and "select" not in task.needs and not cast(UnlearnWork, task.work).keep:
+            found.setdefault(
+                f"method {method}", {"version": registry.methods[method].version, "numbers": norms(artifact)}
+            )
+        elif task.stage == "shadows" and cast(ShadowsWork, task.work).draw == "same" and method == "crfu":
+            found.setdefault("stage shadows", {"version": STAGE_VERSIONS["shadows"], "numbers": norms(artifact)})
         elif task.stage == "attack" and method == "crfu":
-            name = task.work.plugins["attack"].name
+            attack = task.work.plugins["attack"]
+            name = f"{attack.name} gan" if attack.params.get("decoder") == "gan" else attack.name
             scores = {metric: score[0] for metric, score in artifact.values["scores"].items() if score[0] is not None}
-            found[f"attack {name}"] = {"version": registry.attacks[name].version, "numbers": scores}
+            found.setdefault(f"attack {name}", {"version": registry.attacks[attack.name].version, "numbers": scores})
     return found
 
 
