@@ -65,7 +65,8 @@ class Reminiscence(Attack):
             models = models.apply(lambda value: value.repeat_interleave(labels.shape[1], 0))
             images, labels = images.flatten(0, 1)[:, None], labels.flatten()[:, None]
             batches = [(images, labels)] * self.params.steps
+        models = tuned(models, batches, self.params.lr)
         with torch.no_grad():
-            last = losses(tuned(models, batches, self.params.lr), images, labels)
+            last = losses(models, images, labels)
         drop = first - last.view_as(first)
         return Evidence(membership=drop, threshold=two_groups(drop))

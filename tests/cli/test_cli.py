@@ -310,6 +310,8 @@ def test_list_and_info_fit_80_columns(call: Any, monkeypatch: pytest.MonkeyPatch
         ("membership", "level log_probabilities, 64 shadows, tier same"),
         ("representation", "level representation, known members"),
         ("retrained_distance", "level log_probabilities, 128 retrained models"),
+        ("apollo", "level label, 160 images to ask about, after unlearning only"),
+        ("remaining_membership", "level log_probabilities, remaining images"),
     ],
 )
 def test_built_in_attacks_say_what_they_see(plugin: str, sees: str) -> None:

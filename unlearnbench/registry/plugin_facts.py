@@ -99,6 +99,12 @@ def described(access: Access) -> str:
     if access.shadows:
         parts.append(f"{access.shadows} shadows, tier {access.tier}")
     parts += [f"{getattr(access, name)} {words}" for name, words in COUNTS.items() if getattr(access, name)]
+    if access.budget:
+        parts.append(f"{access.budget} images to ask about")
+    if not access.before:
+        parts.append("after unlearning only")
+    if access.remaining:
+        parts.append("remaining images")
     return ", ".join([*parts, *(["known members"] if access.members else [])])
 
 
