@@ -66,8 +66,8 @@ class ModelInversion(Attack):
         shape = (models.replicas, *start.shape)
 
         def loss(images: Tensor) -> Tensor:
-            certainty = _log_probabilities(models, images.view(shape)).flatten()
-            return self.params.tv * total_variation(images) - certainty
+            value: Tensor = self.params.tv * total_variation(images)
+            return value - _log_probabilities(models, images.view(shape)).flatten()
 
         starts = start.expand(shape).flatten(0, 1)
         return search(loss, starts, self.params.iterations, self.params.rate)[0].view(shape)
@@ -78,8 +78,7 @@ def _log_probabilities(models: Stack, images: Tensor) -> Tensor:
     router = models.router(training=False)
 
     def one(params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
-        certainty: Tensor = F.log_softmax(Functional(router, params, buffers)(images), 1).diagonal()
-        return certainty
+        return F.log_softmax(Functional(router, params, buffers)(images), 1).diagonal()
 
     answers: Tensor = vectorised(one, router.is_looped, (0, 0, 0))(models.params, models.buffers, images)
     return answers
