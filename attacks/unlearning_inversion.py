@@ -69,22 +69,29 @@ class UnlearningInversion(Attack):
         return None
 
     def run(self, view: AttackView) -> Evidence:
-        updates, auxiliary = view.updates(), view.auxiliary
-        change = updates.parameter_changes
-        targets = len(next(iter(change.values())))
+        updates = view.updates()
+        return self.answer(view, view.models("before"), updates.parameter_changes, updates.candidate_labels[:, :1])
+
+    def answer(self, view: AttackView, model: Stack, change: Mapping[str, Tensor], given: Tensor) -> Evidence:
+        """The evidence from what erasing has changed a model's parameters by.
+
+        Args:
+            model: before erasing, one replica.
+            change: {name: f32[T, ...]}; zero where erasing left no trace.
+            given: i64[T, 1], the labels for an adversary who is given them.
+        """
+        auxiliary, targets = view.auxiliary, len(given)
         means = class_means(auxiliary.scaled, auxiliary.labels, view.classes)
         # What no erasure has changed holds no image: the trivial answers.
         images = auxiliary.scaled.mean(0).repeat(targets, 1, 1, 1)
         scores = torch.bincount(auxiliary.labels, minlength=view.classes).float().repeat(targets, 1)
         left = torch.stack([value.flatten(1).ne(0).any(1) for value in change.values()]).any(0)
+        labels = given if self.params.label == "given" else None
         if left.any():
-            change = {name: value[left] for name, value in change.items()}
-            model, labels = view.models("before"), None
-            if self.params.label == "given":
-                labels = updates.candidate_labels[left][:, :1]
-            images[left], scores[left] = self.invert(model, change, means, labels, view)
-        found = None if self.params.label == "given" else scores[:, None]
-        return Evidence(images=images[:, None], label_scores=found)
+            traces = {name: value[left] for name, value in change.items()}
+            known = None if labels is None else labels[left]
+            images[left], scores[left] = self.invert(model, traces, means, known, view)
+        return Evidence(images=images[:, None], label_scores=scores[:, None] if labels is None else None)
 
     def invert(
         self, model: Stack, change: Mapping[str, Tensor], means: Tensor, labels: Tensor | None, view: AttackView

@@ -132,7 +132,7 @@ def test_of_several_starts_the_lowest_loss_wins(digits):
     of_first, of_best = (
         distance(Ascent().change(view.model, found.images[:, 0], view.labels), view.change) for found in (first, best)
     )
-    assert float(of_best.mean()) < float(of_first.mean())
+    assert float(of_best.detach().mean()) < float(of_first.detach().mean())
 
 
 # --- nulls -----------------------------------------------------------------------------------------------------------
