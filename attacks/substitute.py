@@ -1,16 +1,16 @@
 """Substitute: both models are copied from their answers, and the copies are inverted in their place."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnbench.models.optimisers import optimiser
 from unlearnbench.models.plain_network import PlainNetwork
 from unlearnbench.models.stack import Functional, Stack
-from unlearnbench.plugin import Access, AttackView, Evidence, Scenario
+from unlearnbench.plugin import Access, AttackView, Evidence, Level, Scenario
 
 from .unlearning_inversion import UnlearningInversion
 
@@ -32,14 +32,18 @@ class Substitute(UnlearningInversion):
     paper = "Papernot, McDaniel, Goodfellow, Jha, Celik, Swami: Practical Black-Box Attacks, AsiaCCS 2017"
 
     class Params(UnlearningInversion.Params):
-        observe: Literal["log_probabilities", "probabilities", "top_k", "label"] = Field(
-            "log_probabilities", description="observation level of the answers"
-        )
+        observe: Level = Field("log_probabilities", description="observation level of the answers")
         images: int = Field(400, ge=1, description="images asked about, before and after; fewer if she holds fewer")
         hidden: int = Field(64, ge=0, description="hidden units of the copies; 0: softmax regression")
         fit: int = Field(500, ge=1, description="steps of Adam that train the first copy, on all answers at a time")
         further: int = Field(300, ge=1, description="steps of gradient descent from there")
         optimiser: Literal["adam", "sgd"] = Field("sgd", description="of the simulated erasure, as the copies' own")
+
+        @model_validator(mode="after")
+        def _of_answers(self) -> Self:
+            if self.observe in ("parameters", "representation"):
+                raise ValueError(f"copies learn from probabilities or labels, not at level {self.observe}")
+            return self
 
     @property
     def access(self) -> Access:

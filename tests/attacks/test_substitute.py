@@ -126,5 +126,5 @@ def test_sets_and_utility_experiments_are_skipped_with_a_reason():
 
 
 def test_a_level_without_answers_to_learn_from_is_refused():
-    with pytest.raises(ValidationError, match="log_probabilities"):
+    with pytest.raises(ValidationError, match="not at level parameters"):
         Substitute.Params(observe="parameters")
