@@ -57,11 +57,15 @@ experiments:
       - rmia: {models: 32}
       - ruli: {models: 32}
       - deletion_inference
-      - label_only: {budget: 40}
+      - label_only: {budget: 400}
       - apollo: {budget: 40, epochs: 2}
       - reminiscence: {steps: 3}
       - weights
       - stolen_parameters: {draws: 2}
+      - unlearning_inversion: {iterations: 3}
+      - label_probing: {budget: 3000, inputs: 2}
+      - model_inversion: {iterations: 3}
+      - substitute: {images: 40, fit: 20, further: 3, iterations: 3}
       - representation: {epochs: 1}
       - representation_sampled: {epochs: 1}
       - blind: {epochs: 1}
