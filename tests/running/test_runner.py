@@ -50,6 +50,20 @@ def test_more_seeds_other_orders_and_force_give_the_same_numbers(place: Place) -
     assert any(row["seed"] == 1 for row in both)
 
 
+def test_another_attack_trains_nothing_again_and_says_what_is_used_again(place: Place) -> None:
+    write_suite(place.folder, methods="vbu", attacks="deletion_inference")
+    assert "used again" not in place.run().err
+    write_suite(place.folder, methods="vbu", attacks="deletion_inference, membership: {shadows: 10}")
+    both = place.run()
+    # Of each contender the original and the erased models, and the models that forgetting is judged beside.
+    assert "5 of 11 stages are in the store, and are used again" in both.err, both.err
+    first = rows(place.results)
+    write_suite(place.folder, methods="vbu", attacks="deletion_inference, weights, membership: {shadows: 10}")
+    more = place.run()
+    assert "2 of " in more.err, more.err
+    assert [row for row in rows(place.results) if row["attack"] != "weights"] == first
+
+
 def test_engines_and_numbers_of_workers_give_the_same_numbers(place: Place) -> None:
     write_suite(
         place.folder,

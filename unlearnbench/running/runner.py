@@ -86,6 +86,8 @@ def _started(plan: Plan, found: Finished, options: RunOptions) -> Iterator[_Loop
         with Progress(schedule.left, len(pending), cached, log, options.verbose) as progress:
             ledger = Ledger(options.results, store, describe(device), found.became, progress)
             ledger.add(pending)
+            if stored := sum(map(there, tasks)):
+                progress.note(f"{stored} of {len(tasks)} stages are in the store, and are used again")
             yield _Loop(plan, options, device, tasks, schedule, there, store, pool, ledger, progress)
 
 
