@@ -18,12 +18,12 @@ class ModelInversion(Attack):
 
         log p_c(x) - tv * TV(x)
 
-    starting at mid-grey. The class erased is the one whose image, found in the model before, lost most log-probability
-    in the model after; the answer is its image. With `model: after` the image is found in the model after instead, so
+    starting at mid-grey. The class erased is the one whose image, found in the model before, lost the
+    most log-probability; the answer is its image. With `model: after` the image is found in the model after instead, so
     that the two settings side by side say what unlearning has taken from it.
 
-    Such an image is what the model takes for typical of a class. It looks at no update but for the choice of the class,
-    and beats the mean image of that class only if the model is built like a template.
+    Such an image is what the model is surest of, which resembles images of the class only where the model is built like
+    a template. What unlearning has changed enters by the choice of the class alone.
     """
 
     paper = (

@@ -32,7 +32,6 @@ class UnlearningInversion(Attack):
     """
 
     paper = "Hu, Wang, Dong, Wang, Xue: Learn What You Want to Unlearn: Unlearning Inversion Attacks, S&P 2024"
-    ranks_by = ("skill_mean",)
 
     class Params(PluginParams):
         optimiser: Literal["adam", "sgd"] = Field("adam", description="of the simulated erasure; sgd: as published")
