@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from unlearnbench.adversary.image_search import search, total_variation
+from unlearnbench.adversary.image_search import search, total_variation, trivial_answers
 from unlearnbench.models.stack import Functional
 from unlearnbench.models.vectorised import vectorised
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Stack
@@ -18,12 +18,12 @@ class ModelInversion(Attack):
 
         log p_c(x) - tv * TV(x)
 
-    starting at mid-grey. The class erased is the one whose image, found in the model before, lost most log-probability
-    in the model after; the answer is its image. With `model: after` the image is found in the model after instead, so
+    starting at mid-grey. The class erased is the one whose image, found in the model before, lost the
+    most log-probability; the answer is its image. With `model: after` the image is found in the model after instead, so
     that the two settings side by side say what unlearning has taken from it.
 
-    Such an image is what the model takes for typical of a class. It looks at no update but for the choice of the class,
-    and beats the mean image of that class only if the model is built like a template.
+    Such an image is what the model is surest of, which resembles images of the class only where the model is built like
+    a template. What unlearning has changed enters by the choice of the class alone.
     """
 
     paper = (
@@ -58,8 +58,11 @@ class ModelInversion(Attack):
             scores = _log_probabilities(before, found) - _log_probabilities(after, shown)
         if self.params.model == "after":
             shown = self._typical(after, start)
-        chosen = shown[torch.arange(after.replicas), scores.argmax(1)]
-        return Evidence(images=chosen[:, None], label_scores=scores[:, None])
+        images, labels = trivial_answers(view.auxiliary, view.classes, after.replicas)
+        left = torch.stack([(after.params[n] != value).flatten(1).any(1) for n, value in before.params.items()]).any(0)
+        images[left] = shown[torch.arange(after.replicas), scores.argmax(1)][left]
+        labels[left] = scores[left]
+        return Evidence(images=images[:, None], label_scores=labels[:, None])
 
     def _typical(self, models: Stack, start: Tensor) -> Tensor:
         """Each of K models' images of all classes, f32[K, Y, C, H, W], from a start f32[Y, C, H, W]."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from unlearnbench.adversary.gradient_matching import Ascent, Matching
+from unlearnbench.adversary.image_search import trivial_answers
 from unlearnbench.metrics.reconstruction import class_means
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Stack
 
@@ -32,7 +33,6 @@ class UnlearningInversion(Attack):
     """
 
     paper = "Hu, Wang, Dong, Wang, Xue: Learn What You Want to Unlearn: Unlearning Inversion Attacks, S&P 2024"
-    ranks_by = ("skill_mean",)
 
     class Params(PluginParams):
         optimiser: Literal["adam", "sgd"] = Field("adam", description="of the simulated erasure; sgd: as published")
@@ -82,9 +82,7 @@ class UnlearningInversion(Attack):
         """
         auxiliary, targets = view.auxiliary, len(given)
         means = class_means(auxiliary.scaled, auxiliary.labels, view.classes)
-        # What no erasure has changed holds no image: the trivial answers.
-        images = auxiliary.scaled.mean(0).repeat(targets, 1, 1, 1)
-        scores = torch.bincount(auxiliary.labels, minlength=view.classes).float().repeat(targets, 1)
+        images, scores = trivial_answers(auxiliary, view.classes, targets)
         left = torch.stack([value.flatten(1).ne(0).any(1) for value in change.values()]).any(0)
         labels = given if self.params.label == "given" else None
         if left.any():

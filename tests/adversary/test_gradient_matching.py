@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from unlearnbench.adversary.gradient_matching import Ascent, Matching, distance
-from unlearnbench.adversary.image_search import search, total_variation
+from unlearnbench.adversary.image_search import search, total_variation, trivial_answers
 from unlearnbench.models.optimisers import optimiser
 from unlearnbench.models.plain_network import PlainNetwork
 from unlearnbench.models.stack import Stack
@@ -65,9 +65,9 @@ def test_networks_that_take_turns_give_the_same_change():
 def test_the_distance_is_zero_at_the_true_images_and_ignores_the_scale():
     change = Ascent().change(network(), X, Y)
     scaled = {name: 7 * value for name, value in change.items()}
-    assert float(distance(change, scaled).abs().max()) < 1e-5
+    assert float(distance(change, scaled).detach().abs().max()) < 1e-5
     opposite = {name: -value for name, value in change.items()}
-    torch.testing.assert_close(distance(change, opposite), torch.full((6,), 2.0))
+    torch.testing.assert_close(distance(change, opposite).detach(), torch.full((6,), 2.0))
 
 
 def test_all_rows_in_parts_are_as_all_at_once(monkeypatch):
@@ -93,3 +93,9 @@ def test_total_variation_is_the_mean_difference_of_neighbours():
     checks = (torch.arange(4)[:, None] + torch.arange(4)) % 2
     assert float(total_variation(checks[None, None].float())) == 2.0
     assert float(total_variation(torch.arange(5.0).view(1, 1, 1, 5))) == 1.0  # one row
+
+
+def test_trivial_answers_are_the_mean_image_and_the_largest_class():
+    images, scores = trivial_answers(blobs(9), 5, 2)  # one more of class 0
+    assert torch.equal(images, blobs(9).scaled.mean(0).expand(2, -1, -1, -1))
+    assert scores.tolist() == [[3, 2, 2, 2, 0]] * 2

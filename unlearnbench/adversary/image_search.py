@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.models.optimisers import Adam
+from unlearnbench.splits.images import Images
 
 HALVED_AT = (3 / 8, 5 / 8, 7 / 8)  # of all iterations: where the rate is halved (Hu et al., 2024)
 
@@ -38,3 +39,10 @@ def total_variation(images: Tensor) -> Tensor:
     both = (images.diff(dim=3).abs(), images.diff(dim=2).abs())
     # An image of one row or column has no neighbours in that direction: the mean of nothing would be NaN.
     return sum((part.flatten(1).mean(1) for part in both if part[0].numel()), images.new_zeros(len(images)))
+
+
+def trivial_answers(auxiliary: Images, classes: int, targets: int) -> tuple[Tensor, Tensor]:
+    """What an adversary answers who has seen nothing change: the mean of her images, f32[T, C, H, W], and how many of
+    them each class has, f32[T, Y], as scores of labels."""
+    counts = torch.bincount(auxiliary.labels, minlength=classes).float()
+    return auxiliary.scaled.mean(0).repeat(targets, 1, 1, 1), counts.repeat(targets, 1)
