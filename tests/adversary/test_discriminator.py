@@ -26,7 +26,7 @@ def test_decoded_images_that_differ_are_found_and_gradients_lead_to_the_true_one
     assert float(cost.detach()) > 3
     assert decoded.grad is None  # the discriminator's own step leaves the generator alone
     (gradient,) = torch.autograd.grad(cost, decoded)
-    assert float(((true - decoded) * -gradient).sum()) > 0
+    assert float(((true - decoded.detach()) * -gradient).sum()) > 0
 
 
 def test_images_that_belong_to_another_update_are_found():
