@@ -26,18 +26,18 @@ def test_decoded_images_that_differ_are_found_and_gradients_lead_to_the_true_one
     assert float(cost.detach()) > 3
     assert decoded.grad is None  # the discriminator's own step leaves the generator alone
     (gradient,) = torch.autograd.grad(cost, decoded)
-    assert float(((true - decoded) * -gradient).sum()) > 0
+    assert float(((true - decoded.detach()) * -gradient).sum()) > 0
 
 
 def test_images_that_belong_to_another_update_are_found():
     true = rand(400, 2, seed=1).round()
     decoded = 1 - true  # as an image as common as the true one
     with_updates, without = (trained(decoded, true, given) for given in (true, torch.zeros(400, 2)))
-    assert float(with_updates.term(decoded, true, true)) > 2
-    assert float(without.term(decoded, true, torch.zeros(400, 2))) < 1
+    assert float(with_updates.term(decoded, true, true).detach()) > 2
+    assert float(without.term(decoded, true, torch.zeros(400, 2)).detach()) < 1
 
 
 def test_nothing_tells_equal_images_apart():
     true, updates = rand(200, 6, seed=1), rand(200, 3, seed=2)
     judge = trained(true, true, updates)
-    assert abs(float(judge.term(true, true, updates)) - 0.6931) < 0.05  # log 2
+    assert abs(float(judge.term(true, true, updates).detach()) - 0.6931) < 0.05  # log 2
