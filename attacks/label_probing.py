@@ -30,9 +30,6 @@ class LabelProbing(Attack):
         budget: int = Field(
             500_000, ge=1, description="images that each target's models may be asked about; probing stops before it"
         )
-        erased: int = Field(
-            1, ge=1, description="images that each target erased, as many as the scenario's erased_count"
-        )
         inputs: int = Field(10, ge=1, description="for each class")
         sure: float = Field(0.9995, gt=0, lt=1, description="probability at which an input is left alone")
         coordinates: int = Field(64, ge=1, description="pixels of each input that are varied in a step: two questions")
@@ -46,8 +43,6 @@ class LabelProbing(Attack):
     def skip(self, scenario: Scenario) -> str | None:
         if scenario.kind != "leak":
             return "label_probing needs a leak experiment"
-        if scenario.erased_count != self.params.erased:
-            return f"label_probing answers for {self.params.erased} images: set its `erased` to {scenario.erased_count}"
         return None
 
     def run(self, view: AttackView) -> Evidence:
@@ -57,7 +52,7 @@ class LabelProbing(Attack):
         )
         change = (after - before).gather(2, classes[None, :, None].expand(len(after), -1, 1))
         scores = -change.view(len(after), view.classes, -1).mean(2)
-        return Evidence(label_scores=scores[:, None].repeat(1, self.params.erased, 1))
+        return Evidence(label_scores=scores[:, None].repeat(1, view.erased_count, 1))
 
     def _sure_inputs(self, view: AttackView) -> tuple[Tensor, Tensor]:
         """Inputs f32[n, C, H, W] and the classes i64[n] that the model before unlearning takes them for."""
