@@ -166,6 +166,14 @@ def test_remaining_images_beside_leave_nothing_to_read() -> None:
     torch.testing.assert_close(found.images[0, 0], MEAN)
 
 
+def test_a_pixel_that_only_remaining_images_light_is_no_noise() -> None:
+    weights, never = torch.zeros(8, 20, dtype=torch.float64), torch.zeros(20, dtype=torch.bool)
+    never[15:] = True
+    weights[:, :10] = 1.0
+    weights[:, 15] = 1e-3
+    assert bool((moved(weights, never).any(0) == (weights != 0).any(0)).all())
+
+
 def test_images_in_black_and_white_need_no_factor() -> None:
     white = Images((OWN.pixels > 128).to(torch.uint8) * 255, OWN.labels, OWN.ids)
     changes, _, _ = erasures(optimiser="adam", steps=5, lr=1e-3)

@@ -23,6 +23,7 @@ ROUNDS = 20  # of reweighting
 FEWEST = 3  # units that an image is read from
 AGREEING = 0.9  # correlation between what two halves of the units say
 ALIKE = 0.05  # difference between units, as a share of that between pixels, under which it was gradient descent
+EVERYWHERE = 0.99  # share of the weights of pixels that are never lit, above which it was noise that changed them
 SPREAD = 6  # standard deviations of what noise moves, above which a pixel has moved
 
 
@@ -72,7 +73,7 @@ def moved(weights: Tensor, never: Tensor) -> Tensor:
         never: bool[P], pixels that are 0 in every image: what changes their weights is noise.
     """
     changed = weights != 0
-    if not bool(never.any()) or not bool(changed[:, never].any()):
+    if not bool(never.any()) or float(changed[:, never].double().mean()) < EVERYWHERE:
         return changed
     sizes = weights.abs().mean(0)
     noise = sizes[never]
