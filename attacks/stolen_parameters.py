@@ -14,7 +14,7 @@ class StolenParameters(Attack):
     The threat model gives the adversary all settings; this measures how far she could do without. `beta` and `l2` are
     the weights with which the gradients of the loss on members that she knows and of its penalties cancel in the
     original: exact at an optimum on all its images, biased away from it. An Adam step moves no weight by more than its
-    learning rate, and one whose gradient keeps its sign by that much: the largest change in learning rates, rounded up,
+    learning rate, and one whose gradient keeps its sign by that much: the largest change in learning rates, rounded,
     is the number of steps. It infers nothing about erased images and ranks no method.
     """
 

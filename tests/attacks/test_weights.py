@@ -107,6 +107,17 @@ def test_without_biases_the_brightest_pixel_stands_in() -> None:
     assert skill(attacked(changes), images) > 0.9
 
 
+def test_all_models_of_an_ensemble_are_read() -> None:
+    """Of three models the second has changed."""
+    changes, images, _ = erasures(optimiser="sgd", steps=1, lr=0.1)
+    of_three = {
+        f"models.{model}.{name}": value if model == 1 else torch.zeros_like(value)
+        for model in range(3)
+        for name, value in changes.items()
+    }
+    assert skill(attacked(of_three), images) > 0.99
+
+
 def test_what_a_unit_saw_alone_is_read_from_a_mixture() -> None:
     """Four units for each image alone, the others for both."""
     images = ERASED.scaled[:2].flatten(1).double()

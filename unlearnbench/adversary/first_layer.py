@@ -10,6 +10,7 @@ pixels, whose right singular vector is 1 / x - 1 up to a factor.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import torch
@@ -58,12 +59,19 @@ def first_layer(updates: Updates, pixels: int) -> FirstLayer:
             " does not need one"
         )
     change = changes[weights[0]]
-    biases = [each for each in changes.values() if each.shape == change.shape[:-1]]
-    flat = change.double().flatten(1, -2)
+    own = [name for name in weights if _layer(name) == _layer(weights[0]) and changes[name].shape == change.shape]
+    flat = torch.cat([changes[name].double().flatten(1, -2) for name in own], 1)
+    fitting = [name for name, each in changes.items() if each.shape == change.shape[:-1]]
+    biases = [changes[name].double().flatten(1) for name in fitting if _layer(name) == _layer(fitting[0])]
     if biases:
-        return FirstLayer(flat, biases[0].double().flatten(1))
+        return FirstLayer(flat, torch.cat(biases, 1))
     brightest = flat.abs().median(1).values.argmax(-1)
     return FirstLayer(flat, flat[torch.arange(len(flat)), :, brightest])
+
+
+def _layer(name: str) -> str:
+    """The name of a parameter without the number of its model in an ensemble."""
+    return re.sub(r"^models\.\d+\.", "", name)
 
 
 def moved(weights: Tensor, never: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from unlearnbench.system.process_state.guard import Snapshot
 
 
+ALIKE = ("random", "class")
+"""Rules for what is erased by which the remaining images of the same classes could as well have been erased."""
+
 CAPABILITIES = {
     "features": "a representation of images (features)",
     "posterior": "a distribution of the representation, mean and scale of p(Z|x) (posterior)",
@@ -116,13 +119,20 @@ class Inquiry:
         return cast("bool", self._asked("many_at_once", choice, lambda method: bool(method.many_at_once)))
 
     def lacks(self, setting: CellSetting, access: Access | None) -> str | None:
-        """What a cell's method or attack needs of the network that it does not have, as a reason to skip the cell."""
+        """What a cell's method or attack needs that the network or the scenario does not have, as a reason to skip the
+        cell."""
         has = cast("tuple[str, ...]", self._asked("capabilities", setting.network, _capabilities))
         needs = cast("tuple[str, ...]", self._asked("needs", setting.method, _needs))
         for who, needed in ((setting.method, needs), (setting.attack, _needed(access))):
             for one in needed:
                 if who is not None and one not in has:
                     return f"{who.info.name} needs {CAPABILITIES[one]}, which the network {setting.network.id} lacks"
+        if access is not None and access.remaining and setting.scenario.erased not in ALIKE:
+            # Of the images that a rule could have chosen, remaining are those that it did not.
+            return (
+                f"remaining images are like erased ones only where erased is {' or '.join(ALIKE)}, not"
+                f" {setting.scenario.erased}"
+            )
         return None
 
     def skip(self, choices: Iterable[PluginChoice | None], scenario: Scenario) -> str | None:
