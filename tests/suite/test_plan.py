@@ -244,3 +244,19 @@ def test_real_plugins_are_planned_by_the_hash_of_their_file(tmp_path: Path) -> N
     assert key() == before
     write_method(tmp_path / "own", "mine", body="# a comment\n")
     assert key() != before
+
+
+@pytest.mark.parametrize(("erased", "skipped"), [("random", False), ("class", False), ("memorised", True)])
+def test_remaining_images_are_compared_only_with_erased_ones_that_are_like_them(
+    tmp_path: Path, erased: str, skipped: bool
+) -> None:
+    """Of the images that a rule could have chosen, the remaining ones are those that it did not choose."""
+    path = write_suite(tmp_path, attacks="remaining_membership")
+    path.write_text(path.read_text().replace("targets: 2", f"targets: 2\n      erased: {erased}"))
+    planned = plan.build(load_suite(path, discover()).settings(), tmp_path)
+    reasons = {cell.skip for cell in planned.cells if cell.setting.attack is not None}
+    assert reasons == (
+        {"remaining images are like erased ones only where erased is random or class, not memorised"}
+        if skipped
+        else {None}
+    )
