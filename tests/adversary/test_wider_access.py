@@ -209,6 +209,12 @@ def test_draws_of_single_models_are_not_asked_of_all(access):
         Access(inference="sample", **access)
 
 
+@pytest.mark.parametrize("defence", [{"rounding": "float16"}, {"noise": -1.0}, {"noise": float("nan")}])
+def test_a_defence_that_would_defend_nothing_is_refused(defence):
+    with pytest.raises(ValueError, match="finite number from 0 on"):
+        Access(level="parameters", **defence)
+
+
 def test_a_negative_budget_is_refused():
     with pytest.raises(ValueError, match="budget of -1"):
         Access(budget=-1)
