@@ -72,6 +72,7 @@ def test_defences_are_on_the_changes_as_on_the_models(crfu, defence):
     changes = shown.updates().parameter_changes
     for name, change in changes.items():
         assert torch.equal(change, after.params[name] - before.params[name])
+    name = next(iter(changes))  # drawn first, where a shared stream would show
     drawn = {which: shown.models(which).params[name] - plain.models(which).params[name]
              for which in ("before", "after")}  # fmt: skip
     if "noise" not in defence:
