@@ -65,6 +65,25 @@ def test_models_of_a_network_without_a_name_are_refused(crfu):
         view.models("before")
 
 
+@pytest.mark.parametrize("defence", [{"rounding": "bfloat16"}, {"noise": 0.5}])
+def test_defences_are_on_the_changes_as_on_the_models(crfu, defence):
+    shown, plain = crfu.view(level="parameters", **defence), crfu.view(level="parameters")
+    before, after = shown.models("before"), shown.models("after")
+    changes = shown.updates().parameter_changes
+    for name, change in changes.items():
+        assert torch.equal(change, after.params[name] - before.params[name])
+    name = next(iter(changes))  # drawn first, where a shared stream would show
+    drawn = {which: shown.models(which).params[name] - plain.models(which).params[name]
+             for which in ("before", "after")}  # fmt: skip
+    if "noise" not in defence:
+        assert all(torch.equal(value, value.bfloat16().float()) for value in after.params.values())
+        return
+    noises = torch.cat([drawn["before"], drawn["after"]]).flatten(1)
+    assert len(noises.round(decimals=5).unique(dim=0)) == 1 + 4  # every model has its own
+    every = torch.cat([(after.params[name] - plain.models("after").params[name]).flatten() for name in changes])
+    assert float(every.std()) == pytest.approx(0.5, rel=0.1)
+
+
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +226,12 @@ def test_evidence_on_remaining_images_needs_them(crfu):
 def test_draws_of_single_models_are_not_asked_of_all(access):
     with pytest.raises(ValueError, match="mean of p"):
         Access(inference="sample", **access)
+
+
+@pytest.mark.parametrize("defence", [{"rounding": "float16"}, {"noise": -1.0}, {"noise": float("nan")}])
+def test_a_defence_that_would_defend_nothing_is_refused(defence):
+    with pytest.raises(ValueError, match="finite number from 0 on"):
+        Access(level="parameters", **defence)
 
 
 def test_a_negative_budget_is_refused():

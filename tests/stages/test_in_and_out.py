@@ -119,6 +119,17 @@ def test_the_population_is_seen_as_each_model_answers_about_the_probes(stages):
     assert torch.equal(seen.oracle(access, 5).view().in_and_out().population_after, models.population_after)
 
 
+def test_who_sees_the_model_after_only_gets_these_models_after_only(stages):
+    place, found = stages
+    attack = found["attack"][0][0]
+    accesses = [Access(in_and_out=MODELS, before=before) for before in (True, False)]
+    both, after = (seen_by(access, attack, place).oracle(access, 5).view().in_and_out() for access in accesses)
+    assert (after.before.numel(), after.population_before.numel()) == (0, 0)
+    assert torch.equal(after.after, both.after)
+    assert torch.equal(after.population_after, both.population_after)
+    assert torch.equal(after.was_in, both.was_in)
+
+
 def test_all_per_example_attacks_give_scores(stages):
     _, found = stages
     for _, artifact, _ in found["attack"]:

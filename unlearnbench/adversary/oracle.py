@@ -216,7 +216,7 @@ class Oracle:
             return chosen.view(models, *rows.shape, -1)
 
         def one_of_each(values: Tensor) -> Tensor:
-            return values.view(models, -1, *values.shape[1:])[:, 0]
+            return values.view(models, -1, *values.shape[1:])[:, :1].flatten(0, 1)  # none without `before`
 
         was_in = placed(tried.candidate_erased)[..., 0]
         return {"before": placed(updates.candidates_before), "after": placed(updates.candidates_after),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from unlearnbench.settings.scenario import Draw, Inference, Level, Tier
+
+Rounding = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Access:
     budget: int = 0
     before: bool = True
     remaining: bool = False
-    rounding: Literal["float32", "bfloat16"] = "float32"
+    rounding: Rounding = "float32"
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -69,6 +72,10 @@ class Access:
             raise ValueError("updates and `ask` answer at the mean of p(Z|X): inference sample has neither")
         if self.level != "parameters" and (self.rounding != "float32" or self.noise):
             raise ValueError("rounding and noise are of weights, which only level parameters shows")
+        if self.rounding not in get_args(Rounding) or not 0 <= self.noise < math.inf:
+            raise ValueError(
+                f"rounding {self.rounding!r} or noise {self.noise}: a precision, and a finite number from 0 on"
+            )
         if self.budget < 0:
             raise ValueError(f"a budget of {self.budget} images")
 
