@@ -12,6 +12,7 @@ from unlearnbench.adversary.first_layer import FirstLayer, Traces, first_layer, 
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Updates
 
 OWN = 4_000  # of the adversary's images that she compares with
+WIDER = 1.1  # than the widest silhouette of hers an image may be
 NEAREST = 10  # of them whose grey levels stand in for those that can't be read
 CONVOLUTIONAL = ("cnn", "resnet18", "plain_resnet18", "vit", "torchvision_model")
 _QUANTILES = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0])
@@ -92,9 +93,11 @@ class _Reader:
             found = [(changed.any(0), torch.ones_like(layer.biases, dtype=torch.bool))]
         else:
             found = silhouettes(changed, layer.biases, self.size, self.smallest)
-        # More than one image has: remaining images have moved pixels, too.
-        found = [(pixels, units) for pixels, units in found if self.smallest <= int(pixels.sum()) <= self.largest]
-        return [single(layer.weights[units], layer.biases[units], pixels) for pixels, units in found]
+        traces = [single(layer.weights[units], layer.biases[units], pixels) for pixels, units in found]
+        # Where more pixels have moved than one image has, remaining images were used, too. Gradient descent leaves grey
+        # levels that all units agree on, which no mixture does.
+        most = WIDER * self.largest
+        return [each for each in traces if each.are_grey or self.smallest <= int(each.pixels.sum()) <= most]
 
     def _image(self, traces: Traces, factors: Iterator[float]) -> Tensor:
         """f64[P]; `factors` has one for each image with values."""

@@ -89,7 +89,7 @@ def test_defences_are_on_the_changes_as_on_the_models(crfu, defence):
 
 @pytest.mark.parametrize("level", ["representation", "log_probabilities", "label"])
 def test_all_targets_answer_at_the_declared_level(crfu, level: Level):
-    view = crfu.view(level=level, budget=60)
+    view = crfu.view(level=level, budget=400)
     shared, first = view.ask("after", IMAGES), view.after(view.auxiliary)
     assert shared.shape == (4, 7, 5 if level == "representation" else 4)
     assert torch.allclose(view.ask("after", view.auxiliary.pixels[:9])[0], first[:9], rtol=1e-4, atol=1e-5)
@@ -125,6 +125,14 @@ def test_every_image_counts_and_the_budget_ends(crfu):
     view.ask("after", IMAGES[:1])
     scores = scores_of(Evidence(membership=torch.zeros(4, 4)), _truth(crfu, Evidence()), oracle)
     assert (scores["queries"].value, scores["queries"].n) == (15.0, 4)
+
+
+def test_questions_to_the_first_target_alone_count_too(crfu):
+    view = crfu.view(budget=10)
+    images = view.probe
+    view.after(images)
+    with pytest.raises(AccessError, match="budget is 10 images per target, 10 are asked and 10 more wanted"):
+        view.before(images)
 
 
 def test_without_a_budget_nothing_is_asked_of_all_targets(crfu):
@@ -232,6 +240,18 @@ def test_draws_of_single_models_are_not_asked_of_all(access):
 def test_a_defence_that_would_defend_nothing_is_refused(defence):
     with pytest.raises(ValueError, match="finite number from 0 on"):
         Access(level="parameters", **defence)
+
+
+def test_what_an_attack_learns_from_is_recorded_as_its_tier():
+    assert Access(level="parameters").tier_recorded == "no_shadows"
+    assert Access(level="label", before=False, budget=5).tier_recorded == "after_only"
+    assert Access(shadows=10).tier_recorded == "same"
+    assert Access(members=True).tier_recorded is None
+
+
+def test_defences_of_weights_are_not_on_those_of_shadows():
+    with pytest.raises(ValueError, match="not on those of shadows"):
+        Access(level="parameters", shadows=10, noise=0.1)
 
 
 def test_a_negative_budget_is_refused():

@@ -207,6 +207,28 @@ def test_a_network_whose_first_layer_takes_no_image_is_refused() -> None:
         attacked({"conv.weight": torch.zeros(2, 4, 1, 3, 3), "conv.bias": torch.zeros(2, 4)})
 
 
+def test_a_later_layer_with_as_many_inputs_as_pixels_is_not_read() -> None:
+    changes = {"0.weight": torch.zeros(2, 4, 1, 3, 3), "0.bias": torch.zeros(2, 4), "3.weight": torch.ones(2, 10, 64)}
+    with pytest.raises(AccessError, match="takes all 64 pixels"):
+        attacked(changes)
+
+
+def test_the_labels_of_a_set_are_the_classes_that_stand_out() -> None:
+    bias = torch.tensor([[-1.0, 1, 1, -1, 1, 1, 1, 1, 1, 1]])
+    changes = {"1.weight": torch.zeros(1, 48, 64), "1.bias": torch.zeros(1, 48), "3.bias": bias}
+    scores = attacked(changes, size=3).label_scores
+    assert scores is not None
+    assert set(scores[0].argmax(-1).tolist()) == {0, 3}
+
+
+def test_grey_levels_that_all_units_agree_on_need_no_likely_silhouette() -> None:
+    """An image without black pixels, of which none of her own has so many."""
+    image = Images((ERASED.pixels[:1] // 2 + 60), ERASED.labels[:1], ERASED.ids[:1])
+    made = ascended(network(), image, "sgd", 1, 0.1)
+    found = attacked({name: value[None] for name, value in made.items()})
+    assert skill(found, image.scaled[None]) > 0.99
+
+
 @pytest.mark.parametrize("defence", [{"rounding": "bfloat16"}, {"noise": 0.1}])
 def test_defences_are_of_weights(defence: dict[str, Any]) -> None:
     assert Weights(Weights.Params(**defence)).access == Access(level="parameters", **defence)

@@ -104,6 +104,23 @@ def test_an_attack_that_finds_something_where_nothing_was_erased_is_refused(tmp_
 
 
 @pytest.mark.parametrize("null", ["original", "seed_noise"])
+def test_nor_may_an_attack_without_shadows_find_anything_there(tmp_path: Path, null: str) -> None:
+    """Unless it sees the model after alone: what that still knows is not what unlearning changed."""
+    values = [("retrain", RETRAIN), (null, [0.8] * 5)]
+    made = [attacked(method, scores, tier="no_shadows") for method, scores in values]
+    with pytest.raises(InputError, match=f"'{null}', which erases nothing, is shown to leak by auc"):
+        found(tmp_path, *made)
+    shown = found(tmp_path / "after", *[attacked(method, scores, tier="after_only") for method, scores in values])
+    assert shown[null, "a", "auc"].leaks
+
+
+def test_an_attack_that_is_not_about_erased_images_shows_no_leak_and_costs_no_other_a_test(tmp_path: Path) -> None:
+    methods = {"retrain": RETRAIN, "crfu": [0.8] * 5}
+    shown = found(tmp_path, *[attacked(method, scores, ranked_by="") for method, scores in methods.items()])
+    assert shown["crfu", "a", "auc"].p is None
+
+
+@pytest.mark.parametrize("null", ["original", "seed_noise"])
 def test_a_null_below_chance_is_not_flagged_however_low_retraining_fell(tmp_path: Path, null: str) -> None:
     """seed_noise was at AUC 0.49 and the original at skill -0.019, above retraining's."""
     shown = found(

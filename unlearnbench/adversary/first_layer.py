@@ -52,8 +52,9 @@ def first_layer(updates: Updates, pixels: int) -> FirstLayer:
         AccessError: there is none, as in convolutional networks.
     """
     changes = updates.parameter_changes
-    weights = [name for name, change in changes.items() if change.ndim >= 3 and change.shape[-1] == pixels]
-    if not weights:
+    # The first of all layers: later ones may have as many inputs as there are pixels.
+    weights = [name for name, change in changes.items() if change.ndim >= 3]
+    if not weights or changes[weights[0]].shape[-1] != pixels:
         raise AccessError(
             f"no layer of this network takes all {pixels} pixels, whose change could be read: unlearning_inversion"
             " does not need one"
@@ -61,10 +62,9 @@ def first_layer(updates: Updates, pixels: int) -> FirstLayer:
     change = changes[weights[0]]
     own = [name for name in weights if _layer(name) == _layer(weights[0]) and changes[name].shape == change.shape]
     flat = torch.cat([changes[name].double().flatten(1, -2) for name in own], 1)
-    fitting = [name for name, each in changes.items() if each.shape == change.shape[:-1]]
-    biases = [changes[name].double().flatten(1) for name in fitting if _layer(name) == _layer(fitting[0])]
-    if biases:
-        return FirstLayer(flat, torch.cat(biases, 1))
+    biases = [bias for bias in (re.sub("weight$", "bias", name) for name in own) if bias in changes]
+    if len(biases) == len(own):
+        return FirstLayer(flat, torch.cat([changes[bias].double().flatten(1) for bias in biases], 1))
     brightest = flat.abs().median(1).values.argmax(-1)
     return FirstLayer(flat, flat[torch.arange(len(flat)), :, brightest])
 

@@ -103,8 +103,10 @@ def with_remaining(erasures: Erasures, before: Stack, after: Stack, world: World
     Args:
         before, after: the targets' models, 1 or T.
     """
-    rows = matched(world.pool.labels, erasures.erased_rows, world.parts["unerased"].cpu(), world.seed, "remaining",
-                   part="target").to(world.pool.labels.device)  # fmt: skip
+    rows = matched(
+        world.pool.labels, erasures.erased_rows, world.parts["unerased"].cpu(), world.seed, "remaining", once=True,
+        part="target",
+    ).to(world.pool.labels.device)  # fmt: skip
     count, size = rows.shape
     images = world.pool.pixels[rows]
     outputs = [*before.own_outputs(images), *after.own_outputs(images)]

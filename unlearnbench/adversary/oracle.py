@@ -136,8 +136,10 @@ class Oracle:
 
     def _query(self, which: str, given: Mapping[str, Tensor]) -> Answer:
         self._seen_at_all(which)
-        pixels = given["pixels"].to(self._world.pool.pixels.device)
+        pixels = _images_asked(given.get("pixels"), self.shape, None).to(self._world.pool.pixels.device)
         self.asked[which] += len(pixels)
+        if self.access.budget:
+            self._spend(len(pixels))
         if self.access.inference == "sample":
             z, logits = self._sampled[which](pixels)
         else:
@@ -150,15 +152,10 @@ class Oracle:
         if not self.access.budget:
             raise AccessError("ask needs a `budget` of images in the attack's access, which declares none")
         targets = len(self._own("targets to ask", self._targets).erased_rows)
-        pixels = _images_asked(given["pixels"], self.shape, targets).to(self._world.pool.pixels.device)
+        pixels = _images_asked(given.get("pixels"), self.shape, targets).to(self._world.pool.pixels.device)
         own = pixels.ndim == 5
         count = pixels.shape[1] if own else len(pixels)
-        if self.asked["budget"] + count > self.access.budget:
-            raise AccessError(
-                f"the attack's budget is {self.access.budget} images per target, {self.asked['budget']} are asked and"
-                f" {count} more wanted: declare a larger one"
-            )
-        self.asked["budget"] += count
+        self._spend(count)
         models = self._all[which]
         answers = []
         for part in pixels.split(max(1, ASKED // targets), 1 if own else 0):
@@ -166,6 +163,15 @@ class Oracle:
             answers.append(observe(self.access.level, z, logits, self.access.temperature).float().cpu())
         outputs = torch.cat(answers, 1)
         return {"outputs": outputs.expand(targets, -1, -1).contiguous()}
+
+    def _spend(self, count: int) -> None:
+        """Count questions about so many images against the budget."""
+        if self.asked["budget"] + count > self.access.budget:
+            raise AccessError(
+                f"the attack's budget is {self.access.budget} images per target, {self.asked['budget']} are asked and"
+                f" {count} more wanted: declare a larger one"
+            )
+        self.asked["budget"] += count
 
     def _weights(self, which: Which) -> Answer:
         self._seen_at_all(which)
@@ -256,12 +262,16 @@ class Oracle:
         return value
 
 
-def _images_asked(pixels: Tensor, shape: tuple[int, int, int], targets: int) -> Tensor:
-    """Images u8 or f32[n, C, H, W] or [T, n, C, H, W], from 0 to 255, as an attack asked about them; refused unless
-    they are images."""
-    expected = f"u8 or f32[n, {', '.join(map(str, shape))}], or [{targets}, n, ...] with one's own for each target"
-    if tuple(pixels.shape[-3:]) != shape or not (pixels.ndim == 4 or (pixels.ndim == 5 and len(pixels) == targets)):
-        raise AccessError(f"ask: pixels of shape {tuple(pixels.shape)}, expected {expected}")
+def _images_asked(pixels: Tensor | None, shape: tuple[int, int, int], targets: int | None) -> Tensor:
+    """Images u8 or f32[n, C, H, W] or, with `targets`, [T, n, C, H, W], from 0 to 255, as an attack asked about them;
+    refused unless they are images."""
+    expected = f"u8 or f32[n, {', '.join(map(str, shape))}]"
+    if targets is not None:
+        expected += f", or [{targets}, n, ...] with one's own for each target"
+    given = None if pixels is None else tuple(pixels.shape)
+    own = given is not None and len(given) == 5 and given[0] == targets
+    if pixels is None or given is None or given[-3:] != shape or not (len(given) == 4 or own):
+        raise AccessError(f"ask: pixels of shape {given}, expected {expected}")
     if pixels.dtype == torch.uint8:
         return pixels
     if pixels.dtype != torch.float32 or not bool(((pixels >= 0) & (pixels <= 1)).all()):  # NaN is neither

@@ -74,7 +74,7 @@ def p_values(contenders: pd.DataFrame, seeds: SeedValues, metric: str) -> tuple[
     than the same attack on retraining, with both scores clipped at the trivial attacker's.
 
     Returns:
-        f64[C] each, NaN where there is nothing to compare with.
+        f64[C] each, NaN where there is nothing to compare with, and for attacks that are not about erased images.
     """
     sign = 1.0 if describe(metric).better == "lower" else -1.0
     values, trivial = sign * seeds.of(metric), sign * seeds.trivial(metric)
@@ -82,7 +82,8 @@ def p_values(contenders: pd.DataFrame, seeds: SeedValues, metric: str) -> tuple[
     clipped = np.fmax(values, trivial) if not np.isnan(trivial).all() else values
     clipped[np.isnan(values)] = np.nan
     references = contenders["reference"].to_numpy(dtype=np.int64)
-    for number in np.flatnonzero(~np.isnan(values).all(1)):
+    elsewhere = contenders["ranked_by"].eq("").to_numpy(dtype=bool, na_value=False)
+    for number in np.flatnonzero(~np.isnan(values).all(1) & ~elsewhere):
         floor = seeds.floor(metric, [int(number)])
         if len(there(values[number] - trivial[number])):
             beyond[number] = verdicts.one_sided(values[number] - trivial[number], floor)

@@ -126,7 +126,7 @@ def _finding(row: LeaderboardRow, metric: Metric, p: float | None) -> AttackFind
 
 def _is_null(row: LeaderboardRow) -> bool:
     """Whether nothing was unlearned and the attack works on what unlearning changed."""
-    return row["method"] in NULLS and row.get("tier") in ("same", "disjoint")
+    return row["method"] in NULLS and row.get("tier") in ("same", "disjoint", "no_shadows")
 
 
 def _refuse_broken(found: Sequence[tuple[LeaderboardRow, Sequence[AttackFinding]]]) -> None:

@@ -70,6 +70,8 @@ class Access:
             raise ValueError("shadows answer at the mean of p(Z|X): inference sample has none")
         if self.inference == "sample" and (self.budget or self.remaining):
             raise ValueError("updates and `ask` answer at the mean of p(Z|X): inference sample has neither")
+        if (self.rounding != "float32" or self.noise) and self.draw is not None:
+            raise ValueError("rounding and noise are on the targets' weights, not on those of shadows: declare none")
         if self.level != "parameters" and (self.rounding != "float32" or self.noise):
             raise ValueError("rounding and noise are of weights, which only level parameters shows")
         if self.rounding not in get_args(Rounding) or not 0 <= self.noise < math.inf:
@@ -85,6 +87,14 @@ class Access:
         if self.shadows:
             return self.tier
         return "in_and_out" if self.in_and_out else "retrained" if self.retrained else None
+
+    @property
+    def tier_recorded(self) -> str | None:
+        """What is recorded as an attack's tier: where its shadows come from; that it has none, and compares both models
+        or sees the one after only; None for attacks on known members."""
+        if self.draw is not None or self.members:
+            return self.draw
+        return "no_shadows" if self.before else "after_only"
 
     @property
     def keeps(self) -> bool:

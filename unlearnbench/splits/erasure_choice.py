@@ -291,9 +291,10 @@ def matched(
             who = "adversary erases" if part in ("pool", "known") else "targets erase"
             each = "" if rows.shape[1] == 1 or part != "spare" else f", {rows.shape[1]} for each erased one"
             enough = -(-len(options) * (count + 1) // (len(own) + 1))  # of which a like share is of this class
+            needed = "remaining" if part == "target" else "never-seen"
             raise InputError(
                 f"scenario.leak.{part}",
-                f"the {who} images of class {label} that need {count} never-seen ones{each}, and {len(own)} are there"
+                f"the {who} images of class {label} that need {count} {needed} ones{each}, and {len(own)} are there"
                 f" to compare with; enlarge {part} or erase fewer: it has {len(options)} images, and some {enough}"
                 " would do",
             )

@@ -158,7 +158,7 @@ def _planned(setting: CellSetting, inquiry: Inquiry, stage_tasks: StageTasks) ->
         data_sha256=inquiry.fingerprint(setting.dataset),
         stages=stages,
         shadows=(access.shadows or access.models) or None if access else None,
-        tier=access.draw if access else None,
+        tier=access.tier_recorded if access else None,
         observation=access.level if access else None,
         ranks_by=inquiry.ranks_by(setting.attack) if setting.attack else None,
         reference=inquiry.reference(setting.method),
