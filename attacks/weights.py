@@ -106,7 +106,12 @@ class _Reader:
             image[traces.pixels] = self._alike(traces.pixels)
             return image
         factor = next(factors)
-        image[traces.pixels] = traces.values.clamp(0, 1) if traces.are_grey else 1 / (1 + factor * traces.values)
+        if traces.are_grey:
+            image[traces.pixels] = traces.values.clamp(0, 1)
+            return image
+        read = 1 / (1 + factor * traces.values)
+        # The less the units agree, the more weight have the images with similar silhouettes.
+        image[traces.pixels] = torch.lerp(self._alike(traces.pixels), read, traces.reliability)
         return image
 
     def _alike(self, pixels: Tensor) -> Tensor:

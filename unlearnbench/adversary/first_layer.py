@@ -22,7 +22,6 @@ from unlearnbench.system.errors import AccessError
 MISFIT = 0.02  # relative error of a unit's row that no weight goes below: its e differs from step to step
 ROUNDS = 20  # of reweighting
 FEWEST = 3  # units that an image is read from
-AGREEING = 0.9  # correlation between what two halves of the units say
 ALIKE = 0.05  # difference between units, as a share of that between pixels, under which it was gradient descent
 EVERYWHERE = 0.99  # share of the weights of pixels that are never lit, above which it was noise that changed them
 SPREAD = 6  # standard deviations of what noise moves, above which a pixel has moved
@@ -41,6 +40,7 @@ class Traces(NamedTuple):
     pixels: Tensor  # bool[P], those that are not 0
     values: Tensor | None  # f64[m] of these: grey levels, or multiples of 1 / x - 1; None: they can't be told
     are_grey: bool  # whether `values` are grey levels
+    reliability: float = 1.0  # share of the variance of `values`, as grey levels, that is no noise
 
 
 def first_layer(updates: Updates, pixels: int) -> FirstLayer:
@@ -110,9 +110,11 @@ def single(weights: Tensor, biases: Tensor, pixels: Tensor) -> Traces:
     inverse = 1 / ratios - 1
     halves = [_direction(inverse[half::2]) for half in (0, 1)]
     agreeing = torch.corrcoef(torch.stack([1 / (1 + half.clamp_min(0)) for half in halves]))[0, 1]
-    if not bool(agreeing > AGREEING):  # also where one of them is constant
+    if not bool(agreeing > 0):  # also where one of them is constant
         return Traces(pixels, None, False)
-    return Traces(pixels, _direction(inverse).clamp_min(0), False)
+    # Of twice as many units as a half has (Spearman-Brown).
+    reliability = float(2 * agreeing / (1 + agreeing))
+    return Traces(pixels, _direction(inverse).clamp_min(0), False, reliability)
 
 
 def silhouettes(changed: Tensor, biases: Tensor, count: int, smallest: int) -> list[tuple[Tensor, Tensor]]:
