@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from unlearnbench.adversary.gradient_matching import Ascent, Matching
+from unlearnbench.adversary.gradient_matching import Ascent, ChangeMatching
 from unlearnbench.adversary.image_search import trivial_answers
 from unlearnbench.metrics.reconstruction import class_means
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Stack
@@ -103,7 +103,7 @@ class UnlearningInversion(Attack):
         """
         params = self.params
         ascent = Ascent(params.optimiser, params.steps, params.lr, smoothing=1.0)
-        matching = Matching(ascent, params.tv, params.iterations, params.rate)
+        matching = ChangeMatching(ascent, params.tv, params.iterations, params.rate)
         targets, classes = len(next(iter(change.values()))), len(means)
 
         def repeated(times: int) -> dict[str, Tensor]:

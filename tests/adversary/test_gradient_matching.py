@@ -6,7 +6,7 @@ from small_worlds import blobs
 from torch import nn
 from torch.nn import functional as F
 
-from unlearnbench.adversary.gradient_matching import Ascent, Matching, distance
+from unlearnbench.adversary.gradient_matching import Ascent, ChangeMatching, distance
 from unlearnbench.adversary.image_search import search, total_variation, trivial_answers
 from unlearnbench.models.optimisers import optimiser
 from unlearnbench.models.plain_network import PlainNetwork
@@ -71,7 +71,7 @@ def test_the_distance_is_zero_at_the_true_images_and_ignores_the_scale():
 
 
 def test_all_rows_in_parts_are_as_all_at_once(monkeypatch):
-    matching = Matching(Ascent(), tv=0.01, iterations=20, rate=0.05)
+    matching = ChangeMatching(Ascent(), tv=0.01, iterations=20, rate=0.05)
     change = {name: value.detach() for name, value in Ascent().change(network(), X, Y).items()}
     whole = matching.images(network(), change, 1 - X, Y)
     errors = matching.errors(network(), change, X.flip(0), Y)

@@ -10,7 +10,7 @@ from small_worlds import leak, utility
 from torch import nn
 from unlearnbench.attacks.unlearning_inversion import UnlearningInversion
 
-from unlearnbench.adversary.gradient_matching import Ascent, Matching, distance
+from unlearnbench.adversary.gradient_matching import Ascent, ChangeMatching, distance
 from unlearnbench.datasets.digits import Digits
 from unlearnbench.models.plain_network import PlainNetwork
 from unlearnbench.models.stack import Stack
@@ -92,7 +92,7 @@ def test_the_loss_is_zero_at_the_true_image_and_another_class_does_worse(digits)
     view = View(digits, convolutional())
     at_truth = distance(Ascent().change(view.model, view.images, view.labels), view.change)
     assert float(at_truth.detach().abs().max()) < 1e-5
-    matching = Matching(Ascent(), tv=0, iterations=60, rate=0.04)
+    matching = ChangeMatching(Ascent(), tv=0, iterations=60, rate=0.04)
     losses = [matching.images(view.model, view.change, view.images, (view.labels + by) % 10)[1] for by in range(3)]
     assert bool((losses[0] < 0.5 * losses[1]).all())
     assert bool((losses[0] < 0.5 * losses[2]).all())

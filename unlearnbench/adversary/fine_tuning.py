@@ -12,10 +12,8 @@ from unlearnbench.models.optimisers import Adam
 from unlearnbench.models.stack import Functional, Stack
 from unlearnbench.models.vectorised import vectorised
 
-Tensors = Mapping[str, Tensor]
 
-
-def logits_of(models: Stack, images: Tensor, params: Tensors | None = None) -> Tensor:
+def logits_of(models: Stack, images: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
     """Logits f32[K, n, Y], through which gradients flow.
 
     Args:
@@ -24,7 +22,7 @@ def logits_of(models: Stack, images: Tensor, params: Tensors | None = None) -> T
     """
     router = models.router(training=False)
 
-    def one(own: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
+    def one(own: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return Functional(router, own, buffers)(x)
 
     dims = (0, 0, 0 if images.ndim == 5 else None)
@@ -32,7 +30,7 @@ def logits_of(models: Stack, images: Tensor, params: Tensors | None = None) -> T
     return logits
 
 
-def losses(models: Stack, images: Tensor, labels: Tensor, params: Tensors | None = None) -> Tensor:
+def losses(models: Stack, images: Tensor, labels: Tensor, params: Mapping[str, Tensor] | None = None) -> Tensor:
     """Cross-entropy f32[K, n]; labels are i64[n] or i64[K, n]."""
     logits = logits_of(models, images, params)
     truth = labels.expand(logits.shape[:2])

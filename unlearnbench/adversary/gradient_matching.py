@@ -87,7 +87,7 @@ def distance(simulated: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> T
 
 
 @dataclass(frozen=True)
-class Matching:
+class ChangeMatching:
     """The search for images whose erasure changes a model as given.
 
     Attributes:
