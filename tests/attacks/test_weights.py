@@ -185,6 +185,18 @@ def test_a_pixel_that_only_remaining_images_light_is_no_noise() -> None:
     assert bool((moved(weights, never).any(0) == (weights != 0).any(0)).all())
 
 
+def test_gradients_that_nearly_vanish_give_finite_images() -> None:
+    changes, _, _ = erasures(optimiser="adam", steps=5, lr=1e-3)
+    for value in (changes["1.weight"], changes["1.bias"]):
+        value[::2] *= 1e-38  # to the smallest that 32 bits hold
+    changes["1.weight"][1, :, 10] = changes["1.bias"][1] * 1e-30
+    found = attacked(changes).images
+    assert found is not None
+    assert bool(torch.isfinite(found).all())
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+
+
 def test_images_in_black_and_white_need_no_factor() -> None:
     white = Images((OWN.pixels > 128).to(torch.uint8) * 255, OWN.labels, OWN.ids)
     changes, _, _ = erasures(optimiser="adam", steps=5, lr=1e-3)

@@ -21,6 +21,7 @@ from unlearnbench.system.errors import AccessError
 
 MISFIT = 0.02  # relative error of a unit's row that no weight goes below: its e differs from step to step
 ROUNDS = 20  # of reweighting
+FAINTEST = 1e-6  # ratio that is told from 0
 FEWEST = 3  # units that an image is read from
 ALIKE = 0.05  # difference between units, as a share of that between pixels, under which it was gradient descent
 EVERYWHERE = 0.99  # share of the weights of pixels that are never lit, above which it was noise that changed them
@@ -107,7 +108,7 @@ def single(weights: Tensor, biases: Tensor, pixels: Tensor) -> Traces:
     middle = ratios.median(0).values
     if float((ratios - middle).abs().mean()) < ALIKE * float((middle - middle.mean()).abs().mean()):
         return Traces(pixels, own @ changes / own.square().sum(), True)
-    inverse = 1 / ratios - 1
+    inverse = 1 / ratios.clamp_min(FAINTEST) - 1
     halves = [_direction(inverse[half::2]) for half in (0, 1)]
     agreeing = torch.corrcoef(torch.stack([1 / (1 + half.clamp_min(0)) for half in halves]))[0, 1]
     if not bool(agreeing > 0):  # also where one of them is constant
