@@ -110,12 +110,12 @@ def single(weights: Tensor, biases: Tensor, pixels: Tensor) -> Traces:
         return Traces(pixels, own @ changes / own.square().sum(), True)
     inverse = 1 / ratios.clamp_min(FAINTEST) - 1
     halves = [_direction(inverse[half::2]) for half in (0, 1)]
-    agreeing = torch.corrcoef(torch.stack([1 / (1 + half.clamp_min(0)) for half in halves]))[0, 1]
+    agreeing = torch.corrcoef(torch.stack([1 / (1 + half) for half in halves]))[0, 1]
     if not bool(agreeing > 0):  # also where one of them is constant
         return Traces(pixels, None, False)
     # Of twice as many units as a half has (Spearman-Brown).
     reliability = float(2 * agreeing / (1 + agreeing))
-    return Traces(pixels, _direction(inverse).clamp_min(0), False, reliability)
+    return Traces(pixels, _direction(inverse), False, reliability)
 
 
 def silhouettes(changed: Tensor, biases: Tensor, count: int, smallest: int) -> list[tuple[Tensor, Tensor]]:
@@ -148,7 +148,8 @@ def silhouettes(changed: Tensor, biases: Tensor, count: int, smallest: int) -> l
 
 
 def _direction(rows: Tensor) -> Tensor:
-    """The v f64[m] of mean 1 for which rows f64[h, m] are multiples of v, those that agree best weighing most."""
+    """The v f64[m] >= 0 of mean 1, or 0 if there is none, for which rows f64[h, m] are multiples of v; those that agree
+    best weigh most."""
     sizes = rows.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
     found = torch.linalg.svd(rows / sizes, full_matrices=False)[2][0]
     found = found * torch.sign(found.sum())
@@ -160,5 +161,6 @@ def _direction(rows: Tensor) -> Tensor:
         if not bool(weights.sum() > 0):
             break
         found = (weights * rows / torch.where(factors > 0, factors, 1)).sum(0) / weights.sum()
-    of_mean_1: Tensor = found / found.mean().clamp_min(torch.finfo(rows.dtype).tiny)
-    return of_mean_1
+    positive = (found / found.square().mean().sqrt()).nan_to_num(0).clamp_min(0)
+    mean = float(positive.mean())
+    return positive / mean if mean > FAINTEST else torch.zeros_like(positive)
