@@ -7,9 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlearnbench.adversary.fine_tuning import logits_of
 from unlearnbench.adversary.image_search import search, total_variation, trivial_answers
-from unlearnbench.models.stack import Functional
-from unlearnbench.models.vectorised import vectorised
 from unlearnbench.plugin import Access, Attack, AttackView, Evidence, PluginParams, Scenario, Stack
 
 
@@ -78,10 +77,4 @@ class ModelInversion(Attack):
 
 def _log_probabilities(models: Stack, images: Tensor) -> Tensor:
     """log p_c of each model's image of class c, f32[K, Y] of f32[K, Y, C, H, W]."""
-    router = models.router(training=False)
-
-    def one(params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
-        return F.log_softmax(Functional(router, params, buffers)(images), 1).diagonal()
-
-    answers: Tensor = vectorised(one, router.is_looped, (0, 0, 0))(models.params, models.buffers, images)
-    return answers
+    return F.log_softmax(logits_of(models, images), 2).diagonal(dim1=1, dim2=2)

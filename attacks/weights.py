@@ -82,7 +82,8 @@ class _Reader:
     def read(self, layer: FirstLayer) -> Tensor:
         """The erased images f64[T, s, P]."""
         traces = [self._traces(FirstLayer(*one)) for one in zip(*layer, strict=True)]
-        factors = iter(self._factors([each for some in traces for each in some if each.values is not None]))
+        scaled = [each for some in traces for each in some if each.values is not None and not each.are_grey]
+        factors = iter(self._factors(scaled) if scaled else [])
         images = [[self._image(each, factors) for each in some] for some in traces]
         return torch.stack([torch.stack([*some, *[self.mean] * (self.size - len(some))]) for some in images])
 
@@ -100,16 +101,15 @@ class _Reader:
         return [each for each in traces if each.are_grey or self.smallest <= int(each.pixels.sum()) <= most]
 
     def _image(self, traces: Traces, factors: Iterator[float]) -> Tensor:
-        """f64[P]; `factors` has one for each image with values."""
+        """f64[P]; `factors` has one for each image whose values are not grey levels."""
         image = torch.zeros_like(self.mean)
         if traces.values is None:
             image[traces.pixels] = self._alike(traces.pixels)
             return image
-        factor = next(factors)
         if traces.are_grey:
             image[traces.pixels] = traces.values.clamp(0, 1)
             return image
-        read = 1 / (1 + factor * traces.values)
+        read = 1 / (1 + next(factors) * traces.values)
         # The less the units agree, the more weight have the images with similar silhouettes.
         image[traces.pixels] = torch.lerp(self._alike(traces.pixels), read, traces.reliability)
         return image
@@ -131,7 +131,7 @@ class _Reader:
             if len(inverse) and float(inverse.mean()) > 0:
                 inputs.append(_features(inverse / inverse.mean(), shape))
                 answers.append(np.log(float(inverse.mean())))
-        if not inputs or not traces:  # black and white: any factor would do
+        if not inputs:  # black and white: any factor would do
             return [1.0] * len(traces)
         trees = ExtraTreesRegressor(100, min_samples_leaf=2, random_state=self.seed, n_jobs=1)
         trees.fit(np.stack(inputs), np.array(answers))
